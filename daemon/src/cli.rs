@@ -1,0 +1,78 @@
+//! The command line: what a person may type, and the exit codes of the binary.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Exit codes of the binary, after BSD's sysexits where one fits.
+pub mod exit {
+    /// Everything asked for was done.
+    pub const OK: u8 = 0;
+    /// Something failed while running.
+    pub const FAILURE: u8 = 1;
+    /// The command line is wrong (clap's own code).
+    pub const USAGE: u8 = 2;
+    /// Some of the inputs could not be used; the others were done.
+    pub const PARTIAL: u8 = 3;
+    /// An input is missing, unreadable or not what it claims to be.
+    pub const NO_INPUT: u8 = 66;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// Real-time streaming speaker diarization: who is speaking now, live, on an ordinary CPU.
+#[derive(Debug, Parser)]
+#[command(name = "diarized", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One subcommand each; its arguments live beside its code in `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve: capture a microphone and/or take WebSocket audio, and push labelled segments to subscribers.
+    Serve(commands::serve::Args),
+    /// Label audio files: who speaks when, as RTTM, JSON lines, SRT, WebVTT or a table.
+    Label(commands::label::Args),
+    /// Watch a session of a running server in the terminal: who speaks now, live.
+    Listen(commands::listen::Args),
+    /// Play a file into a running server, in real time or faster, and show the labels that come back.
+    Stream(commands::stream::Args),
+    /// List the audio capture devices.
+    Devices(commands::devices::Args),
+    /// Show the effective configuration and where each value came from, or check a file.
+    Config(commands::config::Args),
+    /// Compute speaker embeddings of files or of a Kaldi wav.scp.
+    Embed(commands::embed::Args),
+    /// Measure accuracy: DER of labels, EER of a voice model.
+    Eval(commands::eval::Args),
+    /// Measure speed: real-time factor, label latency and memory on this machine.
+    Bench(commands::bench::Args),
+}
+
+/// Parses the process's arguments, runs the command and gives the exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(args) => commands::serve::run(args),
+        Command::Label(args) => commands::label::run(args),
+        Command::Listen(args) => commands::listen::run(args),
+        Command::Stream(args) => commands::stream::run(args),
+        Command::Devices(args) => commands::devices::run(args),
+        Command::Config(args) => commands::config::run(args),
+        Command::Embed(args) => commands::embed::run(args),
+        Command::Eval(args) => commands::eval::run(args),
+        Command::Bench(args) => commands::bench::run(args),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("diarized: {error:#}");
+            ExitCode::from(exit::FAILURE)
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Signal processing of `diarized`: everything between raw samples and the inputs of the networks.
+//!
+//! Pure and single-threaded: no threads, files, clocks, serialisation or inference here. Positions are
+//! integers on the 16 kHz sample clock ([`SampleIndex`], [`SampleRange`]); seconds appear only at the edges
+//! of the system.
+
+pub mod clock;
+
+pub use clock::{SAMPLE_RATE_HZ, SampleIndex, SampleRange};

@@ -1,0 +1,294 @@
+//! What a diarizer says: segments, speakers, revisions, and the state that applying them builds.
+//!
+//! The contract: a [`SessionState`] that applies every [`Event`] of a stream from its start, or a snapshot of
+//! such a state and every event after it, equals the diarizer's own final state.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use diarized_dsp::SampleRange;
+
+/// Identity of one published segment. Never reused within a session and never changed by an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId(pub u64);
+
+/// Identity of a speaker across the windows of a session, counted from 1. Written `S1`, `S2`, ….
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpeakerId(pub u32);
+
+impl fmt::Display for SpeakerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S{}", self.0)
+    }
+}
+
+/// A text that is not a speaker label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("speaker label {got:?} is not of the form S1, S2, …")]
+pub struct ParseSpeakerIdError {
+    /// The text that was given.
+    pub got: String,
+}
+
+impl FromStr for SpeakerId {
+    type Err = ParseSpeakerIdError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let number = s.strip_prefix('S').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        match number.and_then(|n| n.parse().ok()) {
+            Some(n) if n > 0 => Ok(Self(n)),
+            _ => Err(ParseSpeakerIdError { got: s.to_owned() }),
+        }
+    }
+}
+
+/// A region of one speaker's speech.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// Stable identity: an event with the same id is an update of the same segment.
+    pub id: SegmentId,
+    /// Where the speech is, on the stream's clock.
+    pub range: SampleRange,
+    /// Who speaks.
+    pub speaker: SpeakerId,
+    /// Calibrated probability that the label is right, in `[0, 1]`.
+    pub confidence: f32,
+    /// `false` while the end still grows or the label may be settled by audio already on its way; a final
+    /// segment changes only through a [`Event::Revision`] or an update with a reason of that kind.
+    pub is_final: bool,
+    /// Whether another speaker is believed to speak inside this segment.
+    pub overlap: bool,
+    /// Signal-to-noise ratio of the region in dB, where it could be measured.
+    pub snr_db: Option<f32>,
+}
+
+/// What is known of one speaker of the session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpeakerInfo {
+    /// Identity within the session.
+    pub id: SpeakerId,
+    /// A name that a person or a voiceprint gave.
+    pub name: Option<String>,
+    /// Start of the first speech.
+    pub first: diarized_dsp::SampleIndex,
+}
+
+/// One segment's change of speaker inside a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The segment that changes.
+    pub segment: SegmentId,
+    /// Its speaker before.
+    pub from: SpeakerId,
+    /// Its speaker now.
+    pub to: SpeakerId,
+}
+
+/// Why labels already said were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevisionReason {
+    /// Later speech showed that two clusters are one person.
+    Merge,
+    /// Later speech showed that one cluster holds two persons.
+    Split,
+    /// Later speech showed that single segments belong to another speaker.
+    Reassign,
+    /// The last pass at the end of the stream.
+    FinalPass,
+    /// A person corrected the labels.
+    Correction,
+}
+
+impl RevisionReason {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Split => "split",
+            Self::Reassign => "reassign",
+            Self::FinalPass => "final_pass",
+            Self::Correction => "correction",
+        }
+    }
+}
+
+/// Why a stretch of the clock holds no audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// Blocks were dropped because the front end fell behind the device.
+    Overrun,
+    /// The device was away.
+    DeviceLost,
+    /// The sender declared that audio is missing.
+    Declared,
+}
+
+impl GapReason {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overrun => "overrun",
+            Self::DeviceLost => "device_lost",
+            Self::Declared => "declared",
+        }
+    }
+}
+
+/// One thing that the diarizer says.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A new segment, or a new version of the segment with this id.
+    Segment(Segment),
+    /// The segment is withdrawn: its region was joined to another one or proved not to be speech.
+    SegmentRemoved {
+        /// The segment that is no more.
+        id: SegmentId,
+    },
+    /// Segments change speaker.
+    Revision {
+        /// At least one change.
+        changes: Vec<Change>,
+        /// Why.
+        reason: RevisionReason,
+    },
+    /// A speaker is heard for the first time, or what is known of one changed (a name).
+    Speaker(SpeakerInfo),
+    /// `from` and `into` are one person; the segments of `from` follow in a revision before this event.
+    SpeakerMerged {
+        /// The label that is no more.
+        from: SpeakerId,
+        /// The label that stays.
+        into: SpeakerId,
+    },
+    /// The stream holds no audio here.
+    Gap {
+        /// Where.
+        range: SampleRange,
+        /// Why.
+        reason: GapReason,
+    },
+}
+
+/// An event that does not fit the state it is applied to: the stream of events was cut or reordered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// A revision or removal names a segment that the state does not hold.
+    #[error("the event names segment {} that the state does not hold", .0.0)]
+    UnknownSegment(SegmentId),
+    /// A revision's `from` is not the segment's speaker.
+    #[error("segment {} belongs to {got}, the revision expects {expected}", segment.0)]
+    WrongSpeaker {
+        /// The segment.
+        segment: SegmentId,
+        /// Speaker that the revision names as the present one.
+        expected: SpeakerId,
+        /// Speaker that the state holds.
+        got: SpeakerId,
+    },
+    /// The event names a speaker that the state does not hold.
+    #[error("the event names speaker {0} that the state does not hold")]
+    UnknownSpeaker(SpeakerId),
+}
+
+/// The labels of a session as they stand: what applying its events gives, and what a late joiner gets.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SessionState {
+    segments: BTreeMap<SegmentId, Segment>,
+    speakers: BTreeMap<SpeakerId, SpeakerInfo>,
+    gaps: Vec<(SampleRange, GapReason)>,
+}
+
+impl SessionState {
+    /// An empty state, as at the start of a stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Segments by id.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &Segment> {
+        self.segments.values()
+    }
+
+    /// The segment with this id.
+    #[must_use]
+    pub fn segment(&self, id: SegmentId) -> Option<&Segment> {
+        self.segments.get(&id)
+    }
+
+    /// Speakers by id.
+    pub fn speakers(&self) -> impl ExactSizeIterator<Item = &SpeakerInfo> {
+        self.speakers.values()
+    }
+
+    /// The speaker with this id.
+    #[must_use]
+    pub fn speaker(&self, id: SpeakerId) -> Option<&SpeakerInfo> {
+        self.speakers.get(&id)
+    }
+
+    /// Stretches without audio, in order.
+    #[must_use]
+    pub fn gaps(&self) -> &[(SampleRange, GapReason)] {
+        &self.gaps
+    }
+
+    /// Applies one event.
+    ///
+    /// # Errors
+    /// [`ApplyError`] if the event does not fit; the state is then unchanged and no later event may be trusted.
+    pub fn apply(&mut self, event: &Event) -> Result<(), ApplyError> {
+        match event {
+            Event::Segment(segment) => {
+                if !self.speakers.contains_key(&segment.speaker) {
+                    return Err(ApplyError::UnknownSpeaker(segment.speaker));
+                }
+                self.segments.insert(segment.id, segment.clone());
+            }
+            Event::SegmentRemoved { id } => {
+                self.segments.remove(id).ok_or(ApplyError::UnknownSegment(*id))?;
+            }
+            Event::Revision { changes, .. } => {
+                for change in changes {
+                    let held = self
+                        .segments
+                        .get(&change.segment)
+                        .ok_or(ApplyError::UnknownSegment(change.segment))?;
+                    if held.speaker != change.from {
+                        return Err(ApplyError::WrongSpeaker {
+                            segment: change.segment,
+                            expected: change.from,
+                            got: held.speaker,
+                        });
+                    }
+                    if !self.speakers.contains_key(&change.to) {
+                        return Err(ApplyError::UnknownSpeaker(change.to));
+                    }
+                }
+                for change in changes {
+                    if let Some(held) = self.segments.get_mut(&change.segment) {
+                        held.speaker = change.to;
+                    }
+                }
+            }
+            Event::Speaker(info) => {
+                self.speakers.insert(info.id, info.clone());
+            }
+            Event::SpeakerMerged { from, into } => {
+                if !self.speakers.contains_key(into) {
+                    return Err(ApplyError::UnknownSpeaker(*into));
+                }
+                self.speakers.remove(from).ok_or(ApplyError::UnknownSpeaker(*from))?;
+            }
+            Event::Gap { range, reason } => self.gaps.push((*range, *reason)),
+        }
+        Ok(())
+    }
+}
