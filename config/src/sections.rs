@@ -1,0 +1,386 @@
+//! The sections of the configuration: every key with its unit, range and default, each written down once.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Value;
+use crate::reader::Reader;
+
+/// A day in seconds, the longest time that a key may be set to.
+const DAY_S: f64 = 86_400.0;
+
+/// `[server]`: the port that clients and subscribers use.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Addresses to listen on, at least one; port 0 takes a free one. Default 127.0.0.1:7007.
+    pub listen: Vec<SocketAddr>,
+    /// Sessions with audio at once; a further one is refused. 1 to 100 000, default 64.
+    pub max_sessions: usize,
+    /// Open connections of all kinds at once. 1 to 100 000, default 512.
+    pub max_connections: usize,
+    /// Subscribers of one session at once. 1 to 100 000, default 256.
+    pub max_subscribers_per_session: usize,
+    /// Largest message that a client may send, in bytes. 1 KiB to 64 MiB, default 1 MiB.
+    pub max_frame_bytes: usize,
+    /// A stream that sends nothing for so long is closed. 1 s to a day, default 60 s.
+    pub idle_timeout: Duration,
+    /// Time between two pings; shorter than `idle_timeout`. 0.1 s to a day, default 20 s.
+    pub ping_interval: Duration,
+    /// A message that a peer does not take for so long ends its connection. 0.1 s to a day, default 10 s.
+    pub write_timeout: Duration,
+    /// Events of a session that are kept for late joiners and resumes. 100 to 10 000 000, default 20 000.
+    pub journal_events: usize,
+    /// Time that sessions have to say their last labels at shutdown. 0 to a day, default 10 s.
+    pub shutdown_grace: Duration,
+}
+
+impl ServerConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        let config = Self {
+            listen: r.list(
+                "server.listen",
+                "IP:PORT such as \"127.0.0.1:7007\" or \"[::]:7007\", or a list of them",
+                vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7007)],
+                |text| text.parse().ok(),
+            ),
+            max_sessions: count(r, "server.max_sessions", 1..=100_000, 64),
+            max_connections: count(r, "server.max_connections", 1..=100_000, 512),
+            max_subscribers_per_session: count(r, "server.max_subscribers_per_session", 1..=100_000, 256),
+            max_frame_bytes: size(r, "server.max_frame_bytes", "of bytes", 1024..=64 << 20, 1 << 20),
+            idle_timeout: r.seconds("server.idle_timeout_s", 1.0..=DAY_S, 60.0),
+            ping_interval: r.seconds("server.ping_interval_s", 0.1..=DAY_S, 20.0),
+            write_timeout: r.seconds("server.write_timeout_s", 0.1..=DAY_S, 10.0),
+            journal_events: count(r, "server.journal_events", 100..=10_000_000, 20_000),
+            shutdown_grace: r.seconds("server.shutdown_grace_s", 0.0..=DAY_S, 10.0),
+        };
+        if config.ping_interval >= config.idle_timeout {
+            r.broken_rule("server.ping_interval_s", "<", "server.idle_timeout_s");
+        }
+        config
+    }
+}
+
+/// Which channel of the input becomes the mono signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// The mean of all channels.
+    Mix,
+    /// One channel, counted from 0.
+    One(u16),
+}
+
+const CHANNEL_EXPECTED: &str = "\"mix\" or a channel counted from 0, at most 63";
+
+impl Channel {
+    /// Reads `mix` or a number from 0 to 63.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.trim() {
+            "mix" => Some(Self::Mix),
+            number => number.parse().ok().filter(|n| *n < 64).map(Self::One),
+        }
+    }
+
+    fn read(r: &mut Reader, key: &'static str) -> Self {
+        r.parsed(key, CHANNEL_EXPECTED, Self::Mix, Self::parse, |channel| match channel {
+            Self::Mix => Value::Text("mix".to_owned()),
+            Self::One(idx) => Value::Integer(i64::from(*idx)),
+        })
+    }
+}
+
+/// `[capture]`: the microphone of `diarized serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaptureConfig {
+    /// Whether `serve` captures a device. Default false.
+    pub enabled: bool,
+    /// Name of the device as `diarized devices` lists it, or `default`. Default `default`.
+    pub device: String,
+    /// Channel of the device. Default `mix`.
+    pub channel: Channel,
+    /// Audio that the ring between the device and the front end holds, in ms; what does not fit is dropped and
+    /// told as a gap. 100 to 60 000, default 2000.
+    pub buffer_ms: u32,
+}
+
+impl CaptureConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        Self {
+            enabled: r.boolean("capture.enabled", false),
+            device: r.parsed(
+                "capture.device",
+                "the name of a device as `diarized devices` lists it, or \"default\"",
+                "default".to_owned(),
+                |text| (!text.trim().is_empty()).then(|| text.to_owned()),
+                |device| Value::Text(device.clone()),
+            ),
+            channel: Channel::read(r, "capture.channel"),
+            buffer_ms: milliseconds(r, "capture.buffer_ms", 100..=60_000, 2000),
+        }
+    }
+}
+
+/// `[audio]`: how files and streams become the mono signal that is labelled. Changes results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AudioConfig {
+    /// Channel of files and of streams. Default `mix`.
+    pub channel: Channel,
+}
+
+impl AudioConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        Self { channel: Channel::read(r, "audio.channel") }
+    }
+}
+
+/// `[model]`: the network that turns speech into embeddings. Changes results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// Folder that holds `model.toml` and its weights; `None` is the built-in model. Default `None`.
+    pub path: Option<PathBuf>,
+}
+
+impl ModelConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        Self { path: r.optional_path("model.path") }
+    }
+}
+
+/// How readily the voice activity detector calls a 10 ms frame speech; the modes of WebRTC's detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VadMode {
+    /// Nearly everything that may be speech.
+    Quality,
+    /// A little stricter.
+    LowBitrate,
+    /// Strict.
+    Aggressive,
+    /// Only what surely is speech.
+    VeryAggressive,
+}
+
+/// `[diarization]`: what is said and when. Changes results. Evidence is in natural-log likelihood ratios.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DiarizationConfig {
+    /// Audio that one embedding hears, in ms. Tens from 500 to 5000, default 1500.
+    pub window_ms: u32,
+    /// Time between the starts of two windows, in ms; at most `window_ms`. Tens from 50 to 2000, default 250.
+    pub step_ms: u32,
+    /// Speech that must be heard before a first label is given, in ms; at most `window_ms`. Tens from 300 to
+    /// 5000, default 800.
+    pub first_label_ms: u32,
+    /// How long labels stay provisional before they are settled, in ms. 500 to 30 000, default 3000.
+    pub settle_ms: u32,
+    /// How readily a frame counts as speech. Default aggressive.
+    pub vad_mode: VadMode,
+    /// Share of voiced frames above which speech begins. 0 to 1, default 0.6.
+    pub vad_onset: f64,
+    /// Share below which speech ends; at most `vad_onset`. 0 to 1, default 0.35.
+    pub vad_offset: f64,
+    /// Shorter speech is dropped, in ms. 0 to 2000, default 200.
+    pub min_speech_ms: u32,
+    /// Shorter pauses are bridged, in ms. 0 to 5000, default 300.
+    pub min_silence_ms: u32,
+    /// Added to both ends of a region of speech, in ms. 0 to 500, default 50.
+    pub pad_ms: u32,
+    /// No more speakers than this. 1 to 1000, default not set.
+    pub max_speakers: Option<u32>,
+    /// This many speakers, if the evidence allows; at most `max_speakers`. 1 to 1000, default not set.
+    pub expected_speakers: Option<u32>,
+    /// Groups of speech merge while the mean evidence of one person is above this. -50 to 50, default -0.5.
+    pub merge_llr: f64,
+    /// Added to the evidence of pairs that bear one label already. -50 to 50, default 0.5.
+    pub stick_llr: f64,
+    /// A voice below this for every known speaker is somebody new. -50 to 50, default -1.
+    pub new_speaker_llr: f64,
+    /// How far below that a region too short to be sure must lie. -50 to 50, default 2.
+    pub stranger_margin_llr: f64,
+    /// Price of a change of speaker between windows. 0 to 100, default 4.
+    pub switch_cost: f64,
+    /// No single window counts for more than this. 0.01 to 100, default 6.
+    pub evidence_bound: f64,
+    /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
+    pub new_speaker_windows: usize,
+    /// A speaker with less clean speech than this is joined to one that fits, in ms. 0 to 60 000, default 1500.
+    pub min_speaker_ms: u32,
+    /// Evidence from which on another speaker fits such a small one. -50 to 50, default -3.
+    pub absorb_llr: f64,
+    /// Stretches of speech that a session remembers: bounds its memory. 64 to 4096, default 512.
+    pub max_exemplars: usize,
+    /// Whether all labels are looked at once more when a stream ends. Default true.
+    pub final_pass: bool,
+}
+
+impl DiarizationConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        let modes = [
+            ("quality", VadMode::Quality),
+            ("low_bitrate", VadMode::LowBitrate),
+            ("aggressive", VadMode::Aggressive),
+            ("very_aggressive", VadMode::VeryAggressive),
+        ];
+        let config = Self {
+            window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
+            step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
+            first_label_ms: tens(r, "diarization.first_label_ms", 300..=5000, 800),
+            settle_ms: milliseconds(r, "diarization.settle_ms", 500..=30_000, 3000),
+            vad_mode: r.choice("diarization.vad_mode", &modes, VadMode::Aggressive),
+            vad_onset: r.number("diarization.vad_onset", 0.0..=1.0, 0.6),
+            vad_offset: r.number("diarization.vad_offset", 0.0..=1.0, 0.35),
+            min_speech_ms: milliseconds(r, "diarization.min_speech_ms", 0..=2000, 200),
+            min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 300),
+            pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 50),
+            max_speakers: speakers(r, "diarization.max_speakers"),
+            expected_speakers: speakers(r, "diarization.expected_speakers"),
+            merge_llr: evidence(r, "diarization.merge_llr", -0.5),
+            stick_llr: evidence(r, "diarization.stick_llr", 0.5),
+            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", -1.0),
+            stranger_margin_llr: evidence(r, "diarization.stranger_margin_llr", 2.0),
+            switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
+            evidence_bound: r.number("diarization.evidence_bound", 0.01..=100.0, 6.0),
+            new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
+            min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 1500),
+            absorb_llr: evidence(r, "diarization.absorb_llr", -3.0),
+            max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 512),
+            final_pass: r.boolean("diarization.final_pass", true),
+        };
+        if config.step_ms > config.window_ms {
+            r.broken_rule("diarization.step_ms", "<=", "diarization.window_ms");
+        }
+        if config.first_label_ms > config.window_ms {
+            r.broken_rule("diarization.first_label_ms", "<=", "diarization.window_ms");
+        }
+        if config.vad_offset > config.vad_onset {
+            r.broken_rule("diarization.vad_offset", "<=", "diarization.vad_onset");
+        }
+        if let (Some(expected), Some(max)) = (config.expected_speakers, config.max_speakers)
+            && expected > max
+        {
+            r.broken_rule("diarization.expected_speakers", "<=", "diarization.max_speakers");
+        }
+        config
+    }
+}
+
+/// `[inference]`: what changes speed and never results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InferenceConfig {
+    /// Threads that compute embeddings; 0 takes one a core. 0 to 1024, default 0.
+    pub threads: usize,
+}
+
+impl InferenceConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        Self { threads: count(r, "inference.threads", 0..=1024, 0) }
+    }
+}
+
+/// Form of the log lines on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Least weight of what is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogLevel {
+    /// What stopped something.
+    Error,
+    /// And what may need a person.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And how.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// `[log]`: what is written on stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// Form of the lines. Default text.
+    pub format: LogFormat,
+    /// Least weight. Default info.
+    pub level: LogLevel,
+}
+
+impl LogConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        use LogLevel::{Debug, Error, Info, Trace, Warn};
+        let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.as_str(), level));
+        Self {
+            format: r.choice(
+                "log.format",
+                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+                LogFormat::Text,
+            ),
+            level: r.choice("log.level", &levels, Info),
+        }
+    }
+}
+
+fn evidence(r: &mut Reader, key: &'static str, default: f64) -> f64 {
+    r.number(key, -50.0..=50.0, default)
+}
+
+/// Milliseconds in whole frames of 10 ms.
+fn tens(r: &mut Reader, key: &'static str, allowed: std::ops::RangeInclusive<i64>, default: i64) -> u32 {
+    u32::try_from(r.integer_in_steps(key, "of ms", 10, allowed, default)).expect("every range of ms fits u32")
+}
+
+fn milliseconds(
+    r: &mut Reader,
+    key: &'static str,
+    allowed: std::ops::RangeInclusive<i64>,
+    default: i64,
+) -> u32 {
+    u32::try_from(r.integer(key, "of ms", allowed, default)).expect("every range of ms fits u32")
+}
+
+fn count(r: &mut Reader, key: &'static str, allowed: std::ops::RangeInclusive<i64>, default: i64) -> usize {
+    size(r, key, "", allowed, default)
+}
+
+fn size(
+    r: &mut Reader,
+    key: &'static str,
+    unit: &str,
+    allowed: std::ops::RangeInclusive<i64>,
+    default: i64,
+) -> usize {
+    usize::try_from(r.integer(key, unit, allowed, default)).expect("every range of counts is in u32's")
+}
+
+fn speakers(r: &mut Reader, key: &'static str) -> Option<u32> {
+    let number = r.optional_integer(key, "of speakers", 1..=1000)?;
+    Some(u32::try_from(number).expect("the range of speakers fits u32"))
+}

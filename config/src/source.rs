@@ -1,0 +1,211 @@
+//! The three places a value may be written: a TOML file, environment variables, flags.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::reader::Reader;
+use crate::{Config, ConfigError, Fault, FaultKind, Faults, Loaded, Origin};
+
+/// What every variable of ours begins with.
+pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
+/// Variables with the prefix that are not keys.
+const RESERVED_VARIABLES: [&str; 1] = [CONFIG_VARIABLE];
+/// The variable that names the configuration file when no flag does.
+pub const CONFIG_VARIABLE: &str = "DIARIZED_CONFIG";
+/// The most that is read of a configuration file, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// A value as written, before it is known which type its key has.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RawValue {
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(String),
+    List(Vec<RawValue>),
+    /// TOML that no key accepts: a table, a date, a number beyond 64 bits.
+    Other,
+    /// From the environment or a flag: the key decides how to read it.
+    Untyped(String),
+}
+
+/// A value as written and where.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Raw {
+    pub(crate) value: RawValue,
+    /// The text as written, shortened for messages.
+    pub(crate) shown: String,
+    pub(crate) origin: Origin,
+}
+
+/// Collects what the file, the environment and the flags say, then makes one [`Config`] of it.
+///
+/// Flags win over the environment, the environment over the file, the file over the defaults. Nothing is opened
+/// but the configuration file.
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub(crate) file: BTreeMap<String, Raw>,
+    /// By the variable's name.
+    pub(crate) env: BTreeMap<String, Raw>,
+    pub(crate) flags: BTreeMap<String, Raw>,
+    faults: Vec<Fault>,
+    syntax_faults: Vec<Fault>,
+}
+
+impl Sources {
+    /// Nothing written anywhere: the defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the configuration file at `path`; what is wrong with its content is told by [`Self::load`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] other than `Faults` if the file cannot be read as text.
+    pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(read_error)?;
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(read_error)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(ConfigError::TooLong { path: path.to_owned(), limit: MAX_FILE_BYTES });
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(self.file_text(path, &text)),
+            Err(error) => {
+                Err(ConfigError::NotText { path: path.to_owned(), offset: error.utf8_error().valid_up_to() })
+            }
+        }
+    }
+
+    /// Adds `text` as the content of the configuration file named `path`, which is not opened.
+    #[must_use]
+    pub fn file_text(mut self, path: &Path, text: &str) -> Self {
+        let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count();
+        let origin_of = |offset: usize| Origin::File { path: path.to_owned(), line: line_of(offset) };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            self.syntax_faults.extend(errors.iter().map(|error| Fault {
+                origin: origin_of(error.span().map_or(0, |span| span.start)),
+                kind: FaultKind::Syntax { message: error.message().lines().collect::<Vec<_>>().join(", ") },
+            }));
+            return self;
+        }
+        for (section, content) in table.get_ref() {
+            let section_name = section.get_ref();
+            let DeValue::Table(keys) = content.get_ref() else {
+                let shown = shorten(text.get(content.span()).unwrap_or_default());
+                let origin = origin_of(section.span().start);
+                if crate::SECTIONS.contains(&section_name.as_ref()) {
+                    let kind = FaultKind::NotASection { key: section_name.to_string(), got: shown };
+                    self.faults.push(Fault { origin, kind });
+                } else {
+                    let raw = Raw { value: raw_value(content.get_ref()), shown, origin };
+                    self.file.insert(section_name.to_string(), raw);
+                }
+                continue;
+            };
+            if !crate::SECTIONS.contains(&section_name.as_ref()) {
+                // The section is unknown, so its keys are: one fault for the section is enough.
+                let origin = origin_of(section.span().start);
+                let raw = Raw { value: RawValue::Other, shown: String::new(), origin };
+                self.file.insert(format!("[{section_name}]"), raw);
+                continue;
+            }
+            for (key, value) in keys {
+                let raw = Raw {
+                    value: raw_value(value.get_ref()),
+                    shown: shorten(text.get(value.span()).unwrap_or_default()),
+                    origin: origin_of(key.span().start),
+                };
+                self.file.insert(format!("{section_name}.{}", key.get_ref()), raw);
+            }
+        }
+        self
+    }
+
+    /// Adds environment variables; those that do not begin with `DIARIZED_` are passed over, and an empty one
+    /// counts as not set.
+    #[must_use]
+    pub fn env(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(ENV_PREFIX)) else { continue };
+            if value.is_empty() || RESERVED_VARIABLES.contains(&name) {
+                continue;
+            }
+            let raw = Raw {
+                shown: shorten(&value.to_string_lossy()),
+                // Text that is not UTF-8 fits no key, and is then told with its name.
+                value: value.into_string().map_or(RawValue::Other, RawValue::Untyped),
+                origin: Origin::Environment { name: name.to_owned() },
+            };
+            self.env.insert(name.to_owned(), raw);
+        }
+        self
+    }
+
+    /// Adds what the flag `name` (with its dashes) says of `key` (`section.key`); the last one wins.
+    #[must_use]
+    pub fn flag(mut self, name: &str, key: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        let raw = Raw {
+            shown: shorten(&value),
+            value: RawValue::Untyped(value),
+            origin: Origin::Flag { name: name.to_owned() },
+        };
+        self.flags.insert(key.to_owned(), raw);
+        self
+    }
+
+    /// Makes the checked configuration.
+    ///
+    /// # Errors
+    /// Every fault of every source at once.
+    pub fn load(mut self) -> Result<Loaded, Faults> {
+        if let Some(faults) = Faults::try_new(std::mem::take(&mut self.syntax_faults)) {
+            return Err(faults);
+        }
+        let faults = std::mem::take(&mut self.faults);
+        let mut reader = Reader::new(self, faults);
+        let config = Config::read(&mut reader);
+        let (settings, warnings) = reader.finish()?;
+        Ok(Loaded { config, settings, warnings })
+    }
+}
+
+/// The folder that relative paths of a value are relative to, if it was written in a file.
+pub(crate) fn base_folder(origin: &Origin) -> Option<PathBuf> {
+    match origin {
+        Origin::File { path, .. } => path.parent().map(Path::to_owned),
+        _ => None,
+    }
+}
+
+fn raw_value(value: &DeValue<'_>) -> RawValue {
+    match value {
+        DeValue::String(text) => RawValue::Text(text.to_string()),
+        DeValue::Boolean(value) => RawValue::Boolean(*value),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(RawValue::Other, RawValue::Integer)
+        }
+        DeValue::Float(number) => number.as_str().parse().map_or(RawValue::Other, RawValue::Number),
+        DeValue::Array(items) => RawValue::List(items.iter().map(|item| raw_value(item.get_ref())).collect()),
+        DeValue::Table(_) | DeValue::Datetime(_) => RawValue::Other,
+    }
+}
+
+/// At most about sixty characters on one line, for messages.
+fn shorten(text: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.chars().take(MAX_CHARS).map(printable).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
+        short.push('…');
+    }
+    short
+}
