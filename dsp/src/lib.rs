@@ -5,5 +5,12 @@
 //! of the system.
 
 pub mod clock;
+pub mod frame_cutter;
+pub mod vad;
+
+#[cfg(test)]
+mod test_signal;
 
 pub use clock::{SAMPLE_RATE_HZ, SampleIndex, SampleRange};
+pub use frame_cutter::{FRAME_SAMPLES, Frame, FrameCutter};
+pub use vad::{Vad, VadMode};
