@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod frame_cutter;
+pub mod intake;
 pub mod vad;
 
 #[cfg(test)]
@@ -13,4 +14,5 @@ mod test_signal;
 
 pub use clock::{SAMPLE_RATE_HZ, SampleIndex, SampleRange};
 pub use frame_cutter::{FRAME_SAMPLES, Frame, FrameCutter};
+pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
 pub use vad::{Vad, VadMode};
