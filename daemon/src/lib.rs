@@ -1,4 +1,6 @@
 //! The daemon: all threads, sockets, files, clocks and devices of `diarized` live here.
 
+#[cfg(feature = "microphone")]
+pub mod capture;
 pub mod cli;
 mod commands;
