@@ -1,0 +1,1 @@
+"""Training, evaluation and export of the voice models that ``diarized`` runs."""

@@ -1,0 +1,114 @@
+"""Command line: prepare data, train, export, take in foreign checkpoints."""
+
+from __future__ import annotations
+
+import os
+
+# One thread a process: the processes are what shares the cores.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import argparse
+from pathlib import Path
+
+from .data import SPEEDS, build_cache, build_speed_cache
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from .teacher import teacher_embeddings
+
+    work = Path(args.work)
+    train = build_cache(Path(args.train), work / "train", 3.0, 4.0, args.workers)
+    caches = {"train": train}
+    for speed in SPEEDS:
+        name = f"train@{speed}"
+        caches[name] = build_speed_cache(train, speed, work / name, args.workers)
+    if args.validation:
+        caches["val"] = build_cache(Path(args.validation), work / "val", 3.2, 4.0, args.workers)
+    for name, cache in caches.items():
+        print(f"{name}: {len(cache.speakers)} speakers, {cache.hours:.2f} h of speech")
+        share = args.teacher_share if "@" in name else 1.0
+        teacher_embeddings(cache, work / f"{name}.teacher.npy", bf16=True, share=share)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from .nexttdnn import NeXtTdnnConfig
+    from .train import TrainParams, train
+
+    work = Path(args.work)
+    caches = ["train"] + ([] if args.no_speeds else [f"train@{s}" for s in SPEEDS])
+    params = TrainParams(
+        network=NeXtTdnnConfig(
+            channels=args.channels,
+            depths=(args.depth,) * 3,
+            kernel_sizes=tuple(args.kernels),
+            aggregation=args.aggregation,
+            light=args.light,
+        ),
+        caches=tuple(str(work / c) for c in caches),
+        validation=str(work / "val") if (work / "val.json").is_file() else "",
+        noise_dir=args.noise,
+        run_dir=args.run,
+        minutes=args.minutes,
+        processes=args.processes,
+        batch=args.batch,
+        seed=args.seed,
+        device=args.device,
+        learning_rate=args.learning_rate,
+        evaluate_every_minutes=args.evaluate_every,
+        evaluate_crops=args.evaluate_crops,
+        evaluate_windows_ms=tuple(args.evaluate_windows),
+        patience=args.patience,
+        init_from=args.init_from,
+    )
+    train(params)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    prepare = commands.add_parser("prepare", help="decode Kaldi data and run the teacher once")
+    prepare.add_argument("--train", required=True, help="Kaldi data directory")
+    prepare.add_argument("--validation", help="Kaldi data directory of other speakers")
+    prepare.add_argument("--work", required=True, help="folder for caches")
+    prepare.add_argument("--workers", type=int, default=2)
+    prepare.add_argument(
+        "--teacher-share",
+        type=float,
+        default=0.4,
+        help="share of the speed-perturbed pieces that the teacher hears and training uses",
+    )
+    prepare.set_defaults(run_command=_prepare)
+
+    train = commands.add_parser("train", help="train, or resume the run in --run")
+    train.add_argument("--work", required=True, help="folder that prepare filled")
+    train.add_argument("--run", required=True, help="folder for checkpoints and the log")
+    train.add_argument("--noise", help="folder of noise recordings")
+    train.add_argument("--minutes", type=float, default=120.0, help="length of the schedule")
+    train.add_argument("--processes", type=int, default=2, help="trainers of one thread each")
+    train.add_argument("--batch", type=int, default=32, help="crops a process and step")
+    train.add_argument("--channels", type=int, default=128)
+    train.add_argument("--depth", type=int, default=2, help="blocks in each of three stages")
+    train.add_argument("--kernels", type=int, nargs="+", default=[7, 65])
+    train.add_argument("--aggregation", default="vap_bn_tanh_fc_bn")
+    train.add_argument("--light", action="store_true")
+    train.add_argument("--no-speeds", action="store_true")
+    train.add_argument("--learning-rate", type=float, default=2e-3)
+    train.add_argument("--evaluate-every", type=float, default=8.0, help="minutes")
+    train.add_argument("--evaluate-crops", type=int, default=8, help="crops a speaker")
+    train.add_argument(
+        "--evaluate-windows", type=int, nargs="+", default=[1000, 1500, 2000, 3000]
+    )
+    train.add_argument("--patience", type=int, default=0, help="evaluations; 0 never stops")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--device", default="cpu")
+    train.add_argument("--init-from", help="checkpoint to start from")
+    train.set_defaults(run_command=_train)
+
+    args = parser.parse_args()
+    args.run_command(args)
+
+
+if __name__ == "__main__":
+    main()

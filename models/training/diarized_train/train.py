@@ -1,0 +1,407 @@
+"""Training of a NeXt-TDNN: AAM-softmax with a growing margin, distillation, a timed schedule.
+
+The schedule runs on the clock, not on steps: whatever else the machine does, the learning
+rate has come down when ``minutes`` are over. Several processes of one thread each share
+the cores (gradients averaged after every step), which on a busy machine loses far less
+than several threads of one process, since they meet once a step and not once a layer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .augment import AugmentParams
+from .data import load_cache
+from .evaluate import WINDOWS_MS, choose_trials, crops, eer_table, embed_crops
+from .front_end import FrontEnd, LogMel
+from .loader import Loader, LoaderParams
+from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
+from .teacher import EMBEDDING_DIM
+
+
+@dataclass
+class TrainParams:
+    """Everything a run depends on; kept in its checkpoints."""
+
+    network: NeXtTdnnConfig = field(default_factory=NeXtTdnnConfig)
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    augment: AugmentParams = field(default_factory=AugmentParams)
+    caches: tuple[str, ...] = ()
+    validation: str = ""
+    noise_dir: str | None = None
+    run_dir: str = "run"
+    minutes: float = 60.0
+    processes: int = 1
+    batch: int = 32
+    seed: int = 1
+    device: str = "cpu"
+    learning_rate: float = 2e-3
+    final_rate: float = 2e-6
+    weight_decay: float = 0.05
+    warm_up: float = 0.06
+    scale: float = 30.0
+    margin: float = 0.3
+    margin_grown: float = 0.34
+    large_margin: float = 0.4
+    large_margin_from: float = 0.86
+    distillation: float = 15.0
+    relation: float = 10.0
+    ema: float = 0.9995
+    # Shares of crop lengths in seconds: main stage, then the large-margin one.
+    lengths: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    chances: tuple[float, ...] = (0.35, 0.35, 0.2, 0.1)
+    late_chances: tuple[float, ...] = (0.2, 0.3, 0.25, 0.25)
+    evaluate_every_minutes: float = 8.0
+    evaluate_crops: int = 8
+    evaluate_windows_ms: tuple[int, ...] = WINDOWS_MS
+    patience: int = 0
+    init_from: str | None = None
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, table: dict) -> TrainParams:
+        table = dict(table)
+        table["network"] = NeXtTdnnConfig(**table["network"])
+        table["front_end"] = FrontEnd(**table["front_end"])
+        table["augment"] = AugmentParams(**table["augment"])
+        for key in ("caches", "lengths", "chances", "late_chances", "evaluate_windows_ms"):
+            table[key] = tuple(table[key])
+        return cls(**table)
+
+
+class Heads(nn.Module):
+    """What only training needs: class centres, the map to the teacher's space."""
+
+    def __init__(self, embedding_dim: int, n_classes: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.empty(n_classes, embedding_dim))
+        nn.init.xavier_normal_(self.centres)
+        self.project = nn.Linear(embedding_dim, EMBEDDING_DIM)
+
+    def forward(
+        self, embedding: Tensor, classes: Tensor, targets: Tensor, margin: float, scale: float
+    ) -> dict[str, Tensor]:
+        """Losses by name. AAM-softmax: Deng et al., "ArcFace" (2019), eq. 3."""
+        unit = F.normalize(embedding, dim=1)
+        cosine = (unit @ F.normalize(self.centres, dim=1).T).clamp(-1 + 1e-6, 1 - 1e-6)
+        chosen = cosine.gather(1, classes[:, None])
+        angle = torch.arccos(chosen)
+        # Past pi the cosine would rise again; continue it linearly there.
+        shifted = torch.where(
+            angle + margin < math.pi,
+            torch.cos(angle + margin),
+            chosen - margin * math.sin(margin),
+        )
+        logits = scale * cosine.scatter(1, classes[:, None], shifted)
+        distilled = 1.0 - F.cosine_similarity(self.project(embedding), targets).mean()
+        # Relations: how alike two crops of the batch are, here and for the teacher.
+        off = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        relation = ((unit @ unit.T - targets @ targets.T)[off] ** 2).mean()
+        accuracy = (cosine.argmax(1) == classes).float().mean()
+        return {
+            "aam": F.cross_entropy(logits, classes),
+            "distillation": distilled,
+            "relation": relation,
+            "accuracy": accuracy.detach(),
+        }
+
+
+def learning_rate(params: TrainParams, progress: float) -> float:
+    """Linear warm-up, then a cosine down to the final rate."""
+    if progress < params.warm_up:
+        return params.learning_rate * max(0.02, progress / params.warm_up)
+    done = min(1.0, (progress - params.warm_up) / (1.0 - params.warm_up))
+    low = params.final_rate
+    return low + (params.learning_rate - low) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def margin(params: TrainParams, progress: float) -> float:
+    if progress >= params.large_margin_from:
+        return params.large_margin
+    return params.margin * min(1.0, progress / params.margin_grown)
+
+
+def _parameter_groups(modules: list[nn.Module], decay: float) -> list[dict]:
+    parameters = [p for m in modules for p in m.parameters()]
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def _average_gradients(parameters: list[nn.Parameter], world: int) -> None:
+    flat = torch.cat([p.grad.flatten() for p in parameters])
+    dist.all_reduce(flat)
+    flat /= world
+    position = 0
+    for p in parameters:
+        p.grad.copy_(flat[position : position + p.numel()].view_as(p))
+        position += p.numel()
+
+
+class _Stop:
+    """Set by SIGTERM or Ctrl-C; the run saves and ends at the next step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Warm start: weights whose names and shapes agree; deeper networks keep the rest."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    weights = checkpoint.get("ema", checkpoint.get("network", checkpoint))
+    own = network.state_dict()
+    agreeing = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if not agreeing:
+        raise ValueError(f"{path} shares no weights with this network")
+    network.load_state_dict(agreeing, strict=False)
+    print(f"warm start: {len(agreeing)} of {len(own)} tensors from {path}")
+
+
+class _Validation:
+    def __init__(self, params: TrainParams) -> None:
+        self.cache = load_cache(Path(params.validation))
+        self.trials = choose_trials(self.cache, params.evaluate_crops)
+        self.windows_ms = params.evaluate_windows_ms
+        self.mel = LogMel(params.front_end, np.float32)
+
+    def __call__(self, network: nn.Module, bf16: bool) -> dict[str, dict[int, float]]:
+        embeddings = {
+            window_ms: embed_crops(
+                network, self.mel, crops(self.cache, self.trials, window_ms), bf16
+            )
+            for window_ms in self.windows_ms
+        }
+        return eer_table(embeddings, self.trials)
+
+
+def _save(path: Path, **content: object) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def _rank_main(rank: int, params: TrainParams, port: int) -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(params.seed)
+    stop = _Stop()
+    run = Path(params.run_dir)
+    world = params.processes
+    if world > 1:
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        dist.init_process_group("gloo", rank=rank, world_size=world)
+    device = torch.device(params.device)
+    network = NeXtTdnn(params.network)
+    if params.init_from:
+        load_weights(network, Path(params.init_from))
+    classes = sum(len(load_cache(Path(c)).speakers) for c in params.caches)
+    heads = Heads(params.network.embedding_dim, classes)
+    network, heads = network.to(device), heads.to(device)
+    ema = deepcopy(network).eval()
+    optimiser = torch.optim.AdamW(
+        _parameter_groups([network, heads], params.weight_decay),
+        lr=params.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    state = {"seconds": 0.0, "step": 0, "crops": 0, "best": math.inf, "since_best": 0}
+    last = run / "last.pt"
+    if last.is_file():
+        saved = torch.load(last, map_location=device, weights_only=True)
+        network.load_state_dict(saved["network"])
+        heads.load_state_dict(saved["heads"])
+        ema.load_state_dict(saved["ema"])
+        optimiser.load_state_dict(saved["optimiser"])
+        state = saved["state"]
+    parameters = list(network.parameters()) + list(heads.parameters())
+    loader = Loader(
+        LoaderParams(
+            params.caches,
+            params.noise_dir,
+            params.batch,
+            seed=params.seed * 1000 + rank * 7919 + state["step"],
+        ),
+        params.front_end,
+        params.augment,
+        [
+            (list(params.lengths), list(params.chances)),
+            (list(params.lengths), list(params.late_chances)),
+        ],
+    )
+    validation = _Validation(params) if rank == 0 and params.validation else None
+    log = (run / "log.jsonl").open("a", encoding="utf-8") if rank == 0 else None
+    bar = tqdm(
+        total=round(params.minutes * 60),
+        initial=round(state["seconds"]),
+        unit="s",
+        desc="train",
+        mininterval=10.0,
+        disable=rank != 0,
+    )
+    bf16 = True
+    sums: dict[str, float] = {}
+    n_summed = 0
+    clock = time.monotonic()
+    logged_crops, logged_at = state["crops"], clock
+    next_evaluation = state["seconds"] + params.evaluate_every_minutes * 60
+    network.train()
+    while True:
+        # One rank decides for all when to stop, so that none waits for another for ever.
+        seconds = state["seconds"] + time.monotonic() - clock
+        signals = torch.tensor([seconds, float(stop.asked)])
+        if world > 1:
+            dist.all_reduce(signals, op=dist.ReduceOp.MAX)
+        seconds, asked = float(signals[0]), bool(signals[1])
+        progress = seconds / (params.minutes * 60)
+        finished = progress >= 1.0
+        if finished or asked or seconds >= next_evaluation:
+            next_evaluation = seconds + params.evaluate_every_minutes * 60
+            if rank == 0:
+                _checkpoint(run, params, network, heads, ema, optimiser, state, seconds)
+                if validation and not asked:
+                    table = validation(ema, bf16)
+                    score = float(np.mean(list(table["all"].values())))
+                    state["since_best"] += 1
+                    if score < state["best"]:
+                        state["best"], state["since_best"] = score, 0
+                        _save(
+                            run / "best.pt",
+                            ema=ema.state_dict(),
+                            params=params.to_dict(),
+                            state=state,
+                            eer=table,
+                        )
+                    entry = {"seconds": round(seconds), "crops": state["crops"], "eer": table}
+                    print(json.dumps(entry), file=log, flush=True)
+            halt = torch.tensor(
+                [float(0 < params.patience <= state["since_best"])], dtype=torch.float32
+            )
+            if world > 1:
+                dist.all_reduce(halt, op=dist.ReduceOp.MAX)
+            if finished or asked or halt.item():
+                break
+        rate = learning_rate(params, progress)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loader.set_stage(int(progress >= params.large_margin_from))
+        batch = next(loader)
+        features = torch.from_numpy(batch.features).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            embedding = network(features)
+        losses = heads(
+            embedding.float(),
+            torch.from_numpy(batch.classes).to(device),
+            torch.from_numpy(batch.targets).to(device),
+            margin(params, progress),
+            params.scale,
+        )
+        loss = (
+            losses["aam"]
+            + params.distillation * losses["distillation"]
+            + params.relation * losses["relation"]
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if world > 1:
+            _average_gradients(parameters, world)
+        norm = nn.utils.clip_grad_norm_(parameters, 20.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+        state["step"] += 1
+        state["crops"] += len(batch.classes) * world
+        decay = min(params.ema, (1 + state["step"]) / (10 + state["step"]))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(ema.parameters()), list(network.parameters()), 1.0 - decay
+            )
+            for mine, theirs in zip(ema.buffers(), network.buffers(), strict=True):
+                mine.copy_(theirs)
+        for key, value in {**losses, "loss": loss, "norm": norm}.items():
+            sums[key] = sums.get(key, 0.0) + float(value.detach())
+        n_summed += 1
+        if rank == 0 and state["step"] % 100 == 0:
+            now = time.monotonic()
+            speed = (state["crops"] - logged_crops) / (now - logged_at)
+            logged_crops, logged_at = state["crops"], now
+            entry = {
+                "seconds": round(seconds),
+                "step": state["step"],
+                "crops": state["crops"],
+                "rate": rate,
+                "margin": round(margin(params, progress), 4),
+                "crops_per_s": round(speed, 1),
+                **{k: round(v / n_summed, 4) for k, v in sums.items()},
+            }
+            sums, n_summed = {}, 0
+            print(json.dumps(entry), file=log, flush=True)
+            bar.set_postfix(loss=entry["loss"], distillation=entry["distillation"])
+        bar.update(max(0, round(seconds) - bar.n))
+    loader.close()
+    bar.close()
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def _checkpoint(run, params, network, heads, ema, optimiser, state, seconds) -> None:
+    """The whole state, replaced atomically: a kill leaves the one before."""
+    _save(
+        run / "last.pt",
+        network=network.state_dict(),
+        heads=heads.state_dict(),
+        ema=ema.state_dict(),
+        optimiser=optimiser.state_dict(),
+        params=params.to_dict(),
+        state={**state, "seconds": seconds},
+    )
+
+
+def train(params: TrainParams) -> None:
+    run = Path(params.run_dir)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "params.json").write_text(json.dumps(params.to_dict(), indent=1))
+    port = 20000 + os.getpid() % 20000
+    if params.processes == 1:
+        _rank_main(0, params, port)
+        return
+    context = mp.get_context("spawn")
+    ranks = [
+        context.Process(target=_rank_main, args=(rank, params, port))
+        for rank in range(params.processes)
+    ]
+    for process in ranks:
+        process.start()
+
+    def forward(number: int, _: object) -> None:
+        for process in ranks:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    for process in ranks:
+        process.join()
+    if any(process.exitcode for process in ranks):
+        raise RuntimeError("a training process failed, see its output above")
