@@ -24,6 +24,9 @@ const N_CHANNELS_MAX: u16 = 8;
 /// Rates in the order in which they are chosen: the native ones of nearly all hardware first.
 const RATES_PREFERRED_HZ: [u32; 3] = [48_000, 44_100, 16_000];
 
+/// ALSA's plugins that it announces like devices, although they need a device behind them or give silence unpaced.
+const NO_DEVICES: [&str; 7] = ["null", "lavrate", "samplerate", "speex", "speexrate", "upmix", "vdownmix"];
+
 /// A capture device of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
@@ -52,7 +55,7 @@ fn name_of(device: &cpal::Device) -> Option<String> {
 }
 
 fn info_of(device: &cpal::Device, default: Option<&str>) -> Option<DeviceInfo> {
-    let name = name_of(device)?;
+    let name = name_of(device).filter(|name| !NO_DEVICES.contains(&name.as_str()))?;
     let description = device.description().map_or_else(|_| name.clone(), |d| d.name().to_owned());
     let is_default = default == Some(&*name);
     Some(DeviceInfo { name, description, is_default })

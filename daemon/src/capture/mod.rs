@@ -6,6 +6,7 @@
 
 mod device;
 mod error;
+mod probe;
 mod ring;
 mod supervise;
 
@@ -17,6 +18,7 @@ use diarized_models::events::GapReason;
 
 pub use device::{DeviceInfo, input_callback, list_devices};
 pub use error::CaptureError;
+pub use probe::{ProbeReport, probe};
 pub use ring::{Block, BlockReader, BlockTimes, BlockWriter, FaultWriter, block_ring};
 pub use supervise::CaptureStats;
 
