@@ -1,5 +1,6 @@
 //! The daemon: all threads, sockets, files, clocks and devices of `diarized` live here.
 
+pub mod audio_file;
 #[cfg(feature = "microphone")]
 pub mod capture;
 pub mod cli;

@@ -1,0 +1,254 @@
+//! Decoding of container files with symphonia, and of Opus with libopus.
+
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
+    CODEC_ID_VORBIS,
+};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_WAVE};
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::TimeBase;
+use symphonia_adapter_libopus::OpusDecoder;
+
+use super::{AudioProblem, Fault, Step};
+
+/// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).
+const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
+/// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. Files of
+/// Apple's encoder hold 1088 more; the edit list that says so is not available here.
+const AAC_PRIMING_FRAMES: u64 = 1024;
+/// A wav file that is written to a pipe promises the most that the writer can put into the header: from here on
+/// the promise means nothing.
+const ENDLESS_WAV_BYTES: u64 = 0x7fff_0000;
+/// A damaged packet is replaced by at most so much silence, in seconds, whatever it claims.
+const MAX_CONCEALED_S: u64 = 1;
+
+const DECODER_GAVE_UP: &str = "the decoder gave up";
+
+pub(super) struct Container {
+    format: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track_id: u32,
+    time_base: Option<TimeBase>,
+    n_promised_frames: Option<u64>,
+    promise_is_exact: bool,
+    /// Rate in Hz and channels; zeros until the first packet is decoded, unless the header tells.
+    spec: (u32, usize),
+    /// Frames at the start of the track that belong to the encoder and not to the sound.
+    n_skip_frames: u64,
+    n_frames: u64,
+    n_damaged_packets: u64,
+    scratch: Vec<f32>,
+}
+
+impl Container {
+    pub(super) fn open(source: Box<dyn MediaSource>) -> Result<Self, Fault> {
+        // Arithmetic on the fields of a broken header makes some readers panic; that is a fault of the file.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(source)));
+        opened.unwrap_or_else(|_| Err(Fault::Damaged { reason: DECODER_GAVE_UP.to_owned() }))
+    }
+
+    fn open_unguarded(source: Box<dyn MediaSource>) -> Result<Self, Fault> {
+        let stream = MediaSourceStream::new(source, Default::default());
+        let probe = symphonia::default::get_probe();
+        let format = probe
+            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|error| open_fault(&error))?;
+        let track = format.default_track(TrackType::Audio).ok_or(Fault::NoTrack)?;
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else { return Err(Fault::NoTrack) };
+        let (decoder, mut n_skip_frames) = make_decoder(params)?;
+        let mut n_promised_frames = track.num_frames;
+        if params.codec == CODEC_ID_OPUS {
+            n_promised_frames = n_promised_frames.map(|n| n.saturating_sub(n_skip_frames));
+        }
+        if format.format_info().format == FORMAT_ID_WAVE {
+            let frame_bytes = u64::from(params.bits_per_sample.unwrap_or(8).div_ceil(8))
+                * params.channels.as_ref().map_or(1, |channels| channels.count()) as u64;
+            n_promised_frames =
+                n_promised_frames.filter(|n| n.saturating_mul(frame_bytes) < ENDLESS_WAV_BYTES);
+        }
+        if params.codec == CODEC_ID_AAC && format.format_info().format == FORMAT_ID_ISOMP4 {
+            n_skip_frames = AAC_PRIMING_FRAMES;
+        }
+        let spec = (params.sample_rate.unwrap_or(0), params.channels.as_ref().map_or(0, |c| c.count()));
+        let is_pcm_like = params.bits_per_sample.is_some();
+        let exact = [CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_OPUS, CODEC_ID_VORBIS];
+        let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
+        Ok(Self {
+            track_id: track.id,
+            time_base: track.time_base,
+            n_promised_frames,
+            promise_is_exact: !is_mpeg && (is_pcm_like || exact.contains(&params.codec)),
+            spec,
+            n_skip_frames,
+            n_frames: 0,
+            n_damaged_packets: 0,
+            scratch: Vec::new(),
+            format,
+            decoder,
+        })
+    }
+
+    pub(super) fn n_promised_frames(&self) -> Option<u64> {
+        self.n_promised_frames
+    }
+
+    pub(super) fn promise_is_exact(&self) -> bool {
+        self.promise_is_exact
+    }
+
+    pub(super) fn spec(&self) -> (u32, usize) {
+        self.spec
+    }
+
+    pub(super) fn n_damaged_packets(&self) -> u64 {
+        self.n_damaged_packets
+    }
+
+    /// Decodes the next packet of the track and appends its samples; not to be called again after
+    /// [`Step::End`] or an error.
+    pub(super) fn step(&mut self, block: &mut Vec<f32>) -> Result<Step, Fault> {
+        let step = catch_unwind(AssertUnwindSafe(|| self.step_unguarded(block)));
+        step.unwrap_or_else(|_| {
+            block.clear();
+            let reason = DECODER_GAVE_UP.to_owned();
+            Ok(Step::End(Some(AudioProblem::Broken { at_s: self.at_s(), reason })))
+        })
+    }
+
+    fn step_unguarded(&mut self, block: &mut Vec<f32>) -> Result<Step, Fault> {
+        let packet = match self.format.next_packet() {
+            Ok(Some(packet)) if packet.track_id == self.track_id => packet,
+            Ok(Some(_)) => return Ok(Step::Samples),
+            Ok(None) => return Ok(Step::End(None)),
+            Err(SymphoniaError::ResetRequired) => return self.next_link(),
+            Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                return Ok(Step::End(None));
+            }
+            Err(SymphoniaError::IoError(source)) => return Err(Fault::Read { source }),
+            Err(error) => return Ok(Step::End(Some(self.broken(&error)))),
+        };
+        match self.decoder.decode(&packet) {
+            Ok(buffer) => {
+                let spec = (buffer.spec().rate(), buffer.spec().channels().count());
+                if buffer.is_empty() {
+                    return Ok(Step::Samples);
+                }
+                // What a header says of rate and channels is a hint until the first packet is decoded.
+                if self.n_frames > 0 && spec != self.spec {
+                    return Ok(Step::End(Some(self.format_change(spec))));
+                }
+                self.spec = spec;
+                let n_frames = copy_frames(&buffer, &mut self.scratch);
+                let n_skip = usize::try_from(self.n_skip_frames).unwrap_or(usize::MAX).min(n_frames);
+                self.n_skip_frames -= n_skip as u64;
+                block.extend_from_slice(&self.scratch[n_skip * spec.1..]);
+                self.n_frames += (n_frames - n_skip) as u64;
+            }
+            Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => self.conceal(&packet, block),
+            Err(error) => return Ok(Step::End(Some(self.broken(&error)))),
+        }
+        Ok(Step::Samples)
+    }
+
+    /// Keeps the clock true over a packet that cannot be decoded: silence of its length.
+    fn conceal(&mut self, packet: &Packet, block: &mut Vec<f32>) {
+        self.n_damaged_packets += 1;
+        let (rate_hz, n_channels) = self.spec;
+        let Some(time) = self.time_base.and_then(|base| base.calc_duration(packet.dur)) else { return };
+        let n_frames = (time.as_secs_f64() * f64::from(rate_hz)).round() as u64;
+        let n_frames = n_frames.min(MAX_CONCEALED_S * u64::from(rate_hz));
+        if self.n_frames > 0 {
+            block.resize(block.len() + n_frames as usize * n_channels, 0.0);
+            self.n_frames += n_frames;
+        }
+    }
+
+    /// Goes on with the next link of a chained Ogg file.
+    fn next_link(&mut self) -> Result<Step, Fault> {
+        let Some(track) = self.format.default_track(TrackType::Audio) else { return Ok(Step::End(None)) };
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else { return Ok(Step::End(None)) };
+        self.track_id = track.id;
+        self.time_base = track.time_base;
+        (self.decoder, self.n_skip_frames) = make_decoder(params)?;
+        // The promise was that of the first link.
+        self.n_promised_frames = None;
+        Ok(Step::Samples)
+    }
+
+    fn at_s(&self) -> f64 {
+        self.n_frames as f64 / f64::from(self.spec.0.max(1))
+    }
+
+    fn broken(&self, error: &SymphoniaError) -> AudioProblem {
+        AudioProblem::Broken { at_s: self.at_s(), reason: error.to_string() }
+    }
+
+    fn format_change(&self, to: (u32, usize)) -> AudioProblem {
+        let words = |(rate_hz, n_channels)| format!("{rate_hz} Hz with {n_channels} channels");
+        AudioProblem::FormatChange { at_s: self.at_s(), from: words(self.spec), to: words(to) }
+    }
+}
+
+/// A decoder, and how many frames at the start of the track are to be left out.
+///
+/// The Opus adapter takes the pre-skip from the first packet only, though it is often longer than one packet, so
+/// the adapter is told that there is none and the caller leaves it out.
+fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64), Fault> {
+    let mut params = params.clone();
+    let mut n_skip_frames = 0;
+    if params.codec == CODEC_ID_OPUS
+        && let Some(header) = params.extra_data.as_mut().filter(|header| header.starts_with(b"OpusHead"))
+        && let Some(pre_skip) = header.get_mut(OPUS_PRE_SKIP)
+    {
+        n_skip_frames = u64::from(u16::from_le_bytes([pre_skip[0], pre_skip[1]]));
+        pre_skip.fill(0);
+    }
+    let decoder = codecs().make_audio_decoder(&params, &AudioDecoderOptions::default());
+    decoder.map(|decoder| (decoder, n_skip_frames)).map_err(|error| open_fault(&error))
+}
+
+fn codecs() -> &'static CodecRegistry {
+    static CODECS: OnceLock<CodecRegistry> = OnceLock::new();
+    CODECS.get_or_init(|| {
+        let mut registry = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut registry);
+        registry.register_audio_decoder::<OpusDecoder>();
+        registry
+    })
+}
+
+/// Replaces `samples` by those of `buffer`, interleaved; gives the number of frames.
+fn copy_frames(buffer: &GenericAudioBufferRef<'_>, samples: &mut Vec<f32>) -> usize {
+    buffer.copy_to_vec_interleaved(samples);
+    buffer.frames()
+}
+
+fn open_fault(error: &SymphoniaError) -> Fault {
+    match error {
+        SymphoniaError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => Fault::UnknownKind,
+        SymphoniaError::IoError(error) => {
+            Fault::Read { source: std::io::Error::new(error.kind(), error.to_string()) }
+        }
+        // The probe's and the registry's own words.
+        SymphoniaError::Unsupported(what) if what.starts_with("core (probe)") => Fault::UnknownKind,
+        SymphoniaError::Unsupported(what) if what.contains("missing") => {
+            Fault::Damaged { reason: (*what).to_owned() }
+        }
+        SymphoniaError::Unsupported(what) => Fault::Unsupported { what: (*what).to_owned() },
+        SymphoniaError::DecodeError(reason) => Fault::Damaged { reason: (*reason).to_owned() },
+        error => Fault::Damaged { reason: error.to_string() },
+    }
+}

@@ -1,0 +1,153 @@
+//! What can be wrong with an audio file: what stops it, and what is only told.
+
+use std::io;
+use std::ops::RangeInclusive;
+
+/// Why a file cannot be used: one line that names it and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {fault}")]
+pub struct AudioFileError {
+    /// The file as the user named it.
+    pub name: String,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl AudioFileError {
+    pub(super) fn new(name: &str, fault: Fault) -> Self {
+        Self { name: name.to_owned(), fault }
+    }
+}
+
+/// What stops a file from being used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The system does not open it.
+    #[error("cannot be opened ({source}){}", open_hint(source))]
+    Open {
+        /// What the system said; it is part of the text.
+        source: io::Error,
+    },
+    /// The system failed while reading.
+    #[error("cannot be read ({source})")]
+    Read {
+        /// What the system said; it is part of the text.
+        source: io::Error,
+    },
+    /// It is a folder.
+    #[error("is a directory: name the files in it")]
+    Directory,
+    /// It holds no byte.
+    #[error("is empty (0 bytes): record or copy it again")]
+    Empty,
+    /// No known kind of file.
+    #[error(
+        "is not audio of a known kind (wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka, webm), or its beginning \
+         is damaged: if it is audio, convert it, for example with `ffmpeg -i FILE out.wav`"
+    )]
+    UnknownKind,
+    /// A known kind of file without sound.
+    #[error("holds no audio track")]
+    NoTrack,
+    /// The sound is stored in a way that nothing here decodes.
+    #[error("uses {what}, which is not supported: convert it, for example with `ffmpeg -i FILE out.wav`")]
+    Unsupported {
+        /// What is not supported.
+        what: String,
+    },
+    /// The rate is out of range.
+    #[error(
+        "has a sample rate of {got} Hz; it must be from {} to {} Hz: convert it, for example with `ffmpeg -i FILE \
+         -ar 16000 out.wav`",
+        expected.start(), expected.end()
+    )]
+    SampleRate {
+        /// The file's rate, in Hz.
+        got: u32,
+        /// What the signal path takes, in Hz.
+        expected: RangeInclusive<u32>,
+    },
+    /// There are too many channels.
+    #[error(
+        "has {got} channels; 1 to {max} are taken: choose some, for example with `ffmpeg -i FILE -ac 1 out.wav`"
+    )]
+    Channels {
+        /// The file's channels.
+        got: usize,
+        /// What the signal path takes.
+        max: usize,
+    },
+    /// The header is sound but no sample follows.
+    #[error("holds no samples: record or copy it again")]
+    NoSamples,
+    /// The header or the index cannot be read.
+    #[error("is damaged or was cut off ({reason}): record or copy it again")]
+    Damaged {
+        /// What the reader said.
+        reason: String,
+    },
+    /// The file is damaged before its first sample.
+    #[error("is damaged before its first sample ({problem}): record or copy it again")]
+    NothingDecoded {
+        /// What was met.
+        problem: AudioProblem,
+    },
+}
+
+fn open_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => ": check the name",
+        io::ErrorKind::PermissionDenied => ": check its permissions",
+        _ => "",
+    }
+}
+
+/// What is wrong with a file of which something could be read; the rest of it is used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioProblem {
+    /// The file is shorter than its header promises.
+    #[error(
+        "ends after {got_s:.1} s of the {expected_s:.1} s that its header promises: it may have been cut off"
+    )]
+    Truncated {
+        /// What the header promises, in seconds.
+        expected_s: f64,
+        /// What there is, in seconds.
+        got_s: f64,
+    },
+    /// The file cannot be read beyond a place in it.
+    #[error("is damaged after {at_s:.1} s ({reason}); the rest of it is not used")]
+    Broken {
+        /// Where, in seconds of audio.
+        at_s: f64,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// Single packets cannot be decoded.
+    #[error("has {n_packets} damaged packets; silence stands in their place")]
+    DamagedPackets {
+        /// How many.
+        n_packets: u64,
+    },
+    /// The recorder never wrote the length into the header.
+    #[error("has a header that promises no data though data follows; all of it is used")]
+    UnfinishedHeader,
+    /// Raw PCM does not end with a whole frame.
+    #[error("ends with {n_bytes} bytes that are no whole frame; they are not used")]
+    PartialFrame {
+        /// Bytes left over.
+        n_bytes: usize,
+    },
+    /// The sound changes its rate or channels.
+    #[error("changes from {from} to {to} after {at_s:.1} s; the rest of it is not used")]
+    FormatChange {
+        /// Where, in seconds of audio.
+        at_s: f64,
+        /// Rate and channels before.
+        from: String,
+        /// Rate and channels after.
+        to: String,
+    },
+}
