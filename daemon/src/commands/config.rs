@@ -1,13 +1,72 @@
-//! `diarized config`.
+//! `diarized config`: shows the effective configuration and where each value came from, or checks a file.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use diarized_config::{ConfigError, EXAMPLE, Sources};
+
+use super::config_args::{ConfigArgs, tell};
+use crate::cli::exit;
+
+const EXAMPLES: &str = "\
+Examples:
+  diarized config                             what is in effect, and why
+  diarized config --default > diarized.toml   a commented file to begin with
+  diarized config --check diarized.toml       every fault of a file; exit code 0 or 78
+  DIARIZED_LOG_LEVEL=debug diarized config    the environment wins over the file
+
+A value comes from, the first wins: a flag, the environment (DIARIZED_SECTION_KEY), the file, the default.";
 
 /// Arguments of `diarized config`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Only check this file, without the environment: print every fault, with its line, value and allowed range.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["default", "json", "config", "set"])]
+    check: Option<PathBuf>,
 
-/// Runs the command and gives the exit code.
+    /// Print the commented example, which names every key with its meaning, range and default.
+    #[arg(long, conflicts_with_all = ["json", "config", "set"])]
+    default: bool,
+
+    /// Print one JSON object a key: {"key", "value", "origin"}.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the command and gives the exit code: 78 if the configuration has faults, 66 if the file cannot be read.
 ///
 /// # Errors
-/// Whatever stopped the command as a whole.
-pub fn run(_args: Args) -> anyhow::Result<u8> {
-    anyhow::bail!("not built yet")
+/// Standard output cannot be written.
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    let mut out = std::io::stdout().lock();
+    if args.default {
+        out.write_all(EXAMPLE.as_bytes())?;
+        return Ok(exit::OK);
+    }
+    if let Some(path) = args.check {
+        let loaded = Sources::new().file(&path).and_then(|sources| sources.load().map_err(ConfigError::from));
+        return match loaded {
+            Ok(_) => {
+                writeln!(out, "{}: no faults", path.display())?;
+                Ok(exit::OK)
+            }
+            Err(error) => Ok(tell(error)),
+        };
+    }
+    let loaded = match args.config.load(&[]) {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    if args.json {
+        for setting in &loaded.settings {
+            writeln!(out, "{}", serde_json::to_string(setting)?)?;
+        }
+    } else {
+        out.write_all(loaded.to_toml().as_bytes())?;
+    }
+    Ok(exit::OK)
 }

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod config;
+pub mod config_args;
 pub mod devices;
 pub mod embed;
 pub mod eval;

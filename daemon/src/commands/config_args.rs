@@ -1,0 +1,74 @@
+//! The flags by which every command takes its configuration, and the way from them to a checked [`Loaded`].
+
+use std::path::{Path, PathBuf};
+
+use diarized_config::{CONFIG_VARIABLE, ConfigError, Loaded, Sources};
+
+use crate::cli::exit;
+
+/// Where the configuration comes from. Flatten it into a command's arguments.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); without it the one that the environment variable DIARIZED_CONFIG names, if any.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set any key of the configuration, such as `server.max_sessions=8`; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+}
+
+/// What one flag of a command says of one key: the flag with its dashes, the key, the value as text.
+pub type FlagValue = (&'static str, &'static str, Option<String>);
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("expected KEY=VALUE, such as log.level=debug".to_owned()),
+    }
+}
+
+impl ConfigArgs {
+    /// Loads the configuration from the file, the environment, `--set` and the command's own `flags`, which win
+    /// over `--set`. Warnings and faults are told on stderr, one line each.
+    ///
+    /// # Errors
+    /// The exit code, when the faults have been told.
+    pub fn load(&self, flags: &[FlagValue]) -> Result<Loaded, u8> {
+        match self.try_load(flags) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    eprintln!("diarized: {warning}");
+                }
+                Ok(loaded)
+            }
+            Err(error) => Err(tell(error)),
+        }
+    }
+
+    fn try_load(&self, flags: &[FlagValue]) -> Result<Loaded, ConfigError> {
+        let mut sources = Sources::new();
+        let variable = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+        if let Some(path) = self.config.as_deref().or(variable.as_deref().map(Path::new)) {
+            sources = sources.file(path)?;
+        }
+        sources = sources.env(std::env::vars_os());
+        for (key, value) in &self.set {
+            sources = sources.flag("--set", key, value);
+        }
+        for (flag, key, value) in flags {
+            if let Some(value) = value {
+                sources = sources.flag(flag, key, value);
+            }
+        }
+        Ok(sources.load()?)
+    }
+}
+
+/// Tells on stderr what is wrong with the configuration; gives the exit code.
+pub fn tell(error: ConfigError) -> u8 {
+    let is_read_error = matches!(error, ConfigError::Read { .. });
+    eprintln!("diarized: {:#}", anyhow::Error::new(error));
+    if is_read_error { exit::NO_INPUT } else { exit::CONFIG }
+}
