@@ -1,0 +1,88 @@
+//! A real microphone path on any machine: PulseAudio's null sink, ALSA, cpal, the daemon.
+#![cfg(feature = "microphone")]
+
+mod pulse;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use pulse::Pulse;
+
+fn conversation() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
+}
+
+fn diarized(pulse: &Pulse) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+    pulse.quiet_env(&mut command);
+    command
+}
+
+/// `diarized devices --probe` in the background; its report is read when it is done.
+fn probe(pulse: &Pulse, seconds: &str) -> Child {
+    diarized(pulse)
+        .args(["devices", "--probe", "--json", "--seconds", seconds])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+fn report(probe: Child) -> serde_json::Value {
+    let output = probe.wait_with_output().expect("the probe ends");
+    assert!(output.status.success(), "{:?}", output.status);
+    serde_json::from_slice(&output.stdout).expect("one line of JSON")
+}
+
+fn number(report: &serde_json::Value, key: &str) -> f64 {
+    report[key].as_f64().unwrap_or_else(|| panic!("{key} is a number in {report}"))
+}
+
+#[test]
+fn every_sample_of_a_null_sinks_monitor_arrives() {
+    let Some(pulse) = Pulse::start() else { return };
+    let _player = pulse.play(&conversation());
+    let report = report(probe(&pulse, "8"));
+    let pace = number(&report, "pace");
+    assert!((pace - 1.0).abs() < 0.01, "sample count off by more than 1 %: {report}");
+    assert_eq!(number(&report, "gaps_s"), 0.0, "{report}");
+    assert!(number(&report, "level_dbfs") > -45.0, "the conversation is heard: {report}");
+    // A null sink renders ahead in blocks of up to 2 s; its first block comes when the one that was begun is over.
+    assert!(number(&report, "start_latency_s") < 3.0, "{report}");
+}
+
+#[test]
+fn a_device_that_is_pulled_out_and_plugged_in_leaves_a_gap_as_long_as_its_absence() {
+    let Some(mut pulse) = Pulse::start() else { return };
+    let probe = probe(&pulse, "9");
+    thread::sleep(Duration::from_secs(4));
+    pulse.pull_out();
+    thread::sleep(Duration::from_millis(1500));
+    pulse.plug_in();
+    let report = report(probe);
+    assert_eq!(number(&report, "n_losses"), 1.0, "{report}");
+    let gaps_s = number(&report, "gaps_s");
+    assert!(gaps_s > 1.4, "{report}");
+    let clock_s = number(&report, "n_frames") / number(&report, "sample_rate_hz") + gaps_s;
+    let listened_s = number(&report, "listened_s");
+    assert!(
+        (clock_s / listened_s - 1.0).abs() < 0.01,
+        "clock {clock_s:.3} s, wall {listened_s:.3} s: {report}"
+    );
+}
+
+#[test]
+fn without_a_sound_card_the_error_says_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_diarized"))
+        .args(["devices", "--probe", "--seconds", "0.1"])
+        // A configuration without any device, whatever this machine has.
+        .env("ALSA_CONFIG_PATH", "/dev/null")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("connect a microphone") && text.contains("without a microphone"), "{text}");
+}
