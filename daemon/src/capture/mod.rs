@@ -2,10 +2,11 @@
 //!
 //! Two threads. The audio system's own thread runs the callback of [`device`], which copies a block into the ring of
 //! [`ring`] and returns. The thread `capture`, run by [`supervise`], takes the blocks out, turns jumps and absences
-//! into gaps, opens a lost device anew, and feeds a [`CaptureSink`].
+//! into gaps, opens a lost device anew, and feeds a [`CaptureSink`], as a rule the [`FrontEnd`] of a session.
 
 mod device;
 mod error;
+mod front_end;
 mod probe;
 mod ring;
 mod supervise;
@@ -18,6 +19,7 @@ use diarized_models::events::GapReason;
 
 pub use device::{DeviceInfo, input_callback, list_devices};
 pub use error::CaptureError;
+pub use front_end::{FrontEnd, MonoSink};
 pub use probe::{ProbeReport, probe};
 pub use ring::{Block, BlockReader, BlockTimes, BlockWriter, FaultWriter, block_ring};
 pub use supervise::CaptureStats;
