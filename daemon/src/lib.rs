@@ -4,4 +4,4 @@ pub mod audio_file;
 #[cfg(feature = "microphone")]
 pub mod capture;
 pub mod cli;
-mod commands;
+pub mod commands;
