@@ -1,7 +1,7 @@
 //! Live capture: a device's audio, on a clock that stays true when audio is dropped or the device goes away.
 //!
-//! Two threads. The audio system's own thread runs the callback of [`device`], which copies a block into the ring of
-//! [`ring`] and returns. The thread `capture`, run by [`supervise`], takes the blocks out, turns jumps and absences
+//! Two threads. The audio system's own thread runs the callback of `device`, which copies a block into the ring of
+//! `ring` and returns. The thread `capture`, run by `supervise`, takes the blocks out, turns jumps and absences
 //! into gaps, opens a lost device anew, and feeds a [`CaptureSink`], as a rule the [`FrontEnd`] of a session.
 
 mod device;
