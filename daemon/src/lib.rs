@@ -5,3 +5,4 @@ pub mod audio_file;
 pub mod capture;
 pub mod cli;
 pub mod commands;
+pub mod output;

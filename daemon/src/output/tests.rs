@@ -1,0 +1,174 @@
+//! Every format on one small session, and what must hold for all sessions.
+
+use diarized_dsp::{SampleIndex, SampleRange};
+use diarized_models::rttm::parse_rttm;
+use diarized_models::{Event, SpeakerInfo};
+use proptest::prelude::*;
+
+use super::*;
+
+fn segment(id: u64, start_ms: u64, end_ms: u64, speaker: u32, confidence: f32) -> Event {
+    Event::Segment(Segment {
+        id: SegmentId(id),
+        range: SampleRange::new(SampleIndex(start_ms * 16), SampleIndex(end_ms * 16)),
+        speaker: SpeakerId(speaker),
+        confidence,
+        is_final: true,
+        overlap: id == 3,
+        snr_db: (id == 1).then_some(17.345),
+    })
+}
+
+fn speaker(id: u32, name: Option<&str>) -> Event {
+    Event::Speaker(SpeakerInfo { id: SpeakerId(id), name: name.map(str::to_owned), first: SampleIndex::ZERO })
+}
+
+fn state(events: &[Event]) -> SessionState {
+    let mut state = SessionState::new();
+    for event in events {
+        state.apply(event).unwrap();
+    }
+    state
+}
+
+/// Anna, a short pause, Anna, S2 into whom Anna speaks, and an empty segment.
+fn small() -> SessionState {
+    state(&[
+        speaker(1, Some("Anna <b> Li")),
+        speaker(2, None),
+        segment(1, 500, 2000, 1, 0.9),
+        segment(2, 2250, 2750, 1, 0.5),
+        segment(3, 3_600_125, 3_602_000, 2, 0.99996),
+        segment(4, 3_601_000, 3_601_500, 1, 1.0),
+        segment(5, 10, 10, 2, 1.0),
+    ])
+}
+
+fn render(state: &SessionState, format: OutputFormat) -> String {
+    Labels { recording: "board room", state, duration_s: 3700.04 }.render(format)
+}
+
+#[test]
+fn rttm_reads_back_as_the_segments() {
+    let text = render(&small(), OutputFormat::Rttm);
+    assert_eq!(
+        text.lines().next().unwrap(),
+        "SPEAKER board_room 1 0.500 1.500 <NA> <NA> Anna_<b>_Li 0.9 <NA>"
+    );
+    let turns = parse_rttm("test", text.as_bytes()).unwrap();
+    let speakers: Vec<&str> = turns.iter().map(|turn| turn.speaker.as_str()).collect();
+    assert_eq!(speakers, ["Anna_<b>_Li", "Anna_<b>_Li", "S2", "Anna_<b>_Li"]);
+    assert_eq!((turns[2].start.seconds(), turns[2].end().seconds()), (3600.125, 3602.0));
+}
+
+#[test]
+fn json_lines_hold_every_field_that_is_known() {
+    let text = render(&small(), OutputFormat::Json);
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        text.lines().next().unwrap(),
+        r#"{"file":"board room","id":1,"start":0.5,"end":2.0,"speaker":"S1","name":"Anna <b> Li","confidence":0.9,"snr_db":17.3}"#
+    );
+    let third = serde_json::json!({"file": "board room", "id": 3, "start": 3600.125, "end": 3602.0, "speaker": "S2",
+        "confidence": 1.0, "overlap": true});
+    assert_eq!(lines[2], third);
+}
+
+#[test]
+fn subtitles_have_one_cue_a_turn() {
+    assert_eq!(
+        render(&small(), OutputFormat::Srt),
+        "1\n00:00:00,500 --> 00:00:02,750\nAnna <b> Li:\n\n\
+         2\n01:00:00,125 --> 01:00:02,000\nS2:\n\n\
+         3\n01:00:01,000 --> 01:00:01,500\nAnna <b> Li:\n\n"
+    );
+    assert_eq!(
+        render(&small(), OutputFormat::Vtt),
+        "WEBVTT\n\
+         \n00:00:00.500 --> 00:00:02.750\n<v Anna &lt;b&gt; Li>Anna &lt;b&gt; Li:</v>\n\
+         \n01:00:00.125 --> 01:00:02.000\n<v S2>S2:</v>\n\
+         \n01:00:01.000 --> 01:00:01.500\n<v Anna &lt;b&gt; Li>Anna &lt;b&gt; Li:</v>\n"
+    );
+}
+
+#[test]
+fn the_table_tells_turns_and_totals() {
+    let expected = "\
+board room  1:01:40.0, 2 speakers
+
+     start         end   speech   sure  speaker
+    0:00.5      0:02.8    2.0 s   80 %  Anna <b> Li
+ 1:00:00.1   1:00:02.0    1.9 s  100 %  S2
+ 1:00:01.0   1:00:01.5    0.5 s  100 %  Anna <b> Li
+
+Anna <b> Li       2.5 s   57.1 %  2 turns
+        S2       1.9 s   42.9 %  1 turn
+";
+    assert_eq!(render(&small(), OutputFormat::Table), expected);
+}
+
+#[test]
+fn a_session_without_speech_has_a_form_in_every_format() {
+    let empty = SessionState::new();
+    assert_eq!(render(&empty, OutputFormat::Rttm), "");
+    assert_eq!(render(&empty, OutputFormat::Json), "");
+    assert_eq!(render(&empty, OutputFormat::Srt), "");
+    assert_eq!(render(&empty, OutputFormat::Vtt), "WEBVTT\n");
+    assert_eq!(render(&empty, OutputFormat::Table), "board room  1:01:40.0, no speech\n");
+}
+
+#[test]
+fn a_file_is_replaced_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.rttm");
+    write_whole_file(&path, b"first").unwrap();
+    write_whole_file(&path, b"second").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"second");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+
+    let absent = folder.path().join("absent/out.rttm");
+    assert_eq!(write_whole_file(&absent, b"x").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let error = write_whole_file(folder.path(), b"x").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::IsADirectory);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_a_link_and_a_device_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("real"), folder.path().join("link"));
+    std::fs::write(&path, "old").unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    write_whole_file(&link, b"new").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    write_whole_file(std::path::Path::new("/dev/null"), b"x").unwrap();
+}
+
+proptest! {
+    #[test]
+    fn turns_keep_all_speech_and_never_join_two_speakers(
+        pieces in proptest::collection::vec((0..40_u64, 0..6_u64, 1..4_u32), 0..30),
+    ) {
+        let mut events: Vec<Event> = (1..4).map(|id| speaker(id, None)).collect();
+        for (id, (start, length, who)) in pieces.iter().enumerate() {
+            events.push(segment(id as u64, start * 250, (start + length) * 250, *who, 0.5));
+        }
+        let state = state(&events);
+        let turns = turns(&state);
+        let n_speech: u64 = state.segments().map(|segment| segment.range.len()).sum();
+        prop_assert_eq!(turns.iter().map(|turn| turn.n_speech_samples).sum::<u64>(), n_speech);
+        prop_assert!(turns.is_sorted_by_key(|turn| turn.range.start()));
+        for segment in state.segments().filter(|segment| !segment.range.is_empty()) {
+            let holds = |turn: &&Turn| {
+                turn.speaker == segment.speaker && turn.range.intersection(&segment.range) == Some(segment.range)
+            };
+            prop_assert!(turns.iter().any(|turn| holds(&turn)), "{:?} is in no turn of its speaker", segment);
+        }
+        for format in [OutputFormat::Rttm, OutputFormat::Json, OutputFormat::Srt, OutputFormat::Vtt, OutputFormat::Table] {
+            render(&state, format);
+        }
+    }
+}
