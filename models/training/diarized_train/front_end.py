@@ -95,30 +95,14 @@ OFFICIAL = FrontEnd(
     log_offset=1e-6,
 )
 
-# VoicePersonification's: Kaldi fbank on samples in [-1, 1] with torchaudio's sliding CMN.
+# VoicePersonification's: Kaldi fbank and a sliding mean. Its code gives the fbank samples in
+# [-1, 1]; there the log's floor, fit for 16-bit samples, swallows quiet bands.
 VOICE_PERSONIFICATION = FrontEnd(
     scale=1.0,
     framing="kaldi_mirror",
     dither=1.0,
     mean_normalisation="sliding",
     sliding_frames=300,
-)
-
-# SpeechBrain's spkrec-ecapa: log10-based decibels are a constant factor on the natural
-# log, which the exporter folds into the first layer.
-SPEECHBRAIN = FrontEnd(
-    scale=1.0,
-    frame_length_samples=400,
-    n_fft=400,
-    framing="center_reflect",
-    window="hamming_periodic",
-    window_position="center",
-    remove_dc=False,
-    pre_emphasis=0.0,
-    low_hz=0.0,
-    high_hz=8000.0,
-    mel_triangles="hz",
-    log_floor=1e-10,
 )
 
 
@@ -189,6 +173,11 @@ def frames(front: FrontEnd, samples: np.ndarray) -> np.ndarray:
     zeros on the left.
     """
     count = n_frames(front, samples.shape[-1])
+    if front.framing == "snip_edges" and count:
+        view = np.lib.stride_tricks.sliding_window_view(
+            samples, front.frame_length_samples, axis=-1
+        )
+        return view[..., :: front.hop_samples, :]
     starts = np.arange(count) * front.hop_samples
     if front.framing == "center_reflect":
         pad = front.n_fft // 2
@@ -242,8 +231,9 @@ class LogMel:
         if front.remove_dc:
             x = x - x.mean(-1, keepdims=True)
         if front.pre_emphasis and front.pre_emphasis_at == "frame":
-            before = np.concatenate([x[..., :1], x[..., :-1]], axis=-1)
-            x = x - self.dtype(front.pre_emphasis) * before
+            ahead = x[..., 1:] - self.dtype(front.pre_emphasis) * x[..., :-1]
+            first = x[..., :1] * self.dtype(1.0 - front.pre_emphasis)
+            x = np.concatenate([first, ahead], axis=-1)
         # Where the window sits in n_fft turns only phases, which the spectrum drops.
         spectrum = np.fft.rfft(x * self.window, front.n_fft)
         power = spectrum.real**2 + spectrum.imag**2

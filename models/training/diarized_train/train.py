@@ -64,8 +64,8 @@ class TrainParams:
     ema: float = 0.9995
     # Shares of crop lengths in seconds: main stage, then the large-margin one.
     lengths: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
-    chances: tuple[float, ...] = (0.35, 0.35, 0.2, 0.1)
-    late_chances: tuple[float, ...] = (0.2, 0.3, 0.25, 0.25)
+    chances: tuple[float, ...] = (0.35, 0.4, 0.2, 0.05)
+    late_chances: tuple[float, ...] = (0.25, 0.35, 0.25, 0.15)
     evaluate_every_minutes: float = 8.0
     evaluate_crops: int = 8
     evaluate_windows_ms: tuple[int, ...] = WINDOWS_MS

@@ -1,0 +1,170 @@
+"""A training run's checkpoint to a model folder: calibration, trials, graph, card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import card
+from .calibrate import cllr, corrupted_crops, eer_rows, embed_validation, fit, within_set_pairs
+from .data import Cache, load_cache
+from .evaluate import WINDOWS_MS, Trials, choose_trials, crops, eer, groups, pair_scores
+from .export import FoldedNeXtTdnn
+from .front_end import LogMel
+from .model_folder import write_folder
+from .nexttdnn import NeXtTdnn
+from .teacher import WINDOW_FRAMES, Teacher, mel
+from .train import TrainParams
+
+
+def teacher_columns(
+    cache: Cache, trials: Trials, noise_dir: str | None, out: Path
+) -> dict[str, dict[int, np.ndarray]]:
+    """The teacher's embeddings of the trials' crops, by column and window; kept in ``out``.
+
+    Where the crop is shorter than the encoder's window there are two candidates, and the
+    one with the lower EER over all speakers stands.
+    """
+    if out.is_file():
+        with np.load(out) as saved:
+            table: dict[str, dict[int, np.ndarray]] = {}
+            for key in saved.files:
+                column, window_ms = key.rsplit("@", 1)
+                table.setdefault(column, {})[int(window_ms)] = saved[key]
+            return table
+    teacher = Teacher()
+
+    def batched(embed, items: list) -> np.ndarray:
+        return np.concatenate([embed(items[i : i + 64]) for i in range(0, len(items), 64)])
+
+    table = {"teacher": {}, "teacher, corrupted": {}}
+    for window_ms in WINDOWS_MS:
+        for column, samples in (
+            ("teacher", crops(cache, trials, window_ms)),
+            ("teacher, corrupted", corrupted_crops(cache, trials, window_ms, noise_dir)),
+        ):
+            candidates = [batched(teacher.embed, list(samples))]
+            if window_ms // 10 < WINDOW_FRAMES:
+                unpadded = [mel(s.astype(np.float32) / 32768.0)[None] for s in samples]
+                candidates.append(batched(teacher.embed_windows, unpadded))
+            table[column][window_ms] = min(
+                candidates, key=lambda v: eer(*pair_scores(v, v, trials.speakers))
+            )
+    flat = {f"{c}@{w}": v for c, by_window in table.items() for w, v in by_window.items()}
+    np.savez(out, **flat)
+    return table
+
+
+def load_run(checkpoint: Path) -> tuple[NeXtTdnn, TrainParams, dict]:
+    """The averaged network of a checkpoint, its parameters and its state."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    params = TrainParams.from_dict(saved["params"])
+    network = NeXtTdnn(params.network)
+    network.load_state_dict(saved["ema"])
+    return network.eval(), params, saved["state"]
+
+
+def export_run(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    version: str,
+    hardware: str,
+    sources: Path | None,
+    with_teacher: bool,
+    status: str,
+) -> None:
+    network, params, state = load_run(checkpoint)
+    cache = load_cache(Path(params.validation))
+    trials = choose_trials(cache)
+    log_mel = LogMel(params.front_end, np.float32)
+    clean, dirty = embed_validation(network, log_mel, cache, trials, params.noise_dir)
+    calibrations = fit(clean, dirty, trials)
+    columns = {"this model": clean, "this model, corrupted": dirty}
+    if with_teacher:
+        kept = Path(params.validation).parent / "trials.teacher.npz"
+        taught = teacher_columns(cache, trials, params.noise_dir, kept)
+        columns = {
+            "this model": clean,
+            "teacher": taught["teacher"],
+            "this model, corrupted": dirty,
+            "teacher, corrupted": taught["teacher, corrupted"],
+        }
+    rows = eer_rows(columns, trials)
+    costs = []
+    for c in calibrations:
+        pairs = [
+            within_set_pairs(version_of[c.window_ms], version_of[c.window_ms], trials)
+            for version_of in (clean, dirty)
+        ]
+        scores = np.concatenate([p[0] for p in pairs])
+        target = np.concatenate([p[1] for p in pairs])
+        costs.append(f"{cllr(c.scale * scores + c.offset, target):.3f} at {c.window_ms / 1000:g} s")
+    name = folder.name
+    architecture = params.network.describe()
+    train_cache = load_cache(Path(params.caches[0]))
+    seconds = state["seconds"]
+    provenance = {
+        "trained_on": f"{len(train_cache.speakers)} speakers, {train_cache.hours:.1f} h of free "
+        "speech, see CARD.md",
+        "teacher": "Resemblyzer 0.1.4 voice encoder (Apache-2.0)",
+        "schedule": f"{state['crops']} crops, {seconds / 60:.0f} minutes, one cycle",
+    }
+    agreement = write_folder(
+        folder,
+        network,
+        FoldedNeXtTdnn(network),
+        params.front_end,
+        name=name,
+        version=version,
+        architecture=architecture,
+        licence="Apache-2.0",
+        calibrations=calibrations,
+        provenance=provenance,
+    )
+    sizes = {g: len(set(trials.speakers[m])) for g, m in groups(trials).items()}
+    text = card.CARD.format(
+        name=name,
+        architecture=architecture,
+        parameters=sum(p.numel() for p in network.parameters()) / 1e6,
+        embedding_dim=params.network.embedding_dim,
+        version=version,
+        licence="Apache-2.0",
+        status=f"\n{status}\n" if status else "",
+        crops=8,
+        n_speakers=sizes["all"],
+        n_crops=len(trials.rows),
+        eer=card.eer_table(rows, sizes),
+        data=card.data_table(train_cache, cache, sources),
+        n_classes=sum(len(load_cache(Path(c)).speakers) for c in params.caches),
+        scale=params.scale,
+        margin=params.margin,
+        margin_grown=params.margin_grown,
+        large_margin=params.large_margin,
+        late=1.0 - params.large_margin_from,
+        distillation=params.distillation,
+        relation=params.relation,
+        lengths=", ".join(f"{v:g}" for v in params.lengths),
+        chances="/".join(f"{v:g}" for v in params.chances),
+        late_chances="/".join(f"{v:g}" for v in params.late_chances),
+        batch=params.batch * params.processes,
+        rate=params.learning_rate,
+        warm_up=params.warm_up,
+        ema=params.ema,
+        crops_seen=state["crops"],
+        minutes=seconds / 60,
+        hardware=hardware,
+        seed=params.seed,
+        cllr=", ".join(costs),
+        calibration=card.calibration_table(calibrations),
+        agreement=agreement,
+    )
+    (folder / "CARD.md").write_text(text, encoding="utf-8")
+    weights = {"ema": {k: v.half() for k, v in network.state_dict().items()}}
+    torch.save(
+        {**weights, "params": params.to_dict(), "state": state}, folder / "weights.pt"
+    )
+    print(json.dumps({"agreement": agreement, "eer": [(g, w, r) for g, w, r in rows]}, indent=1))

@@ -1,0 +1,220 @@
+"""Checkpoints of other projects: recognised, checked key by key, built, with their front end.
+
+Known layouts: the official NeXt-TDNN code (``speaker_net.model.*``, ``aggregate.*``),
+VoicePersonification (``args`` and ``state_dict`` with ``feat_extractor.*``,
+``aggregation.*``) and TaoRuijie's ECAPA-TDNN (``speaker_encoder.*``). The shape of the
+network is read from the tensors themselves, so every published width and depth loads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .ecapa import Ecapa
+from .export import FoldedNeXtTdnn
+from .front_end import OFFICIAL, VOICE_PERSONIFICATION, FrontEnd
+from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
+
+SHOWN_KEYS = 12
+
+
+class CheckpointError(ValueError):
+    """A checkpoint of no known layout, or one whose tensors do not make the network."""
+
+
+@dataclass
+class Foreign:
+    """A foreign network: as PyTorch runs it, as it is exported, and what it listens to."""
+
+    network: nn.Module
+    graph: nn.Module
+    front_end: FrontEnd
+    architecture: str
+    layout: str
+
+
+def _listed(keys: list[str]) -> str:
+    shown = ", ".join(keys[:SHOWN_KEYS])
+    more = len(keys) - SHOWN_KEYS
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def load_checked(network: nn.Module, weights: dict[str, Tensor], layout: str) -> None:
+    """``load_state_dict`` that names every missing, unexpected and misshapen tensor."""
+    own = network.state_dict()
+    optional = {k for k in own if k.endswith("num_batches_tracked")}
+    missing = sorted(set(own) - set(weights) - optional)
+    unexpected = sorted(set(weights) - set(own))
+    shapes = [
+        f"{k} (expected {tuple(own[k].shape)}, got {tuple(weights[k].shape)})"
+        for k in sorted(set(own) & set(weights))
+        if own[k].shape != weights[k].shape
+    ]
+    faults = []
+    if missing:
+        faults.append(f"missing keys: {_listed(missing)}")
+    if unexpected:
+        faults.append(f"unexpected keys: {_listed(unexpected)}")
+    if shapes:
+        faults.append(f"wrong shapes: {_listed(shapes)}")
+    if faults:
+        raise CheckpointError(f"not a whole {layout} checkpoint; " + "; ".join(faults))
+    network.load_state_dict(weights, strict=False)
+    network.eval()
+
+
+def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items()}
+
+
+def _without(state: dict[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if not k.startswith(prefixes)}
+
+
+def nexttdnn_config(weights: dict[str, Tensor], layout: str) -> NeXtTdnnConfig:
+    """The network's shape, read from tensors named as in :class:`NeXtTdnn`."""
+
+    def need(key: str) -> Tensor:
+        if key not in weights:
+            raise CheckpointError(f"not a whole {layout} checkpoint; missing keys: {key}")
+        return weights[key]
+
+    stem = need("model.stem.0.0.weight")
+    blocks = {
+        (int(m[1]), int(m[2]))
+        for key in weights
+        if (m := re.match(r"model\.stages\.(\d+)\.(\d+)\.", key))
+    }
+    n_stages = max((stage for stage, _ in blocks), default=-1) + 1
+    depths = tuple(
+        max((b for s, b in blocks if s == stage), default=-1) + 1 for stage in range(n_stages)
+    )
+    if n_stages == 0 or 0 in depths:
+        raise CheckpointError(f"not a whole {layout} checkpoint; missing keys: model.stages.*")
+    light = "model.stages.0.0.dwconv.weight" in weights
+    if light:
+        kernels = [weights["model.stages.0.0.dwconv.weight"].shape[-1]]
+    else:
+        kernels = []
+        while (key := f"model.stages.0.0.mscconv.{len(kernels)}.weight") in weights:
+            kernels.append(weights[key].shape[-1])
+        if not kernels:
+            need("model.stages.0.0.mscconv.0.weight")
+    inside = "aggregate.bn3.weight" in weights
+    return NeXtTdnnConfig(
+        n_mels=stem.shape[1],
+        channels=stem.shape[0],
+        depths=depths,
+        kernel_sizes=tuple(kernels),
+        embedding_dim=need("aggregate.fc.weight").shape[0],
+        aggregation="vap_bn_tanh_fc_bn" if inside else "vap_tanh_fc_bn",
+        attention_channels=need("aggregate.conv_1.weight").shape[0],
+        light=light,
+    )
+
+
+def _nexttdnn(weights: dict[str, Tensor], layout: str, front_end: FrontEnd) -> Foreign:
+    config = nexttdnn_config(weights, layout)
+    network = NeXtTdnn(config)
+    load_checked(network, weights, layout)
+    return Foreign(network, FoldedNeXtTdnn(network), front_end, config.describe(), layout)
+
+
+def _official(checkpoint: dict) -> Foreign:
+    state = _strip(checkpoint.get("state_dict", checkpoint), "speaker_net.")
+    state = _without(state, "loss_function.", "feature_extractor.", "spec_aug.")
+    return _nexttdnn(state, "official NeXt-TDNN", OFFICIAL)
+
+
+def _voice_personification(checkpoint: dict) -> Foreign:
+    layout = "VoicePersonification NeXt-TDNN"
+    state = _without(checkpoint["state_dict"], "kaldi_fbank80.")
+    names = {"feat_extractor.": "model.", "aggregation.": "aggregate."}
+    weights = {}
+    for key, value in state.items():
+        prefix = next((p for p in names if key.startswith(p)), None)
+        weights[names[prefix] + key.removeprefix(prefix) if prefix else key] = value
+    foreign = _nexttdnn(weights, layout, VOICE_PERSONIFICATION)
+    args, config = checkpoint.get("args", {}), foreign.network.config
+    claimed = {
+        "next_tdnn_kernel_size": list(config.kernel_sizes),
+        "next_tdnn_depths": list(config.depths),
+        "next_tdnn_dims": [config.channels] * len(config.depths),
+        "emb_size": config.embedding_dim,
+    }
+    for key, got in claimed.items():
+        value = args.get(key, got)
+        value = list(value) if isinstance(value, list | tuple) else value
+        if value != got:
+            raise CheckpointError(f"{layout}: args.{key} is {value}, the tensors say {got}")
+    return foreign
+
+
+def _taoruijie(checkpoint: dict) -> Foreign:
+    layout = "TaoRuijie ECAPA-TDNN"
+    state = checkpoint.get("state_dict", checkpoint)
+    state = _without(state, "speaker_loss.")
+    state = _strip(state, "speaker_encoder.")
+    state = _without(state, "torchfbank.", "specaug.")
+
+    def size(key: str, axis: int, default: int) -> int:
+        return state[key].shape[axis] if key in state else default
+
+    channels = size("conv1.weight", 0, 1024)
+    network = Ecapa(
+        channels=channels,
+        n_mels=size("conv1.weight", 1, 80),
+        mfa_channels=size("layer4.weight", 0, 1536),
+        attention_channels=size("attention.0.weight", 0, 256),
+        bottleneck=size("layer1.se.se.1.weight", 0, 128),
+        embedding_dim=size("fc6.weight", 0, 192),
+    )
+    load_checked(network, state, layout)
+    return Foreign(network, network, OFFICIAL, f"ECAPA-TDNN C{channels}", layout)
+
+
+def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
+    """The reader for a checkpoint, by its keys."""
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"a checkpoint is a dictionary, got {type(checkpoint).__name__}")
+    state = checkpoint.get("state_dict", checkpoint)
+    keys = [k for k in state if isinstance(k, str)]
+
+    def any_key(*prefixes: str) -> bool:
+        return any(k.startswith(prefixes) for k in keys)
+
+    if any_key("feat_extractor.", "aggregation."):
+        return _voice_personification
+    if any_key("speaker_net.model.", "model.stem.", "model.stages.", "aggregate."):
+        return _official
+    if any_key("speaker_encoder.", "layer1.convs.", "fc6."):
+        return _taoruijie
+    if any_key("blocks.0.conv.conv.", "asp_bn."):
+        raise CheckpointError(
+            "SpeechBrain's ECAPA-TDNN is not taken: its front end (zero-padded frames, its own "
+            "filter shapes, 80 dB clipping per recording) is none that model.toml can state"
+        )
+    raise CheckpointError(
+        "no known layout (official NeXt-TDNN, VoicePersonification, TaoRuijie ECAPA-TDNN); "
+        f"it holds: {_listed(sorted(keys))}"
+    )
+
+
+def load_foreign(path: Path) -> Foreign:
+    """Reads a foreign checkpoint; nothing in it is executed."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read as weights alone (truncated, or pickled objects inside): "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return recognise(checkpoint)(checkpoint)

@@ -1,0 +1,209 @@
+"""Plain forward passes straight from a public ``state_dict``: what parity is tested against.
+
+Written from the published layouts, layer by layer in their own order and axis layout, and
+sharing no code with the package.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def layer_norm_first(x, weight, bias, eps=1e-6):
+    mean = x.mean(1, keepdim=True)
+    variance = ((x - mean) ** 2).mean(1, keepdim=True)
+    return weight[:, None] * ((x - mean) / torch.sqrt(variance + eps)) + bias[:, None]
+
+
+def batch_norm(x, state, prefix, eps=1e-5):
+    return F.batch_norm(
+        x,
+        state[prefix + ".running_mean"],
+        state[prefix + ".running_var"],
+        state[prefix + ".weight"],
+        state[prefix + ".bias"],
+        training=False,
+        eps=eps,
+    )
+
+
+def linear(x, state, prefix):
+    return F.linear(x, state[prefix + ".weight"], state[prefix + ".bias"])
+
+
+def conv(x, state, prefix, **kwargs):
+    return F.conv1d(x, state[prefix + ".weight"], state[prefix + ".bias"], **kwargs)
+
+
+def ts_block(x, state, prefix, light):
+    if light:
+        weight = state[prefix + "dwconv.weight"]
+        x = x + conv(
+            x, state, prefix + "dwconv", padding=weight.shape[-1] // 2, groups=weight.shape[0]
+        )
+    else:
+        residual = x
+        y = conv(x, state, prefix + "projection_linear")
+        n_scales = sum(k.startswith(prefix + "mscconv") for k in state) // 2
+        parts = []
+        for i, part in enumerate(y.chunk(n_scales, dim=1)):
+            weight = state[f"{prefix}mscconv.{i}.weight"]
+            parts.append(
+                conv(
+                    part,
+                    state,
+                    f"{prefix}mscconv.{i}",
+                    padding=(weight.shape[-1] - 1) // 2,
+                    groups=weight.shape[0],
+                )
+            )
+        y = F.gelu(torch.cat(parts, dim=1)).permute(0, 2, 1)
+        x = linear(y, state, prefix + "pwconv_1stage").permute(0, 2, 1) + residual
+    residual = x
+    y = x.permute(0, 2, 1)
+    dim = y.shape[-1]
+    y = F.layer_norm(
+        y, (dim,), state[prefix + "norm.weight"], state[prefix + "norm.bias"], 1e-6
+    )
+    y = F.gelu(linear(y, state, prefix + "pwconv1"))
+    g = torch.norm(y, p=2, dim=1, keepdim=True)
+    n = g / (g.mean(dim=-1, keepdim=True) + 1e-6)
+    y = state[prefix + "grn.gamma"] * (y * n) + state[prefix + "grn.beta"] + y
+    return residual + linear(y, state, prefix + "pwconv2").permute(0, 2, 1)
+
+
+def nexttdnn(features, state, trunk, head, depths, light=False):
+    """(N, 80, T) to (N, D); ``trunk`` and ``head`` are the key prefixes of the layout."""
+    x = conv(features, state, trunk + "stem.0.0")
+    x = layer_norm_first(x, state[trunk + "stem.0.1.weight"], state[trunk + "stem.0.1.bias"])
+    outputs = []
+    for stage, depth in enumerate(depths):
+        for block in range(depth):
+            x = ts_block(x, state, f"{trunk}stages.{stage}.{block}.", light)
+        outputs.append(x)
+    x = conv(torch.cat(outputs, dim=1), state, trunk + "MFA.0")
+    x = layer_norm_first(x, state[trunk + "MFA.1.weight"], state[trunk + "MFA.1.bias"])
+    hidden = conv(x, state, head + "conv_1")
+    inside = head + "bn3.weight" in state
+    if inside:
+        hidden = batch_norm(hidden, state, head + "bn1")
+    weights = torch.softmax(conv(torch.tanh(hidden), state, head + "conv_2"), dim=2)
+    mean = (x * weights).sum(2)
+    deviation = torch.sqrt(((x**2 * weights).sum(2) - mean**2).clamp(min=1e-5))
+    before, after = ("bn2", "bn3") if inside else ("bn1", "bn2")
+    y = batch_norm(torch.cat([mean, deviation], dim=1), state, head + before)
+    return batch_norm(linear(y, state, head + "fc"), state, head + after)
+
+
+def ecapa_block(x, state, prefix, dilation):
+    y = batch_norm(torch.relu(conv(x, state, prefix + "conv1")), state, prefix + "bn1")
+    width = y.shape[1] // 8
+    split = torch.split(y, width, 1)
+    out = None
+    for i in range(7):
+        part = split[i] if i == 0 else part + split[i]
+        part = conv(part, state, f"{prefix}convs.{i}", dilation=dilation, padding=dilation)
+        part = batch_norm(torch.relu(part), state, f"{prefix}bns.{i}")
+        out = part if out is None else torch.cat([out, part], 1)
+    out = torch.cat([out, split[7]], 1)
+    out = batch_norm(torch.relu(conv(out, state, prefix + "conv3")), state, prefix + "bn3")
+    gate = F.adaptive_avg_pool1d(out, 1)
+    gate = torch.relu(conv(gate, state, prefix + "se.se.1"))
+    return out * torch.sigmoid(conv(gate, state, prefix + "se.se.3")) + x
+
+
+def ecapa(features, state, prefix):
+    """(N, 80, T) to (N, 192), with the concatenated, expanded context of the public code."""
+    x = batch_norm(
+        torch.relu(conv(features, state, prefix + "conv1", padding=2)), state, prefix + "bn1"
+    )
+    x1 = ecapa_block(x, state, prefix + "layer1.", 2)
+    x2 = ecapa_block(x + x1, state, prefix + "layer2.", 3)
+    x3 = ecapa_block(x + x1 + x2, state, prefix + "layer3.", 4)
+    x = torch.relu(conv(torch.cat((x1, x2, x3), 1), state, prefix + "layer4"))
+    t = x.shape[-1]
+    context = torch.cat(
+        (
+            x,
+            x.mean(2, keepdim=True).repeat(1, 1, t),
+            torch.sqrt(torch.var(x, dim=2, keepdim=True).clamp(min=1e-4)).repeat(1, 1, t),
+        ),
+        dim=1,
+    )
+    hidden = torch.relu(conv(context, state, prefix + "attention.0"))
+    hidden = torch.tanh(batch_norm(hidden, state, prefix + "attention.2"))
+    weights = torch.softmax(conv(hidden, state, prefix + "attention.4"), dim=2)
+    mean = (x * weights).sum(2)
+    deviation = torch.sqrt(((x**2 * weights).sum(2) - mean**2).clamp(min=1e-4))
+    y = batch_norm(torch.cat((mean, deviation), 1), state, prefix + "bn5")
+    return batch_norm(linear(y, state, prefix + "fc6"), state, prefix + "bn6")
+
+
+def official_features(samples):
+    """(n_samples,) to (80, T), by torch.stft, as the official code's transform works."""
+    x = samples.double()[None, None]
+    x = F.pad(x, (1, 0), "reflect")
+    kernel = torch.tensor([[[-0.97, 1.0]]], dtype=torch.float64)
+    x = F.conv1d(x, kernel)[0, 0]
+    window = torch.hamming_window(400, periodic=True, dtype=torch.float64)
+    spectrum = torch.stft(
+        x, 512, 160, 400, window, center=True, pad_mode="reflect", return_complex=True
+    )
+    power = spectrum.abs() ** 2
+    points_mel = torch.linspace(
+        2595 * math.log10(1 + 20 / 700), 2595 * math.log10(1 + 7600 / 700), 82, dtype=torch.float64
+    )
+    points_hz = 700 * (10 ** (points_mel / 2595) - 1)
+    freqs = torch.linspace(0, 8000, 257, dtype=torch.float64)
+    slopes = points_hz[None, :] - freqs[:, None]
+    widths = points_hz[1:] - points_hz[:-1]
+    down, up = -slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]
+    bank = torch.clamp(torch.minimum(down, up), min=0)
+    features = torch.log(bank.T @ power + 1e-6)
+    return (features - features.mean(1, keepdim=True)).float()
+
+
+def kaldi_features(samples, snip_edges, sliding):
+    """(n_samples,) to (80, T): Kaldi's fbank without dither, then the mean removed."""
+    x = samples.double()
+    n = len(x)
+    frames = []
+    if snip_edges:
+        count, first = 1 + (n - 400) // 160, 0
+    else:
+        count, first = (n + 80) // 160, -120
+    for i in range(count):
+        row = []
+        for j in range(first + 160 * i, first + 160 * i + 400):
+            while j < 0 or j >= n:
+                j = -j - 1 if j < 0 else 2 * n - 1 - j
+            row.append(j)
+        frame = x[row]
+        frame = frame - frame.mean()
+        before = torch.cat([frame[:1], frame[:-1]])
+        frames.append(frame - 0.97 * before)
+    window = torch.hamming_window(400, periodic=False, dtype=torch.float64)
+    power = torch.fft.rfft(torch.stack(frames) * window, 512).abs() ** 2
+    low, high = 1127 * math.log(1 + 20 / 700), 1127 * math.log(1 + 7600 / 700)
+    delta = (high - low) / 81
+    mel = 1127 * torch.log(1 + torch.arange(256, dtype=torch.float64) * 31.25 / 700)
+    bank = torch.zeros(80, 257, dtype=torch.float64)
+    for b in range(80):
+        left, centre, right = low + b * delta, low + (b + 1) * delta, low + (b + 2) * delta
+        rise, fall = (mel - left) / delta, (right - mel) / delta
+        bank[b, :256] = torch.clamp(torch.minimum(rise, fall), min=0)
+    features = torch.log(torch.clamp(power @ bank.T, min=1.1920928955078125e-07))
+    if not sliding:
+        return (features - features.mean(0)).T.float()
+    out = torch.empty_like(features)
+    for t in range(count):
+        start, end = t - 150, t + 150
+        if start < 0:
+            start, end = 0, end - start
+        if end > count:
+            start, end = max(0, start - (end - count)), count
+        out[t] = features[t] - features[start:end].mean(0)
+    return out.T.float()

@@ -1,0 +1,164 @@
+"""Foreign layouts: same waveform in, same embedding out, and errors that name keys."""
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+import reference
+import torch
+from test_front_end import voice_like
+
+from diarized_train.ecapa import Ecapa
+from diarized_train.export import cosine, run_onnx
+from diarized_train.foreign import CheckpointError, load_foreign
+from diarized_train.front_end import FrontEnd, log_mel
+from diarized_train.import_foreign import import_foreign
+from diarized_train.nexttdnn import NeXtTdnn, NeXtTdnnConfig, randomise
+
+
+def official_checkpoint(depth=3, light=False):
+    kernels = (65,) if light else (7, 65)
+    config = NeXtTdnnConfig(
+        channels=32, depths=(depth,) * 3, kernel_sizes=kernels, light=light
+    )
+    network = NeXtTdnn(config)
+    randomise(network, 5)
+    state = {f"speaker_net.{k}": v for k, v in network.state_dict().items()}
+    state["speaker_net.loss_function.weight"] = torch.zeros(10, 192)
+    state["loss_function.weight"] = torch.zeros(10, 192)
+    state["speaker_net.feature_extractor.pre_emphasis.flipped_filter"] = torch.zeros(1, 1, 2)
+    return {"state_dict": state, "epoch": 3}
+
+
+def voice_personification_checkpoint():
+    config = NeXtTdnnConfig(channels=32, depths=(2, 2, 2), aggregation="vap_tanh_fc_bn")
+    network = NeXtTdnn(config)
+    randomise(network, 6)
+    names = {"model.": "feat_extractor.", "aggregate.": "aggregation."}
+    state = {}
+    for key, value in network.state_dict().items():
+        prefix = next(p for p in names if key.startswith(p))
+        state[names[prefix] + key.removeprefix(prefix)] = value
+    args = {
+        "next_tdnn_kernel_size": [7, 65],
+        "next_tdnn_depths": [2, 2, 2],
+        "next_tdnn_dims": [32, 32, 32],
+        "aggreagte_chanel_size": 96,
+        "aggreagte_intermediate_size": 12,
+        "emb_size": 192,
+    }
+    return {"args": args, "state_dict": state}
+
+
+def taoruijie_checkpoint():
+    network = Ecapa(channels=64)
+    randomise(network, 7)
+    state = {f"speaker_encoder.{k}": v for k, v in network.state_dict().items()}
+    state["speaker_encoder.torchfbank.0.flipped_filter"] = torch.zeros(1, 1, 2)
+    state["speaker_encoder.torchfbank.1.spectrogram.window"] = torch.zeros(400)
+    state["speaker_loss.weight"] = torch.zeros(10, 192)
+    return state
+
+
+def expected_embedding(layout, checkpoint, samples):
+    x = torch.from_numpy(samples)
+    with torch.inference_mode():
+        if layout == "taoruijie":
+            features = reference.official_features(x)[None]
+            return reference.ecapa(features, checkpoint, "speaker_encoder.")
+        state = checkpoint["state_dict"]
+        if layout == "voice_personification":
+            features = reference.kaldi_features(x, False, True)[None]
+            return reference.nexttdnn(
+                features, state, "feat_extractor.", "aggregation.", (2, 2, 2)
+            )
+        features = reference.official_features(x)[None]
+        light = layout == "official_light"
+        return reference.nexttdnn(
+            features, state, "speaker_net.model.", "speaker_net.aggregate.", (3, 3, 3), light
+        )
+
+
+LAYOUTS = {
+    "official": official_checkpoint,
+    "official_light": lambda: official_checkpoint(light=True),
+    "voice_personification": voice_personification_checkpoint,
+    "taoruijie": taoruijie_checkpoint,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_waveform_to_embedding_agrees_with_the_reference(layout, tmp_path):
+    checkpoint = LAYOUTS[layout]()
+    path = tmp_path / "foreign.ckpt"
+    torch.save(checkpoint, path)
+    folder = tmp_path / "foreign-model"
+    import_foreign(
+        path, folder, licence="MIT", validation=None, noise_dir=None, version="test"
+    )
+    table = tomllib.loads((folder / "model.toml").read_text())
+    front = FrontEnd.from_dict(table["front_end"])
+    # Windows longer than the sliding mean's 300 frames are covered too.
+    for n_samples in (16000, 24000, 64000):
+        samples = voice_like(n_samples, n_samples)
+        expected = expected_embedding(layout, checkpoint, samples).numpy()
+        got = run_onnx(folder / "model.onnx", log_mel(front, samples)[None])
+        assert got.shape == (1, table["embedding_dim"])
+        assert cosine(got, expected) >= 0.9999
+        np.testing.assert_allclose(got, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_golden_file_is_the_models_own_output(tmp_path):
+    path = tmp_path / "foreign.ckpt"
+    torch.save(official_checkpoint(depth=1), path)
+    folder = tmp_path / "golden-model"
+    import_foreign(
+        path, folder, licence="MIT", validation=None, noise_dir=None, version="test"
+    )
+    golden = json.loads((folder / "golden.json").read_text())
+    features = np.asarray(golden["features"], np.float32).reshape(1, 80, golden["n_frames"])
+    assert cosine(run_onnx(folder / "model.onnx", features), golden["embedding"]) > 0.9999999
+    assert (folder / "golden.json").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_missing_unexpected_and_misshapen_keys_are_named(layout, tmp_path):
+    checkpoint = LAYOUTS[layout]()
+    state = checkpoint.get("state_dict", checkpoint)
+    victim = next(k for k in state if k.endswith(("pwconv2.bias", "layer2.bn3.bias")))
+    misshapen = next(k for k in state if k.endswith(("MFA.0.bias", "bn6.bias")))
+    prefix = {"taoruijie": "speaker_encoder."}.get(layout, "")
+    del state[victim]
+    state[misshapen] = torch.zeros(7)
+    state[prefix + "surplus.weight"] = torch.zeros(3)
+    path = tmp_path / "broken.ckpt"
+    torch.save(checkpoint, path)
+    with pytest.raises(CheckpointError) as caught:
+        load_foreign(path)
+    text = str(caught.value)
+    assert "missing keys" in text and victim.split(".")[-2] in text
+    assert "unexpected keys" in text and "surplus.weight" in text
+    assert "wrong shapes" in text and "got (7,)" in text
+
+
+def test_truncated_file_and_strange_contents(tmp_path):
+    path = tmp_path / "cut.ckpt"
+    torch.save(official_checkpoint(), path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+        load_foreign(path)
+    torch.save({"something": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="no known layout.*something"):
+        load_foreign(path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_foreign(tmp_path / "absent.ckpt")
+
+
+def test_args_that_contradict_the_tensors(tmp_path):
+    checkpoint = voice_personification_checkpoint()
+    checkpoint["args"]["next_tdnn_depths"] = [3, 3, 3]
+    path = tmp_path / "contradiction.ckpt"
+    torch.save(checkpoint, path)
+    with pytest.raises(CheckpointError, match="next_tdnn_depths"):
+        load_foreign(path)
