@@ -78,6 +78,14 @@ pub enum Fault {
         /// What the signal path takes.
         max: usize,
     },
+    /// The chosen channel is not in the file.
+    #[error("has no channel {got}; its {n_channels} channels are counted from 0")]
+    NoSuchChannel {
+        /// The channel that was asked for, counted from 0.
+        got: u16,
+        /// The file's channels.
+        n_channels: u16,
+    },
     /// The header is sound but no sample follows.
     #[error("holds no samples: record or copy it again")]
     NoSamples,
@@ -134,6 +142,12 @@ pub enum AudioProblem {
     /// The recorder never wrote the length into the header.
     #[error("has a header that promises no data though data follows; all of it is used")]
     UnfinishedHeader,
+    /// Float samples are NaN or infinite.
+    #[error("holds {n_samples} samples that are no finite number; silence stands in their place")]
+    NonFinite {
+        /// How many.
+        n_samples: u64,
+    },
     /// Raw PCM does not end with a whole frame.
     #[error("ends with {n_bytes} bytes that are no whole frame; they are not used")]
     PartialFrame {

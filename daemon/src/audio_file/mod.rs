@@ -2,6 +2,7 @@
 
 mod container;
 mod error;
+mod mono;
 mod raw;
 
 #[cfg(test)]
@@ -11,9 +12,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
+use diarized_dsp::intake::{self, MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ};
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 pub use error::{AudioFileError, AudioProblem, Fault};
+pub use mono::MonoFile;
 pub use raw::{RawEncoding, RawFormat};
 
 use container::Container;
@@ -22,10 +25,10 @@ use raw::RawReader;
 /// The name that stands for standard input.
 pub const STDIN_NAME: &str = "-";
 
-/// Lowest and highest rate that the signal path takes, in Hz.
-const RATES_HZ: std::ops::RangeInclusive<u32> = 8_000..=48_000;
+/// Rates that the signal path takes, in Hz.
+const RATES_HZ: std::ops::RangeInclusive<u32> = MIN_INPUT_RATE_HZ..=MAX_INPUT_RATE_HZ;
 /// Most channels that the signal path takes.
-const MAX_CHANNELS: usize = 8;
+const MAX_CHANNELS: usize = intake::MAX_CHANNELS as usize;
 
 /// An open audio file: rate and channels are known, and the first samples are there.
 ///

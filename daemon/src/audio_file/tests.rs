@@ -278,6 +278,23 @@ proptest::proptest! {
 }
 
 #[test]
+fn mono_gives_the_file_at_16_khz() {
+    for (name, rate_hz, n_channels, n_frames) in FIXTURES {
+        let audio = AudioFile::open(&fixture(name)).unwrap();
+        let mut mono = MonoFile::new(audio, diarized_dsp::ChannelSelect::Mix).unwrap();
+        let mut samples = Vec::new();
+        while mono.read(&mut samples).unwrap() {}
+        let expected = (n_frames as f64 * 16_000.0 / f64::from(rate_hz)).round() as usize;
+        assert_eq!((samples.len(), mono.problems()), (expected, vec![]), "{name}");
+
+        let audio = AudioFile::open(&fixture(name)).unwrap();
+        let error = MonoFile::new(audio, diarized_dsp::ChannelSelect::One(n_channels)).err().unwrap();
+        let expected = format!("has no channel {n_channels}; its {n_channels} channels are counted from 0");
+        assert_eq!(error.fault.to_string(), expected);
+    }
+}
+
+#[test]
 fn mulaw_follows_the_table_of_g711() {
     let value = |byte: u8| {
         let mut samples = Vec::new();

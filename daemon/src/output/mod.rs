@@ -13,7 +13,7 @@ use diarized_models::rttm::SpeakerTurn;
 use diarized_models::{Segment, SessionState, SpeakerId};
 use serde::Serialize;
 
-pub use file::write_whole_file;
+pub use file::{WholeFile, write_whole_file};
 pub use turns::{Turn, turns};
 
 /// How labels are written.

@@ -128,6 +128,12 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     assert_eq!(std::fs::read(&path).unwrap(), b"second");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
 
+    let mut abandoned = WholeFile::create(&path).unwrap();
+    std::io::Write::write_all(abandoned.file(), b"half").unwrap();
+    drop(abandoned);
+    assert_eq!(std::fs::read(&path).unwrap(), b"second");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
     let absent = folder.path().join("absent/out.rttm");
     assert_eq!(write_whole_file(&absent, b"x").unwrap_err().kind(), std::io::ErrorKind::NotFound);
     let error = write_whole_file(folder.path(), b"x").unwrap_err();
