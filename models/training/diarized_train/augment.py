@@ -20,6 +20,7 @@ SPEED_OF_SOUND = 343.0
 class AugmentParams:
     """How often each corruption strikes; all probabilities per crop."""
 
+    untouched: float = 0.15
     room: float = 0.6
     noise: float = 0.75
     babble: float = 0.35
@@ -148,6 +149,7 @@ class Augmenter:
         """(N, n_samples) crops and crops of other speakers to corrupted crops in [-1, 1]."""
         p = self.params
         n, n_samples = crops.shape
+        original = crops
         crops = crops.copy()
         for i in np.flatnonzero(rng.random(n) < p.silence_edge):
             span = int(n_samples * rng.uniform(0.05, 0.35))
@@ -201,6 +203,8 @@ class Augmenter:
             out[i] = np.sign(squeezed) * (256.0 ** np.abs(squeezed) - 1.0) / 255.0
         for i in np.flatnonzero(rng.random(n) < p.quiet):
             out[i] *= 10.0 ** (-rng.uniform(10.0, 35.0) / 20.0)
+        untouched = rng.random(n) < p.untouched
+        out[untouched] = original[untouched]
         return (np.round(out * 32767.0) / 32768.0).astype(np.float32)
 
     def mask(self, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
