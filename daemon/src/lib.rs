@@ -5,4 +5,8 @@ pub mod audio_file;
 pub mod capture;
 pub mod cli;
 pub mod commands;
+pub mod hub;
 pub mod output;
+pub mod protocol;
+pub mod server;
+pub mod session;

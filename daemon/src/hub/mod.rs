@@ -1,0 +1,336 @@
+//! The hub: every session of this process by its id, how many there may be, and how they all end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::protocol::AudioFormat;
+use crate::protocol::server_message::EndReason;
+use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
+
+mod follow;
+
+pub use follow::FollowAll;
+
+/// How much a hub holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubParams {
+    /// Live sessions at most.
+    pub max_sessions: usize,
+    /// Ended sessions that stay readable; the oldest leave first.
+    pub max_ended: usize,
+    /// What each session's journal keeps.
+    pub journal: JournalParams,
+}
+
+impl Default for HubParams {
+    fn default() -> Self {
+        Self { max_sessions: 64, max_ended: 64, journal: JournalParams::default() }
+    }
+}
+
+/// Why a session was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A live session has this id.
+    #[error("a live session has the id {id:?} already; choose another or end that one first")]
+    Conflict {
+        /// The id.
+        id: String,
+    },
+    /// As many sessions run as may.
+    #[error(
+        "{max} sessions run, which is as many as this server takes (server.max_sessions); try again later"
+    )]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// The process is on its way out.
+    #[error("the server shuts down")]
+    ShuttingDown,
+    /// The session could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// All sessions. Shared by every connection; no method waits but [`Hub::drained`].
+pub struct Hub {
+    params: HubParams,
+    factory: Arc<dyn EngineFactory>,
+    inner: Mutex<Inner>,
+    /// Counts everything that any session says, and every opening.
+    tick: watch::Sender<u64>,
+    shutting_down: watch::Sender<bool>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: BTreeMap<String, Arc<Session>>,
+    /// Ids in the order of opening, to find the oldest ended one.
+    order: VecDeque<Arc<Session>>,
+    n_opened: u64,
+}
+
+/// What a hub has counted since it was made.
+#[derive(Debug, Default)]
+struct Counters {
+    opened: AtomicU64,
+    refused: AtomicU64,
+    /// Microseconds of audio heard and events said by sessions that were since forgotten.
+    forgotten_events: AtomicU64,
+    forgotten_heard_us: AtomicU64,
+}
+
+/// Numbers for the metrics page.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct HubStats {
+    /// Sessions that run.
+    pub live: usize,
+    /// Ended sessions that are still readable.
+    pub ended: usize,
+    /// Sessions ever opened.
+    pub opened: u64,
+    /// Sessions refused because too many ran or the id was taken.
+    pub refused: u64,
+    /// Events ever said.
+    pub events: u64,
+    /// Events that slow subscribers got a snapshot instead of, in the sessions that are still readable.
+    pub missed: u64,
+    /// Audio ever heard, in seconds.
+    pub heard_s: f64,
+    /// Audio lost before it reached a session, in seconds.
+    pub dropped_s: f64,
+    /// Largest lag of a live session, in seconds.
+    pub max_lag_s: f64,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A hub without sessions, whose sessions' diarizers come from `factory`.
+    #[must_use]
+    pub fn new(params: HubParams, factory: Arc<dyn EngineFactory>) -> Arc<Self> {
+        Arc::new(Self {
+            params,
+            factory,
+            inner: Mutex::default(),
+            tick: watch::Sender::new(0),
+            shutting_down: watch::Sender::new(false),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Name of the voice model that the sessions use.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.factory.model()
+    }
+
+    /// Opens a session; without an id it gets one of its own. An ended session of the same id is replaced.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is left behind.
+    pub fn open(
+        &self,
+        id: Option<&str>,
+        source: Source,
+        format: AudioFormat,
+    ) -> Result<Arc<Session>, OpenError> {
+        let outcome = self.try_open(id, source, format);
+        match &outcome {
+            Ok(session) => {
+                self.counters.opened.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(
+                    session = session.id(),
+                    source = source.as_str(),
+                    encoding = format.encoding.as_str(),
+                    sample_rate = format.sample_rate,
+                    channels = format.channels,
+                    "session opened"
+                );
+                self.tick.send_modify(|n| *n += 1);
+            }
+            Err(_) => {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        outcome
+    }
+
+    fn try_open(
+        &self,
+        id: Option<&str>,
+        source: Source,
+        format: AudioFormat,
+    ) -> Result<Arc<Session>, OpenError> {
+        // Making an engine takes milliseconds at most; the lock is held so that two of one id cannot both open.
+        let mut inner = self.inner.lock();
+        if *self.shutting_down.borrow() {
+            return Err(OpenError::ShuttingDown);
+        }
+        let id = match id {
+            Some(id) => id.to_owned(),
+            None => inner.free_id(),
+        };
+        if inner.sessions.get(&id).is_some_and(|s| s.channel().ended().is_none()) {
+            return Err(OpenError::Conflict { id });
+        }
+        if inner.n_live() >= self.params.max_sessions {
+            return Err(OpenError::TooMany { max: self.params.max_sessions });
+        }
+        let engine = self.factory.engine().map_err(StartError::Engine)?;
+        let channel = Channel::new(&id, source, self.params.journal, self.tick.clone());
+        let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
+        inner.n_opened += 1;
+        if let Some(old) = inner.sessions.insert(id, Arc::clone(&session)) {
+            inner.order.retain(|s| !Arc::ptr_eq(s, &old));
+            self.counters.forget(&old);
+        }
+        inner.order.push_back(Arc::clone(&session));
+        self.forget_oldest(&mut inner);
+        Ok(session)
+    }
+
+    fn forget_oldest(&self, inner: &mut Inner) {
+        let n_ended = inner.order.len() - inner.n_live();
+        for _ in self.params.max_ended..n_ended {
+            let oldest = inner.order.iter().position(|s| s.channel().ended().is_some());
+            if let Some(session) = oldest.and_then(|idx| inner.order.remove(idx)) {
+                inner.sessions.remove(session.id());
+                self.counters.forget(&session);
+            }
+        }
+    }
+
+    /// The session of this id, live or ended.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.inner.lock().sessions.get(id).cloned()
+    }
+
+    /// All sessions, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.inner.lock().order.iter().cloned().collect()
+    }
+
+    /// Ends a live session, or forgets an ended one. Whether there was one of this id.
+    pub fn delete(&self, id: &str) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(session) = inner.sessions.get(id).cloned() else { return false };
+        if session.channel().ended().is_some() {
+            inner.sessions.remove(id);
+            inner.order.retain(|s| !Arc::ptr_eq(s, &session));
+            self.counters.forget(&session);
+        } else {
+            session.finish(EndReason::Deleted);
+        }
+        true
+    }
+
+    /// A receiver that changes whenever any session says something or opens.
+    #[must_use]
+    pub fn tick(&self) -> watch::Receiver<u64> {
+        self.tick.subscribe()
+    }
+
+    /// A receiver that turns `true` when the process is on its way out.
+    #[must_use]
+    pub fn shutting_down(&self) -> watch::Receiver<bool> {
+        self.shutting_down.subscribe()
+    }
+
+    /// Opens no more sessions and ends the live ones after what is queued; returns at once.
+    pub fn shut_down(&self) {
+        let sessions = {
+            let inner = self.inner.lock();
+            self.shutting_down.send_replace(true);
+            inner.order.iter().cloned().collect::<Vec<_>>()
+        };
+        for session in sessions {
+            session.finish(EndReason::Shutdown);
+        }
+        self.tick.send_modify(|n| *n += 1);
+    }
+
+    /// Waits until every session has ended. Only of use after [`Self::shut_down`].
+    pub async fn drained(&self) {
+        for session in self.sessions() {
+            session.channel().wait_ended().await;
+        }
+    }
+
+    /// What there is to count.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        let sessions = self.sessions();
+        let mut stats = HubStats {
+            opened: self.counters.opened.load(Ordering::Relaxed),
+            refused: self.counters.refused.load(Ordering::Relaxed),
+            events: self.counters.forgotten_events.load(Ordering::Relaxed),
+            heard_s: self.counters.forgotten_heard_us.load(Ordering::Relaxed) as f64 / 1e6,
+            ..HubStats::default()
+        };
+        for session in sessions {
+            let said = session.channel().stats();
+            stats.events += session.channel().last_seq();
+            stats.missed += session.channel().n_missed();
+            stats.heard_s += said.map_or(0.0, |s| s.heard_s.0);
+            stats.dropped_s += said.map_or(0.0, |s| s.dropped_s.0);
+            if session.channel().ended().is_some() {
+                stats.ended += 1;
+            } else {
+                stats.live += 1;
+                stats.max_lag_s = stats.max_lag_s.max(said.map_or(0.0, |s| s.lag_s.0));
+            }
+        }
+        stats
+    }
+}
+
+impl Counters {
+    fn forget(&self, session: &Session) {
+        self.forgotten_events.fetch_add(session.channel().last_seq(), Ordering::Relaxed);
+        let heard_s = session.channel().stats().map_or(0.0, |s| s.heard_s.0);
+        self.forgotten_heard_us.fetch_add((heard_s * 1e6) as u64, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    fn n_live(&self) -> usize {
+        self.order.iter().filter(|s| s.channel().ended().is_none()).count()
+    }
+
+    fn free_id(&self) -> String {
+        loop {
+            let id = format!("s{}", random_hex(4));
+            if !self.sessions.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+/// `n_bytes` of the operating system's randomness in hexadecimal.
+fn random_hex(n_bytes: usize) -> String {
+    let mut bytes = vec![0; n_bytes];
+    getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
+    bytes.iter().fold(String::new(), |mut out, b| {
+        use std::fmt::Write as _;
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests;

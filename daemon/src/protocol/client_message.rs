@@ -1,0 +1,314 @@
+//! What a client may say in a text frame, and the errors that name what it may not.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AudioFormat, ErrorCode};
+
+/// Opens a session on `/v1/stream`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// What the binary frames hold.
+    #[serde(default)]
+    pub audio: AudioFormat,
+    /// Id that the session shall have; without it the server makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// Says that the client is alive while it has no audio to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepAlive {}
+
+/// Settles what is pending now; answered by an `ack` with `finalized` after the final segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finalize {}
+
+/// Gives a speaker a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// Label of the speaker, as `S1`.
+    pub speaker: String,
+    /// The name; empty takes the name away.
+    pub name: String,
+}
+
+/// Says that two speakers are one person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Merge {
+    /// Label that is given up.
+    pub from: String,
+    /// Label that stays.
+    pub into: String,
+}
+
+/// Gives one segment to another speaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reassign {
+    /// Id of the segment.
+    pub segment: u64,
+    /// Label of the speaker that it belongs to.
+    pub speaker: String,
+}
+
+/// Says that audio is missing: the clock moves on by so much.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclareGap {
+    /// Length of what is missing, in seconds, above 0 and at most a day.
+    pub duration_s: f64,
+}
+
+/// Ends the session, or the subscription on `/v1/events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Close {}
+
+/// A text frame that is not a message of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Not JSON at all.
+    #[error("the text frame is not JSON: {reason}")]
+    NotJson {
+        /// What the parser says, with line and column.
+        reason: String,
+    },
+    /// JSON, but not an object with a text `type`.
+    #[error("a message must be a JSON object with a text field `type`, got {got}")]
+    NoType {
+        /// What was there instead.
+        got: String,
+    },
+    /// A type that does not exist.
+    #[error("unknown type `{got}`, expected one of {}", ClientMessage::TYPES.join(", "))]
+    UnknownType {
+        /// The type.
+        got: String,
+    },
+    /// A field that the message does not have.
+    #[error("`{kind}`: {reason}")]
+    UnknownField {
+        /// Type of the message.
+        kind: String,
+        /// Which field, and which there are.
+        reason: String,
+    },
+    /// A field is missing or has the wrong type.
+    #[error("`{kind}`: {reason}")]
+    BadField {
+        /// Type of the message.
+        kind: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl MessageError {
+    /// The word for the `code` of the `error` message.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownType { .. } => ErrorCode::UnknownType,
+            Self::UnknownField { .. } => ErrorCode::UnknownField,
+            _ => ErrorCode::BadMessage,
+        }
+    }
+}
+
+/// Declares [`ClientMessage`] with the word of each type.
+macro_rules! client_messages {
+    ($($(#[$doc:meta])* $name:ident($body:ty), $word:literal;)*) => {
+        /// One message of a client.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum ClientMessage {
+            $($(#[$doc])* $name($body),)*
+        }
+
+        impl ClientMessage {
+            /// The word of every type.
+            pub const TYPES: &'static [&'static str] = &[$($word,)*];
+
+            /// The word in `type`.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$name(_) => $word,)* }
+            }
+
+            fn from_value(kind: &str, body: Value) -> Option<Result<Self, serde_json::Error>> {
+                Some(match kind {
+                    $($word => serde_json::from_value(body).map(Self::$name),)*
+                    _ => return None,
+                })
+            }
+
+            fn body_value(&self) -> Result<Value, serde_json::Error> {
+                match self { $(Self::$name(body) => serde_json::to_value(body),)* }
+            }
+        }
+    };
+}
+
+client_messages! {
+    /// Opens a session.
+    Start(Start), "start";
+    /// The client is alive.
+    KeepAlive(KeepAlive), "keep_alive";
+    /// Settle what is pending.
+    Finalize(Finalize), "finalize";
+    /// Audio is missing here.
+    Gap(DeclareGap), "gap";
+    /// Name a speaker.
+    Rename(Rename), "rename";
+    /// Two speakers are one.
+    Merge(Merge), "merge";
+    /// A segment belongs to another speaker.
+    Reassign(Reassign), "reassign";
+    /// End.
+    Close(Close), "close";
+}
+
+impl ClientMessage {
+    /// Reads one text frame.
+    ///
+    /// # Errors
+    /// [`MessageError`], which names what is wrong; nothing of the message is acted on.
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| MessageError::NotJson { reason: e.to_string() })?;
+        let mut fields = match value {
+            Value::Object(fields) => fields,
+            other => return Err(MessageError::NoType { got: brief(&other) }),
+        };
+        let kind = match fields.remove("type") {
+            Some(Value::String(kind)) => kind,
+            Some(other) => return Err(MessageError::NoType { got: format!("type {}", brief(&other)) }),
+            None => return Err(MessageError::NoType { got: "no type".to_owned() }),
+        };
+        match Self::from_value(&kind, Value::Object(fields)) {
+            None => Err(MessageError::UnknownType { got: shorten(&kind) }),
+            Some(Ok(message)) => Ok(message),
+            Some(Err(error)) => {
+                let reason = shorten(&error.to_string());
+                Err(if reason.starts_with("unknown field") {
+                    MessageError::UnknownField { kind, reason }
+                } else {
+                    MessageError::BadField { kind, reason }
+                })
+            }
+        }
+    }
+
+    /// The message as a text frame.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = serde_json::Map::new();
+        out.insert("type".to_owned(), Value::from(self.kind()));
+        if let Ok(Value::Object(body)) = self.body_value() {
+            out.extend(body);
+        }
+        Value::Object(out).to_string()
+    }
+}
+
+/// The kind of a JSON value, for an error text.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "a boolean".to_owned(),
+        Value::Number(_) => "a number".to_owned(),
+        Value::String(_) => "a text".to_owned(),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// What a client sent, cut to what an error text may repeat.
+fn shorten(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(text: &str) -> (ErrorCode, String) {
+        let error = ClientMessage::parse(text).unwrap_err();
+        (error.code(), error.to_string())
+    }
+
+    #[test]
+    fn every_type_round_trips() {
+        let all = [
+            ClientMessage::Start(Start {
+                audio: AudioFormat { channel: Some(0), ..AudioFormat::default() },
+                session: Some("kitchen".into()),
+            }),
+            ClientMessage::KeepAlive(KeepAlive {}),
+            ClientMessage::Finalize(Finalize {}),
+            ClientMessage::Gap(DeclareGap { duration_s: 0.5 }),
+            ClientMessage::Rename(Rename { speaker: "S1".into(), name: "Ada".into() }),
+            ClientMessage::Merge(Merge { from: "S2".into(), into: "S1".into() }),
+            ClientMessage::Reassign(Reassign { segment: 7, speaker: "S2".into() }),
+            ClientMessage::Close(Close {}),
+        ];
+        assert_eq!(all.iter().map(ClientMessage::kind).collect::<Vec<_>>(), ClientMessage::TYPES);
+        for message in all {
+            assert_eq!(ClientMessage::parse(&message.to_json()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(error("RIFF").0, ErrorCode::BadMessage);
+        assert_eq!(error("[1]").1, "a message must be a JSON object with a text field `type`, got an array");
+        assert_eq!(error("{}").1, "a message must be a JSON object with a text field `type`, got no type");
+        assert_eq!(error(r#"{"type":1}"#).0, ErrorCode::BadMessage);
+        let (code, text) = error(r#"{"type":"stop"}"#);
+        assert_eq!(code, ErrorCode::UnknownType);
+        assert!(text.starts_with("unknown type `stop`, expected one of start, keep_alive"), "{text}");
+        let (code, text) = error(r#"{"type":"start","audio":{"rate":8000}}"#);
+        assert_eq!(code, ErrorCode::UnknownField);
+        assert!(text.contains("`start`: unknown field `rate`, expected one of `encoding`"), "{text}");
+        let (code, text) = error(r#"{"type":"keep_alive","now":true}"#);
+        assert_eq!((code, text.contains("`now`")), (ErrorCode::UnknownField, true), "{text}");
+        let (code, text) = error(r#"{"type":"rename","speaker":"S1"}"#);
+        assert_eq!((code, text.as_str()), (ErrorCode::BadMessage, "`rename`: missing field `name`"));
+        let (code, text) = error(r#"{"type":"start","audio":{"encoding":"opus"}}"#);
+        assert_eq!((code, text.contains("pcm_s16le")), (ErrorCode::BadMessage, true), "{text}");
+    }
+
+    #[test]
+    fn a_long_field_name_does_not_come_back_whole() {
+        let text = format!(r#"{{"type":"close","{}":1}}"#, "é".repeat(5000));
+        assert!(error(&text).1.len() < 500);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,200}") {
+            let _ = ClientMessage::parse(&text);
+        }
+
+        #[test]
+        fn no_field_value_makes_the_parser_panic(
+            kind in prop::sample::select(ClientMessage::TYPES),
+            field in "[a-z_]{1,12}",
+            number in any::<f64>(),
+        ) {
+            let _ = ClientMessage::parse(&format!(r#"{{"type":"{kind}","{field}":{number}}}"#));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The wire protocol: every message that a client or the server can send, as types; `docs/protocol.md` is its text.
+//!
+//! Nothing here knows sockets, sessions or threads: bytes and JSON to types and back.
+
+pub mod audio;
+pub mod client_message;
+pub mod codes;
+pub mod server_message;
+mod view;
+
+pub use audio::{AudioFormat, Encoding};
+pub use client_message::{ClientMessage, MessageError, Start};
+pub use codes::{CloseCode, ErrorCode};
+pub use server_message::{Body, ServerMessage};
+
+/// Version of the protocol, in the path of every endpoint as `/v1`.
+pub const VERSION: u32 = 1;
+
+/// Port that the server listens on and the clients dial when none is given.
+pub const DEFAULT_PORT: u16 = 7007;
+
+/// A measured number; on the wire a JSON number with at most three decimals, never NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Decimal(pub f64);
+
+/// A time or a length in seconds.
+pub type Seconds = Decimal;
+
+impl serde::Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(round_3(self.0))
+    }
+}
+
+impl From<diarized_dsp::SampleIndex> for Decimal {
+    fn from(at: diarized_dsp::SampleIndex) -> Self {
+        Self(round_3(at.seconds()))
+    }
+}
+
+impl From<Decimal> for diarized_dsp::SampleIndex {
+    fn from(seconds: Decimal) -> Self {
+        Self::from_seconds(seconds.0)
+    }
+}
+
+/// Rounds to three decimals, which is what the wire carries of any measured number; NaN gives 0 and what is out
+/// of range the nearest number that JSON holds without an exponent worth reading.
+fn round_3(value: f64) -> f64 {
+    const LARGEST: f64 = 1e9;
+    if value.is_nan() { 0.0 } else { (value.clamp(-LARGEST, LARGEST) * 1000.0).round() / 1000.0 }
+}
+
+/// Whether `id` may name a session: 1 to 64 letters, digits, `-` and `_`, so that it fits a path and a file name.
+#[must_use]
+pub fn is_session_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_carry_at_most_three_decimals() {
+        assert_eq!(serde_json::to_string(&Decimal(1.0 / 3.0)).unwrap(), "0.333");
+        assert_eq!(serde_json::to_string(&Decimal(86_399.123_456)).unwrap(), "86399.123");
+        assert_eq!(serde_json::to_string(&Decimal(2.0)).unwrap(), "2.0");
+        assert_eq!(serde_json::to_string(&Decimal(f64::NAN)).unwrap(), "0.0");
+        assert_eq!(serde_json::to_string(&Decimal(f64::NEG_INFINITY)).unwrap(), "-1000000000.0");
+    }
+
+    #[test]
+    fn session_ids_fit_a_path() {
+        assert!(is_session_id("kitchen-2_b"));
+        for bad in ["", "a.rttm", "a/b", "ä", "*", &"x".repeat(65)] {
+            assert!(!is_session_id(bad), "{bad:?}");
+        }
+    }
+}

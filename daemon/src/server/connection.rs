@@ -1,0 +1,272 @@
+//! The incoming half of a WebSocket, shared by publishers and subscribers.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use futures_util::stream::SplitStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite;
+
+use super::Shared;
+use super::writer::{Out, Writer};
+use crate::protocol::server_message::{Ack, Error};
+use crate::protocol::{CloseCode, Decimal, ErrorCode, MessageError, ServerMessage};
+use crate::session::{Command, Correction, CorrectionError, Session};
+
+/// Replies that may wait for the outgoing half.
+const REPLIES: usize = 16;
+/// A message this many times over the limit is not read to its end before the connection is dropped.
+const DRAIN_FACTOR: usize = 16;
+
+/// What comes from the peer next.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+    /// The peer closed properly, with this code.
+    Closed(Option<u16>),
+    /// The peer is gone, or its half of the connection is broken.
+    Gone,
+    /// Nothing came before the deadline.
+    Idle,
+    /// A message above the limit began.
+    TooLarge(usize),
+    /// A text frame that is not UTF-8.
+    NotUtf8,
+}
+
+/// The outgoing half has ended, and with it the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Over;
+
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    stream: SplitStream<WebSocket>,
+    out: mpsc::Sender<Out>,
+    writer: JoinHandle<()>,
+    writer_is_done: bool,
+    last_heard: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Upgrades a request and runs `serve` on the connection, if there is room for one more.
+pub(super) fn accept<F, Fut>(shared: Arc<Shared>, upgrade: WebSocketUpgrade, serve: F) -> Response
+where
+    F: FnOnce(Connection) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+        return super::http::unavailable("as many connections are open as this server takes");
+    };
+    let max = shared.limits.max_message_bytes;
+    upgrade.max_message_size(max).max_frame_size(max).on_upgrade(move |socket| async move {
+        let connection = Connection::new(shared, socket, permit);
+        serve(connection).await;
+    })
+}
+
+impl Connection {
+    fn new(shared: Arc<Shared>, socket: WebSocket, permit: OwnedSemaphorePermit) -> Self {
+        shared.metrics.connections.add(1);
+        let (sink, stream) = socket.split();
+        let (out, requests) = mpsc::channel(REPLIES);
+        let writer = tokio::spawn(Writer::new(sink, requests, Arc::clone(&shared)).run());
+        let last_heard = Instant::now();
+        Self { shared, stream, out, writer, writer_is_done: false, last_heard, _permit: permit }
+    }
+
+    /// The next thing from the peer, or [`Heard::Idle`] when `deadline` passes first.
+    pub(super) async fn hear(&mut self, deadline: Option<Instant>) -> Result<Heard, Over> {
+        loop {
+            let dead_at = self.last_heard + 3 * self.shared.limits.ping;
+            let wake_at = deadline.map_or(dead_at, |d| d.min(dead_at));
+            let next = tokio::select! {
+                next = self.stream.next() => next,
+                _ = &mut self.writer => {
+                    self.writer_is_done = true;
+                    return Err(Over);
+                }
+                () = sleep_until(wake_at) => {
+                    return Ok(if wake_at < dead_at { Heard::Idle } else { Heard::Gone });
+                }
+            };
+            self.last_heard = Instant::now();
+            return Ok(match next {
+                Some(Ok(Message::Text(text))) => Heard::Text(text),
+                Some(Ok(Message::Binary(bytes))) => Heard::Binary(bytes),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(frame))) => Heard::Closed(frame.map(|f| f.code)),
+                Some(Err(error)) => broken(error),
+                None => Heard::Gone,
+            });
+        }
+    }
+
+    /// Waits for something of our own side; the peer's silence meanwhile is not held against it.
+    pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
+        let done = tokio::select! {
+            done = work => done,
+            _ = &mut self.writer => {
+                self.writer_is_done = true;
+                return Err(Over);
+            }
+        };
+        self.last_heard = Instant::now();
+        Ok(done)
+    }
+
+    /// Passes something to the outgoing half.
+    pub(super) async fn say(&mut self, out: Out) -> Result<(), Over> {
+        let sender = self.out.clone();
+        self.wait(sender.send(out)).await?.map_err(|_| Over)
+    }
+
+    /// An error after which the connection goes on.
+    pub(super) async fn complain(
+        &mut self,
+        session: Option<&Session>,
+        code: ErrorCode,
+        reason: impl ToString,
+    ) -> Result<(), Over> {
+        self.shared.metrics.client_errors.add(1);
+        self.say(Out::Reply(error(session.map(Session::id), code, reason, false))).await
+    }
+
+    /// An error after which the connection closes, when the session that it follows has ended.
+    pub(super) async fn fail(
+        &mut self,
+        session: Option<&str>,
+        code: ErrorCode,
+        reason: impl ToString,
+    ) -> Result<(), Over> {
+        self.shared.metrics.client_errors.add(1);
+        self.say(Out::Fatal(error(session, code, reason, true), code.close_code())).await
+    }
+
+    /// What a message that could not be read is answered with.
+    pub(super) async fn complain_of(
+        &mut self,
+        session: Option<&Session>,
+        error: &MessageError,
+    ) -> Result<(), Over> {
+        self.complain(session, error.code(), error).await
+    }
+
+    /// Says that a message is too large, and reads on only if that ends soon.
+    pub(super) async fn fail_too_large(mut self, session: Option<&Session>, got: usize) {
+        let max = self.shared.limits.max_message_bytes;
+        let reason = format!("a message of {got} bytes is above {max} bytes (server.max_frame_bytes)");
+        let _ = self.fail(session.map(Session::id), ErrorCode::FrameTooLarge, reason).await;
+        if got <= max.saturating_mul(DRAIN_FACTOR) {
+            self.linger().await;
+        } else if !self.writer_is_done {
+            let _ = (&mut self.writer).await;
+        }
+    }
+
+    /// Queues a command and lets its outcome be told when it is known.
+    pub(super) async fn command(&mut self, session: &Arc<Session>, command: Command) -> Result<(), Over> {
+        let is_finalize = command == Command::Finalize;
+        let Ok(outcome) = self.wait(session.input().command(command)).await? else {
+            // The session has just ended, which the peer is being told.
+            return Ok(());
+        };
+        let (out, session) = (self.out.clone(), Arc::clone(session));
+        tokio::spawn(async move {
+            let reply = match outcome.await {
+                Ok(Ok(())) if is_finalize => {
+                    let received_s = Decimal(session.input().received_s());
+                    ServerMessage::to_connection(Some(session.id()), Ack { received_s, finalized: true })
+                }
+                Ok(Err(refusal)) => {
+                    let code = match &refusal {
+                        CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
+                        CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,
+                        CorrectionError::Refused { .. } => ErrorCode::Refused,
+                    };
+                    error(Some(session.id()), code, refusal, false)
+                }
+                // A correction speaks for itself through its events; an ended session needs no reply.
+                Ok(Ok(())) | Err(_) => return,
+            };
+            let _ = out.send(Out::Reply(reply)).await;
+        });
+        Ok(())
+    }
+
+    /// Lets the outgoing half say its last words, and reads and drops what the peer still sends: a connection
+    /// dropped with unread data is reset, and the peer would lose them.
+    pub(super) async fn linger(mut self) {
+        let mut peer_is_gone = false;
+        while !self.writer_is_done && !peer_is_gone {
+            tokio::select! {
+                _ = &mut self.writer => self.writer_is_done = true,
+                next = self.stream.next() => peer_is_gone = !matches!(next, Some(Ok(_))),
+            }
+        }
+        if !self.writer_is_done {
+            // What cannot be read may still be written, such as the error about what could not be read.
+            let _ = timeout(self.shared.limits.linger, &mut self.writer).await;
+            self.writer.abort();
+        }
+        if !peer_is_gone {
+            let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
+            let _ = timeout(self.shared.limits.linger, rest).await;
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.metrics.connections.sub(1);
+        self.writer.abort();
+    }
+}
+
+fn error(session: Option<&str>, code: ErrorCode, reason: impl ToString, fatal: bool) -> ServerMessage {
+    ServerMessage::to_connection(session, Error { code, reason: reason.to_string(), fatal })
+}
+
+/// What a failed read means.
+fn broken(error: axum::Error) -> Heard {
+    let error = error.into_inner();
+    match error.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Capacity(tungstenite::error::CapacityError::MessageTooLong {
+            size,
+            ..
+        })) => Heard::TooLarge(*size),
+        Some(tungstenite::Error::Utf8(_)) => Heard::NotUtf8,
+        _ => {
+            tracing::debug!(%error, "a connection broke");
+            Heard::Gone
+        }
+    }
+}
+
+/// The command that a client message asks for; the message back if it is none.
+pub(super) fn as_command(
+    message: crate::protocol::ClientMessage,
+) -> Result<Result<Command, diarized_models::events::ParseSpeakerIdError>, crate::protocol::ClientMessage> {
+    use crate::protocol::ClientMessage as M;
+    let correction = match message {
+        M::Finalize(_) => return Ok(Ok(Command::Finalize)),
+        M::Rename(m) => m.speaker.parse().map(|speaker| Correction::Rename { speaker, name: m.name }),
+        M::Merge(m) => {
+            m.from.parse().and_then(|from| m.into.parse().map(|into| Correction::Merge { from, into }))
+        }
+        M::Reassign(m) => {
+            let segment = diarized_models::SegmentId(m.segment);
+            m.speaker.parse().map(|speaker| Correction::Reassign { segment, speaker })
+        }
+        other => return Err(other),
+    };
+    Ok(correction.map(Command::Correct))
+}
+
+/// The close that a peer asked for by message.
+pub(super) const ASKED: Out = Out::Close(CloseCode::Done);

@@ -1,0 +1,166 @@
+//! `/v1/events`: what one session says, or all of them, to any number of subscribers.
+
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
+
+use super::connection::{ASKED, Connection, Heard, Over, accept, as_command};
+use super::writer::{Feed, Out};
+use super::{Shared, http};
+use crate::hub::FollowAll;
+use crate::protocol::{ClientMessage, ErrorCode};
+use crate::session::{Cursor, Session};
+
+pub(super) async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<Vec<(String, String)>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    match upgrade {
+        Ok(upgrade) => accept(shared, upgrade, |connection| serve(connection, query)),
+        Err(rejection) => http::not_a_websocket(&rejection),
+    }
+}
+
+/// What a query asks to follow.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    One { id: String, since: Option<u64> },
+}
+
+fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
+    let (mut session, mut since) = (None, None);
+    for (key, value) in query {
+        match key.as_str() {
+            "session" => session = Some(value.clone()),
+            "since" => match value.parse() {
+                Ok(seq) => since = Some(seq),
+                Err(_) => {
+                    let reason = format!("since ({value:?}) must be the seq of an event");
+                    return Err((ErrorCode::BadMessage, reason));
+                }
+            },
+            _ => {
+                let reason = format!("unknown query parameter `{key}`, expected session, since");
+                return Err((ErrorCode::UnknownField, reason));
+            }
+        }
+    }
+    match session {
+        None => {
+            let reason = "which session? use session=ID, or session=* for all of them";
+            Err((ErrorCode::BadMessage, reason.to_owned()))
+        }
+        Some(id) if id == "*" && since.is_some() => {
+            let reason = "since counts the events of one session and does not go with session=*";
+            Err((ErrorCode::BadMessage, reason.to_owned()))
+        }
+        Some(id) if id == "*" => Ok(Wanted::All),
+        Some(id) => Ok(Wanted::One { id, since }),
+    }
+}
+
+async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
+    let shared = Arc::clone(&connection.shared);
+    let outcome = wanted(&query).and_then(|wanted| {
+        let (key, session, feed) = match wanted {
+            Wanted::All => ("*".to_owned(), None, Feed::All(FollowAll::new(&shared.hub))),
+            Wanted::One { id, since } => {
+                let session = shared.hub.get(&id).ok_or_else(|| {
+                    let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
+                    (ErrorCode::NotFound, reason)
+                })?;
+                let cursor = match since {
+                    Some(seq) => Cursor::since(session.channel(), seq),
+                    None => Cursor::from_now(session.channel()),
+                };
+                (id, Some(session), Feed::One(cursor))
+            }
+        };
+        let max = shared.limits.max_subscribers;
+        let place = shared.metrics.subscribers.enter(&key, max).ok_or_else(|| {
+            let reason = format!("{max} subscribers are there, which is as many as may be; try again later");
+            (ErrorCode::TooManySubscribers, reason)
+        })?;
+        Ok((session, feed, place))
+    });
+    let followed = match outcome {
+        Ok((session, feed, _place)) => follow(&mut connection, session, feed).await,
+        Err((code, reason)) => connection.fail(None, code, reason).await,
+    };
+    // Over or not, the peer is given the time to read the last words.
+    let _ = followed;
+    connection.linger().await;
+}
+
+/// Delivers until either side has enough.
+async fn follow(connection: &mut Connection, session: Option<Arc<Session>>, feed: Feed) -> Result<(), Over> {
+    connection.say(Out::Follow(feed)).await?;
+    let session = session.as_ref();
+    loop {
+        match connection.hear(None).await? {
+            Heard::Text(text) => match ClientMessage::parse(&text) {
+                Ok(ClientMessage::Close(_)) => return connection.say(ASKED).await,
+                Ok(ClientMessage::KeepAlive(_)) => {}
+                Ok(message) => match (as_command(message), session) {
+                    (Ok(Ok(command)), Some(session)) => connection.command(session, command).await?,
+                    (Ok(Err(error)), Some(session)) => {
+                        connection.complain(Some(session), ErrorCode::BadMessage, error).await?;
+                    }
+                    (Ok(_), None) => {
+                        let reason = "a correction needs one session, not session=*";
+                        connection.complain(None, ErrorCode::NotHere, reason).await?;
+                    }
+                    (Err(other), _) => {
+                        let reason = format!("`{}` belongs on /v1/stream", other.kind());
+                        connection.complain(session.map(Arc::as_ref), ErrorCode::NotHere, reason).await?;
+                    }
+                },
+                Err(error) => connection.complain_of(session.map(Arc::as_ref), &error).await?,
+            },
+            Heard::Binary(_) => {
+                let reason = "audio belongs on /v1/stream";
+                connection.fail(session.map(|s| s.id()), ErrorCode::NotHere, reason).await?;
+                return connection.say(Out::Close(ErrorCode::NotHere.close_code())).await;
+            }
+            Heard::NotUtf8 => {
+                let code = ErrorCode::BadMessage;
+                connection.fail(session.map(|s| s.id()), code, "a text frame is not UTF-8").await?;
+                return connection.say(Out::Close(code.close_code())).await;
+            }
+            Heard::TooLarge(got) => {
+                let code = ErrorCode::FrameTooLarge;
+                let reason = format!("a message of {got} bytes on /v1/events");
+                connection.fail(session.map(|s| s.id()), code, reason).await?;
+                return connection.say(Out::Close(code.close_code())).await;
+            }
+            Heard::Closed(_) | Heard::Gone | Heard::Idle => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_what_to_follow() {
+        let ask = |query: &[(&str, &str)]| {
+            let query: Vec<_> = query.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            wanted(&query).map_err(|(_, reason)| reason)
+        };
+        assert_eq!(ask(&[("session", "*")]), Ok(Wanted::All));
+        assert_eq!(
+            ask(&[("session", "a"), ("since", "7")]),
+            Ok(Wanted::One { id: "a".into(), since: Some(7) })
+        );
+        assert!(ask(&[]).unwrap_err().contains("session=ID"));
+        assert!(ask(&[("session", "*"), ("since", "7")]).unwrap_err().contains("one session"));
+        assert!(ask(&[("session", "a"), ("since", "-1")]).unwrap_err().contains("\"-1\""));
+        assert!(ask(&[("sesion", "a")]).unwrap_err().contains("`sesion`"));
+    }
+}

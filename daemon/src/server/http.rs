@@ -1,0 +1,153 @@
+//! Plain HTTP: what runs, snapshots and exports, health, metrics and the front page.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use axum::Json;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse as _, Response};
+use serde::Serialize;
+
+use super::Shared;
+use crate::protocol::server_message::{Body, EndReason, Error};
+use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
+use crate::session::Session;
+
+/// One session in the list.
+#[derive(Debug, Serialize)]
+struct Listed {
+    session: String,
+    live: bool,
+    source: &'static str,
+    began_unix_s: Seconds,
+    duration_s: Seconds,
+    seq: u64,
+    speakers: usize,
+    segments: usize,
+    subscribers: usize,
+    audio: AudioFormat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<EndReason>,
+}
+
+impl Listed {
+    fn of(session: &Session, shared: &Shared) -> Self {
+        let now = session.channel().now();
+        let began = session.began().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            session: session.id().to_owned(),
+            live: now.ended.is_none(),
+            source: session.channel().source().as_str(),
+            began_unix_s: crate::protocol::Decimal(began.as_secs_f64()),
+            duration_s: now.at.into(),
+            seq: now.seq,
+            speakers: now.state.speakers().len(),
+            segments: now.state.segments().len(),
+            subscribers: shared.metrics.subscribers.of(session.id()),
+            audio: session.format(),
+            reason: now.ended,
+        }
+    }
+}
+
+/// An error as the WebSocket would tell it.
+fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
+    let error = Body::from(Error { code, reason: reason.to_string(), fatal: true });
+    (status, Json(ServerMessage::to_connection(None, error))).into_response()
+}
+
+pub(super) fn unavailable(reason: &str) -> Response {
+    failure(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TooManySessions, reason)
+}
+
+pub(super) fn not_a_websocket(rejection: &WebSocketUpgradeRejection) -> Response {
+    let reason = format!("this address speaks WebSocket: {rejection}");
+    failure(StatusCode::UPGRADE_REQUIRED, ErrorCode::NotHere, reason)
+}
+
+pub(super) async fn not_found(uri: Uri) -> Response {
+    let reason = format!("nothing is at {}; GET / says what is where", uri.path());
+    failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+}
+
+pub(super) async fn method_not_allowed(uri: Uri) -> Response {
+    let reason = format!("{} does not take this method", uri.path());
+    failure(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NotHere, reason)
+}
+
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    if *shared.hub.shutting_down().borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let page = shared.metrics.page(&shared.hub.stats());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}
+
+pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
+    let all: Vec<_> = shared.hub.sessions().iter().map(|session| Listed::of(session, &shared)).collect();
+    Json(serde_json::json!({ "sessions": all })).into_response()
+}
+
+/// A snapshot, or an export when the id carries an extension.
+pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
+    let (id, extension) = match name.split_once('.') {
+        Some((id, extension)) => (id, Some(extension)),
+        None => (name.as_str(), None),
+    };
+    let Some(session) = shared.hub.get(id) else {
+        let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
+        return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
+    };
+    match extension {
+        None | Some("json") => Json(session.channel().snapshot()).into_response(),
+        Some(other) => {
+            let reason = format!("no export is called {other:?}; there are json, rttm, srt and vtt");
+            failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+        }
+    }
+}
+
+pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    if shared.hub.delete(&id) {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let reason = format!("there is no session {id:?}");
+        failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+    }
+}
+
+pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Response {
+    let stats = shared.hub.stats();
+    Html(format!(
+        "<!doctype html><meta charset=utf-8><title>diarized</title>\
+         <h1>diarized {version}</h1><p>Who is speaking now. Model {model}; {live} sessions run, {ended} ended \
+         ones can be read.</p><ul>\
+         <li><code>/v1/stream</code> (WebSocket): send audio, get its labels\
+         <li><code>/v1/events?session=ID</code> or <code>session=*</code> (WebSocket): follow\
+         <li><a href=/v1/sessions>/v1/sessions</a>, <code>/v1/sessions/ID</code>, \
+         <code>/v1/sessions/ID.json</code>, <code>.rttm</code>, <code>.srt</code>, <code>.vtt</code>\
+         <li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>, <a href=/metrics>/metrics</a>\
+         </ul><p>The protocol is written down in docs/protocol.md of the source.</p>\n",
+        version = env!("CARGO_PKG_VERSION"),
+        model = escape(shared.hub.model()),
+        live = stats.live,
+        ended = stats.ended,
+    ))
+    .into_response()
+}
+
+/// Text as HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,158 @@
+//! The server: one port for audio in, events out, exports, health and metrics.
+
+mod connection;
+mod events;
+mod http;
+mod listener;
+mod metrics;
+mod stream;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::hub::Hub;
+
+pub use metrics::Metrics;
+
+/// How much clients may ask of the server, and how long it waits for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP connections at once; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Subscribers of one session, and of all sessions together (`session=*`), each.
+    pub max_subscribers: usize,
+    /// Bytes in one message of a client.
+    pub max_message_bytes: usize,
+    /// A publisher that sends no audio and no `keep_alive` for so long is idle.
+    pub idle: Duration,
+    /// How often a ping is sent; a peer that has not been heard for three of these is gone.
+    pub ping: Duration,
+    /// How long one message may wait for a peer that does not read.
+    pub write: Duration,
+    /// How long a closing peer may take to answer the close.
+    pub linger: Duration,
+    /// How long a shutdown may take before it is cut short.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_subscribers: 256,
+            max_message_bytes: 1 << 20,
+            idle: Duration::from_secs(60),
+            ping: Duration::from_secs(20),
+            write: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What every handler shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    /// One permit a WebSocket connection; whoever holds all knows that none is left.
+    connections: Arc<Semaphore>,
+}
+
+/// A server that is not yet running.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What is left undone when the grace period of a shutdown is over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leftovers {
+    /// Sessions that had not ended, by id.
+    pub sessions: Vec<String>,
+    /// Connections that were not closed.
+    pub n_connections: usize,
+}
+
+impl Leftovers {
+    /// Whether everything was done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.n_connections == 0
+    }
+}
+
+impl Server {
+    /// A server of the sessions of `hub`.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, limits: Limits) -> Self {
+        let connections = Arc::new(Semaphore::new(limits.max_connections));
+        Self { shared: Arc::new(Shared { hub, limits, metrics: Metrics::default(), connections }) }
+    }
+
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/", get(http::index))
+            .route("/healthz", get(http::health))
+            .route("/readyz", get(http::ready))
+            .route("/metrics", get(http::metrics))
+            .route("/v1/stream", get(stream::upgrade))
+            .route("/v1/events", get(events::upgrade))
+            .route("/v1/sessions", get(http::sessions))
+            .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
+            .fallback(http::not_found)
+            .method_not_allowed_fallback(http::method_not_allowed)
+            .with_state(Arc::clone(&self.shared))
+    }
+
+    /// Serves on `listeners` until the hub shuts down ([`Hub::shut_down`]), then sees the sessions and the
+    /// connections to their end, for at most the grace period.
+    pub async fn run(self, listeners: Vec<TcpListener>) -> Leftovers {
+        let shared = Arc::clone(&self.shared);
+        let open = Arc::new(Semaphore::new(shared.limits.max_connections));
+        let mut serving = tokio::task::JoinSet::new();
+        for tcp in listeners {
+            let listener = listener::Limited::new(tcp, Arc::clone(&open));
+            let mut down = shared.hub.shutting_down();
+            let stop = async move {
+                // An error means that the hub is gone, which ends the serving too.
+                let _ = down.wait_for(|down| *down).await;
+            };
+            let served = axum::serve(listener, self.router()).with_graceful_shutdown(stop);
+            serving.spawn(async move {
+                if let Err(error) = served.await {
+                    tracing::error!(%error, "a listener failed");
+                }
+            });
+        }
+        let mut down = shared.hub.shutting_down();
+        let _ = down.wait_for(|down| *down).await;
+        let orderly = async {
+            shared.hub.drained().await;
+            // Every connection gives its permit back when it has closed.
+            let all = u32::try_from(shared.limits.max_connections).unwrap_or(u32::MAX);
+            let _ = shared.connections.acquire_many(all).await;
+            while serving.join_next().await.is_some() {}
+        };
+        let in_time = tokio::time::timeout(shared.limits.grace, orderly).await.is_ok();
+        let mut leftovers = Leftovers::default();
+        for session in shared.hub.sessions() {
+            if session.channel().ended().is_some() {
+                session.join();
+            } else {
+                leftovers.sessions.push(session.id().to_owned());
+            }
+        }
+        if !in_time {
+            leftovers.n_connections = shared.limits.max_connections - shared.connections.available_permits();
+        }
+        leftovers
+    }
+}

@@ -1,0 +1,319 @@
+//! What a session says: its journal and its state, and cursors that follow them without loss or doubling.
+//!
+//! A cursor reads the journal at its own pace, so a slow reader costs nobody anything: when the events it has not
+//! read have left the journal, it is told how many it missed and gets a fresh snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use diarized_dsp::SampleIndex;
+use diarized_models::SessionState;
+use diarized_models::events::ApplyError;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::Source;
+use super::engine::Said;
+use super::journal::{Journal, JournalParams};
+use crate::protocol::server_message::{Body, EndReason, Ended, Lagged, ServerMessage, Snapshot, Stats};
+
+/// The speaking end of a session; written by its thread, read by any number of cursors.
+#[derive(Debug)]
+pub struct Channel {
+    id: Arc<str>,
+    source: Source,
+    inner: Mutex<Inner>,
+    /// Counts everything said, so that readers know when to look.
+    tick: watch::Sender<u64>,
+    /// The same for whoever follows all sessions.
+    hub_tick: watch::Sender<u64>,
+    /// Events that slow readers got a snapshot instead of.
+    n_missed: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    journal: Journal,
+    /// Shared with snapshots being encoded; cloned on the next event only while one is.
+    state: Arc<SessionState>,
+    at: SampleIndex,
+    ended: Option<EndReason>,
+    stats: Option<(Stats, Utf8Bytes)>,
+    n_stats: u64,
+}
+
+/// The state of a session at one moment.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// Number of the last event in it.
+    pub seq: u64,
+    /// Audio heard when that was said.
+    pub at: SampleIndex,
+    /// The labels.
+    pub state: Arc<SessionState>,
+    /// Why it ended, if it has.
+    pub ended: Option<EndReason>,
+}
+
+impl Channel {
+    /// A channel without events. `hub_tick` is bumped by everything said.
+    #[must_use]
+    pub fn new(id: &str, source: Source, journal: JournalParams, hub_tick: watch::Sender<u64>) -> Arc<Self> {
+        Arc::new(Self {
+            id: id.into(),
+            source,
+            inner: Mutex::new(Inner {
+                journal: Journal::new(journal),
+                state: Arc::default(),
+                at: SampleIndex::ZERO,
+                ended: None,
+                stats: None,
+                n_stats: 0,
+            }),
+            tick: watch::Sender::new(0),
+            hub_tick,
+            n_missed: AtomicU64::new(0),
+        })
+    }
+
+    /// Id of the session.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where the audio comes from.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The labels as they stand.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.inner.lock().moment()
+    }
+
+    /// The labels as they stand, as the wire's `snapshot`.
+    #[must_use]
+    pub fn snapshot(&self) -> ServerMessage {
+        self.snapshot_of(&self.now())
+    }
+
+    fn snapshot_of(&self, moment: &Moment) -> ServerMessage {
+        ServerMessage {
+            session: Some(self.id.to_string()),
+            seq: Some(moment.seq),
+            at: Some(moment.at.into()),
+            body: Snapshot::of(&moment.state, self.source.as_str(), moment.ended).into(),
+        }
+    }
+
+    /// Why the session ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<EndReason> {
+        self.inner.lock().ended
+    }
+
+    /// The newest stats, if any were said.
+    #[must_use]
+    pub fn stats(&self) -> Option<Stats> {
+        self.inner.lock().stats.as_ref().map(|(stats, _)| *stats)
+    }
+
+    /// Events that slow readers got a snapshot instead of.
+    #[must_use]
+    pub fn n_missed(&self) -> u64 {
+        self.n_missed.load(Ordering::Relaxed)
+    }
+
+    /// Number of the newest event.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.inner.lock().journal.last_seq()
+    }
+
+    /// Waits until the session has ended.
+    pub async fn wait_ended(&self) {
+        let mut tick = self.tick.subscribe();
+        // The sender lives in `self`, so the wait cannot fail while we are here.
+        let _ = tick.wait_for(|_| self.ended().is_some()).await;
+    }
+
+    /// Numbers, keeps and announces what was said.
+    ///
+    /// # Errors
+    /// The event that does not fit the state; events before it are said, those after it are not.
+    pub(super) fn publish(&self, said: &[Said]) -> Result<(), ApplyError> {
+        if said.is_empty() {
+            return Ok(());
+        }
+        let outcome = {
+            let mut inner = self.inner.lock();
+            said.iter().try_for_each(|said| inner.say(&self.id, said))
+        };
+        self.announce();
+        outcome
+    }
+
+    /// Says something that is no label, such as a warning, as the next event.
+    pub(super) fn publish_body(&self, at: SampleIndex, body: impl Into<Body>) {
+        self.inner.lock().push(&self.id, at, body.into());
+        self.announce();
+    }
+
+    /// Makes these the newest stats; those not yet read are forgotten.
+    pub(super) fn set_stats(&self, stats: Stats) {
+        let json = ServerMessage::to_connection(Some(&self.id), stats).to_json();
+        {
+            let mut inner = self.inner.lock();
+            inner.stats = Some((stats, json.into()));
+            inner.n_stats += 1;
+        }
+        self.announce();
+    }
+
+    /// Says the last event, once; nothing may be said after it.
+    pub(super) fn end(&self, at: SampleIndex, reason: EndReason) {
+        {
+            let mut inner = self.inner.lock();
+            if inner.ended.is_some() {
+                return;
+            }
+            let speakers = inner.state.speakers().len();
+            inner.push(&self.id, at, Ended { duration_s: at.into(), speakers, reason }.into());
+            inner.ended = Some(reason);
+        }
+        self.announce();
+    }
+
+    fn announce(&self) {
+        self.tick.send_modify(|n| *n += 1);
+        self.hub_tick.send_modify(|n| *n += 1);
+    }
+}
+
+impl Inner {
+    fn moment(&self) -> Moment {
+        let (seq, state) = (self.journal.last_seq(), Arc::clone(&self.state));
+        Moment { seq, at: self.at, state, ended: self.ended }
+    }
+
+    fn say(&mut self, id: &str, said: &Said) -> Result<(), ApplyError> {
+        Arc::make_mut(&mut self.state).apply(&said.event)?;
+        match Body::from_event(&said.event, &self.state) {
+            Ok(body) => self.push(id, said.at, body),
+            // An event kind that this protocol version has no message for still is in the snapshots.
+            Err(error) => tracing::warn!(session = id, %error, "an event is not published"),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, id: &str, at: SampleIndex, body: Body) {
+        self.at = self.at.max(at);
+        let seq = Some(self.journal.last_seq() + 1);
+        let message = ServerMessage { session: Some(id.to_owned()), seq, at: Some(at.into()), body };
+        self.journal.push(message.to_json().into());
+    }
+}
+
+/// What [`Cursor::read`] left to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// There is more to read now.
+    More,
+    /// Everything said so far was read; [`Cursor::changed`] waits for more.
+    UpToDate,
+    /// Everything was read and the session has ended.
+    Ended(EndReason),
+}
+
+/// One reader's place in a session.
+#[derive(Debug)]
+pub struct Cursor {
+    channel: Arc<Channel>,
+    tick: watch::Receiver<u64>,
+    next_seq: u64,
+    wants_snapshot: bool,
+    n_stats: u64,
+}
+
+impl Cursor {
+    /// A reader that gets a snapshot first, and then every event after it.
+    #[must_use]
+    pub fn from_now(channel: &Arc<Channel>) -> Self {
+        let tick = channel.tick.subscribe();
+        Self { channel: Arc::clone(channel), tick, next_seq: 0, wants_snapshot: true, n_stats: 0 }
+    }
+
+    /// A reader that has every event up to `seq` and gets those after it; if some of them have left the journal,
+    /// it is told so and gets a snapshot first. A `seq` that the session has not reached gives a snapshot.
+    #[must_use]
+    pub fn since(channel: &Arc<Channel>, seq: u64) -> Self {
+        let mut cursor = Self::from_now(channel);
+        cursor.wants_snapshot = seq > channel.last_seq();
+        cursor.next_seq = seq.saturating_add(1);
+        cursor
+    }
+
+    /// The session that is read.
+    #[must_use]
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// Appends what comes next to `out`, at most `max` events.
+    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> Delivery {
+        self.tick.mark_unchanged();
+        let (moment, more, ended, stats) = {
+            let inner = self.channel.inner.lock();
+            let lagged = !self.wants_snapshot && self.next_seq < inner.journal.first_seq();
+            let moment = (self.wants_snapshot || lagged).then(|| inner.moment());
+            let moment = moment.map(|moment| {
+                let missed = if lagged { moment.seq + 1 - self.next_seq } else { 0 };
+                (missed, moment)
+            });
+            if let Some((_, moment)) = &moment {
+                self.next_seq = moment.seq + 1;
+                self.wants_snapshot = false;
+            } else if let Some(entries) = inner.journal.from(self.next_seq, max) {
+                let before = out.len();
+                out.extend(entries.cloned());
+                self.next_seq += (out.len() - before) as u64;
+            }
+            let more = self.next_seq <= inner.journal.last_seq();
+            let stats = (inner.n_stats != self.n_stats).then(|| inner.stats.clone()).flatten();
+            (
+                moment,
+                more,
+                inner.ended,
+                if more { None } else { stats.map(|(_, json)| (inner.n_stats, json)) },
+            )
+        };
+        // Encoding a long session takes a while: the session's thread is not kept waiting for it.
+        if let Some((missed, moment)) = moment {
+            if missed > 0 {
+                self.channel.n_missed.fetch_add(missed, Ordering::Relaxed);
+                let lagged = Lagged { missed };
+                out.push(ServerMessage::to_connection(Some(&self.channel.id), lagged).to_json().into());
+            }
+            out.push(self.channel.snapshot_of(&moment).to_json().into());
+        }
+        if let Some((n_stats, json)) = stats {
+            self.n_stats = n_stats;
+            out.push(json);
+        }
+        match ended {
+            _ if more => Delivery::More,
+            Some(reason) => Delivery::Ended(reason),
+            None => Delivery::UpToDate,
+        }
+    }
+
+    /// Waits until something was said since the last [`Self::read`].
+    pub async fn changed(&mut self) {
+        // The sender lives in the channel that the cursor holds, so it cannot be gone.
+        let _ = self.tick.changed().await;
+    }
+}

@@ -1,0 +1,132 @@
+//! What a session's thread needs of a diarizer and the workers that embed for it.
+
+use crossbeam_channel::Select;
+use diarized_dsp::SampleIndex;
+use diarized_models::events::{Event, GapReason, SegmentId, SpeakerId};
+
+/// One event and how much audio had been heard when it was said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Audio heard.
+    pub at: SampleIndex,
+    /// What was said.
+    pub event: Event,
+}
+
+/// A correction by a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Correction {
+    /// Gives a speaker a name; an empty one takes it away.
+    Rename {
+        /// The speaker.
+        speaker: SpeakerId,
+        /// The name.
+        name: String,
+    },
+    /// Two speakers are one person.
+    Merge {
+        /// The label that is given up.
+        from: SpeakerId,
+        /// The label that stays.
+        into: SpeakerId,
+    },
+    /// A segment belongs to another speaker.
+    Reassign {
+        /// The segment.
+        segment: SegmentId,
+        /// Its speaker.
+        speaker: SpeakerId,
+    },
+}
+
+/// A correction that cannot be made; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorrectionError {
+    /// The session has no such speaker.
+    #[error("the session has no speaker {0}")]
+    UnknownSpeaker(SpeakerId),
+    /// The session has no such segment.
+    #[error("the session has no segment {}", .0.0)]
+    UnknownSegment(SegmentId),
+    /// The diarizer refuses it.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A fault that ends the session.
+#[derive(Debug, thiserror::Error)]
+#[error("the diarizer failed: {reason}")]
+pub struct EngineError {
+    /// What happened.
+    pub reason: String,
+}
+
+/// A diarizer together with the workers that compute its embeddings; driven by one thread.
+pub trait Engine: Send {
+    /// Takes audio, 16 kHz mono.
+    ///
+    /// # Errors
+    /// [`EngineError`] ends the session.
+    fn push(&mut self, samples: &[f32]) -> Result<(), EngineError>;
+
+    /// The clock moves on by `n_samples` without audio.
+    ///
+    /// # Errors
+    /// [`EngineError`] ends the session.
+    fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), EngineError>;
+
+    /// Settles what is pending, as far as the audio heard so far allows.
+    ///
+    /// # Errors
+    /// [`EngineError`] ends the session.
+    fn flush(&mut self) -> Result<(), EngineError>;
+
+    /// No more audio comes.
+    ///
+    /// # Errors
+    /// [`EngineError`] ends the session.
+    fn finish(&mut self) -> Result<(), EngineError>;
+
+    /// Makes a correction.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; the session goes on as it was.
+    fn correct(&mut self, correction: &Correction) -> Result<(), CorrectionError>;
+
+    /// Hands out work that waits, takes results that are back, and appends what is said; never waits.
+    ///
+    /// # Errors
+    /// [`EngineError`] ends the session.
+    fn drive(&mut self, out: &mut Vec<Said>) -> Result<(), EngineError>;
+
+    /// Windows handed out whose results are not back.
+    fn n_pending(&self) -> usize;
+
+    /// Adds the channels on which results come back to `select`, so that a thread can wait for them.
+    fn register<'a>(&'a self, select: &mut Select<'a>);
+
+    /// Level of the last audio in dB below full scale.
+    fn level_dbfs(&self) -> f32;
+
+    /// Whether speech is heard now.
+    fn is_speech(&self) -> bool;
+
+    /// Time that workers spent on this session's windows since the last call.
+    fn take_busy(&mut self) -> std::time::Duration;
+}
+
+/// Makes one [`Engine`] a session; shared by all connections.
+pub trait EngineFactory: Send + Sync {
+    /// A diarizer at the start of a stream.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be made.
+    fn engine(&self) -> Result<Box<dyn Engine>, EngineError>;
+
+    /// Name of the voice model that the engines use.
+    fn model(&self) -> &str;
+}

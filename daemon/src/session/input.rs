@@ -1,0 +1,256 @@
+//! The input queue of a session: bounded by the audio in it, awaited by sockets, blocked on by threads.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake};
+
+use axum::body::Bytes;
+use crossbeam_channel::{Receiver, TrySendError, bounded};
+use diarized_models::events::GapReason;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::engine::{Correction, CorrectionError};
+use crate::protocol::AudioFormat;
+use crate::protocol::server_message::EndReason;
+
+/// Places in the queue; an item takes one for every [`PLACE_MS`] of audio in it, and at least one.
+const N_PLACES: u32 = 256;
+/// So that 256 places hold five seconds of audio, however it is cut.
+const PLACE_MS: u64 = 20;
+
+/// The session takes no more input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended")]
+pub struct Closed;
+
+/// What may be asked of a session besides taking audio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Settle what is pending; done when everything said because of it is in the journal.
+    Finalize,
+    /// Correct the labels.
+    Correct(Correction),
+}
+
+/// One item of the queue.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Audio as a client sent it, whole samples of every channel.
+    Bytes(Bytes),
+    /// Interleaved samples.
+    Samples(Vec<f32>),
+    /// So many samples of each channel at the declared rate are missing.
+    Gap {
+        /// How many.
+        n_samples: u64,
+        /// Why.
+        reason: GapReason,
+    },
+    /// Something to do, and where its outcome goes.
+    Command(Command, oneshot::Sender<Result<(), CorrectionError>>),
+    /// The end.
+    Finish(EndReason),
+}
+
+/// An item and the places that it gives back when it has been dealt with.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) input: Input,
+    pub(super) _places: Option<OwnedSemaphorePermit>,
+}
+
+/// The far end of the queue, held by the session's thread.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) queue: Receiver<Queued>,
+    pub(super) counters: Arc<Counters>,
+    places: Arc<Semaphore>,
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        // Whoever waits for a place is told that none will come.
+        self.places.close();
+    }
+}
+
+/// What both ends of the queue count.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Samples of each channel that went into the queue, gaps included, at the declared rate.
+    pub(super) n_received: AtomicU64,
+}
+
+/// The near end of the queue; for any thread or task.
+#[derive(Debug)]
+pub struct Sender {
+    format: AudioFormat,
+    queue: crossbeam_channel::Sender<Queued>,
+    places: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    finished: AtomicBool,
+}
+
+/// A queue for audio of this format.
+pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
+    // Beyond the places there is room for the one `Finish`, which must not wait.
+    let (tx, rx) = bounded(N_PLACES as usize + 1);
+    let places = Arc::new(Semaphore::new(N_PLACES as usize));
+    let counters = Arc::new(Counters::default());
+    let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
+    (Sender { format, queue: tx, places, counters, finished: AtomicBool::new(false) }, inbox)
+}
+
+impl Sender {
+    /// Queues a binary frame of whole samples; waits while the session is behind.
+    ///
+    /// # Errors
+    /// [`Closed`] if the session takes no more.
+    pub async fn push_bytes(&self, bytes: Bytes) -> Result<(), Closed> {
+        let n_samples = (bytes.len() / self.format.step_bytes()) as u64;
+        self.push(Input::Bytes(bytes), n_samples).await
+    }
+
+    /// Queues a stretch without audio, in samples at the declared rate; waits while the session is behind.
+    ///
+    /// # Errors
+    /// [`Closed`] if the session takes no more.
+    pub async fn push_gap(&self, n_samples: u64, reason: GapReason) -> Result<(), Closed> {
+        self.counters.n_received.fetch_add(n_samples, Ordering::Relaxed);
+        self.push(Input::Gap { n_samples, reason }, 0).await
+    }
+
+    /// Queues interleaved samples; blocks the thread while the session is behind. Not for async tasks.
+    ///
+    /// # Errors
+    /// [`Closed`] if the session takes no more.
+    pub fn push_interleaved(&self, block: &[f32]) -> Result<(), Closed> {
+        let n_samples = (block.len() / usize::from(self.format.channels)) as u64;
+        block_on(self.push(Input::Samples(block.to_vec()), n_samples))
+    }
+
+    /// Queues a stretch without audio, in samples at the declared rate; blocks the thread while the session is
+    /// behind. Not for async tasks.
+    ///
+    /// # Errors
+    /// [`Closed`] if the session takes no more.
+    pub fn gap(&self, n_samples: u64, reason: GapReason) -> Result<(), Closed> {
+        block_on(self.push_gap(n_samples, reason))
+    }
+
+    /// Queues a command behind the audio that is queued; its outcome comes when it was dealt with.
+    ///
+    /// # Errors
+    /// [`Closed`] if the session takes no more; so does the receiver when it ends first.
+    pub async fn command(
+        &self,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
+        let (reply, outcome) = oneshot::channel();
+        self.push(Input::Command(command, reply), 0).await?;
+        Ok(outcome)
+    }
+
+    /// Ends the session after what is queued; the first reason stands. Never waits.
+    pub fn finish(&self, reason: EndReason) {
+        if !self.finished.swap(true, Ordering::AcqRel) {
+            // No place is needed: the queue has room for one item beyond its places. If the thread is gone, so
+            // is the session.
+            let _ = self.queue.try_send(Queued { input: Input::Finish(reason), _places: None });
+        }
+    }
+
+    /// Audio taken so far, gaps included, in seconds.
+    #[must_use]
+    pub fn received_s(&self) -> f64 {
+        self.counters.n_received.load(Ordering::Relaxed) as f64 / f64::from(self.format.sample_rate)
+    }
+
+    async fn push(&self, input: Input, n_samples: u64) -> Result<(), Closed> {
+        if self.finished.load(Ordering::Acquire) {
+            return Err(Closed);
+        }
+        let n_places = (n_samples * 1000 / (u64::from(self.format.sample_rate) * PLACE_MS) + 1)
+            .min(u64::from(N_PLACES)) as u32;
+        let places = Arc::clone(&self.places).acquire_many_owned(n_places).await.map_err(|_| Closed)?;
+        self.counters.n_received.fetch_add(n_samples, Ordering::Relaxed);
+        match self.queue.try_send(Queued { input, _places: Some(places) }) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => Err(Closed),
+        }
+    }
+}
+
+/// Runs a future on a thread that may block.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_blocks_the_sender_until_there_is_room() {
+        let (sender, inbox) = queue(AudioFormat::default());
+        // A second of audio takes 51 places: five fit, the sixth waits.
+        std::thread::scope(|scope| {
+            let sender = &sender;
+            let pushed = scope
+                .spawn(move || (0..8).map(|_| sender.push_interleaved(&[0.0; 16_000])).collect::<Vec<_>>());
+            let taken: Vec<_> = (0..8).map(|_| inbox.queue.recv().unwrap()).map(|q| q.input).collect();
+            assert_eq!(taken.len(), 8);
+            assert!(pushed.join().unwrap().iter().all(Result::is_ok));
+        });
+        assert!((sender.received_s() - 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_end_fits_into_a_full_queue_and_nothing_follows_it() {
+        let (sender, inbox) = queue(AudioFormat::default());
+        for _ in 0..5 {
+            sender.push_interleaved(&[0.0; 16_000]).unwrap();
+        }
+        sender.push_interleaved(&[0.0; 16]).unwrap();
+        sender.finish(EndReason::Closed);
+        sender.finish(EndReason::Failed);
+        assert_eq!(sender.push_interleaved(&[0.0; 16]), Err(Closed));
+        let last = inbox.queue.try_iter().last().unwrap();
+        assert!(matches!(last.input, Input::Finish(EndReason::Closed)));
+    }
+
+    #[test]
+    fn a_sender_that_waits_is_woken_when_the_session_is_gone() {
+        let (sender, inbox) = queue(AudioFormat::default());
+        std::thread::scope(|scope| {
+            let pushed = scope.spawn(|| {
+                loop {
+                    if let Err(closed) = sender.push_interleaved(&[0.0; 16_000]) {
+                        return closed;
+                    }
+                }
+            });
+            while inbox.queue.len() < 5 {
+                std::thread::yield_now();
+            }
+            drop(inbox);
+            assert_eq!(pushed.join().unwrap(), Closed);
+        });
+    }
+}

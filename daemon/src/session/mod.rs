@@ -1,0 +1,160 @@
+//! One session: audio goes in at one end, numbered events come out at the other.
+//!
+//! A [`Session`] is a bounded input queue, one named thread that drives the diarizer, and a [`Channel`] that any
+//! number of readers follow at their own pace. Nothing here knows sockets.
+
+mod channel;
+pub mod engine;
+mod input;
+mod journal;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod worker;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use channel::{Channel, Cursor, Delivery, Moment};
+pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, Said};
+pub use input::{Closed, Command, Sender};
+pub use journal::JournalParams;
+
+use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
+use parking_lot::Mutex;
+
+use crate::protocol::AudioFormat;
+use crate::protocol::server_message::EndReason;
+
+/// Where a session's audio comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A client on `/v1/stream`.
+    Stream,
+    /// The capture device of this machine.
+    Microphone,
+}
+
+impl Source {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Microphone => "microphone",
+        }
+    }
+}
+
+/// Why a session could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The front end does not take this audio.
+    #[error("the audio format cannot be taken")]
+    Intake(#[from] IntakeError),
+    /// The diarizer could not be made.
+    #[error("the diarizer cannot be made")]
+    Engine(#[from] EngineError),
+    /// The operating system gave no thread.
+    #[error("no thread for the session")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running or finished session; shared by its publisher, its readers and the hub.
+#[derive(Debug)]
+pub struct Session {
+    number: u64,
+    channel: Arc<Channel>,
+    input: Sender,
+    format: AudioFormat,
+    began: SystemTime,
+    token: String,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Session {
+    /// Starts the session's thread. `number` orders the sessions of a process.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind.
+    pub fn start(
+        number: u64,
+        channel: Arc<Channel>,
+        format: AudioFormat,
+        token: String,
+        engine: Box<dyn Engine>,
+    ) -> Result<Arc<Self>, StartError> {
+        let intake = Intake::new(IntakeParams {
+            sample_rate_hz: format.sample_rate,
+            n_channels: format.channels,
+            channel: format.channel.map_or(ChannelSelect::Mix, ChannelSelect::One),
+        })?;
+        let (input, receiver) = input::queue(format);
+        let worker = worker::Worker::new(Arc::clone(&channel), engine, intake, format, receiver);
+        let thread = std::thread::Builder::new()
+            .name(format!("session-{}", channel.id()))
+            .stack_size(worker::STACK_BYTES)
+            .spawn(move || worker.run())
+            .map_err(StartError::Thread)?;
+        let began = SystemTime::now();
+        let thread = Mutex::new(Some(thread));
+        Ok(Arc::new(Self { number, channel, input, format, began, token, thread }))
+    }
+
+    /// Id of the session.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.channel.id()
+    }
+
+    /// Place of the session in the order of opening.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What the session says.
+    #[must_use]
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// What the publisher declared its audio to be.
+    #[must_use]
+    pub fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    /// When the session was started, by the clock of the machine.
+    #[must_use]
+    pub fn began(&self) -> SystemTime {
+        self.began
+    }
+
+    /// Secret of the publisher.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Where audio and commands go in.
+    #[must_use]
+    pub fn input(&self) -> &Sender {
+        &self.input
+    }
+
+    /// Ends the session after what is queued; the first reason stands.
+    pub fn finish(&self, reason: EndReason) {
+        self.input.finish(reason);
+    }
+
+    /// Waits for the thread, which ends right after the session has.
+    pub fn join(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(session = self.id(), "the session's thread panicked outside its guard");
+        }
+    }
+}

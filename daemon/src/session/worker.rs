@@ -1,0 +1,284 @@
+//! The session's thread: queue to front end to diarizer, and what is said to the channel.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Select;
+use diarized_dsp::{Intake, SAMPLE_RATE_HZ, SampleIndex};
+use diarized_models::events::GapReason;
+
+use super::channel::Channel;
+use super::engine::{Engine, EngineError, Said};
+use super::input::{Command, Inbox, Input};
+use crate::protocol::server_message::{EndReason, Stats, Warning};
+use crate::protocol::{AudioFormat, Decimal, Seconds};
+
+/// Stack of a session's thread: nothing on it recurses or keeps large arrays.
+pub(super) const STACK_BYTES: usize = 1 << 20;
+/// Windows in flight before audio is left in the queue, so that a busy pool slows the publisher, not the memory.
+const MAX_PENDING: usize = 32;
+/// How often `stats` are said while audio flows.
+const STATS_EVERY: Duration = Duration::from_secs(2);
+
+/// Why the thread stops before a `Finish`.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("the front end failed")]
+    Intake(#[from] diarized_dsp::IntakeError),
+    #[error("the diarizer contradicts itself")]
+    Apply(#[from] diarized_models::events::ApplyError),
+    #[error("nobody holds the session any more")]
+    Abandoned,
+}
+
+pub(super) struct Worker {
+    channel: Arc<Channel>,
+    engine: Box<dyn Engine>,
+    intake: Intake,
+    format: AudioFormat,
+    inbox: Inbox,
+    /// Samples at the declared rate that went into the front end, gaps included.
+    n_taken: u64,
+    /// Samples at 16 kHz that went into the diarizer, gaps included.
+    heard: SampleIndex,
+    dropped: u64,
+    /// Whether non-finite samples were warned of.
+    warned: bool,
+    busy: Duration,
+    stats_at: Instant,
+    stats_heard: SampleIndex,
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    said: Vec<Said>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        channel: Arc<Channel>,
+        engine: Box<dyn Engine>,
+        intake: Intake,
+        format: AudioFormat,
+        inbox: Inbox,
+    ) -> Self {
+        Self {
+            channel,
+            engine,
+            intake,
+            format,
+            inbox,
+            n_taken: 0,
+            heard: SampleIndex::ZERO,
+            dropped: 0,
+            warned: false,
+            busy: Duration::ZERO,
+            stats_at: Instant::now(),
+            stats_heard: SampleIndex::ZERO,
+            interleaved: Vec::new(),
+            mono: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Runs the session to its end; a fault or a panic ends this session and no other.
+    pub(super) fn run(mut self) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let reason = match outcome {
+            Ok(Ok(reason)) => reason,
+            Ok(Err(Fault::Abandoned)) => EndReason::Disconnected,
+            Ok(Err(fault)) => {
+                let error: &dyn std::error::Error = &fault;
+                tracing::error!(session = self.channel.id(), error, "the session failed");
+                EndReason::Failed
+            }
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<&str>()
+                    .map(|s| (*s).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_default();
+                tracing::error!(session = self.channel.id(), panic = text, "the session's diarizer panicked");
+                EndReason::Failed
+            }
+        };
+        self.channel.end(self.heard, reason);
+        tracing::info!(
+            session = self.channel.id(),
+            reason = reason.as_str(),
+            heard_s = self.heard.seconds(),
+            "session ended"
+        );
+    }
+
+    fn work(&mut self) -> Result<EndReason, Fault> {
+        loop {
+            self.wait();
+            self.drive()?;
+            if self.engine.n_pending() >= MAX_PENDING {
+                continue;
+            }
+            let queued = match self.inbox.queue.try_recv() {
+                Ok(queued) => queued,
+                Err(crossbeam_channel::TryRecvError::Empty) => {
+                    self.tell_stats();
+                    continue;
+                }
+                Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                    self.finish()?;
+                    return Err(Fault::Abandoned);
+                }
+            };
+            let began = Instant::now();
+            match queued.input {
+                Input::Bytes(bytes) => {
+                    self.interleaved.clear();
+                    self.format.decode(&bytes, &mut self.interleaved);
+                    self.take_interleaved()?;
+                }
+                Input::Samples(block) => {
+                    self.interleaved = block;
+                    self.take_interleaved()?;
+                }
+                Input::Gap { n_samples, reason } => self.take_gap(n_samples, reason)?,
+                Input::Command(Command::Finalize, reply) => {
+                    self.engine.flush()?;
+                    self.drain()?;
+                    // Whoever asked may be gone.
+                    let _ = reply.send(Ok(()));
+                }
+                Input::Command(Command::Correct(correction), reply) => {
+                    let outcome = self.engine.correct(&correction);
+                    self.drive()?;
+                    let _ = reply.send(outcome);
+                }
+                Input::Finish(reason) => {
+                    self.finish()?;
+                    self.stats_at -= STATS_EVERY;
+                    self.tell_stats();
+                    return Ok(reason);
+                }
+            }
+            self.drive()?;
+            self.busy += began.elapsed();
+            self.tell_stats();
+        }
+    }
+
+    /// Waits for input, unless the workers are behind, or for results.
+    fn wait(&self) {
+        let mut select = Select::new();
+        if self.engine.n_pending() < MAX_PENDING {
+            select.recv(&self.inbox.queue);
+        }
+        self.engine.register(&mut select);
+        // The timeout lets stats be told when the stream pauses.
+        let _ = select.ready_timeout(STATS_EVERY);
+    }
+
+    fn take_interleaved(&mut self) -> Result<(), Fault> {
+        self.n_taken += (self.interleaved.len() / usize::from(self.format.channels)) as u64;
+        self.mono.clear();
+        self.intake.push(&self.interleaved, &mut self.mono)?;
+        self.hear()?;
+        if self.intake.n_non_finite() > 0 && !self.warned {
+            self.warned = true;
+            self.channel.publish_body(
+                self.heard,
+                Warning {
+                    code: "non_finite_samples".to_owned(),
+                    reason: "the audio holds NaN or infinite samples; they are heard as silence".to_owned(),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Passes what the front end gave to the diarizer.
+    fn hear(&mut self) -> Result<(), Fault> {
+        self.heard = self.heard.plus(self.mono.len() as u64);
+        if !self.mono.is_empty() {
+            self.engine.push(&self.mono)?;
+        }
+        Ok(())
+    }
+
+    fn take_gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), Fault> {
+        self.flush_intake()?;
+        self.intake.reset();
+        self.n_taken += n_samples;
+        // Counted from the start of the stream, so that many gaps do not add up many roundings.
+        let target = at_16k(self.n_taken, self.format.sample_rate);
+        let n_missing = target.0.saturating_sub(self.heard.0);
+        if n_missing > 0 {
+            if reason == GapReason::Overrun {
+                self.dropped += n_missing;
+            }
+            self.engine.gap(n_missing, reason)?;
+            self.heard = self.heard.plus(n_missing);
+        }
+        Ok(())
+    }
+
+    /// Takes the samples that the front end still holds.
+    fn flush_intake(&mut self) -> Result<(), Fault> {
+        self.mono.clear();
+        self.intake.finish(&mut self.mono);
+        self.hear()
+    }
+
+    fn finish(&mut self) -> Result<(), Fault> {
+        self.flush_intake()?;
+        self.engine.finish()?;
+        self.drain()
+    }
+
+    /// Hands out work, takes results, says what is said.
+    fn drive(&mut self) -> Result<(), Fault> {
+        self.engine.drive(&mut self.said)?;
+        let outcome = self.channel.publish(&self.said);
+        self.said.clear();
+        Ok(outcome?)
+    }
+
+    /// Drives until nothing is pending.
+    fn drain(&mut self) -> Result<(), Fault> {
+        self.drive()?;
+        while self.engine.n_pending() > 0 {
+            let mut select = Select::new();
+            self.engine.register(&mut select);
+            let _ = select.ready();
+            self.drive()?;
+        }
+        Ok(())
+    }
+
+    fn tell_stats(&mut self) {
+        let elapsed = self.stats_at.elapsed();
+        let n_heard = self.heard.0 - self.stats_heard.0;
+        if elapsed < STATS_EVERY || n_heard == 0 {
+            return;
+        }
+        self.stats_at = Instant::now();
+        self.stats_heard = self.heard;
+        let busy = std::mem::take(&mut self.busy) + self.engine.take_busy();
+        let received =
+            at_16k(self.inbox.counters.n_received.load(Ordering::Relaxed), self.format.sample_rate);
+        self.channel.set_stats(Stats {
+            lag_s: SampleIndex(received.0.saturating_sub(self.heard.0)).into(),
+            rtf: Decimal(busy.as_secs_f64() * f64::from(SAMPLE_RATE_HZ) / n_heard as f64),
+            dropped_s: SampleIndex(self.dropped).into(),
+            heard_s: Seconds::from(self.heard),
+            level_dbfs: Decimal(f64::from(self.engine.level_dbfs().max(-120.0))),
+            speech: self.engine.is_speech(),
+        });
+    }
+}
+
+/// The position on the 16 kHz clock after `n_samples` at `rate_hz`, rounded to the nearest sample.
+fn at_16k(n_samples: u64, rate_hz: u32) -> SampleIndex {
+    let (n, rate) = (u128::from(n_samples) * u128::from(SAMPLE_RATE_HZ), u128::from(rate_hz));
+    SampleIndex(u64::try_from((2 * n + rate) / (2 * rate)).unwrap_or(u64::MAX))
+}
