@@ -5,6 +5,8 @@
 pub mod audio;
 pub mod client_message;
 pub mod codes;
+#[cfg(test)]
+mod document;
 pub mod server_message;
 mod view;
 

@@ -156,3 +156,6 @@ impl Server {
         leftovers
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! The plain HTTP side.
+
+use super::*;
+use crate::session::scripted::script;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_can_be_listed_read_ended_and_forgotten() {
+    let server = serve().await;
+    let mut publisher = server.publisher("a").await;
+    publisher.audio(script(&[(0.1, 3)])).await;
+    publisher.until("segment").await;
+    let (status, body) = server.http("GET", "/v1/sessions").await;
+    let list: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let listed = &list["sessions"][0];
+    assert_eq!((status, listed["session"].as_str(), listed["live"].as_bool()), (200, Some("a"), Some(true)));
+    assert_eq!((listed["speakers"].as_u64(), listed["source"].as_str()), (Some(1), Some("stream")));
+    for path in ["/v1/sessions/a", "/v1/sessions/a.json"] {
+        let (status, body) = server.http("GET", path).await;
+        let snapshot = ServerMessage::parse(&body).unwrap();
+        assert!(status == 200 && matches!(snapshot.body, Body::Snapshot(_)), "{path}: {body}");
+    }
+    assert_eq!(server.http("DELETE", "/v1/sessions/a").await.0, 204);
+    let (all, code) = publisher.rest().await;
+    assert_eq!((ended(&all).unwrap().reason, code), (EndReason::Deleted, Some(1000)));
+    assert_eq!(server.http("GET", "/v1/sessions/a").await.0, 200);
+    assert_eq!(server.http("DELETE", "/v1/sessions/a").await.0, 204);
+    assert_eq!(server.http("DELETE", "/v1/sessions/a").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_metrics_and_the_front_page_answer() {
+    let server = serve().await;
+    let _publisher = server.publisher("a").await;
+    assert_eq!(server.http("GET", "/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(server.http("GET", "/readyz").await, (200, "ready\n".to_owned()));
+    let (status, page) = server.http("GET", "/metrics").await;
+    assert!(status == 200 && page.contains("\ndiarized_sessions 1\n"), "{page}");
+    let (status, page) = server.http("GET", "/").await;
+    assert!(status == 200 && page.contains("/v1/stream"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_is_said_in_the_words_of_the_protocol() {
+    let server = serve().await;
+    let cases = [
+        ("GET", "/v2/stream", 404, ErrorCode::NotFound),
+        ("GET", "/v1/sessions/nobody", 404, ErrorCode::NotFound),
+        ("GET", "/v1/stream", 426, ErrorCode::NotHere),
+        ("GET", "/v1/events?session=a", 426, ErrorCode::NotHere),
+        ("POST", "/v1/sessions", 405, ErrorCode::NotHere),
+    ];
+    for (method, path, expected, code) in cases {
+        let (status, body) = server.http(method, path).await;
+        assert_eq!(status, expected, "{path}");
+        let message = ServerMessage::parse(&body).unwrap();
+        assert_eq!(error(&[message]).code, code, "{path}");
+    }
+}

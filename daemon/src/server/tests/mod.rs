@@ -1,0 +1,185 @@
+//! The server on real sockets, its diarizer scripted: what is checked here is the protocol.
+
+mod faults;
+mod http;
+mod load;
+mod sessions;
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use diarized_models::SessionState;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::*;
+use crate::hub::HubParams;
+use crate::protocol::server_message::{Body, EndReason, Ended, Error};
+use crate::protocol::{ErrorCode, ServerMessage};
+use crate::session::EngineFactory;
+use crate::session::scripted::{Gate, ScriptedFactory};
+
+/// Longer than anything here takes on a busy machine: what waits this long hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Running {
+    addr: SocketAddr,
+    hub: Arc<Hub>,
+    gate: Arc<Gate>,
+    task: JoinHandle<Leftovers>,
+}
+
+async fn serve() -> Running {
+    serve_with(HubParams::default(), Limits::default()).await
+}
+
+async fn serve_with(params: HubParams, limits: Limits) -> Running {
+    let factory = Arc::new(ScriptedFactory::default());
+    let gate = Arc::clone(&factory.gate);
+    let hub = Hub::new(params, factory as Arc<dyn EngineFactory>);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(Server::new(Arc::clone(&hub), limits).run(vec![listener]));
+    Running { addr, hub, gate, task }
+}
+
+impl Running {
+    async fn ws(&self, path: &str) -> Ws {
+        let (socket, _) =
+            tokio_tungstenite::connect_async(format!("ws://{}{path}", self.addr)).await.unwrap();
+        Ws { socket }
+    }
+
+    /// A publisher of 16 kHz `pcm_s16le` that has read its `started`.
+    async fn publisher(&self, id: &str) -> Ws {
+        let mut ws = self.ws(&format!("/v1/stream?session={id}")).await;
+        let started = ws.next().await;
+        assert!(matches!(started.body, Body::Started(_)), "{started:?}");
+        assert_eq!(started.session.as_deref(), Some(id));
+        ws
+    }
+
+    /// Status and body of one request.
+    async fn http(&self, method: &str, path: &str) -> (u16, String) {
+        let addr = self.addr;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut tcp = std::net::TcpStream::connect(addr).unwrap();
+            tcp.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            tcp.read_to_string(&mut answer).unwrap();
+            answer
+        })
+        .await
+        .unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn shut_down(self) -> Leftovers {
+        self.hub.shut_down();
+        timeout(PATIENCE, self.task).await.unwrap().unwrap()
+    }
+}
+
+/// A client's end of a WebSocket.
+struct Ws {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Ws {
+    async fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn audio(&mut self, bytes: impl Into<axum::body::Bytes>) {
+        self.socket.send(Message::Binary(bytes.into())).await.unwrap();
+    }
+
+    /// The next message, or the close code.
+    async fn hear(&mut self) -> Result<ServerMessage, Option<u16>> {
+        loop {
+            let next = timeout(PATIENCE, self.socket.next()).await.expect("the server answers");
+            match next {
+                Some(Ok(Message::Text(text))) => return Ok(ServerMessage::parse(&text).unwrap()),
+                Some(Ok(Message::Close(frame))) => return Err(frame.map(|f| f.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The next message.
+    async fn next(&mut self) -> ServerMessage {
+        self.hear().await.expect("a message, not a close")
+    }
+
+    /// Messages up to and including the first of this type.
+    async fn until(&mut self, kind: &str) -> Vec<ServerMessage> {
+        let mut all = Vec::new();
+        loop {
+            all.push(self.next().await);
+            if all.last().unwrap().body.kind() == kind {
+                return all;
+            }
+        }
+    }
+
+    /// All further messages and the close code.
+    async fn rest(mut self) -> (Vec<ServerMessage>, Option<u16>) {
+        let mut all = Vec::new();
+        loop {
+            match self.hear().await {
+                Ok(message) => all.push(message),
+                Err(code) => return (all, code),
+            }
+        }
+    }
+}
+
+/// The only error among the messages.
+fn error(messages: &[ServerMessage]) -> &Error {
+    let errors: Vec<_> = messages
+        .iter()
+        .filter_map(|m| match &m.body {
+            Body::Error(error) => Some(error),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(errors.len(), 1, "{messages:#?}");
+    errors[0]
+}
+
+fn ended(messages: &[ServerMessage]) -> Option<&Ended> {
+    messages.iter().find_map(|m| match &m.body {
+        Body::Ended(ended) => Some(ended),
+        _ => None,
+    })
+}
+
+/// What the messages make of an empty state or of their own snapshots; the events must be gapless.
+fn replay(messages: &[ServerMessage]) -> SessionState {
+    let (mut state, mut seq) = (SessionState::new(), 0);
+    for message in messages {
+        match &message.body {
+            Body::Snapshot(snapshot) => {
+                state = snapshot.to_state().unwrap();
+                seq = message.seq.unwrap();
+            }
+            body => {
+                let Some(got) = message.seq else { continue };
+                assert_eq!(got, seq + 1, "no loss, no doubling");
+                seq = got;
+                if !matches!(body, Body::Ended(_) | Body::Warning(_)) {
+                    state.apply(&body.to_event().unwrap()).unwrap();
+                }
+            }
+        }
+    }
+    state
+}
