@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use super::params::{LogMelRecipe, MelTriangles, Window};
 
 /// The window's samples, `frame_length_samples` of them.
-pub(super) fn window_samples(recipe: &LogMelRecipe) -> Vec<f32> {
+pub(super) fn window_samples(recipe: &LogMelRecipe) -> Vec<f64> {
     let length = recipe.frame_length_samples;
     let period = match recipe.window {
         Window::HammingPeriodic | Window::HannPeriodic => length,
@@ -14,13 +14,12 @@ pub(super) fn window_samples(recipe: &LogMelRecipe) -> Vec<f32> {
     (0..length)
         .map(|n| {
             let cos = (TAU * n as f64 / period as f64).cos();
-            let value = match recipe.window {
+            match recipe.window {
                 Window::Hamming | Window::HammingPeriodic => 0.54 - 0.46 * cos,
                 Window::Hann | Window::HannPeriodic => 0.5 - 0.5 * cos,
                 Window::Povey => (0.5 - 0.5 * cos).powf(0.85),
                 Window::Rectangular => 1.0,
-            };
-            value as f32
+            }
         })
         .collect()
 }
@@ -39,7 +38,7 @@ fn mel_to_hz(mel: f64) -> f64 {
 pub(super) struct MelFilters {
     /// Per filter: its first bin, and the end of its weights in `weights`.
     spans: Vec<(usize, usize)>,
-    weights: Vec<f32>,
+    weights: Vec<f64>,
 }
 
 impl MelFilters {
@@ -62,14 +61,14 @@ impl MelFilters {
                 ((at - left) / (centre - left)).min((right - at) / (right - centre)).max(0.0)
             };
             let first = (0..n_bins).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
-            weights.extend((first..n_bins).map(weight).take_while(|&weight| weight > 0.0).map(|w| w as f32));
+            weights.extend((first..n_bins).map(weight).take_while(|&weight| weight > 0.0));
             spans.push((first, weights.len()));
         }
         Self { spans, weights }
     }
 
     /// The filters' sums over `energies`, one per filter.
-    pub(super) fn apply(&self, energies: &[f32]) -> impl Iterator<Item = f32> {
+    pub(super) fn apply(&self, energies: &[f64]) -> impl Iterator<Item = f64> {
         let mut from = 0;
         self.spans.iter().map(move |&(first, to)| {
             let weights = &self.weights[from..to];
@@ -88,7 +87,7 @@ mod tests {
         let window = |window, length| {
             window_samples(&LogMelRecipe { window, frame_length_samples: length, ..LogMelRecipe::default() })
         };
-        let near = |got: Vec<f32>, expected: &[f32]| {
+        let near = |got: Vec<f64>, expected: &[f64]| {
             assert_eq!(got.len(), expected.len());
             assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?}");
         };
@@ -115,7 +114,7 @@ mod tests {
         for bin in 4..230 {
             let mut energies = vec![0.0; 257];
             energies[bin] = 1.0;
-            let sum: f32 = filters.apply(&energies).sum();
+            let sum: f64 = filters.apply(&energies).sum();
             assert!((sum - 1.0).abs() < 1e-5, "bin {bin}: {sum}");
         }
     }
@@ -124,7 +123,7 @@ mod tests {
     fn a_filter_narrower_than_a_bin_is_empty_and_harmless() {
         let recipe = LogMelRecipe { n_mels: 300, ..LogMelRecipe::default() };
         let filters = MelFilters::new(&recipe);
-        let sums: Vec<f32> = filters.apply(&[1.0; 257]).collect();
+        let sums: Vec<f64> = filters.apply(&[1.0; 257]).collect();
         assert_eq!(sums.len(), 300);
         assert!(sums.contains(&0.0) && sums.iter().any(|&sum| sum > 0.5));
     }
