@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod frame_cutter;
+pub mod hysteresis;
 pub mod intake;
 pub mod log_mel;
 pub mod vad;
@@ -15,6 +16,9 @@ mod test_signal;
 
 pub use clock::{SAMPLE_RATE_HZ, SampleIndex, SampleRange};
 pub use frame_cutter::{FRAME_SAMPLES, Frame, FrameCutter};
+pub use hysteresis::{
+    DecisionSmoother, Hysteresis, HysteresisParams, HysteresisRecipe, Transition, speech_regions,
+};
 pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
 pub use log_mel::{LogMel, LogMelParams, LogMelRecipe, MeanNormalisation};
 pub use vad::{Vad, VadMode};

@@ -18,7 +18,8 @@ pub(crate) fn sine(n_samples: usize, hz: f64, rate_hz: u32, amplitude: f64) -> V
     (0..n_samples).map(|n| (amplitude * (step * n as f64).sin()) as f32).collect()
 }
 
-/// Harmonics of a gliding 120 Hz pitch, loud around three formants, in syllables of 250 ms.
+/// Harmonics of a gliding 120 Hz pitch, loud around three formants: four syllables of 250 ms, a pause of 200 ms,
+/// and so on.
 pub(crate) fn speech_like(n_samples: usize, amplitude: f32) -> Vec<f32> {
     let mut phase = 0.0f64;
     let mut samples = vec![0.0f64; n_samples];
@@ -26,7 +27,9 @@ pub(crate) fn speech_like(n_samples: usize, amplitude: f32) -> Vec<f32> {
         let t = n as f64 / 16_000.0;
         let pitch_hz = 120.0 + 20.0 * (std::f64::consts::TAU * 0.7 * t).sin();
         phase += std::f64::consts::TAU * pitch_hz / 16_000.0;
-        let syllable = (std::f64::consts::PI * t / 0.25).sin().abs();
+        let in_phrase = t % 1.2;
+        let syllable =
+            if in_phrase < 1.0 { (std::f64::consts::PI * in_phrase / 0.25).sin().abs() } else { 0.0 };
         for harmonic in 1..30 {
             let hz = pitch_hz * f64::from(harmonic);
             let gain: f64 = [(500.0, 1.0), (1_500.0, 0.5), (2_500.0, 0.25)]

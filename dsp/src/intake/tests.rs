@@ -113,7 +113,7 @@ fn channels_are_mixed_or_chosen() {
 #[test]
 fn sixteen_kilohertz_pass_untouched() {
     let input = noise(5_000, 1.0, 3);
-    assert_eq!(whole(&mut mono(16_000), &input), input);
+    assert!(whole(&mut mono(16_000), &input) == input);
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn reset_and_finish_equal_new() {
         let mut used = mono(rate);
         used.push(&noise(5_432, 1.0, 11), &mut Vec::new()).unwrap();
         used.reset();
-        assert_eq!(whole(&mut used, &input), fresh, "{rate} Hz after reset");
-        assert_eq!(whole(&mut used, &input), fresh, "{rate} Hz after finish");
+        assert!(whole(&mut used, &input) == fresh, "{rate} Hz after reset");
+        assert!(whole(&mut used, &input) == fresh, "{rate} Hz after finish");
     }
 }
 
@@ -200,6 +200,6 @@ proptest! {
             prop_assert!(got.len() as u64 <= output_len(intake.n_frames_in(), params.sample_rate_hz));
         }
         intake.finish(&mut got);
-        prop_assert_eq!(got, expected);
+        prop_assert!(got == expected);
     }
 }

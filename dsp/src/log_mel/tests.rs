@@ -54,7 +54,7 @@ proptest! {
         }
         n_rows += extractor.finish(&mut got);
         prop_assert_eq!(n_rows, n_frames);
-        prop_assert_eq!(got, expected);
+        prop_assert!(got == expected);
     }
 
     /// What a frame holds follows from the signal alone: the same as from the mirrored signal cut by hand.
@@ -153,10 +153,10 @@ fn reset_and_finish_equal_new() {
         let mut got = Vec::new();
         used.push(&samples, &mut got);
         used.finish(&mut got);
-        assert_eq!(got, expected);
+        assert!(got == expected);
         got.clear();
         used.transform(&samples, &mut got);
-        assert_eq!(got, expected);
+        assert!(got == expected);
     }
 }
 
