@@ -8,6 +8,7 @@ pub mod clock;
 pub mod frame_cutter;
 pub mod hysteresis;
 pub mod intake;
+pub mod level;
 pub mod log_mel;
 pub mod vad;
 
@@ -20,5 +21,6 @@ pub use hysteresis::{
     DecisionSmoother, Hysteresis, HysteresisParams, HysteresisRecipe, Transition, speech_regions,
 };
 pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
+pub use level::{LevelMeter, NoiseFloor, SILENCE_DBFS, energy_dbfs, frame_energy};
 pub use log_mel::{LogMel, LogMelParams, LogMelRecipe, MeanNormalisation};
 pub use vad::{Vad, VadMode};
