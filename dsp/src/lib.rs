@@ -4,6 +4,7 @@
 //! integers on the 16 kHz sample clock ([`SampleIndex`], [`SampleRange`]); seconds appear only at the edges
 //! of the system.
 
+pub mod auto_gain;
 pub mod clock;
 pub mod frame_cutter;
 pub mod hysteresis;
@@ -15,6 +16,7 @@ pub mod vad;
 #[cfg(test)]
 mod test_signal;
 
+pub use auto_gain::{AutoGain, AutoGainParams, AutoGainRecipe};
 pub use clock::{SAMPLE_RATE_HZ, SampleIndex, SampleRange};
 pub use frame_cutter::{FRAME_SAMPLES, Frame, FrameCutter};
 pub use hysteresis::{
