@@ -28,13 +28,16 @@ need_packages() {
         as_root=(sudo)
     fi
     # The lists of a machine that was just set up are often absent or old, so a failure is worth one refresh.
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
-    if ! "${as_root[@]}" "${install[@]}" </dev/null >/dev/null 2>&1; then
-        "${as_root[@]}" apt-get update -q </dev/null ||
-            die "apt-get update failed. Without a network, install these by other means: ${missing[*]}"
-        "${as_root[@]}" "${install[@]}" </dev/null ||
-            die "apt-get could not install: ${missing[*]}. Is there a network and a Debian mirror?"
+    local log install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
+    log=$(mktemp)
+    if ! "${as_root[@]}" "${install[@]}" </dev/null >"$log" 2>&1; then
+        if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" "${install[@]}"; } </dev/null >"$log" 2>&1; then
+            grep '^E: ' "$log" | tail -n 3 >&2
+            rm -f "$log"
+            die "apt-get could not install: ${missing[*]}. Is there a network? Otherwise install them by other means"
+        fi
     fi
+    rm -f "$log"
 }
 
 # need_rust: a cargo that is new enough for this workspace.
