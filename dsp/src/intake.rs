@@ -95,8 +95,8 @@ pub enum IntakeError {
 ///
 /// Three ways, chosen by the rate: 16 kHz passes through (no look-ahead); rates with a short common block (all
 /// usual ones, 8, 22.05, 24, 32, 44.1, 48 kHz among them) go through an FFT filter (look-ahead 30 ms for most,
-/// at most 60 ms; about 0.2 ms of one core per second of audio); all others through a windowed sinc
-/// (look-ahead under 45 ms; a few ms per second of audio). The band is flat to 0.1 dB up to 7.4 kHz, at an input
+/// at most 60 ms; under 1 ms of one core per second of audio); all others through a windowed sinc
+/// (look-ahead under 45 ms; under 10 ms per second of audio). The band is flat to 0.1 dB up to 7.4 kHz, at an input
 /// rate of 8 kHz up to 3.6 kHz, and what would alias is stopped by more than 100 dB.
 ///
 /// Non-finite samples become 0 and are counted; magnitudes above 4 (12 dB over full scale) are clipped to it
@@ -310,7 +310,7 @@ impl Resampling {
     fn push(&mut self, sample: f32, out: &mut Vec<f32>) -> u64 {
         self.block[self.n_block] = sample;
         self.n_block += 1;
-        if self.n_block < self.resampler.input_frames_next() {
+        if self.n_block < self.block.len() {
             return 0;
         }
         let before = out.len();

@@ -2,7 +2,48 @@
 //!
 //! Pure and single-threaded: no threads, files, clocks, serialisation or inference here. Positions are
 //! integers on the 16 kHz sample clock ([`SampleIndex`], [`SampleRange`]); seconds appear only at the edges
-//! of the system.
+//! of the system. Every stage streams: blocks of any size go in, and what comes out does not depend on how the
+//! input was cut. After construction no stage allocates, but for the growth of a `Vec` that the caller hands in.
+//! Every stage is `Send` and works for one thread at a time.
+//!
+//! | Stage | Takes | Gives | Look-ahead |
+//! |---|---|---|---|
+//! | [`Intake`] | interleaved `f32`, 8–48 kHz, 1–8 channels | mono at 16 kHz | 0 at 16 kHz, mostly 30 ms, at most 60 ms |
+//! | [`LogMel`] | mono | rows of `(n_frames, n_mels)` | a frame, 25 ms by default |
+//! | [`log_mel::subtract_mean`] | a window of rows | the same, mean-normalised | the window |
+//! | [`AutoGain`] | mono | louder mono, for [`Vad`] only | 0 |
+//! | [`Vad`] | mono | a decision per 10 ms frame | 10 ms |
+//! | [`DecisionSmoother`] | decisions | a score per frame | none, but scores lag by half its span |
+//! | [`Hysteresis`] | scores | starts and ends of speech | minimum of speech; hangover and minimum of silence |
+//! | [`LevelMeter`] | mono | RMS and peak in dBFS | 10 ms |
+//! | [`NoiseFloor`] | energies of frames | noise level, signal-to-noise ratio | 0 |
+//!
+//! From a device to speech regions:
+//!
+//! ```
+//! use diarized_dsp::{
+//!     ChannelSelect, DecisionSmoother, Hysteresis, HysteresisParams, Intake, IntakeError, IntakeParams, Vad,
+//!     VadMode,
+//! };
+//!
+//! let params = IntakeParams { sample_rate_hz: 48_000, n_channels: 2, channel: ChannelSelect::Mix };
+//! let mut intake = Intake::new(params)?;
+//! let mut vad = Vad::new(VadMode::Aggressive);
+//! let mut smoother = DecisionSmoother::new(5);
+//! let mut hysteresis = Hysteresis::new(HysteresisParams::default());
+//! let mut mono = Vec::new();
+//! for block in vec![0.0; 96_000].chunks(960) {
+//!     mono.clear();
+//!     intake.push(block, &mut mono)?;
+//!     vad.push(&mono, |is_speech| {
+//!         if let Some(transition) = hysteresis.push(smoother.push(is_speech)) {
+//!             println!("{transition:?}");
+//!         }
+//!     });
+//! }
+//! assert!(!hysteresis.in_speech());
+//! # Ok::<(), IntakeError>(())
+//! ```
 
 pub mod auto_gain;
 pub mod clock;
@@ -26,3 +67,20 @@ pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
 pub use level::{LevelMeter, NoiseFloor, SILENCE_DBFS, energy_dbfs, frame_energy};
 pub use log_mel::{LogMel, LogMelParams, LogMelRecipe, MeanNormalisation};
 pub use vad::{Vad, VadMode};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_may_move_between_threads() {
+        fn is_send<T: Send>() {}
+        is_send::<Intake>();
+        is_send::<LogMel>();
+        is_send::<AutoGain>();
+        is_send::<Vad>();
+        is_send::<Hysteresis>();
+        is_send::<LevelMeter>();
+        is_send::<NoiseFloor>();
+    }
+}

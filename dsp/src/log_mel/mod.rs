@@ -34,7 +34,7 @@ const INTAKE_SAMPLES: usize = 4_096;
 /// bit for bit. Arithmetic is `f64` up to the logarithm: a band that holds only what leaks from a loud tone
 /// comes out right too, where an `f32` transform is off by 1e-3.
 ///
-/// Cost: about 0.3 ms of one core per second of audio. Holds under 100 kB; nothing is allocated after
+/// Cost: about 0.2 ms of one core per second of audio. Holds under 100 kB; nothing is allocated after
 /// [`LogMel::new`] but for the growth of the caller's `out`.
 pub struct LogMel {
     params: LogMelParams,
