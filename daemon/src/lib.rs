@@ -4,6 +4,7 @@ pub mod audio_file;
 #[cfg(feature = "microphone")]
 pub mod capture;
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod hub;
 pub mod output;

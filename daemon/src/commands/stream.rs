@@ -1,13 +1,122 @@
-//! `diarized stream`.
+//! `diarized stream`: plays a file into a running server and shows the labels that come back.
+
+use std::path::PathBuf;
+
+use crate::audio_file::AudioFile;
+use crate::cli::exit;
+use crate::client::{Address, Playback, PublishError, Terminal, View, publish};
 
 /// Arguments of `diarized stream`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Audio file: wav, flac, mp3, ogg, opus, m4a and others.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
 
-/// Runs the command and gives the exit code.
+    /// Address of the server.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:7007")]
+    url: String,
+
+    /// Id that the session shall have; without one the server makes one.
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+
+    /// Times as fast as real time, or `max` for as fast as the server takes it.
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
+    speed: f64,
+
+    /// Pass every message on as it came, one line each.
+    #[arg(long)]
+    json: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        _ if text == "max" => Ok(f64::INFINITY),
+        Ok(speed) if (0.01..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("expected a number from 0.01 to 1000000, or max".to_owned()),
+    }
+}
+
+/// Runs the command and gives the exit code: 0 when the whole file was labelled, 66 if it cannot be read.
 ///
 /// # Errors
-/// Whatever stopped the command as a whole.
-pub fn run(_args: Args) -> anyhow::Result<u8> {
-    anyhow::bail!("not built yet")
+/// The server cannot be reached, or refused or lost the stream.
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    let address = Address::parse(&args.url)?;
+    let file = match AudioFile::open(&args.file) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("diarized: {:#}", anyhow::Error::new(error));
+            return Ok(exit::NO_INPUT);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(play(&args, &address, file))
+}
+
+async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result<u8> {
+    let terminal = Terminal::new();
+    let mut view = View::new(terminal.colour());
+    let mut lines = Vec::new();
+    let mut session = String::new();
+    let mut written = Ok(());
+    let total = file.duration().map(|d| format!(" of {:.0} s", d.as_secs_f64())).unwrap_or_default();
+    let playing =
+        publish(address, args.session.as_deref(), file, Playback { speed: args.speed }, |message, text| {
+            if args.json {
+                written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(text));
+                return;
+            }
+            let Some(message) = message else { return };
+            if let Some(id) = &message.session {
+                session.clone_from(id);
+            }
+            view.take(message, &mut lines);
+            for line in lines.drain(..) {
+                written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(&line));
+            }
+            terminal.live(format!("{}{total}", view.live()));
+        });
+    let outcome = tokio::select! {
+        outcome = playing => outcome,
+        stopped = tokio::signal::ctrl_c() => {
+            stopped?;
+            terminal.clear();
+            terminal.note("stopped; the server keeps what it has heard");
+            return Ok(exit::FAILURE);
+        }
+    };
+    terminal.clear();
+    written?;
+    let summary = match outcome {
+        Ok(summary) => summary,
+        Err(PublishError::File(error)) => {
+            eprintln!("diarized: {:#}", anyhow::Error::new(error));
+            return Ok(exit::NO_INPUT);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for problem in &summary.problems {
+        terminal.note(&format!("{}: {problem}", args.file.display()));
+    }
+    if !args.json {
+        for line in view.totals(&session) {
+            terminal.line(&line)?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_is_a_number_or_max() {
+        assert_eq!((speed("2.5"), speed("max")), (Ok(2.5), Ok(f64::INFINITY)));
+        for text in ["0", "-1", "nan", "inf", "fast"] {
+            assert!(speed(text).is_err(), "{text}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::Shared;
+use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::{Body, EndReason, Error};
 use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
 use crate::session::Session;
@@ -109,13 +110,19 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
         let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
         return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
     };
-    match extension {
-        None | Some("json") => Json(session.channel().snapshot()).into_response(),
+    let (format, content_type) = match extension {
+        None | Some("json") => return Json(session.channel().snapshot()).into_response(),
+        Some("rttm") => (OutputFormat::Rttm, "text/plain; charset=utf-8"),
+        Some("srt") => (OutputFormat::Srt, "application/x-subrip; charset=utf-8"),
+        Some("vtt") => (OutputFormat::Vtt, "text/vtt; charset=utf-8"),
         Some(other) => {
             let reason = format!("no export is called {other:?}; there are json, rttm, srt and vtt");
-            failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+            return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
         }
-    }
+    };
+    let now = session.channel().now();
+    let labels = Labels { recording: id, state: &now.state, duration_s: now.at.seconds() };
+    ([(header::CONTENT_TYPE, content_type)], labels.render(format)).into_response()
 }
 
 pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {

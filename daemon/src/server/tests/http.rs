@@ -19,6 +19,19 @@ async fn sessions_can_be_listed_read_ended_and_forgotten() {
         let snapshot = ServerMessage::parse(&body).unwrap();
         assert!(status == 200 && matches!(snapshot.body, Body::Snapshot(_)), "{path}: {body}");
     }
+    publisher.audio(script(&[(0.0, 1)])).await;
+    publisher.until("segment").await;
+    let exports = [
+        ("rttm", "SPEAKER a 1 0.000 0.300 <NA> <NA> S1"),
+        ("srt", "00:00:00,000 --> 00:00:00,300"),
+        ("vtt", "WEBVTT"),
+    ];
+    for (extension, text) in exports {
+        let (status, body) = server.http("GET", &format!("/v1/sessions/a.{extension}")).await;
+        assert!(status == 200 && body.contains(text), "{extension}: {body}");
+    }
+    let (status, body) = server.http("GET", "/v1/sessions/a.doc").await;
+    assert!(status == 404 && body.contains("rttm, srt and vtt"), "{body}");
     assert_eq!(server.http("DELETE", "/v1/sessions/a").await.0, 204);
     let (all, code) = publisher.rest().await;
     assert_eq!((ended(&all).unwrap().reason, code), (EndReason::Deleted, Some(1000)));

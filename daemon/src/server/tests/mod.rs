@@ -27,22 +27,26 @@ use crate::session::scripted::{Gate, ScriptedFactory};
 /// Longer than anything here takes on a busy machine: what waits this long hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Running {
-    addr: SocketAddr,
-    hub: Arc<Hub>,
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) hub: Arc<Hub>,
     gate: Arc<Gate>,
     task: JoinHandle<Leftovers>,
 }
 
-async fn serve() -> Running {
+pub(crate) async fn serve() -> Running {
     serve_with(HubParams::default(), Limits::default()).await
 }
 
-async fn serve_with(params: HubParams, limits: Limits) -> Running {
+pub(crate) async fn serve_with(params: HubParams, limits: Limits) -> Running {
+    serve_at("127.0.0.1:0", params, limits).await
+}
+
+pub(crate) async fn serve_at(addr: &str, params: HubParams, limits: Limits) -> Running {
     let factory = Arc::new(ScriptedFactory::default());
     let gate = Arc::clone(&factory.gate);
     let hub = Hub::new(params, factory as Arc<dyn EngineFactory>);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(addr).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(Server::new(Arc::clone(&hub), limits).run(vec![listener]));
     Running { addr, hub, gate, task }
@@ -56,7 +60,7 @@ impl Running {
     }
 
     /// A publisher of 16 kHz `pcm_s16le` that has read its `started`.
-    async fn publisher(&self, id: &str) -> Ws {
+    pub(crate) async fn publisher(&self, id: &str) -> Ws {
         let mut ws = self.ws(&format!("/v1/stream?session={id}")).await;
         let started = ws.next().await;
         assert!(matches!(started.body, Body::Started(_)), "{started:?}");
@@ -81,23 +85,23 @@ impl Running {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    async fn shut_down(self) -> Leftovers {
+    pub(crate) async fn shut_down(self) -> Leftovers {
         self.hub.shut_down();
         timeout(PATIENCE, self.task).await.unwrap().unwrap()
     }
 }
 
 /// A client's end of a WebSocket.
-struct Ws {
+pub(crate) struct Ws {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Ws {
-    async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    async fn audio(&mut self, bytes: impl Into<axum::body::Bytes>) {
+    pub(crate) async fn audio(&mut self, bytes: impl Into<axum::body::Bytes>) {
         self.socket.send(Message::Binary(bytes.into())).await.unwrap();
     }
 
@@ -131,7 +135,7 @@ impl Ws {
     }
 
     /// All further messages and the close code.
-    async fn rest(mut self) -> (Vec<ServerMessage>, Option<u16>) {
+    pub(crate) async fn rest(mut self) -> (Vec<ServerMessage>, Option<u16>) {
         let mut all = Vec::new();
         loop {
             match self.hear().await {

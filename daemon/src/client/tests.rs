@@ -1,0 +1,205 @@
+//! The clients against a real server whose diarizer is scripted.
+
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Address, Follow, News, Playback, View, publish};
+use crate::audio_file::AudioFile;
+use crate::hub::HubParams;
+use crate::protocol::ServerMessage;
+use crate::protocol::server_message::{Body, EndReason};
+use crate::server::Limits;
+use crate::server::tests::{serve, serve_at, serve_with};
+use crate::session::scripted::script;
+
+const TALK: [(f32, usize); 5] = [(0.1, 4), (0.0, 2), (0.2, 5), (0.3, 3), (0.1, 2)];
+
+/// A wav file of the script.
+fn wav(folder: &Path) -> AudioFile {
+    let path = folder.join("talk.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+    for sample in script(&TALK).chunks(2) {
+        writer.write_sample(i16::from_le_bytes([sample[0], sample[1]])).unwrap();
+    }
+    writer.finalize().unwrap();
+    AudioFile::open(&path).unwrap()
+}
+
+fn address(addr: SocketAddr) -> Address {
+    Address::parse(&addr.to_string()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_played_file_comes_back_labelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve().await;
+    let (mut view, mut lines) = (View::new(false), Vec::new());
+    let playback = Playback { speed: f64::INFINITY };
+    let address = address(server.addr);
+    let summary = publish(&address, Some("talk"), wav(folder.path()), playback, |message, _| {
+        view.take(message.unwrap(), &mut lines);
+    })
+    .await
+    .unwrap();
+    assert_eq!((summary.sent_s, summary.ended.duration_s.0, summary.ended.speakers), (1.6, 1.6, 2));
+    let session = server.hub.get("talk").unwrap();
+    let Body::Snapshot(end) = session.channel().snapshot().body else { panic!("it is one") };
+    assert_eq!(view.state("talk"), Some(&end.to_state().unwrap()));
+    assert_eq!(lines.first().map(String::as_str), Some("session talk, model scripted"));
+    assert!(lines.iter().any(|l| l == "0:00.0 – 0:00.4  S1         10 %"), "{lines:?}");
+    assert!(
+        lines.iter().any(|l| l.starts_with("revised: S3 → S1 (1 segment from 0:01.1), merge")),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().map(String::as_str), Some("ended (closed): 0:01.6, 2 speakers"));
+    assert_eq!(view.totals("talk"), ["S1           0:00.9   64 %", "S2           0:00.5   36 %"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_played_in_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve().await;
+    let began = tokio::time::Instant::now();
+    let playback = Playback { speed: 4.0 };
+    publish(&address(server.addr), None, wav(folder.path()), playback, |_, _| {}).await.unwrap();
+    // The last frame of 100 ms is due 1.5 s into the audio.
+    assert!(began.elapsed() >= Duration::from_secs_f64(1.5 / 4.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_stream_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve_with(HubParams { max_sessions: 0, ..HubParams::default() }, Limits::default()).await;
+    let playback = Playback { speed: f64::INFINITY };
+    let address = address(server.addr);
+    let error = publish(&address, None, wav(folder.path()), playback, |_, _| {}).await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("the server closed the stream with 4429: 0 sessions run"),
+        "{error}"
+    );
+    server.shut_down().await;
+    let error = publish(&address, None, wav(folder.path()), playback, |_, _| {}).await.unwrap_err();
+    assert!(error.to_string().contains("nothing listens there; start `diarized serve`"), "{error}");
+}
+
+/// Events until the session has ended or the connection is lost.
+async fn events(follow: &mut Follow) -> (Vec<ServerMessage>, News) {
+    let mut all = Vec::new();
+    loop {
+        match follow.next().await {
+            News::Message(message, _) => all.push(*message),
+            News::Back => {}
+            news => return (all, news),
+        }
+    }
+}
+
+/// A network that can be cut.
+struct Proxy {
+    addr: SocketAddr,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn to(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let held = Arc::clone(&streams);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(upstream).unwrap());
+                for (mut from, mut to) in [(&near, &far), (&far, &near)]
+                    .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                held.lock().extend([near, far]);
+            }
+        });
+        Self { addr, streams }
+    }
+
+    fn cut(&self) {
+        for stream in self.streams.lock().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_resumes_after_a_break_without_loss() {
+    let server = serve().await;
+    let network = Proxy::to(server.addr);
+    let mut publisher = server.publisher("talk").await;
+    publisher.audio(script(&TALK[..2])).await;
+    let mut follow = Follow::connect(address(network.addr), "talk", Some(0)).await.unwrap();
+    let News::Message(first, _) = follow.next().await else { panic!("the first event") };
+    assert_eq!(first.seq, Some(1));
+    network.cut();
+    publisher.audio(script(&TALK[2..])).await;
+    publisher.send(r#"{"type":"close"}"#).await;
+    publisher.rest().await;
+    let (mut seqs, mut n_lost) = (vec![1], 0);
+    let closed = loop {
+        let (all, news) = events(&mut follow).await;
+        seqs.extend(all.iter().filter_map(|m| m.seq));
+        match news {
+            News::Lost { .. } => n_lost += 1,
+            news => break news,
+        }
+    };
+    assert!(n_lost >= 1, "it noticed");
+    let last = server.hub.get("talk").unwrap().channel().last_seq();
+    assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
+    assert_eq!(closed, News::Closed { code: 1000, reason: None });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_of_all_waits_for_the_server_to_come_back() {
+    let server = serve().await;
+    let addr = server.addr;
+    let mut follow = Follow::connect(address(addr), "*", None).await.unwrap();
+    server.shut_down().await;
+    let (_, lost) = events(&mut follow).await;
+    assert!(matches!(&lost, News::Lost { reason, .. } if reason == "the server shuts down"), "{lost:?}");
+    let server = serve_at(&addr.to_string(), HubParams::default(), Limits::default()).await;
+    let mut publisher = server.publisher("again").await;
+    publisher.audio(script(&[(0.1, 3)])).await;
+    loop {
+        match follow.next().await {
+            News::Message(message, _) => {
+                assert_eq!(message.session.as_deref(), Some("again"));
+                break;
+            }
+            News::Back | News::Lost { .. } => {}
+            news => panic!("{news:?}"),
+        }
+    }
+    publisher.send(r#"{"type":"close"}"#).await;
+    publisher.rest().await;
+    assert_eq!(server.hub.get("again").unwrap().channel().ended(), Some(EndReason::Closed));
+    follow.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_not_there_ends_the_following() {
+    let server = serve().await;
+    let mut follow = Follow::connect(address(server.addr), "nobody", None).await.unwrap();
+    let (_, closed) = events(&mut follow).await;
+    let News::Closed { code: 4404, reason: Some(reason) } = closed else { panic!("{closed:?}") };
+    assert!(reason.contains("\"nobody\""), "{reason}");
+}
