@@ -143,7 +143,8 @@ impl GapReason {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A new segment, or a new version of the segment with this id.
+    /// A new segment, or a new version of the segment with this id: its speaker is the same as before, since only
+    /// a revision changes that.
     Segment(Segment),
     /// The segment is withdrawn: its region was joined to another one or proved not to be speech.
     SegmentRemoved {
@@ -182,8 +183,8 @@ pub enum ApplyError {
     /// A revision or removal names a segment that the state does not hold.
     #[error("the event names segment {} that the state does not hold", .0.0)]
     UnknownSegment(SegmentId),
-    /// A revision's `from` is not the segment's speaker.
-    #[error("segment {} belongs to {got}, the revision expects {expected}", segment.0)]
+    /// A revision's `from`, or the speaker of a segment's new version, is not the segment's speaker.
+    #[error("segment {} belongs to {got}, the event expects {expected}", segment.0)]
     WrongSpeaker {
         /// The segment.
         segment: SegmentId,
@@ -249,6 +250,13 @@ impl SessionState {
             Event::Segment(segment) => {
                 if !self.speakers.contains_key(&segment.speaker) {
                     return Err(ApplyError::UnknownSpeaker(segment.speaker));
+                }
+                if let Some(held) = self.segments.get(&segment.id).filter(|h| h.speaker != segment.speaker) {
+                    return Err(ApplyError::WrongSpeaker {
+                        segment: segment.id,
+                        expected: segment.speaker,
+                        got: held.speaker,
+                    });
                 }
                 self.segments.insert(segment.id, segment.clone());
             }

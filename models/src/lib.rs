@@ -3,7 +3,18 @@
 //! Pure after load: no sockets, devices, threads or clocks. The [`diarizer`] is a sans-I/O state machine that
 //! serves live audio, WebSocket audio and files alike.
 
+mod builtin;
+pub mod calibration;
+pub mod diarizer;
+pub mod embedder;
+pub mod embedding;
 pub mod events;
+pub mod model_card;
 pub mod rttm;
 
+pub use calibration::Calibration;
+pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, WorkId};
+pub use embedder::{EmbedError, Embedder, LoadError, ModelSource};
+pub use embedding::Embedding;
 pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};
+pub use model_card::ModelCard;

@@ -1,0 +1,6 @@
+//! The default voice model, inside the binary.
+
+/// The network.
+pub(crate) const ONNX: &[u8] = include_bytes!("../zoo/nexttdnn-c128-b1/model.onnx");
+/// Its card.
+pub(crate) const CARD: &str = include_str!("../zoo/nexttdnn-c128-b1/model.toml");

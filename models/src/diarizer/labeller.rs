@@ -1,0 +1,752 @@
+//! From window embeddings to published segments: provisional labels at once, settled ones a little later,
+//! revisions when later speech says so.
+//!
+//! The labeller sees the stream as ordered facts (a region of speech opens, a window of it is embedded, the region
+//! closes) and so does not depend on how audio was cut or when an embedding arrived. Inside the open region the
+//! last few seconds are decoded anew with every window ([`super::viterbi`]); what is older is settled: it becomes
+//! exemplars of the [`History`], whose clustering may still move whole segments between speakers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use diarized_dsp::{SampleIndex, SampleRange};
+
+use super::history::{Exemplar, History, Pin};
+use super::viterbi::best_path;
+use super::{CorrectionError, DiarizerParams, Said};
+use crate::calibration::{Calibration, sigmoid};
+use crate::embedding::{Embedding, dot};
+use crate::events::{
+    Change, Event, GapReason, RevisionReason, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo,
+};
+
+/// One embedded window of the open region.
+#[derive(Debug, Clone)]
+struct Window {
+    support: SampleRange,
+    embedding: Embedding,
+    calibration: Calibration,
+    /// Shorter than the short plan: it is tiled and not to be trusted far.
+    tiled: bool,
+    label: Option<SpeakerId>,
+}
+
+impl Window {
+    fn centre(&self) -> u64 {
+        (self.support.start().0 + self.support.end().0) / 2
+    }
+}
+
+/// A run of equally labelled windows inside the open region.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: usize,
+    /// One past the last window.
+    end: usize,
+    speaker: SpeakerId,
+    range: SampleRange,
+}
+
+/// Level of each frame of the open region, for boundaries and signal-to-noise ratio.
+#[derive(Debug, Default)]
+struct Levels {
+    /// Sample at which the first frame starts.
+    start: u64,
+    db: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Region {
+    /// Start of the first cell that is not settled.
+    zone_start: SampleIndex,
+    windows: VecDeque<Window>,
+    /// The segment that settled cells last went to; the zone may go on with it.
+    head: Option<SegmentId>,
+    /// Published segments of the zone after the head, in order of time.
+    open: Vec<SegmentId>,
+    levels: Levels,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Labeller {
+    params: DiarizerParams,
+    history: History,
+    state: SessionState,
+    said: VecDeque<Said>,
+    region: Option<Region>,
+    /// Speakers opened inside the zone whose speech the history does not hold yet.
+    tentative: BTreeMap<SpeakerId, ()>,
+    next_segment: u64,
+    next_speaker: u32,
+    exemplars_since_clustering: usize,
+    now: SampleIndex,
+    noise_db: Option<f32>,
+}
+
+impl Labeller {
+    pub(crate) fn new(params: DiarizerParams, calibration: Calibration, dim: usize) -> Self {
+        Self {
+            history: History::new(params.history(), calibration, dim),
+            params,
+            state: SessionState::new(),
+            said: VecDeque::new(),
+            region: None,
+            tentative: BTreeMap::new(),
+            next_segment: 1,
+            next_speaker: 1,
+            exemplars_since_clustering: 0,
+            now: SampleIndex::ZERO,
+            noise_db: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_exemplars(&self) -> usize {
+        self.history.len()
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Said> {
+        self.said.pop_front()
+    }
+
+    fn say(&mut self, event: Event) {
+        let applied = self.state.apply(&event);
+        debug_assert!(applied.is_ok(), "{event:?}: {applied:?}");
+        self.said.push_back(Said { at: self.now, event });
+    }
+
+    /// Speech begins.
+    pub(crate) fn open_region(&mut self, at: SampleIndex, start: SampleIndex) {
+        self.now = at;
+        self.region = Some(Region {
+            zone_start: start,
+            windows: VecDeque::new(),
+            head: None,
+            open: Vec::new(),
+            levels: Levels { start: start.0, db: Vec::new() },
+        });
+    }
+
+    /// Frame levels in dBFS that follow the ones given before; the first belongs to the region's start.
+    pub(crate) fn add_levels(&mut self, levels_db: &[f32], noise_db: Option<f32>) {
+        self.noise_db = noise_db.or(self.noise_db);
+        if let Some(region) = &mut self.region {
+            region.levels.db.extend_from_slice(levels_db);
+        }
+    }
+
+    /// One more window of the open region, later than the ones before. A window without an embedding (the network
+    /// refused it) leaves the labels as they are.
+    pub(crate) fn add_window(
+        &mut self,
+        at: SampleIndex,
+        support: SampleRange,
+        embedding: Option<Embedding>,
+        calibration: Calibration,
+        tiled: bool,
+    ) {
+        self.now = at;
+        let (Some(region), Some(embedding)) = (&mut self.region, embedding) else { return };
+        region.windows.push_back(Window { support, embedding, calibration, tiled, label: None });
+        let end = support.end();
+        self.decode(false);
+        self.publish(end);
+        let horizon = end.minus(self.params.settle_samples());
+        self.settle_until(|window| SampleIndex(window.centre()) < horizon);
+    }
+
+    /// The open region ends at `end`: everything in it is settled.
+    pub(crate) fn close_region(&mut self, at: SampleIndex, end: SampleIndex) {
+        self.now = at;
+        if self.region.is_none() {
+            return;
+        }
+        self.decode(true);
+        self.publish(end);
+        self.settle_until(|_| true);
+        if let Some(region) = self.region.take()
+            && let Some(head) = region.head
+        {
+            self.finalise(head);
+        }
+        self.retire_tentative();
+        if self.exemplars_since_clustering >= self.params.recluster_exemplars() {
+            self.recluster(RevisionReason::Reassign);
+        }
+    }
+
+    /// A stretch without audio; no region is open across it.
+    pub(crate) fn gap(&mut self, at: SampleIndex, range: SampleRange, reason: GapReason) {
+        self.now = at;
+        self.say(Event::Gap { range, reason });
+    }
+
+    /// The last pass over everything that the history holds.
+    pub(crate) fn finish(&mut self, at: SampleIndex) {
+        self.now = at;
+        if self.params.final_pass() {
+            self.recluster(RevisionReason::FinalPass);
+        }
+    }
+
+    /// Labels the windows of the zone. With `closing`, new voices must be settled now.
+    fn decode(&mut self, closing: bool) {
+        let Some(region) = &self.region else { return };
+        if region.windows.is_empty() {
+            return;
+        }
+        let speakers: Vec<SpeakerId> = self.candidates();
+        let zone_models = self.zone_models(region);
+        let n_states = speakers.len() + 1;
+        let mut evidence = Vec::with_capacity(region.windows.len() * n_states);
+        for window in &region.windows {
+            for speaker in &speakers {
+                evidence.push(self.evidence(window, *speaker, &zone_models));
+            }
+            evidence.push(self.params.new_speaker_llr());
+        }
+        let previous = region
+            .head
+            .and_then(|id| self.state.segment(id))
+            .and_then(|segment| speakers.iter().position(|s| *s == segment.speaker));
+        let path = best_path(&evidence, n_states, self.params.switch_cost(), previous);
+        let labels = self.name_new_voices(&speakers, &evidence, path, closing);
+        if let Some(region) = &mut self.region {
+            for (window, label) in region.windows.iter_mut().zip(labels) {
+                window.label = Some(label);
+            }
+        }
+    }
+
+    /// Speakers that a window may belong to, in order.
+    fn candidates(&self) -> Vec<SpeakerId> {
+        let mut speakers: Vec<SpeakerId> = self.history.speakers().collect();
+        speakers.extend(self.tentative.keys().copied().filter(|s| !speakers.contains(s)).collect::<Vec<_>>());
+        speakers.sort_unstable();
+        speakers
+    }
+
+    /// Sums over the zone's own windows of speakers that the history does not know yet.
+    fn zone_models(&self, region: &Region) -> BTreeMap<SpeakerId, (Vec<f32>, f32)> {
+        let mut models: BTreeMap<SpeakerId, (Vec<f32>, f32)> = BTreeMap::new();
+        for window in &region.windows {
+            let Some(label) = window.label.filter(|l| self.tentative.contains_key(l)) else { continue };
+            let (sum, weight) =
+                models.entry(label).or_insert_with(|| (vec![0.0; window.embedding.dim()], 0.0));
+            for (mine, other) in sum.iter_mut().zip(window.embedding.as_slice()) {
+                *mine += other;
+            }
+            *weight += 1.0;
+        }
+        models
+    }
+
+    /// Bounded evidence that `window` is `speaker`'s.
+    fn evidence(
+        &self,
+        window: &Window,
+        speaker: SpeakerId,
+        zone_models: &BTreeMap<SpeakerId, (Vec<f32>, f32)>,
+    ) -> f32 {
+        let cosine = self.history.cosine(speaker, window.embedding.as_slice()).or_else(|| {
+            zone_models.get(&speaker).map(|(sum, weight)| dot(sum, window.embedding.as_slice()) / weight)
+        });
+        let bound = self.params.evidence_bound();
+        cosine.map_or(-bound, |c| window.calibration.llr(c).clamp(-bound, bound))
+    }
+
+    /// Replaces the state "somebody new" by known speakers where it is too short to be believed, and by new
+    /// speakers where it is not.
+    fn name_new_voices(
+        &mut self,
+        speakers: &[SpeakerId],
+        evidence: &[f32],
+        path: Vec<usize>,
+        closing: bool,
+    ) -> Vec<SpeakerId> {
+        let n_states = speakers.len() + 1;
+        let unknown = speakers.len();
+        let mut labels: Vec<SpeakerId> = Vec::with_capacity(path.len());
+        let mut w = 0;
+        while w < path.len() {
+            let run_end = (w..path.len()).find(|&v| path[v] != path[w]).unwrap_or(path.len());
+            let label =
+                if path[w] == unknown {
+                    let known =
+                        (0..unknown)
+                            .map(|s| (s, (w..run_end).map(|v| evidence[v * n_states + s]).sum::<f32>()))
+                            .fold(None, |best: Option<(usize, f32)>, (s, sum)| {
+                                if best.is_none_or(|(_, b)| sum > b) { Some((s, sum)) } else { best }
+                            });
+                    match known {
+                        Some((s, sum)) if !self.is_new_voice(run_end - w, sum, closing) => speakers[s],
+                        _ => self.open_speaker(w),
+                    }
+                } else {
+                    speakers[path[w]]
+                };
+            labels.extend(std::iter::repeat_n(label, run_end - w));
+            w = run_end;
+        }
+        labels
+    }
+
+    /// Whether `n_windows` that fit no one, the best known speaker with `evidence` in sum, are a new person.
+    fn is_new_voice(&self, n_windows: usize, evidence: f32, closing: bool) -> bool {
+        let mean = evidence / n_windows as f32;
+        let enough = n_windows >= self.params.new_speaker_windows();
+        // A short clear stranger is one when nothing more will come; a doubtful one waits for the clustering.
+        enough || (closing && mean < self.params.new_speaker_llr() - self.params.stranger_margin_llr())
+    }
+
+    fn fresh_speaker(&mut self, first: SampleIndex) -> SpeakerId {
+        let id = SpeakerId(self.next_speaker);
+        self.next_speaker += 1;
+        self.say(Event::Speaker(SpeakerInfo { id, name: None, first }));
+        id
+    }
+
+    fn open_speaker(&mut self, window_idx: usize) -> SpeakerId {
+        let first = self.region.as_ref().map_or(self.now, |r| {
+            if window_idx == 0 { r.zone_start } else { r.windows[window_idx].support.start() }
+        });
+        let id = self.fresh_speaker(first);
+        self.tentative.insert(id, ());
+        id
+    }
+
+    /// Runs of equal labels over the zone, up to `end`.
+    fn runs(&self, end: SampleIndex) -> Vec<Run> {
+        let Some(region) = &self.region else { return Vec::new() };
+        let mut runs: Vec<Run> = Vec::new();
+        let mut start = region.zone_start;
+        let mut first = 0;
+        for w in 0..region.windows.len() {
+            let last = w + 1 == region.windows.len();
+            let Some(speaker) = region.windows[w].label else { continue };
+            if last || region.windows[w + 1].label != region.windows[w].label {
+                let until = if last { end } else { self.boundary(region, w) };
+                runs.push(Run {
+                    first,
+                    end: w + 1,
+                    speaker,
+                    range: SampleRange::new(start, until.max(start)),
+                });
+                start = until.max(start);
+                first = w + 1;
+            }
+        }
+        runs
+    }
+
+    /// Where the change between windows `w` and `w + 1` lies: at the quietest moment near the middle of their
+    /// centres, since people change in the pauses.
+    fn boundary(&self, region: &Region, w: usize) -> SampleIndex {
+        let middle = u64::midpoint(region.windows[w].centre(), region.windows[w + 1].centre());
+        let reach = self.params.boundary_reach_samples();
+        let frame = |sample: u64| (sample.saturating_sub(region.levels.start) / FRAME_SAMPLES) as usize;
+        let (low, high) = (frame(middle.saturating_sub(reach)), frame(middle + reach));
+        let smooth = |i: usize| {
+            let around = i.saturating_sub(SMOOTH_FRAMES)..(i + SMOOTH_FRAMES + 1).min(region.levels.db.len());
+            let n = around.len().max(1) as f32;
+            region.levels.db[around].iter().sum::<f32>() / n
+        };
+        let mut best: Option<(usize, f32)> = None;
+        for i in low..high.min(region.levels.db.len()) {
+            // A slight pull to the middle, so that an even level does not move the boundary.
+            let distance = i.abs_diff(frame(middle)) as f32;
+            let cost = smooth(i) + PULL_DB_PER_FRAME * distance;
+            if best.is_none_or(|(_, b)| cost < b) {
+                best = Some((i, cost));
+            }
+        }
+        let at = best.map_or(middle, |(i, _)| region.levels.start + i as u64 * FRAME_SAMPLES);
+        SampleIndex(at.clamp(region.zone_start.0, region.windows[w + 1].support.end().0))
+    }
+
+    /// Brings the published segments of the zone in line with its labels.
+    fn publish(&mut self, end: SampleIndex) {
+        let runs = self.runs(end);
+        let Some(region) = self.region.as_mut() else { return };
+        if runs.is_empty() {
+            return;
+        }
+        let (head, mut free) = (region.head, std::mem::take(&mut region.open));
+        let mut open = Vec::new();
+        for (n, run) in runs.iter().enumerate() {
+            let continued =
+                head.filter(|id| n == 0 && self.state.segment(*id).is_some_and(|s| s.speaker == run.speaker));
+            if let Some(id) = continued {
+                self.update(id, run, true);
+                continue;
+            }
+            if n == 0
+                && let Some(id) = head
+            {
+                self.trim(id, run.range.start());
+            }
+            let reuse = self.best_match(&free, run);
+            let id = match reuse {
+                Some(at) => free.remove(at),
+                None => {
+                    let id = SegmentId(self.next_segment);
+                    self.next_segment += 1;
+                    id
+                }
+            };
+            self.update(id, run, false);
+            open.push(id);
+        }
+        for id in free {
+            self.say(Event::SegmentRemoved { id });
+        }
+        if let Some(region) = self.region.as_mut() {
+            region.open = open;
+        }
+    }
+
+    /// The free segment that shares most with the run, one of its own speaker before all others.
+    fn best_match(&self, free: &[SegmentId], run: &Run) -> Option<usize> {
+        let mut best: Option<(usize, (bool, u64))> = None;
+        for (at, id) in free.iter().enumerate() {
+            let Some(segment) = self.state.segment(*id) else { continue };
+            let shared = segment.range.intersection(&run.range).map_or(0, |r| r.len());
+            let key = (segment.speaker == run.speaker, shared);
+            if shared > 0 && best.is_none_or(|(_, b)| key > b) {
+                best = Some((at, key));
+            }
+        }
+        best.map(|(at, _)| at)
+    }
+
+    /// Publishes the run under `id`; `from_head` keeps the start that the settled part gave.
+    fn update(&mut self, id: SegmentId, run: &Run, from_head: bool) {
+        let held = self.state.segment(id).cloned();
+        if let Some(held) = &held
+            && held.speaker != run.speaker
+        {
+            let changes = vec![Change { segment: id, from: held.speaker, to: run.speaker }];
+            self.say(Event::Revision { changes, reason: RevisionReason::Reassign });
+        }
+        let start = match (&held, from_head) {
+            (Some(held), true) => held.range.start(),
+            _ => run.range.start(),
+        };
+        let range = SampleRange::new(start, run.range.end());
+        let confidence = self.confidence(run);
+        let segment = Segment {
+            id,
+            range,
+            speaker: run.speaker,
+            confidence,
+            is_final: false,
+            overlap: false,
+            snr_db: self.snr_db(range),
+        };
+        let same =
+            held.is_some_and(|h| h.range == range && h.speaker == run.speaker && h.confidence == confidence);
+        if !same {
+            self.say(Event::Segment(segment));
+        }
+    }
+
+    /// The head's segment ends where the zone's first run of another speaker starts.
+    fn trim(&mut self, id: SegmentId, end: SampleIndex) {
+        let Some(held) = self.state.segment(id).filter(|s| s.range.end() != end).cloned() else { return };
+        self.say(Event::Segment(Segment { range: SampleRange::new(held.range.start(), end), ..held }));
+    }
+
+    fn finalise(&mut self, id: SegmentId) {
+        let Some(held) = self.state.segment(id).filter(|s| !s.is_final).cloned() else { return };
+        self.say(Event::Segment(Segment { is_final: true, ..held }));
+    }
+
+    /// Probability of the run's label against every other speaker and a stranger, at even priors.
+    fn confidence(&self, run: &Run) -> f32 {
+        let Some(region) = &self.region else { return 0.0 };
+        let zone_models = self.zone_models(region);
+        let n = (run.end - run.first) as f32;
+        let mean = |speaker: SpeakerId| {
+            (run.first..run.end)
+                .map(|w| self.evidence(&region.windows[w], speaker, &zone_models))
+                .sum::<f32>()
+                / n
+        };
+        let own = mean(run.speaker);
+        let rival = self
+            .candidates()
+            .into_iter()
+            .filter(|s| *s != run.speaker)
+            .map(mean)
+            .fold(self.params.new_speaker_llr(), f32::max);
+        (sigmoid(own - rival) * 1000.0).round() / 1000.0
+    }
+
+    fn snr_db(&self, range: SampleRange) -> Option<f32> {
+        let region = self.region.as_ref()?;
+        let frame = |at: SampleIndex| (at.0.saturating_sub(region.levels.start) / FRAME_SAMPLES) as usize;
+        let frames =
+            region.levels.db.get(frame(range.start())..frame(range.end()).min(region.levels.db.len()))?;
+        if frames.is_empty() {
+            return None;
+        }
+        let mean_power = frames.iter().map(|db| 10.0_f32.powf(db / 10.0)).sum::<f32>() / frames.len() as f32;
+        let noise_power = 10.0_f32.powf(self.noise_db? / 10.0);
+        let speech_power = (mean_power - noise_power).max(noise_power * 1e-2);
+        Some((10.0 * (speech_power / noise_power).log10() * 10.0).round() / 10.0)
+    }
+
+    /// Settles the leading windows for which `old` holds: their labels no longer change inside the region.
+    fn settle_until(&mut self, old: impl Fn(&Window) -> bool) {
+        let Some(region) = self.region.as_ref() else { return };
+        let n_old = region.windows.iter().take_while(|w| old(w)).count();
+        let Some(end) = region.windows.back().map(|w| w.support.end()).filter(|_| n_old > 0) else { return };
+        let runs = self.runs(end);
+        for (n, run) in runs.iter().enumerate().take_while(|(_, run)| run.first < n_old) {
+            let Some(id) = self.segment_of_run(n, run) else { continue };
+            let turn = self.state.segment(id).map_or(run.range, |s| s.range);
+            self.remember(id, run, turn, run.end.min(n_old));
+            let previous = self.region.as_mut().and_then(|region| {
+                region.open.retain(|other| *other != id);
+                region.head.replace(id)
+            });
+            if let Some(previous) = previous.filter(|previous| *previous != id) {
+                self.finalise(previous);
+            }
+        }
+        let boundary = self.zone_boundary(&runs, n_old).unwrap_or(end);
+        if let Some(region) = self.region.as_mut() {
+            region.windows.drain(..n_old);
+            region.zone_start = boundary.max(region.zone_start);
+        }
+        self.forget_levels();
+        let live = self.region.as_ref().is_some_and(|r| !r.windows.is_empty());
+        if live && self.exemplars_since_clustering >= self.params.recluster_exemplars() {
+            self.recluster(RevisionReason::Reassign);
+        }
+    }
+
+    /// Where the cell of window `n` starts: at the published boundary if the speaker changes there.
+    fn zone_boundary(&self, runs: &[Run], n: usize) -> Option<SampleIndex> {
+        let region = self.region.as_ref()?;
+        let (before, after) = (region.windows.get(n.checked_sub(1)?)?, region.windows.get(n)?);
+        let changed = runs.iter().find(|r| r.first == n).map(|r| r.range.start());
+        Some(changed.unwrap_or(SampleIndex(u64::midpoint(before.centre(), after.centre()))))
+    }
+
+    /// The published segment that shows the zone's `n`th run.
+    fn segment_of_run(&self, n: usize, run: &Run) -> Option<SegmentId> {
+        let region = self.region.as_ref()?;
+        let head = region
+            .head
+            .filter(|id| n == 0 && self.state.segment(*id).is_some_and(|s| s.speaker == run.speaker));
+        head.or_else(|| {
+            region.open.iter().copied().find(|id| {
+                self.state
+                    .segment(*id)
+                    .is_some_and(|s| s.speaker == run.speaker && s.range.intersection(&run.range).is_some())
+            })
+        })
+    }
+
+    /// Puts windows `run.first..until` into the history as exemplars of segment `id`. `turn` is all that the
+    /// segment covers: windows that reach far out of it hold somebody else too.
+    fn remember(&mut self, id: SegmentId, run: &Run, turn: SampleRange, until: usize) {
+        let Some(region) = &self.region else { return };
+        let slack = self.params.straddle_samples();
+        let clean = |w: &Window| {
+            w.support.start().plus(slack) >= turn.start() && w.support.end() <= turn.end().plus(slack)
+        };
+        let all: Vec<&Window> = region.windows.range(run.first..until).collect();
+        let long: Vec<&Window> = all.iter().copied().filter(|w| !w.tiled && clean(w)).collect();
+        let (chosen, strong) = if long.is_empty() { (all, false) } else { (long, true) };
+        let mut exemplars = Vec::new();
+        for part in chosen.chunks(self.params.exemplar_windows()) {
+            let mut sum = vec![0.0; part[0].embedding.dim()];
+            for window in part {
+                for (mine, other) in sum.iter_mut().zip(window.embedding.as_slice()) {
+                    *mine += other;
+                }
+            }
+            let weight = part.len() as f32;
+            exemplars.push(Exemplar { sum, weight, strong, speaker: run.speaker, pin: Pin::Free });
+        }
+        self.tentative.remove(&run.speaker);
+        for exemplar in exemplars {
+            self.exemplars_since_clustering += 1;
+            self.history.add(id, exemplar);
+        }
+    }
+
+    fn forget_levels(&mut self) {
+        let keep = self.params.boundary_reach_samples() / FRAME_SAMPLES + SMOOTH_FRAMES as u64 + 1;
+        let Some(region) = self.region.as_mut() else { return };
+        let settled = region.zone_start.0.saturating_sub(region.levels.start) / FRAME_SAMPLES;
+        // What is settled no longer needs its levels, except around the zone's first boundary.
+        let n = (settled.saturating_sub(keep) as usize).min(region.levels.db.len());
+        region.levels.db.drain(..n);
+        region.levels.start += n as u64 * FRAME_SAMPLES;
+    }
+
+    /// Withdraws speakers opened in the region that no segment bears any more.
+    fn retire_tentative(&mut self) {
+        for (speaker, ()) in std::mem::take(&mut self.tentative) {
+            if !self.state.segments().any(|s| s.speaker == speaker) {
+                self.retire(speaker, None);
+            }
+        }
+    }
+
+    fn retire(&mut self, from: SpeakerId, into: Option<SpeakerId>) {
+        let into = into.or_else(|| self.state.segments().max_by_key(|s| s.id).map(|s| s.speaker));
+        let Some(into) = into.filter(|into| *into != from) else { return };
+        let (Some(gone), Some(stays)) = (self.state.speaker(from), self.state.speaker(into)) else { return };
+        if gone.name.is_some() && stays.name.is_none() {
+            // A name that a person gave outlives the label it was given to.
+            let named = SpeakerInfo { name: gone.name.clone(), ..stays.clone() };
+            self.say(Event::Speaker(named));
+        }
+        self.say(Event::SpeakerMerged { from, into });
+    }
+
+    /// Clusters the history anew and publishes what changed.
+    fn recluster(&mut self, reason: RevisionReason) {
+        self.exemplars_since_clustering = 0;
+        let mut fresh = Vec::new();
+        let mut next = self.next_speaker;
+        let gone = self.history.recluster(|| {
+            let id = SpeakerId(next);
+            next += 1;
+            fresh.push(id);
+            id
+        });
+        self.next_speaker = next;
+        let gone: BTreeMap<SpeakerId, SpeakerId> = gone.into_iter().collect();
+        let mut changes = Vec::new();
+        for id in self.history.segments().collect::<Vec<_>>() {
+            let (Some(held), Some(to)) = (self.state.segment(id), self.history.segment_speaker(id)) else {
+                continue;
+            };
+            if held.speaker != to {
+                changes.push(Change { segment: id, from: held.speaker, to });
+            }
+        }
+        changes.extend(self.zone_changes(&gone));
+        for id in &fresh {
+            let first = changes
+                .iter()
+                .filter(|c| c.to == *id)
+                .filter_map(|c| self.state.segment(c.segment).map(|s| s.range.start()))
+                .min();
+            self.say(Event::Speaker(SpeakerInfo { id: *id, name: None, first: first.unwrap_or(self.now) }));
+        }
+        if !changes.is_empty() {
+            let reason = match reason {
+                RevisionReason::FinalPass => RevisionReason::FinalPass,
+                _ if !gone.is_empty() => RevisionReason::Merge,
+                _ if !fresh.is_empty() => RevisionReason::Split,
+                other => other,
+            };
+            self.say(Event::Revision { changes, reason });
+        }
+        self.retire_unused(&gone);
+    }
+
+    /// Segments of the zone that the history holds nothing of, and whose speaker is no more.
+    fn zone_changes(&mut self, gone: &BTreeMap<SpeakerId, SpeakerId>) -> Vec<Change> {
+        let Some(region) = self.region.as_mut() else { return Vec::new() };
+        for window in &mut region.windows {
+            if let Some(into) = window.label.and_then(|l| gone.get(&l)) {
+                window.label = Some(*into);
+            }
+        }
+        let held = region.open.iter().filter_map(|id| self.state.segment(*id));
+        held.filter(|s| self.history.segment_speaker(s.id).is_none())
+            .filter_map(|s| gone.get(&s.speaker).map(|to| Change { segment: s.id, from: s.speaker, to: *to }))
+            .collect()
+    }
+
+    /// Withdraws every speaker that bears no segment and of whom the history holds nothing.
+    fn retire_unused(&mut self, gone: &BTreeMap<SpeakerId, SpeakerId>) {
+        let mut used: BTreeMap<SpeakerId, ()> = self.tentative.clone();
+        used.extend(self.state.segments().map(|s| (s.speaker, ())));
+        let unused: Vec<SpeakerId> =
+            self.state.speakers().map(|s| s.id).filter(|id| !used.contains_key(id)).collect();
+        for id in unused {
+            self.retire(id, gone.get(&id).copied().filter(|into| used.contains_key(into)));
+        }
+    }
+
+    /// A person names a speaker.
+    pub(crate) fn rename(&mut self, speaker: SpeakerId, name: &str) -> Result<(), CorrectionError> {
+        let info = self.state.speaker(speaker).cloned().ok_or(CorrectionError::NoSuchSpeaker(speaker))?;
+        let name = name.trim();
+        if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+            return Err(CorrectionError::BadName { max_chars: MAX_NAME_CHARS });
+        }
+        let name = (!name.is_empty()).then(|| name.to_owned());
+        self.say(Event::Speaker(SpeakerInfo { name, ..info }));
+        Ok(())
+    }
+
+    /// A person says that two labels are one speaker.
+    pub(crate) fn merge(&mut self, from: SpeakerId, into: SpeakerId) -> Result<(), CorrectionError> {
+        for speaker in [from, into] {
+            self.state.speaker(speaker).ok_or(CorrectionError::NoSuchSpeaker(speaker))?;
+        }
+        if from == into {
+            return Err(CorrectionError::SameSpeaker(from));
+        }
+        self.history.merge(from, into);
+        self.tentative.remove(&from);
+        if let Some(region) = self.region.as_mut() {
+            for window in region.windows.iter_mut().filter(|w| w.label == Some(from)) {
+                window.label = Some(into);
+            }
+        }
+        let changes: Vec<Change> = self
+            .state
+            .segments()
+            .filter(|s| s.speaker == from)
+            .map(|s| Change { segment: s.id, from, to: into })
+            .collect();
+        if !changes.is_empty() {
+            self.say(Event::Revision { changes, reason: RevisionReason::Correction });
+        }
+        self.say(Event::SpeakerMerged { from, into });
+        Ok(())
+    }
+
+    /// A person says that a final segment is another speaker's.
+    pub(crate) fn reassign(&mut self, segment: SegmentId, to: SpeakerId) -> Result<(), CorrectionError> {
+        let held = self.state.segment(segment).ok_or(CorrectionError::NoSuchSegment(segment))?;
+        self.state.speaker(to).ok_or(CorrectionError::NoSuchSpeaker(to))?;
+        if !held.is_final {
+            return Err(CorrectionError::NotFinal(segment));
+        }
+        let from = held.speaker;
+        if from == to {
+            return Ok(());
+        }
+        self.history.reassign(segment, to);
+        self.say(Event::Revision {
+            changes: vec![Change { segment, from, to }],
+            reason: RevisionReason::Correction,
+        });
+        self.retire_unused(&BTreeMap::from([(from, to)]));
+        Ok(())
+    }
+}
+
+/// Samples of one level frame: 10 ms.
+const FRAME_SAMPLES: u64 = 160;
+/// Frames each side over which the level is averaged when a boundary looks for a pause: 50 ms.
+const SMOOTH_FRAMES: usize = 5;
+/// Pull of a boundary to where the windows say it is, in dB a frame.
+const PULL_DB_PER_FRAME: f32 = 0.2;
+/// Longest name that a speaker may bear.
+const MAX_NAME_CHARS: usize = 100;

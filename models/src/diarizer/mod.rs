@@ -1,0 +1,374 @@
+//! The diarizer: a sans-I/O state machine from samples to labelled segments.
+//!
+//! The caller pushes audio, runs the network on what [`Diarizer::poll_work`] asks for, hands the embeddings back
+//! in any order, and takes the events. Neither the sizes of the blocks nor the moment at which an embedding comes
+//! back changes what is said: facts about the stream are handled strictly in its order.
+
+mod ahc;
+mod front_end;
+mod history;
+mod labeller;
+mod params;
+mod speech;
+mod viterbi;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use diarized_dsp::{SampleIndex, SampleRange};
+
+use crate::embedder::EmbedError;
+use crate::embedding::Embedding;
+use crate::events::{Event, GapReason, SegmentId, SessionState, SpeakerId};
+use crate::model_card::ModelCard;
+use front_end::{Fact, FactKind, FrontEnd};
+use labeller::Labeller;
+
+pub use params::{DiarizerOptions, DiarizerParams, ParamError};
+
+/// Identity of a request for an embedding; ids rise in the order of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkId(pub u64);
+
+/// A window that the diarizer wants embedded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbedRequest {
+    /// To be given back with the result.
+    pub id: WorkId,
+    /// The speech that the window covers.
+    pub range: SampleRange,
+    /// Mean-normalised log-mel features, shape `(n_mels, n_frames)`, row-major.
+    pub features: Vec<f32>,
+    /// Number of frames; one of [`Diarizer::window_frames`].
+    pub n_frames: usize,
+}
+
+/// An event, and how much audio had been heard when it was said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Stream position up to which audio had to be known for this event.
+    pub at: SampleIndex,
+    /// What is said.
+    pub event: Event,
+}
+
+/// A call that does not fit the diarizer's state. The state is unchanged.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiarizerError {
+    /// Audio after the end of the stream.
+    #[error("the stream has been finished; no more audio can be pushed")]
+    Finished,
+    /// A sample is not a finite number. Nothing of the block was taken.
+    #[error("sample {index} of the block is not finite")]
+    NonFinite {
+        /// Position in the block.
+        index: usize,
+    },
+    /// A result for work that was not asked for, or was answered before.
+    #[error("no work with id {} is waiting for a result", .0.0)]
+    UnknownWork(WorkId),
+    /// The model's embeddings change size.
+    #[error("the embedding has {got} values, the model promises {expected}")]
+    Dimension {
+        /// Size that the model promises.
+        expected: usize,
+        /// Size given.
+        got: usize,
+    },
+}
+
+/// A correction that cannot be made. Nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorrectionError {
+    /// The session has no such speaker.
+    #[error("there is no speaker {0} in this session")]
+    NoSuchSpeaker(SpeakerId),
+    /// The session has no such segment.
+    #[error("there is no segment {} in this session", .0.0)]
+    NoSuchSegment(SegmentId),
+    /// The segment still grows.
+    #[error("segment {} is not final yet; correct it once it is", .0.0)]
+    NotFinal(SegmentId),
+    /// A speaker cannot be merged into itself.
+    #[error("{0} cannot be merged into itself")]
+    SameSpeaker(SpeakerId),
+    /// A name that cannot be shown.
+    #[error("a name must have at most {max_chars} characters and no control characters")]
+    BadName {
+        /// Longest name.
+        max_chars: usize,
+    },
+}
+
+/// One fact in the order of the stream, waiting for its turn.
+#[derive(Debug)]
+enum Pending {
+    Fact(Fact),
+    Window { at: SampleIndex, id: WorkId, support: SampleRange, n_frames: usize, tiled: bool },
+    Gap { at: SampleIndex, range: SampleRange, reason: GapReason },
+    Finish { at: SampleIndex },
+}
+
+/// See the module's documentation. `Send`, for one thread at a time.
+///
+/// Memory: about 3 MB at most besides the published segments (about 150 bytes each), whatever the length of the
+/// stream.
+#[derive(Debug)]
+pub struct Diarizer {
+    params: DiarizerParams,
+    card: ModelCard,
+    front_end: FrontEnd,
+    labeller: Labeller,
+    facts: VecDeque<Fact>,
+    pending: VecDeque<Pending>,
+    work: VecDeque<EmbedRequest>,
+    results: BTreeMap<WorkId, Option<Option<Embedding>>>,
+    next_work: u64,
+    n_failed: u64,
+    finished: bool,
+}
+
+impl Diarizer {
+    /// A diarizer at the start of a stream.
+    #[must_use]
+    pub fn new(params: DiarizerParams, card: &ModelCard) -> Self {
+        let calibration = card.calibration(params.options().window_ms);
+        Self {
+            front_end: FrontEnd::new(&params, card),
+            labeller: Labeller::new(params.clone(), calibration, card.embedding_dim),
+            params,
+            card: card.clone(),
+            facts: VecDeque::new(),
+            pending: VecDeque::new(),
+            work: VecDeque::new(),
+            results: BTreeMap::new(),
+            next_work: 0,
+            n_failed: 0,
+            finished: false,
+        }
+    }
+
+    /// Window lengths that a diarizer with these parameters asks for, in frames: the plans that an
+    /// [`Embedder`](crate::Embedder) should prepare.
+    #[must_use]
+    pub fn window_frames(params: &DiarizerParams) -> [usize; 2] {
+        let window_ms = params.options().window_ms;
+        [front_end::short_window_frames(window_ms), (window_ms / 10) as usize]
+    }
+
+    /// Takes mono samples at 16 kHz, nominally in `[-1, 1]`, in blocks of any size.
+    ///
+    /// # Errors
+    /// [`DiarizerError::Finished`] after [`finish`](Self::finish); [`DiarizerError::NonFinite`].
+    pub fn push(&mut self, samples: &[f32]) -> Result<(), DiarizerError> {
+        if self.finished {
+            return Err(DiarizerError::Finished);
+        }
+        if let Some(index) = samples.iter().position(|s| !s.is_finite()) {
+            return Err(DiarizerError::NonFinite { index });
+        }
+        self.front_end.push(samples, &mut self.facts);
+        self.take_facts();
+        Ok(())
+    }
+
+    /// `n_samples` of the clock hold no audio: open speech closes, and the clock goes on behind the gap.
+    ///
+    /// # Errors
+    /// [`DiarizerError::Finished`] after [`finish`](Self::finish).
+    pub fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), DiarizerError> {
+        if self.finished {
+            return Err(DiarizerError::Finished);
+        }
+        if n_samples == 0 {
+            return Ok(());
+        }
+        let range = SampleRange::with_len(self.front_end.heard(), n_samples);
+        self.front_end.interrupt(n_samples, &mut self.facts);
+        self.take_facts();
+        self.pending.push_back(Pending::Gap { at: range.end(), range, reason });
+        self.advance();
+        Ok(())
+    }
+
+    /// Settles what is open now, as if a pause had come; the stream goes on.
+    ///
+    /// # Errors
+    /// [`DiarizerError::Finished`] after [`finish`](Self::finish).
+    pub fn flush(&mut self) -> Result<(), DiarizerError> {
+        if self.finished {
+            return Err(DiarizerError::Finished);
+        }
+        self.front_end.interrupt(0, &mut self.facts);
+        self.take_facts();
+        Ok(())
+    }
+
+    /// The stream ends: open speech closes and the last pass follows once all results are in. A second call does
+    /// nothing.
+    pub fn finish(&mut self) {
+        if !self.finished {
+            self.finished = true;
+            self.front_end.interrupt(0, &mut self.facts);
+            self.take_facts();
+            self.pending.push_back(Pending::Finish { at: self.front_end.heard() });
+            self.advance();
+        }
+    }
+
+    /// Whether the stream was finished and everything has been said; events may still wait to be polled.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished && self.pending.is_empty()
+    }
+
+    /// The next window to embed. Requests may be answered in any order, by several threads.
+    pub fn poll_work(&mut self) -> Option<EmbedRequest> {
+        self.work.pop_front()
+    }
+
+    /// Windows asked for and not answered yet, polled or not: what a caller bounds to bound memory.
+    #[must_use]
+    pub fn n_unanswered(&self) -> usize {
+        self.results.values().filter(|r| r.is_none()).count()
+    }
+
+    /// Takes the result for a request. A failed window is left out of the labels and counted.
+    ///
+    /// # Errors
+    /// [`DiarizerError::UnknownWork`]; [`DiarizerError::Dimension`], and the work then still waits.
+    pub fn provide(
+        &mut self,
+        id: WorkId,
+        result: Result<Embedding, EmbedError>,
+    ) -> Result<(), DiarizerError> {
+        if let Ok(embedding) = &result
+            && embedding.dim() != self.card.embedding_dim
+        {
+            return Err(DiarizerError::Dimension { expected: self.card.embedding_dim, got: embedding.dim() });
+        }
+        match self.results.get_mut(&id) {
+            Some(slot) if slot.is_none() => {
+                self.n_failed += u64::from(result.is_err());
+                *slot = Some(result.ok());
+            }
+            _ => return Err(DiarizerError::UnknownWork(id)),
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// Windows that the network refused.
+    #[must_use]
+    pub fn n_failed(&self) -> u64 {
+        self.n_failed
+    }
+
+    /// The next thing said.
+    pub fn poll_event(&mut self) -> Option<Said> {
+        self.labeller.poll()
+    }
+
+    /// The labels as they stand: what applying every event polled and still to be polled gives.
+    #[must_use]
+    pub fn state(&self) -> &SessionState {
+        self.labeller.state()
+    }
+
+    /// Position up to which audio has been pushed, gaps included.
+    #[must_use]
+    pub fn heard(&self) -> SampleIndex {
+        self.front_end.heard()
+    }
+
+    /// Whether a region of speech is open.
+    #[must_use]
+    pub fn is_speech(&self) -> bool {
+        self.front_end.in_speech()
+    }
+
+    /// Level of the last 10 ms in dBFS; −100 for digital silence.
+    #[must_use]
+    pub fn level_dbfs(&self) -> f32 {
+        self.front_end.level_dbfs()
+    }
+
+    /// Gives a speaker a name; an empty one takes it away. Said at once.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub fn rename(&mut self, speaker: SpeakerId, name: &str) -> Result<(), CorrectionError> {
+        self.labeller.rename(speaker, name)
+    }
+
+    /// Makes one speaker of two for good: clustering will not part them again.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub fn merge(&mut self, from: SpeakerId, into: SpeakerId) -> Result<(), CorrectionError> {
+        self.labeller.merge(from, into)
+    }
+
+    /// Gives a final segment to another speaker for good.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub fn reassign(&mut self, segment: SegmentId, to: SpeakerId) -> Result<(), CorrectionError> {
+        self.labeller.reassign(segment, to)
+    }
+
+    /// Turns windows into work and queues every fact behind the ones before.
+    fn take_facts(&mut self) {
+        while let Some(fact) = self.facts.pop_front() {
+            let pending = match fact.kind {
+                FactKind::Window { support, n_frames, features, tiled } => {
+                    let id = WorkId(self.next_work);
+                    self.next_work += 1;
+                    self.results.insert(id, None);
+                    self.work.push_back(EmbedRequest { id, range: support, features, n_frames });
+                    Pending::Window { at: fact.at, id, support, n_frames, tiled }
+                }
+                kind => Pending::Fact(Fact { at: fact.at, kind }),
+            };
+            self.pending.push_back(pending);
+        }
+        self.advance();
+    }
+
+    /// Handles facts in order up to the first window whose result is not in.
+    fn advance(&mut self) {
+        while let Some(first) = self.pending.front() {
+            if let Pending::Window { id, .. } = first
+                && !matches!(self.results.get(id), Some(Some(_)))
+            {
+                return;
+            }
+            let Some(pending) = self.pending.pop_front() else { return };
+            match pending {
+                Pending::Fact(fact) => match fact.kind {
+                    FactKind::Open { start } => self.labeller.open_region(fact.at, start),
+                    FactKind::Levels { db, noise_db } => self.labeller.add_levels(&db, noise_db),
+                    FactKind::Close { end } => self.labeller.close_region(fact.at, end),
+                    FactKind::Window { .. } => {}
+                },
+                Pending::Window { at, id, support, n_frames, tiled } => {
+                    let embedding = self.results.remove(&id).flatten().flatten();
+                    let calibration = self.card.calibration(n_frames as u32 * 10);
+                    self.labeller.add_window(at, support, embedding, calibration, tiled);
+                }
+                Pending::Gap { at, range, reason } => self.labeller.gap(at, range, reason),
+                Pending::Finish { at } => self.labeller.finish(at),
+            }
+        }
+    }
+
+    /// The parameters that govern this diarizer.
+    #[must_use]
+    pub fn params(&self) -> &DiarizerParams {
+        &self.params
+    }
+}

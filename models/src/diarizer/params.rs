@@ -1,0 +1,291 @@
+//! What governs the diarizer: one checked set of values, each with its unit, range and reason.
+
+use super::history::HistoryParams;
+use diarized_dsp::SAMPLE_RATE_HZ;
+
+/// Values of a [`DiarizerParams`] before they are checked. [`DiarizerOptions::default`] is what the measurements
+/// in `docs/` chose; times are in milliseconds, evidence in natural-log likelihood ratios.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DiarizerOptions {
+    /// Length of a full window. Default 1500, range 500–5000, in tens.
+    pub window_ms: u32,
+    /// Distance between windows. Default 250, range 50–2000, in tens.
+    pub step_ms: u32,
+    /// Speech that must be heard before a first label is given. Default 800, range 300–`window_ms`, in tens.
+    pub first_label_ms: u32,
+    /// How long labels stay provisional before they are settled. Default 3000, range 500–30000.
+    pub settle_ms: u32,
+    /// How eager webrtc-vad is to call a frame noise. Default 2, range 0–3.
+    pub vad_mode: u8,
+    /// Share of voiced frames in the smoothing window above which speech begins. Default 0.6, range 0–1.
+    pub vad_onset: f32,
+    /// Share below which speech ends. Default 0.35, range 0–`vad_onset`.
+    pub vad_offset: f32,
+    /// Shorter speech is dropped. Default 200, range 0–2000.
+    pub min_speech_ms: u32,
+    /// Shorter pauses are bridged. Default 300, range 0–5000.
+    pub min_silence_ms: u32,
+    /// Added to both ends of a region. Default 50, range 0–500.
+    pub pad_ms: u32,
+    /// No more speakers than this. Default none, range 1–1000.
+    pub max_speakers: Option<usize>,
+    /// This many speakers, if the evidence allows. Default none, range 1–1000.
+    pub expected_speakers: Option<usize>,
+    /// Groups of speech merge while the mean evidence of one person is above this. Default -0.5.
+    pub merge_llr: f32,
+    /// Added to the evidence of pairs that bear one label already, so that labels do not flap. Default 0.5.
+    pub stick_llr: f32,
+    /// A voice whose evidence is below this for every known speaker is somebody new. Default -1.0.
+    pub new_speaker_llr: f32,
+    /// How far below that a region too short to be sure must lie to open a new speaker. Default 2.0.
+    pub stranger_margin_llr: f32,
+    /// Price of a change of speaker between windows. Default 4.0, at least 0.
+    pub switch_cost: f32,
+    /// No single window counts for more than this. Default 6.0, above 0.
+    pub evidence_bound: f32,
+    /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
+    pub new_speaker_windows: usize,
+    /// A speaker with less clean speech than this is joined to another that fits. Default 1500.
+    pub min_speaker_ms: u32,
+    /// Evidence from which on another speaker fits such a small one. Default -3.0.
+    pub absorb_llr: f32,
+    /// Exemplars that the session remembers; bounds its memory and the cost of clustering. Default 512, range
+    /// 64–4096.
+    pub max_exemplars: usize,
+    /// Whether everything is clustered once more at the end of the stream. Default true.
+    pub final_pass: bool,
+}
+
+impl Default for DiarizerOptions {
+    fn default() -> Self {
+        Self {
+            window_ms: 1500,
+            step_ms: 250,
+            first_label_ms: 800,
+            settle_ms: 3000,
+            vad_mode: 2,
+            vad_onset: 0.6,
+            vad_offset: 0.35,
+            min_speech_ms: 200,
+            min_silence_ms: 300,
+            pad_ms: 50,
+            max_speakers: None,
+            expected_speakers: None,
+            merge_llr: -0.5,
+            stick_llr: 0.5,
+            new_speaker_llr: -1.0,
+            stranger_margin_llr: 2.0,
+            switch_cost: 4.0,
+            evidence_bound: 6.0,
+            new_speaker_windows: 3,
+            min_speaker_ms: 1500,
+            absorb_llr: -3.0,
+            max_exemplars: 512,
+            final_pass: true,
+        }
+    }
+}
+
+/// A value outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{name} ({got}) must be {rule}")]
+pub struct ParamError {
+    /// The field of [`DiarizerOptions`].
+    pub name: &'static str,
+    /// The value given.
+    pub got: String,
+    /// What it must be.
+    pub rule: String,
+}
+
+/// Checked values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiarizerParams(DiarizerOptions);
+
+impl DiarizerParams {
+    /// Checks `options`.
+    ///
+    /// # Errors
+    /// Every fault at once, in the order of the fields.
+    pub fn try_new(options: DiarizerOptions) -> Result<Self, Vec<ParamError>> {
+        let mut faults = Vec::new();
+        let o = &options;
+        let mut check = |name: &'static str, ok: bool, got: String, rule: String| {
+            if !ok {
+                faults.push(ParamError { name, got, rule });
+            }
+        };
+        let tens = |v: u32, low: u32, high: u32| v.is_multiple_of(10) && (low..=high).contains(&v);
+        let ranged = |low: u32, high: u32| format!("a multiple of 10 in {low}..={high} ms");
+        check("window_ms", tens(o.window_ms, 500, 5000), o.window_ms.to_string(), ranged(500, 5000));
+        check("step_ms", tens(o.step_ms, 50, 2000), o.step_ms.to_string(), ranged(50, 2000));
+        check(
+            "first_label_ms",
+            tens(o.first_label_ms, 300, o.window_ms),
+            o.first_label_ms.to_string(),
+            format!("a multiple of 10 in 300..=window_ms ({})", o.window_ms),
+        );
+        let plain = |low: u32, high: u32| format!("in {low}..={high} ms");
+        for (name, got, low, high) in [
+            ("settle_ms", o.settle_ms, 500, 30_000),
+            ("min_speech_ms", o.min_speech_ms, 0, 2000),
+            ("min_silence_ms", o.min_silence_ms, 0, 5000),
+            ("pad_ms", o.pad_ms, 0, 500),
+            ("min_speaker_ms", o.min_speaker_ms, 0, 60_000),
+        ] {
+            check(name, (low..=high).contains(&got), got.to_string(), plain(low, high));
+        }
+        check("vad_mode", o.vad_mode <= 3, o.vad_mode.to_string(), "in 0..=3".to_owned());
+        check(
+            "vad_onset",
+            (0.0..=1.0).contains(&o.vad_onset),
+            o.vad_onset.to_string(),
+            "in 0..=1".to_owned(),
+        );
+        check(
+            "vad_offset",
+            (0.0..=o.vad_onset).contains(&o.vad_offset),
+            o.vad_offset.to_string(),
+            format!("in 0..=vad_onset ({})", o.vad_onset),
+        );
+        for (name, hint) in [("max_speakers", o.max_speakers), ("expected_speakers", o.expected_speakers)] {
+            let ok = hint.is_none_or(|n| (1..=1000).contains(&n));
+            check(name, ok, format!("{}", hint.unwrap_or(0)), "in 1..=1000".to_owned());
+        }
+        if let (Some(most), Some(expected)) = (o.max_speakers, o.expected_speakers) {
+            let rule = format!("at most max_speakers ({most})");
+            check("expected_speakers", expected <= most, expected.to_string(), rule);
+        }
+        for (name, got) in [
+            ("merge_llr", o.merge_llr),
+            ("stick_llr", o.stick_llr),
+            ("new_speaker_llr", o.new_speaker_llr),
+            ("stranger_margin_llr", o.stranger_margin_llr),
+            ("absorb_llr", o.absorb_llr),
+        ] {
+            check(name, got.abs() <= 50.0, got.to_string(), "in -50..=50".to_owned());
+        }
+        check(
+            "switch_cost",
+            (0.0..=100.0).contains(&o.switch_cost),
+            o.switch_cost.to_string(),
+            "in 0..=100".to_owned(),
+        );
+        check(
+            "evidence_bound",
+            o.evidence_bound > 0.0 && o.evidence_bound <= 100.0,
+            o.evidence_bound.to_string(),
+            "above 0 and at most 100".to_owned(),
+        );
+        check(
+            "new_speaker_windows",
+            (1..=100).contains(&o.new_speaker_windows),
+            o.new_speaker_windows.to_string(),
+            "in 1..=100".to_owned(),
+        );
+        check(
+            "max_exemplars",
+            (64..=4096).contains(&o.max_exemplars),
+            o.max_exemplars.to_string(),
+            "in 64..=4096".to_owned(),
+        );
+        if faults.is_empty() { Ok(Self(options)) } else { Err(faults) }
+    }
+
+    /// The values.
+    #[must_use]
+    pub fn options(&self) -> &DiarizerOptions {
+        &self.0
+    }
+
+    pub(crate) fn history(&self) -> HistoryParams {
+        HistoryParams {
+            merge_llr: self.0.merge_llr,
+            stick_llr: self.0.stick_llr,
+            min_speaker_windows: self.0.min_speaker_ms as f32 / self.0.step_ms as f32,
+            absorb_llr: self.0.absorb_llr,
+            max_exemplars: self.0.max_exemplars,
+            max_speakers: self.0.max_speakers,
+            expected_speakers: self.0.expected_speakers,
+        }
+    }
+
+    pub(crate) fn settle_samples(&self) -> u64 {
+        samples(self.0.settle_ms)
+    }
+
+    pub(crate) fn new_speaker_llr(&self) -> f32 {
+        self.0.new_speaker_llr
+    }
+
+    pub(crate) fn stranger_margin_llr(&self) -> f32 {
+        self.0.stranger_margin_llr
+    }
+
+    pub(crate) fn switch_cost(&self) -> f32 {
+        self.0.switch_cost
+    }
+
+    pub(crate) fn evidence_bound(&self) -> f32 {
+        self.0.evidence_bound
+    }
+
+    pub(crate) fn new_speaker_windows(&self) -> usize {
+        self.0.new_speaker_windows
+    }
+
+    pub(crate) fn final_pass(&self) -> bool {
+        self.0.final_pass
+    }
+
+    /// A boundary may move by a window's step to find a pause.
+    pub(crate) fn boundary_reach_samples(&self) -> u64 {
+        samples(self.0.step_ms)
+    }
+
+    /// How far a window may reach into a neighbour's turn and still count as clean: a fifth of its length.
+    pub(crate) fn straddle_samples(&self) -> u64 {
+        samples(self.0.window_ms) / 5
+    }
+
+    /// Windows in one exemplar: about one window length of new speech.
+    pub(crate) fn exemplar_windows(&self) -> usize {
+        (self.0.window_ms / self.0.step_ms).clamp(1, 16) as usize
+    }
+
+    /// Exemplars between two clusterings.
+    pub(crate) fn recluster_exemplars(&self) -> usize {
+        4
+    }
+}
+
+fn samples(ms: u32) -> u64 {
+    u64::from(ms) * u64::from(SAMPLE_RATE_HZ) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        DiarizerParams::try_new(DiarizerOptions::default()).unwrap();
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let options = DiarizerOptions {
+            window_ms: 1505,
+            vad_mode: 9,
+            vad_offset: 0.9,
+            max_speakers: Some(2),
+            expected_speakers: Some(3),
+            ..DiarizerOptions::default()
+        };
+        let faults = DiarizerParams::try_new(options).unwrap_err();
+        let names: Vec<&str> = faults.iter().map(|f| f.name).collect();
+        assert_eq!(names, ["window_ms", "vad_mode", "vad_offset", "expected_speakers"]);
+        assert_eq!(faults[2].to_string(), "vad_offset (0.9) must be in 0..=vad_onset (0.6)");
+    }
+}

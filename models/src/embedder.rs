@@ -1,0 +1,248 @@
+//! The voice model: loads an ONNX network with its card, checks every dimension, and embeds windows through tract.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
+use tract_onnx::prelude::*;
+
+use crate::embedding::{Embedding, EmbeddingError};
+use crate::model_card::{CardError, ModelCard};
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ModelSource {
+    /// The model inside the binary.
+    #[default]
+    Builtin,
+    /// A folder with `model.onnx` and `model.toml`.
+    Folder(PathBuf),
+}
+
+/// A model that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A file of the model cannot be read.
+    #[error("cannot read {}: {source}; a model folder holds model.onnx and model.toml", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The card is wrong.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// The weights are not the ones that the card describes.
+    #[error("model.onnx is damaged or another model's: its sha256 is {got}, model.toml says {expected}")]
+    Checksum {
+        /// Digest in the card.
+        expected: String,
+        /// Digest of the file.
+        got: String,
+    },
+    /// tract cannot read or run the network.
+    #[error("the network cannot be {stage} for windows of {n_frames} frames: {reason}")]
+    Network {
+        /// What failed.
+        stage: &'static str,
+        /// Window length; 0 stands for any length.
+        n_frames: usize,
+        /// tract's words.
+        reason: String,
+    },
+    /// The network's output is not an embedding of the promised size.
+    #[error("the network gives {got} values, model.toml says embedding_dim = {expected}")]
+    Dimension {
+        /// Size in the card.
+        expected: usize,
+        /// Size that the network gave.
+        got: usize,
+    },
+    /// The network's first output is no embedding.
+    #[error("the network's answer to the warm-up window is unusable: {0}")]
+    WarmUp(#[from] EmbedError),
+}
+
+/// A window that could not be embedded. Other windows are not affected, and the same window fails again.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmbedError {
+    /// The features do not have the shape that the length asks for.
+    #[error("features hold {got} values, {n_frames} frames need {expected}")]
+    Shape {
+        /// `n_mels · n_frames`.
+        expected: usize,
+        /// Values given.
+        got: usize,
+        /// Frames given.
+        n_frames: usize,
+    },
+    /// A feature is not finite.
+    #[error("feature {index} is not finite")]
+    NonFinite {
+        /// Position in the features.
+        index: usize,
+    },
+    /// tract failed.
+    #[error("inference failed: {0}")]
+    Inference(String),
+    /// The network's output has no direction.
+    #[error(transparent)]
+    NoDirection(#[from] EmbeddingError),
+}
+
+type Plan = Arc<TypedRunnableModel>;
+
+/// A loaded voice model: one optimised plan for each window length asked for at load, and one for any length,
+/// built at its first use (tract loses its fast depthwise kernel there and takes about twice as long).
+///
+/// `Send + Sync`; [`embed`](Self::embed) allocates and takes milliseconds, so call it on a worker thread.
+pub struct Embedder {
+    card: ModelCard,
+    onnx: Arc<[u8]>,
+    plans: BTreeMap<usize, Plan>,
+    any_length: OnceLock<Result<Plan, String>>,
+}
+
+impl std::fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedder")
+            .field("name", &self.card.name)
+            .field("n_frames", &self.plans.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Embedder {
+    /// Loads a model and prepares plans for windows of each of `window_frames` frames, each run once.
+    ///
+    /// # Errors
+    /// [`LoadError`] says which file, key or dimension is wrong.
+    pub fn load(source: &ModelSource, window_frames: &[usize]) -> Result<Self, LoadError> {
+        let (onnx, card): (Arc<[u8]>, String) = match source {
+            ModelSource::Builtin => (crate::builtin::ONNX.into(), crate::builtin::CARD.to_owned()),
+            ModelSource::Folder(folder) => {
+                let onnx = read(&folder.join("model.onnx"))?;
+                let card = String::from_utf8_lossy(&read(&folder.join("model.toml"))?).into_owned();
+                (onnx.into(), card)
+            }
+        };
+        Self::from_parts(onnx, ModelCard::parse(&card)?, window_frames)
+    }
+
+    /// Like [`load`](Self::load), from the bytes of an ONNX file and a card.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_parts(onnx: Arc<[u8]>, card: ModelCard, window_frames: &[usize]) -> Result<Self, LoadError> {
+        let digest = Sha256::digest(&onnx).iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        if digest != card.onnx_sha256 {
+            return Err(LoadError::Checksum { expected: card.onnx_sha256, got: digest });
+        }
+        let mut plans = BTreeMap::new();
+        for &n_frames in window_frames {
+            if plans.contains_key(&n_frames) {
+                continue;
+            }
+            let plan = build(&onnx, card.front_end.n_mels(), Some(n_frames))
+                .map_err(|(stage, reason)| LoadError::Network { stage, n_frames, reason })?;
+            plans.insert(n_frames, plan);
+        }
+        let embedder = Self { card, onnx, plans, any_length: OnceLock::new() };
+        for &n_frames in embedder.plans.keys() {
+            embedder.warm_up(n_frames)?;
+        }
+        Ok(embedder)
+    }
+
+    fn warm_up(&self, n_frames: usize) -> Result<(), LoadError> {
+        let n_mels = self.card.front_end.n_mels();
+        // Any features that are not constant will do.
+        let features: Vec<f32> =
+            (0..n_mels * n_frames).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let embedding = self.embed(&features, n_frames)?;
+        if embedding.dim() == self.card.embedding_dim {
+            Ok(())
+        } else {
+            Err(LoadError::Dimension { expected: self.card.embedding_dim, got: embedding.dim() })
+        }
+    }
+
+    /// What is known of the model.
+    #[must_use]
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// Window lengths that have a plan of their own, in frames, ascending.
+    pub fn window_frames(&self) -> impl Iterator<Item = usize> + '_ {
+        self.plans.keys().copied()
+    }
+
+    /// Embeds one window. `features` has shape `(n_mels, n_frames)`, row-major, already mean-normalised as the
+    /// card says.
+    ///
+    /// # Errors
+    /// [`EmbedError`]; the model stays usable.
+    pub fn embed(&self, features: &[f32], n_frames: usize) -> Result<Embedding, EmbedError> {
+        let n_mels = self.card.front_end.n_mels();
+        if features.len() != n_mels * n_frames || n_frames == 0 {
+            return Err(EmbedError::Shape { expected: n_mels * n_frames, got: features.len(), n_frames });
+        }
+        if let Some(index) = features.iter().position(|v| !v.is_finite()) {
+            return Err(EmbedError::NonFinite { index });
+        }
+        let failed = |e: TractError| EmbedError::Inference(format!("{e:#}"));
+        let plan = match self.plans.get(&n_frames) {
+            Some(plan) => plan,
+            None => self
+                .any_length
+                .get_or_init(|| {
+                    build(&self.onnx, n_mels, None).map_err(|(stage, e)| format!("not {stage}: {e}"))
+                })
+                .as_ref()
+                .map_err(|e| EmbedError::Inference(e.clone()))?,
+        };
+        let input = Tensor::from_shape(&[1, n_mels, n_frames], features).map_err(failed)?;
+        let output = plan.run(tvec!(input.into())).map_err(failed)?;
+        let values = output
+            .first()
+            .ok_or_else(|| EmbedError::Inference("the network has no output".to_owned()))?
+            .to_plain_array_view::<f32>()
+            .map_err(failed)?;
+        let values: Vec<f32> = values.iter().copied().collect();
+        Ok(Embedding::from_raw(&values)?)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+/// Builds the optimised plan for `n_frames`, or for any length.
+fn build(onnx: &[u8], n_mels: usize, n_frames: Option<usize>) -> Result<Plan, (&'static str, String)> {
+    let stage = |stage: &'static str| move |e: TractError| (stage, format!("{e:#}"));
+    let model = tract_onnx::onnx().model_for_read(&mut &*onnx).map_err(stage("read"))?;
+    let fact = match n_frames {
+        Some(n) => f32::fact([1, n_mels, n]),
+        None => {
+            let frames = model.symbols.sym("n_frames");
+            f32::fact([1.to_dim(), n_mels.to_dim(), frames.to_dim()])
+        }
+    };
+    model
+        .with_input_fact(0, fact.into())
+        .map_err(stage("given its input"))?
+        .into_optimized()
+        .map_err(stage("optimised"))?
+        .into_runnable()
+        .map_err(stage("prepared"))
+}
