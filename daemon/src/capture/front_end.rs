@@ -1,6 +1,6 @@
 //! From a device's format to the session's: mono at 16 kHz, whatever the device delivers and however that changes.
 
-use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
+use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
 use diarized_models::events::GapReason;
 
 use super::{CaptureFormat, CaptureSink, SinkClosed};
@@ -19,8 +19,9 @@ pub trait MonoSink: Send + 'static {
     /// [`SinkClosed`] ends the capture.
     fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed>;
 
-    /// No more audio; called once, last, unless the sink closed before.
-    fn finish(&mut self);
+    /// No more audio; called once, last, unless the sink closed before. The capture was stopped, or it could not go
+    /// on with what the device delivers.
+    fn finish(&mut self, outcome: Result<(), IntakeError>);
 }
 
 /// Resamples and mixes what is captured for a [`MonoSink`].
@@ -69,8 +70,7 @@ impl<S: MonoSink> CaptureSink for FrontEnd<S> {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "the captured audio cannot be taken");
-                self.sink.finish();
+                self.sink.finish(Err(error));
                 Err(SinkClosed)
             }
         }
@@ -80,9 +80,8 @@ impl<S: MonoSink> CaptureSink for FrontEnd<S> {
         if let Some(intake) = &mut self.intake
             && let Err(error) = intake.push(interleaved, &mut self.out)
         {
-            // The ring hands out whole frames only, so this is a defect; the session ends rather than lie.
-            tracing::error!(%error, "a captured block cannot be taken");
-            self.sink.finish();
+            // The ring hands out whole frames only, so this is a defect; the stream ends rather than lie.
+            self.sink.finish(Err(error));
             return Err(SinkClosed);
         }
         self.hand_over()
@@ -96,7 +95,7 @@ impl<S: MonoSink> CaptureSink for FrontEnd<S> {
     fn finish(&mut self) {
         // A sink that has closed needs no end.
         if self.flush().is_ok() {
-            self.sink.finish();
+            self.sink.finish(Ok(()));
         }
     }
 }
@@ -113,7 +112,7 @@ mod tests {
     enum Heard {
         Samples(Vec<f32>),
         Gap(u64),
-        Finish,
+        Finish(Result<(), IntakeError>),
     }
 
     #[derive(Clone, Default)]
@@ -135,8 +134,8 @@ mod tests {
             Ok(())
         }
 
-        fn finish(&mut self) {
-            self.0.lock().push(Heard::Finish);
+        fn finish(&mut self, outcome: Result<(), IntakeError>) {
+            self.0.lock().push(Heard::Finish(outcome));
         }
     }
 
@@ -158,7 +157,8 @@ mod tests {
         front_end.push(&[0.25; 100]).unwrap();
         front_end.finish();
         let heard = notes.0.lock();
-        let [Heard::Samples(first), Heard::Gap(77), Heard::Samples(second), Heard::Finish] = &heard[..]
+        let [Heard::Samples(first), Heard::Gap(77), Heard::Samples(second), Heard::Finish(Ok(()))] =
+            &heard[..]
         else {
             panic!("{heard:?}");
         };
@@ -172,6 +172,6 @@ mod tests {
         let notes = Notes::default();
         let mut front_end = FrontEnd::new(notes.clone(), ChannelSelect::One(2));
         assert_eq!(front_end.format(format(48_000, 2)), Err(SinkClosed));
-        assert_eq!(notes.0.lock()[..], [Heard::Finish]);
+        assert!(matches!(notes.0.lock()[..], [Heard::Finish(Err(IntakeError::ChannelIndex { .. }))]));
     }
 }

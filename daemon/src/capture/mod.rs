@@ -9,6 +9,7 @@ mod error;
 mod front_end;
 mod probe;
 mod ring;
+mod session;
 mod supervise;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use error::CaptureError;
 pub use front_end::{FrontEnd, MonoSink};
 pub use probe::{ProbeReport, probe};
 pub use ring::{Block, BlockReader, BlockTimes, BlockWriter, FaultWriter, block_ring};
+pub use session::{MICROPHONE_SESSION, MicrophoneError, open_microphone};
 pub use supervise::CaptureStats;
 
 /// How a device delivers audio: interleaved `f32` at this rate and with this many channels.
