@@ -11,6 +11,7 @@ pub mod embedding;
 pub mod events;
 pub mod model_card;
 pub mod rttm;
+pub mod scoring;
 
 pub use calibration::Calibration;
 pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, WorkId};
