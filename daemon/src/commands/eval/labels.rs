@@ -1,0 +1,268 @@
+//! Reads who speaks when from RTTM files, our JSON, or folders of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use diarized_models::rttm::{MAX_TIME, Nanos, parse_rttm, parse_uem};
+use diarized_models::scoring::{Span, Turn};
+use serde::Deserialize;
+
+/// Turns of each recording, by name. A recording may have none.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Labels {
+    pub(super) recordings: BTreeMap<String, Vec<Turn>>,
+    /// Whether they came from one file rather than from a folder.
+    pub(super) is_one_file: bool,
+}
+
+/// Regions to be scored of each recording, by name.
+pub(super) type Uem = BTreeMap<String, Vec<Span>>;
+
+/// Reads a file, or every `.rttm`, `.json` and `.jsonl` file directly in a folder.
+pub(super) fn read(path: &Path) -> anyhow::Result<Labels> {
+    if !path.is_dir() {
+        let mut labels = Labels { is_one_file: true, ..Labels::default() };
+        read_file(path, &mut labels)?;
+        return Ok(labels);
+    }
+    let is_labels = |file: &PathBuf| ["rttm", "json", "jsonl"].iter().any(|kind| has_extension(file, kind));
+    let files = files_in(path, is_labels)?;
+    if files.is_empty() {
+        bail!("{}: the folder holds no .rttm, .json or .jsonl file", path.display());
+    }
+    let mut labels = Labels::default();
+    for file in files {
+        read_file(&file, &mut labels)?;
+    }
+    Ok(labels)
+}
+
+/// Reads the regions of a UEM file, or of every `.uem` file directly in a folder.
+pub(super) fn read_uem(path: &Path) -> anyhow::Result<Uem> {
+    let files = if path.is_dir() {
+        files_in(path, |file| has_extension(file, "uem"))?
+    } else {
+        vec![path.to_owned()]
+    };
+    if files.is_empty() {
+        bail!("{}: the folder holds no .uem file", path.display());
+    }
+    let mut uem = Uem::new();
+    for file in files {
+        for region in parse_uem(&file.display().to_string(), &bytes(&file)?)? {
+            uem.entry(region.recording).or_default().push(Span::new(region.start, region.end));
+        }
+    }
+    Ok(uem)
+}
+
+fn has_extension(file: &Path, kind: &str) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind))
+}
+
+fn files_in(folder: &Path, keep: impl Fn(&PathBuf) -> bool) -> anyhow::Result<Vec<PathBuf>> {
+    let context = || format!("cannot read folder {}", folder.display());
+    let entries: Result<Vec<_>, _> = fs::read_dir(folder).with_context(context)?.collect();
+    let mut files: Vec<PathBuf> = entries.with_context(context)?.into_iter().map(|e| e.path()).collect();
+    files.retain(|file| file.is_file() && keep(file));
+    files.sort();
+    Ok(files)
+}
+
+fn bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Adds the turns of one file. A file without turns stands for a silent recording of its own name.
+fn read_file(file: &Path, labels: &mut Labels) -> anyhow::Result<()> {
+    let (origin, bytes) = (file.display().to_string(), bytes(file)?);
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let turns = if has_extension(file, "json") || has_extension(file, "jsonl") {
+        parse_json(&origin, &stem, &bytes)?
+    } else {
+        let lines = parse_rttm(&origin, &bytes)?;
+        lines.iter().map(|line| (line.recording.clone(), Turn::from(line))).collect()
+    };
+    if turns.is_empty() {
+        labels.recordings.entry(stem).or_default();
+    }
+    for (recording, turn) in turns {
+        labels.recordings.entry(recording).or_default().push(turn);
+    }
+    Ok(())
+}
+
+/// One message, as `diarized label` and the server write it; other fields mean nothing here.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "type", default = "segment_type")]
+    kind: String,
+    #[serde(alias = "file")]
+    recording: Option<String>,
+    id: Option<u64>,
+    start: Option<f64>,
+    end: Option<f64>,
+    speaker: Option<String>,
+    changes: Option<Vec<Change>>,
+    segments: Option<Vec<Message>>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    id: u64,
+    from: String,
+    to: String,
+}
+
+fn segment_type() -> String {
+    "segment".to_owned()
+}
+
+/// Messages without labels.
+const OTHER_TYPES: [&str; 10] =
+    ["started", "ended", "speaker", "speaker_merged", "gap", "ack", "stats", "lagged", "warning", "error"];
+
+/// Applies JSON messages, one a line or laid out over several, in their order: segments and their updates,
+/// removals, revisions and snapshots. Gives (recording, turn); `stem` names the recording where a message does
+/// not.
+fn parse_json(origin: &str, stem: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Turn)>> {
+    let mut segments = Segments::default();
+    let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter::<Message>();
+    loop {
+        let blanks = bytes[messages.byte_offset()..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+        let start = messages.byte_offset() + blanks;
+        let line = 1 + bytes[..start].iter().filter(|b| **b == b'\n').count();
+        let Some(message) = messages.next() else { break };
+        // serde_json counts lines from the start of the input, as we do.
+        let message = message.map_err(|fault| anyhow::anyhow!("{origin}:{}: {fault}", fault.line()))?;
+        segments.apply(message, stem).map_err(|fault| anyhow::anyhow!("{origin}:{line}: {fault}"))?;
+    }
+    Ok(segments.by_id.into_values().chain(segments.without_id).collect())
+}
+
+#[derive(Default)]
+struct Segments {
+    by_id: BTreeMap<(String, u64), (String, Turn)>,
+    without_id: Vec<(String, Turn)>,
+}
+
+impl Segments {
+    fn apply(&mut self, message: Message, stem: &str) -> Result<(), String> {
+        let recording = message.recording.clone().unwrap_or_else(|| stem.to_owned());
+        match message.kind.as_str() {
+            "segment" => {
+                let turn = turn(&message)?;
+                match message.id {
+                    Some(id) => _ = self.by_id.insert((recording.clone(), id), (recording, turn)),
+                    None => self.without_id.push((recording, turn)),
+                }
+            }
+            "segment_removed" => {
+                let id = message.id.ok_or("segment_removed without id")?;
+                self.by_id.remove(&(recording, id)).ok_or(format!("no segment {id} to remove"))?;
+            }
+            "revision" => {
+                for Change { id, from, to } in message.changes.ok_or("revision without changes")? {
+                    let held = self.by_id.get_mut(&(recording.clone(), id));
+                    let (_, turn) = held.ok_or(format!("no segment {id} to revise"))?;
+                    if turn.speaker != from {
+                        return Err(format!("segment {id} belongs to {}, not {from}", turn.speaker));
+                    }
+                    turn.speaker = to;
+                }
+            }
+            "snapshot" => {
+                self.by_id.retain(|(of, _), _| *of != recording);
+                self.without_id.retain(|(of, _)| *of != recording);
+                for segment in message.segments.ok_or("snapshot without segments")? {
+                    self.apply(segment, &recording)?;
+                }
+            }
+            other if OTHER_TYPES.contains(&other) => {}
+            other => return Err(format!("unknown type {other:?}")),
+        }
+        Ok(())
+    }
+}
+
+fn turn(message: &Message) -> Result<Turn, String> {
+    let (Some(start), Some(end), Some(speaker)) = (message.start, message.end, &message.speaker) else {
+        return Err("a segment needs start, end and speaker".to_owned());
+    };
+    let is_time = |s: f64| (0.0..=MAX_TIME.seconds()).contains(&s);
+    if !is_time(start) || !is_time(end) || end < start {
+        return Err(format!("segment from {start} s to {end} s: expected 0 <= start <= end"));
+    }
+    Ok(Turn::new(Nanos::from_seconds(start), Nanos::from_seconds(end), speaker.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Result<Vec<(String, Turn)>, String> {
+        parse_json("x.jsonl", "x", text.as_bytes()).map_err(|e| e.to_string())
+    }
+
+    fn turn(start: f64, end: f64, speaker: &str) -> (String, Turn) {
+        ("x".to_owned(), Turn::new(Nanos::from_seconds(start), Nanos::from_seconds(end), speaker))
+    }
+
+    #[test]
+    fn events_are_applied_in_their_order() {
+        let text = r#"{"type":"started","session":"a","seq":0}
+            {"type":"segment","id":1,"start":0.5,"end":1.0,"speaker":"S1","confidence":0.5,"final":false}
+            {"type":"segment","id":1,"start":0.5,"end":2.0,"speaker":"S1"}
+            {"type":"segment","id":2,"start":3,"end":4,"speaker":"S2"}
+            {"type":"segment","id":3,"start":5,"end":6,"speaker":"S2"}
+            {"type":"revision","changes":[{"id":2,"from":"S2","to":"S1"}],"reason":"merge"}
+            {"type":"segment_removed","id":3}"#;
+        assert_eq!(json(text).unwrap(), [turn(0.5, 2.0, "S1"), turn(3.0, 4.0, "S1")]);
+    }
+
+    #[test]
+    fn plain_segments_and_snapshots_are_read() {
+        let plain = "{\"start\":0,\"end\":1,\"speaker\":\"A\"}\n{\"start\":1,\"end\":2,\"speaker\":\"A\"}\n";
+        assert_eq!(json(plain).unwrap(), [turn(0.0, 1.0, "A"), turn(1.0, 2.0, "A")]);
+        let snapshot = "{\n \"type\": \"snapshot\",\n \"segments\": [\n  {\"id\": 7, \"start\": 0, \"end\": 1, \
+                        \"speaker\": \"S1\"}\n ]\n}\n";
+        assert_eq!(json(snapshot).unwrap(), [turn(0.0, 1.0, "S1")]);
+    }
+
+    #[test]
+    fn bad_lines_are_named() {
+        let good = "{\"type\":\"segment\",\"id\":1,\"start\":0,\"end\":1,\"speaker\":\"S1\"}\n\n";
+        for (bad, expected) in [
+            ("{\"type\":\"sement\"}", "x.jsonl:3: unknown type \"sement\""),
+            ("{\"start\":0,\"end\":1}", "x.jsonl:3: a segment needs start, end and speaker"),
+            (
+                "{\"start\":2,\"end\":1,\"speaker\":\"A\"}",
+                "x.jsonl:3: segment from 2 s to 1 s: expected 0 <= start <= end",
+            ),
+            ("{\"type\":\"segment_removed\",\"id\":9}", "x.jsonl:3: no segment 9 to remove"),
+            (
+                "{\"type\":\"revision\",\"changes\":[{\"id\":1,\"from\":\"S2\",\"to\":\"S3\"}]}",
+                "x.jsonl:3: segment 1 belongs to S1, not S2",
+            ),
+        ] {
+            assert_eq!(json(&format!("{good}{bad}\n")).unwrap_err(), expected);
+        }
+        let cut = json(&format!("{good}{{\"type\":\"segm")).unwrap_err();
+        assert!(cut.starts_with("x.jsonl:3: EOF while parsing"), "{cut}");
+    }
+
+    #[test]
+    fn a_file_without_turns_is_a_silent_recording() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("quiet.rttm"), ";; nobody\n").unwrap();
+        fs::write(folder.path().join("b.rttm"), "SPEAKER b 1 0 1 <NA> <NA> A <NA> <NA>\n").unwrap();
+        fs::write(folder.path().join("notes.txt"), "not labels").unwrap();
+        let labels = read(folder.path()).unwrap();
+        assert_eq!(labels.recordings.keys().collect::<Vec<_>>(), ["b", "quiet"]);
+        assert!(labels.recordings["quiet"].is_empty() && !labels.is_one_file);
+        let error = read(&folder.path().join("absent.rttm")).unwrap_err();
+        assert!(format!("{error:#}").contains("absent.rttm"));
+    }
+}
