@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod hub;
+pub mod kaldi;
 pub mod output;
 pub mod protocol;
 pub mod server;

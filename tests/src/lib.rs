@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the conformance tests and the accuracy tools of `diarized` share.
+
+pub mod simulate;

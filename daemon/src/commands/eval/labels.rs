@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use diarized_models::rttm::{MAX_TIME, Nanos, parse_rttm, parse_uem};
+use diarized_models::rttm::{MAX_TIME, Nanos, field, parse_rttm, parse_uem};
 use diarized_models::scoring::{Span, Turn};
 use serde::Deserialize;
 
@@ -150,7 +150,7 @@ struct Segments {
 
 impl Segments {
     fn apply(&mut self, message: Message, stem: &str) -> Result<(), String> {
-        let recording = message.recording.clone().unwrap_or_else(|| stem.to_owned());
+        let recording = field(message.recording.as_deref().unwrap_or(stem));
         match message.kind.as_str() {
             "segment" => {
                 let turn = turn(&message)?;
