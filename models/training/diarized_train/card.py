@@ -76,7 +76,7 @@ CARD = """# {name}
 {status}
 ## Equal error rate
 
-All pairs of the first {crops} crops of each of {n_speakers} held-out speakers ({n_crops} crops,
+All pairs of up to {crops} crops of each of {n_speakers} held-out speakers ({n_crops} crops,
 pauses trimmed, no score normalisation), in percent. The teacher heard the very same crops;
 for windows shorter than its own 1.6 s the better of its two ways (padding, or running on
 fewer frames) is given.
@@ -84,7 +84,8 @@ fewer frames) is given.
 {eer}
 
 "corrupted" is the same crops through simulated rooms, noise, microphones and codecs of the
-kind used in training (one fixed draw).
+kind used in training (one fixed draw); the teacher had no such training, so that column says
+little about it on real rooms.
 
 These speakers come from the same recording sets as the training speakers, one session each:
 the figures flatter the model against new rooms and microphones, and the set with

@@ -291,7 +291,7 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
                             run / "best.pt",
                             ema=ema.state_dict(),
                             params=params.to_dict(),
-                            state=state,
+                            state={**state, "seconds": seconds},
                             eer=table,
                         )
                     entry = {"seconds": round(seconds), "crops": state["crops"], "eer": table}
@@ -365,7 +365,16 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
         dist.destroy_process_group()
 
 
-def _checkpoint(run, params, network, heads, ema, optimiser, state, seconds) -> None:
+def _checkpoint(
+    run: Path,
+    params: TrainParams,
+    network: nn.Module,
+    heads: nn.Module,
+    ema: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    state: dict,
+    seconds: float,
+) -> None:
     """The whole state, replaced atomically: a kill leaves the one before."""
     _save(
         run / "last.pt",
