@@ -1,3 +1,4 @@
 //! What the conformance tests and the accuracy tools of `diarized` share.
 
 pub mod simulate;
+pub mod suite;

@@ -1,0 +1,204 @@
+//! Labels folders of recordings with the real binary and prints how right the labels are, and how early.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use diarized::audio_file::AudioFile;
+use diarized_models::rttm::{parse_rttm, parse_uem};
+use diarized_models::scoring::{FileScore, Span, TotalScore, Turn};
+use diarized_tests::suite::{Measured, measure, parse_events};
+
+/// Runs `diarized label --events` over folders of recordings with their references and prints a table:
+/// DER with its parts at collar 0 and 0.25 s with overlap scored, as first said, 5 s later, and at the end.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folders with NAME.wav or NAME.flac, NAME.rttm and, if wanted, NAME.uem; each folder is a group.
+    #[arg(required = true, value_name = "DIR")]
+    folders: Vec<PathBuf>,
+    /// The binary under test.
+    #[arg(long, default_value = "target/release/diarized", value_name = "FILE")]
+    diarized: PathBuf,
+    /// Also keep each recording's events in this folder.
+    #[arg(long, value_name = "DIR")]
+    keep_events: Option<PathBuf>,
+    /// Score events kept before instead of running the binary.
+    #[arg(long, value_name = "DIR", conflicts_with = "keep_events")]
+    events: Option<PathBuf>,
+    /// Further arguments of `diarized label`, after `--`.
+    #[arg(last = true)]
+    label_args: Vec<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let mut groups: Vec<(String, Vec<Measured>)> = Vec::new();
+    for folder in &args.folders {
+        let name =
+            folder.file_name().map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into());
+        let mut files = Vec::new();
+        for audio in recordings(folder)? {
+            eprintln!("{}", audio.display());
+            files.push(score(&args, &audio).with_context(|| audio.display().to_string())?);
+        }
+        groups.push((name, files));
+    }
+    let mut text = String::new();
+    for (name, files) in &groups {
+        table(&mut text, name, files);
+    }
+    if groups.len() > 1 {
+        let all: Vec<Measured> = groups.iter().flat_map(|(_, files)| files.clone()).collect();
+        summary(&mut text, "all groups", &all);
+    }
+    print!("{text}");
+    Ok(())
+}
+
+/// Audio files that have a reference beside them.
+fn recordings(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_audio = path.extension().is_some_and(|e| e == "wav" || e == "flac");
+        if is_audio && path.with_extension("rttm").exists() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        bail!("{} holds no recording with a reference beside it", folder.display());
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn score(args: &Args, audio: &Path) -> anyhow::Result<Measured> {
+    let name = audio.file_stem().context("no file name")?.to_string_lossy().into_owned();
+    let kept = |folder: &Path| folder.join(format!("{name}.jsonl"));
+    let events = match &args.events {
+        Some(folder) => std::fs::read_to_string(kept(folder)).context("no events kept of it")?,
+        None => run(args, audio)?,
+    };
+    if let Some(folder) = &args.keep_events {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(kept(folder), &events)?;
+    }
+    let rttm = audio.with_extension("rttm");
+    let lines = parse_rttm(&rttm.display().to_string(), &std::fs::read(&rttm)?)?;
+    let reference: Vec<Turn> = lines.iter().map(Turn::from).collect();
+    let uem = audio.with_extension("uem");
+    let uem: Option<Vec<Span>> = match std::fs::read(&uem) {
+        Ok(bytes) => {
+            let regions = parse_uem(&uem.display().to_string(), &bytes)?;
+            Some(regions.iter().map(|r| Span::new(r.start, r.end)).collect())
+        }
+        Err(_) => None,
+    };
+    let duration = AudioFile::open(audio)?.duration().context("the file does not tell its length")?;
+    Ok(measure(&name, &parse_events(&events)?, &reference, uem.as_deref(), duration.as_secs_f64()))
+}
+
+fn run(args: &Args, audio: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(&args.diarized);
+    command.args(["label", "--events", "--quiet"]).args(&args.label_args).arg(audio).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| format!("cannot run {}", args.diarized.display()))?;
+    if !output.status.success() {
+        bail!("diarized label ended with {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+const VIEWS: [&str; 3] = ["first", "+5 s", "end"];
+
+fn table(text: &mut String, group: &str, files: &[Measured]) {
+    let width = files.iter().map(|f| f.name.len()).max().unwrap_or(0).max(9);
+    let _ = writeln!(text, "## {group}: {} recordings\n", files.len());
+    let _ = writeln!(
+        text,
+        "{:width$}  view   DER c0    miss     f.a.    conf.   DER c.25  miss     f.a.    conf.   speakers  rev/min",
+        "recording"
+    );
+    for file in files {
+        for (idx, view) in VIEWS.iter().enumerate() {
+            let (strict, collared) = (&file.strict[idx], &file.collared[idx]);
+            let speakers = format!("{}/{}", strict.n_hypothesis_speakers, strict.n_reference_speakers);
+            let _ = write!(text, "{:width$}  {view:5}", if idx == 0 { file.name.as_str() } else { "" });
+            let _ = write!(text, "{}  {}  {speakers:>8}", parts(strict), parts(collared));
+            if idx == 0 {
+                let _ = write!(text, "  {:7.2}", file.n_revisions as f64 * 60.0 / file.duration_s);
+            }
+            text.push('\n');
+        }
+    }
+    text.push('\n');
+    summary(text, group, files);
+}
+
+fn parts(score: &FileScore) -> String {
+    total_parts(&[score].into_iter().collect())
+}
+
+fn total_parts(score: &TotalScore) -> String {
+    let percent = |part| 100.0 * score.der.share(part);
+    let (miss, fa, confusion) = (score.der.missed, score.der.false_alarm, score.der.confusion);
+    format!(
+        "  {:6.2}  {:6.2}  {:6.2}  {:6.2}",
+        100.0 * score.der.rate(),
+        percent(miss),
+        percent(fa),
+        percent(confusion)
+    )
+}
+
+fn summary(text: &mut String, group: &str, files: &[Measured]) {
+    let _ = writeln!(text, "### total of {group}\n");
+    let _ = writeln!(
+        text,
+        "view   DER c0    miss     f.a.    conf.   DER c.25  miss     f.a.    conf.   count exact  mean error"
+    );
+    for (idx, view) in VIEWS.iter().enumerate() {
+        let strict: TotalScore = files.iter().map(|file| &file.strict[idx]).collect();
+        let collared: TotalScore = files.iter().map(|file| &file.collared[idx]).collect();
+        let exact = format!("{}/{}", strict.n_exact_counts, strict.n_recordings);
+        let (a, b) = (total_parts(&strict), total_parts(&collared));
+        let _ = writeln!(text, "{view:5}{a}  {b}  {exact:>11}  {:10.2}", strict.mean_count_error());
+    }
+    let minutes: f64 = files.iter().map(|file| file.duration_s / 60.0).sum();
+    let revisions: usize = files.iter().map(|file| file.n_revisions).sum();
+    let mut delays: Vec<f64> = files.iter().flat_map(|file| file.label_delays_s.clone()).collect();
+    delays.sort_by(f64::total_cmp);
+    let at =
+        |share: f64| delays.get(((delays.len() as f64 * share) as usize).min(delays.len().saturating_sub(1)));
+    let (kept, all) = files.iter().fold((0, 0), |(k, a), file| (k + file.returns.0, a + file.returns.1));
+    let by_count = by_speakers(files);
+    let _ = writeln!(
+        text,
+        "\nrevisions a minute before the last pass: {:.2}",
+        revisions as f64 / minutes.max(1e-9)
+    );
+    if let (Some(median), Some(late)) = (at(0.5), at(0.9)) {
+        let _ = writeln!(
+            text,
+            "a new speaker's own label: after {median:.1} s of audio (median), {late:.1} s (90 %)"
+        );
+    }
+    let _ = writeln!(text, "returns after 60 s or more that kept their label: {kept} of {all}");
+    let _ = writeln!(text, "DER at the end, collar 0.25 s, by number of speakers: {by_count}\n");
+}
+
+fn by_speakers(files: &[Measured]) -> String {
+    let mut by_count: BTreeMap<usize, Vec<&FileScore>> = BTreeMap::new();
+    for file in files {
+        let score = &file.collared[2];
+        by_count.entry(score.n_reference_speakers).or_default().push(score);
+    }
+    let rate = |(n, scores): (usize, Vec<&FileScore>)| {
+        let total: TotalScore = scores.into_iter().collect();
+        format!("{n}: {:.1} %", 100.0 * total.der.rate())
+    };
+    by_count.into_iter().map(rate).collect::<Vec<_>>().join(", ")
+}

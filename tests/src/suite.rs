@@ -1,0 +1,376 @@
+//! Scores the events of a recording in three views: as first said, as they stand 5 s later, and at the end.
+//!
+//! - **First said**: a moment counts as labelled if a segment covered it when no more than
+//!   [`FIRST_LATENCY_S`] of audio had been heard after it, with the speaker that the segment had when it first
+//!   covered the moment. What came later than that is missed; what was later withdrawn is a false alarm.
+//! - **5 s later**: the labels as they stood when 5 s more had been heard (at the end: what was left of them).
+//! - **At the end**: after the last event.
+//!
+//! Moments are frames of 10 ms; the view at the end is exact.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, bail};
+use diarized_models::rttm::Nanos;
+use diarized_models::scoring::{DerParams, FileScore, Span, Turn, score_recording};
+use serde_json::Value;
+
+/// How much audio may have been heard after a moment for its label to be a first one, in seconds.
+pub const FIRST_LATENCY_S: f64 = 1.2;
+/// The delay of the second view, in seconds.
+pub const LATER_S: f64 = 5.0;
+/// A speaker who is silent for this long and speaks again has returned, in seconds.
+pub const AWAY_S: f64 = 60.0;
+
+const FRAME_S: f64 = 0.01;
+const FRAME_NS: i64 = 10_000_000;
+
+/// One line of `diarized label --events`, as far as labels go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimedEvent {
+    /// Audio heard when it was said, in seconds.
+    pub at_s: f64,
+    /// What was said.
+    pub kind: Kind,
+}
+
+/// What an event does to the labels.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A new segment or a new version of one.
+    Segment {
+        /// Its id.
+        id: u64,
+        /// Start in seconds.
+        start_s: f64,
+        /// End in seconds.
+        end_s: f64,
+        /// Speaker label.
+        speaker: String,
+    },
+    /// A segment is withdrawn.
+    Removed {
+        /// Its id.
+        id: u64,
+    },
+    /// Segments change speaker.
+    Revision {
+        /// (segment, new speaker).
+        changes: Vec<(u64, String)>,
+        /// Whether it is part of the last pass at the end of the stream.
+        is_final_pass: bool,
+    },
+}
+
+/// Reads the lines of `diarized label --events`; lines about anything but labels are skipped.
+///
+/// # Errors
+/// The first line that is not as the command writes it.
+pub fn parse_events(text: &str) -> anyhow::Result<Vec<TimedEvent>> {
+    let mut events = Vec::new();
+    for (idx, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let event = parse_event(line).with_context(|| format!("line {} of the events", idx + 1))?;
+        events.extend(event);
+    }
+    if events.windows(2).any(|pair| pair[1].at_s < pair[0].at_s) {
+        bail!("the events' `at` goes backwards");
+    }
+    Ok(events)
+}
+
+fn parse_event(line: &str) -> anyhow::Result<Option<TimedEvent>> {
+    let value: Value = serde_json::from_str(line)?;
+    let number = |value: &Value, key: &str| value[key].as_f64().with_context(|| format!("no number `{key}`"));
+    let id = |value: &Value| value["id"].as_u64().context("no `id`");
+    let text = |value: &Value, key: &str| {
+        value[key].as_str().map(str::to_owned).with_context(|| format!("no `{key}`"))
+    };
+    let kind = match value["type"].as_str().context("no `type`")? {
+        "segment" => Kind::Segment {
+            id: id(&value)?,
+            start_s: number(&value, "start")?,
+            end_s: number(&value, "end")?,
+            speaker: text(&value, "speaker")?,
+        },
+        "segment_removed" => Kind::Removed { id: id(&value)? },
+        "revision" => {
+            let changes = value["changes"].as_array().context("no `changes`")?;
+            let change = |change: &Value| Ok((id(change)?, text(change, "to")?));
+            Kind::Revision {
+                changes: changes.iter().map(change).collect::<anyhow::Result<_>>()?,
+                is_final_pass: value["reason"] == "final_pass",
+            }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(TimedEvent { at_s: number(&value, "at")?, kind }))
+}
+
+/// Segments as they stand: id to (start, end, speaker).
+type State = BTreeMap<u64, (f64, f64, String)>;
+
+fn apply(state: &mut State, kind: &Kind) {
+    match kind {
+        Kind::Segment { id, start_s, end_s, speaker } => {
+            state.insert(*id, (*start_s, *end_s, speaker.clone()));
+        }
+        Kind::Removed { id } => {
+            state.remove(id);
+        }
+        Kind::Revision { changes, .. } => {
+            for (id, to) in changes {
+                if let Some(held) = state.get_mut(id) {
+                    held.2.clone_from(to);
+                }
+            }
+        }
+    }
+}
+
+/// The three views as turns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Views {
+    /// As first said.
+    pub first: Vec<Turn>,
+    /// As it stands 5 s later.
+    pub later: Vec<Turn>,
+    /// At the end.
+    pub last: Vec<Turn>,
+}
+
+/// Builds the views of the events of `duration_s` seconds of audio.
+#[must_use]
+pub fn views(events: &[TimedEvent], duration_s: f64) -> Views {
+    let mut state = State::new();
+    events.iter().for_each(|event| apply(&mut state, &event.kind));
+    let turn = |(start, end, speaker): &(f64, f64, String)| {
+        Turn::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end), speaker.clone())
+    };
+    Views {
+        first: first_view(events, duration_s),
+        later: later_view(events, duration_s),
+        last: state.values().map(turn).collect(),
+    }
+}
+
+fn n_frames(duration_s: f64) -> usize {
+    (duration_s / FRAME_S).ceil() as usize
+}
+
+fn frames_of(start_s: f64, end_s: f64, n_frames: usize) -> std::ops::Range<usize> {
+    let at = |s: f64| ((s / FRAME_S).round().max(0.0) as usize).min(n_frames);
+    at(start_s)..at(end_s)
+}
+
+fn first_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
+    let n = n_frames(duration_s);
+    let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); n];
+    let mut covered: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
+    for event in events {
+        if let Kind::Segment { id, start_s, end_s, speaker } = &event.kind {
+            let covered = covered.entry(*id).or_default();
+            for frame in frames_of(*start_s, *end_s, n) {
+                if covered.insert(frame) && event.at_s <= frame as f64 * FRAME_S + FIRST_LATENCY_S + 1e-9 {
+                    labels[frame].insert(speaker.clone());
+                }
+            }
+        }
+    }
+    turns_of(&labels)
+}
+
+fn later_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
+    let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); n_frames(duration_s)];
+    let mut state = State::new();
+    let mut next = 0;
+    for (frame, label) in labels.iter_mut().enumerate() {
+        let t = frame as f64 * FRAME_S;
+        while events.get(next).is_some_and(|event| event.at_s <= t + LATER_S + 1e-9) {
+            apply(&mut state, &events[next].kind);
+            next += 1;
+        }
+        let middle = t + FRAME_S / 2.0;
+        let covering = state.values().filter(|(start, end, _)| *start <= middle && middle < *end);
+        label.extend(covering.map(|(_, _, speaker)| speaker.clone()));
+    }
+    turns_of(&labels)
+}
+
+/// Runs of frames with a speaker.
+fn turns_of(labels: &[BTreeSet<String>]) -> Vec<Turn> {
+    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut turns = Vec::new();
+    let none = BTreeSet::new();
+    for frame in 0..=labels.len() {
+        let now = labels.get(frame).unwrap_or(&none);
+        let ended: Vec<&str> = open.keys().copied().filter(|who| !now.contains(*who)).collect();
+        for who in ended {
+            let start = open.remove(who).unwrap_or(frame);
+            turns.push(Turn::new(Nanos(start as i64 * FRAME_NS), Nanos(frame as i64 * FRAME_NS), who));
+        }
+        for who in now {
+            open.entry(who).or_insert(frame);
+        }
+    }
+    turns
+}
+
+/// All that is measured of one recording. Arrays are the views in their order: first, later, last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Name of the recording.
+    pub name: String,
+    /// Length in seconds.
+    pub duration_s: f64,
+    /// Scores with collar 0.
+    pub strict: [FileScore; 3],
+    /// Scores with collar 0.25 s.
+    pub collared: [FileScore; 3],
+    /// Revision events before the last pass.
+    pub n_revisions: usize,
+    /// For each reference speaker with a label of their own at the end: seconds of audio from their first speech
+    /// until that label was said of it.
+    pub label_delays_s: Vec<f64>,
+    /// Returns after [`AWAY_S`] or more of silence, in the view 5 s later: (those that kept the label, all).
+    pub returns: (usize, usize),
+}
+
+/// Measures the events of one recording against its reference.
+///
+/// # Panics
+/// Never: the collar is within its range.
+#[must_use]
+pub fn measure(
+    name: &str,
+    events: &[TimedEvent],
+    reference: &[Turn],
+    uem: Option<&[Span]>,
+    duration_s: f64,
+) -> Measured {
+    let views = views(events, duration_s);
+    let collar = DerParams::try_new(0.25, false).expect("a quarter of a second is a valid collar");
+    let scores = |params| {
+        [&views.first, &views.later, &views.last].map(|view| score_recording(reference, view, uem, params))
+    };
+    let strict = scores(DerParams::STRICT);
+    Measured {
+        name: name.to_owned(),
+        duration_s,
+        n_revisions: events
+            .iter()
+            .filter(|e| matches!(e.kind, Kind::Revision { is_final_pass: false, .. }))
+            .count(),
+        label_delays_s: label_delays(events, reference, &strict[2].mapping),
+        returns: returns(reference, &views.later),
+        collared: scores(collar),
+        strict,
+    }
+}
+
+/// See [`Measured::label_delays_s`]; `mapping` is (hypothesis, reference).
+fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, String)]) -> Vec<f64> {
+    let delay = |(label, speaker): &(String, String)| {
+        let own: Vec<Span> = reference.iter().filter(|t| t.speaker == *speaker).map(|t| t.span).collect();
+        let first = own.iter().map(|span| span.start).min()?;
+        let says = |event: &&TimedEvent| match &event.kind {
+            Kind::Segment { start_s, end_s, speaker, .. } if speaker == label => {
+                let span = Span::new(Nanos::from_seconds(*start_s), Nanos::from_seconds(*end_s));
+                own.iter().any(|own| !own.intersection(&span).is_empty())
+            }
+            // A speaker who is split off later gets the label by a revision.
+            Kind::Revision { changes, .. } => changes.iter().any(|(_, to)| to == label),
+            _ => false,
+        };
+        Some((events.iter().find(says)?.at_s - first.seconds()).max(0.0))
+    };
+    mapping.iter().filter_map(delay).collect()
+}
+
+/// See [`Measured::returns`].
+fn returns(reference: &[Turn], view: &[Turn]) -> (usize, usize) {
+    let speakers: BTreeSet<&str> = reference.iter().map(|turn| turn.speaker.as_str()).collect();
+    let (mut kept, mut all) = (0, 0);
+    for speaker in speakers {
+        let mut own: Vec<Span> = reference.iter().filter(|t| t.speaker == speaker).map(|t| t.span).collect();
+        own.sort_unstable();
+        for cut in 1..own.len() {
+            if own[cut].start.0 - own[cut - 1].end.0 < (AWAY_S * 1e9) as i64 {
+                continue;
+            }
+            let main = |spans: &[Span]| {
+                let mut shared: BTreeMap<&str, i64> = BTreeMap::new();
+                for turn in view {
+                    let ns: i64 = spans.iter().map(|span| span.intersection(&turn.span).len_ns()).sum();
+                    *shared.entry(&turn.speaker).or_default() += ns;
+                }
+                shared.into_iter().filter(|(_, ns)| *ns > 0).max_by_key(|(_, ns)| *ns).map(|(label, _)| label)
+            };
+            let (before, after) = (main(&own[..cut]), main(&own[cut..]));
+            all += 1;
+            kept += usize::from(before.is_some() && before == after);
+        }
+    }
+    (kept, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(start: f64, end: f64, who: &str) -> Turn {
+        Turn::new(Nanos::from_seconds(start), Nanos::from_seconds(end), who)
+    }
+
+    const EVENTS: &str = r#"
+        {"file":"x","at":0.5,"type":"speaker","id":"S1","first_s":0.0}
+        {"file":"x","at":1.0,"type":"segment","id":1,"start":0.0,"end":1.0,"speaker":"S1"}
+        {"file":"x","at":2.0,"type":"segment","id":1,"start":0.0,"end":2.0,"speaker":"S1"}
+        {"file":"x","at":4.0,"type":"segment","id":2,"start":2.0,"end":4.0,"speaker":"S1"}
+        {"file":"x","at":6.0,"type":"revision","changes":[{"id":2,"from":"S1","to":"S2"}],"reason":"split"}
+        {"file":"x","at":20.0,"type":"revision","changes":[{"id":1,"from":"S1","to":"S3"}],"reason":"final_pass"}
+    "#;
+
+    #[test]
+    fn the_views_show_what_was_known_when() {
+        let events = parse_events(EVENTS).unwrap();
+        assert_eq!(events.len(), 5);
+        let views = views(&events, 20.0);
+        // What segment 2 says of 2.0 to 2.8 s came more than 1.2 s late.
+        assert_eq!(views.first, [turn(0.0, 2.0, "S1"), turn(2.8, 4.0, "S1")]);
+        let mut later = views.later;
+        later.sort_by_key(|t| t.span.start);
+        assert_eq!(later, [turn(0.0, 2.0, "S1"), turn(2.0, 4.0, "S2")]);
+        assert_eq!(views.last, [turn(0.0, 2.0, "S3"), turn(2.0, 4.0, "S2")]);
+    }
+
+    #[test]
+    fn a_recording_is_measured_in_all_respects() {
+        let reference = [turn(0.0, 2.0, "A"), turn(2.0, 4.0, "B"), turn(100.0, 101.0, "A")];
+        let text = format!(
+            "{EVENTS}\n{}",
+            r#"{"file":"x","at":101.0,"type":"segment","id":9,"start":100.0,"end":101.0,"speaker":"S1"}"#
+        );
+        let measured = measure("x", &parse_events(&text).unwrap(), &reference, None, 101.0);
+        assert_eq!(measured.n_revisions, 1);
+        assert_eq!(measured.returns, (1, 1));
+        // First said: 0.8 s missed, 1.2 s of B called S1.
+        assert_eq!(measured.strict[0].der.missed, Nanos::from_seconds(0.8));
+        assert_eq!(measured.strict[0].der.confusion, Nanos::from_seconds(1.2));
+        assert_eq!(measured.strict[1].der.rate(), 0.0);
+        // At the end A is S3 before and S1 after.
+        assert_eq!(measured.strict[2].der.confusion, Nanos::from_seconds(1.0));
+        assert_eq!(measured.strict[2].speaker_count_error(), 1);
+        assert_eq!(measured.label_delays_s.len(), 2);
+    }
+
+    #[test]
+    fn lines_that_are_no_events_are_named() {
+        let error = |text: &str| format!("{:#}", parse_events(text).unwrap_err());
+        assert_eq!(
+            error("{\"at\":1,\"type\":\"segment\",\"id\":1}"),
+            "line 1 of the events: no number `start`"
+        );
+        let back = "{\"at\":2,\"type\":\"segment_removed\",\"id\":1}\n{\"at\":1,\"type\":\"segment_removed\",\"id\":1}";
+        assert_eq!(error(back), "the events' `at` goes backwards");
+    }
+}
