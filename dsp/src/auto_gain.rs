@@ -106,6 +106,10 @@ impl AutoGainParams {
 /// up slowly, down fast. It holds in pauses, is never below 0 dB nor above its bound, and never lifts the noise
 /// floor ([`NoiseFloor`]) above a ceiling, so that a pause does not become a noise that looks like speech.
 ///
+/// For a quiet talker in a quiet room, and not for all recordings: on AMI meetings, whose talkers are quiet and
+/// whose rooms are not, missed frames fall from 16 % to 4 % of the speech with it, while falsely found ones rise
+/// from 15 % to 39 % (strictest mode, default parameters all along).
+///
 /// Causal: the gain of a frame comes from the frames before it, in a straight line from its last value, so the
 /// output has the input's length at once (look-ahead 0) and does not depend on how the input was cut into
 /// blocks. Output is clipped to ±1. A few additions per sample; no allocation.

@@ -29,10 +29,12 @@ pub struct HysteresisRecipe {
 }
 
 impl Default for HysteresisRecipe {
-    /// For the WebRTC detector's decisions smoothed over 50 ms: speech shorter than 100 ms is a noise, silence
-    /// shorter than 300 ms a pause between words.
+    /// For the decisions of [`VadMode::VeryAggressive`](crate::VadMode) smoothed over 50 ms: speech shorter than
+    /// 100 ms is a noise, silence shorter than 500 ms a pause between words. Chosen on 6 minutes of AMI meetings
+    /// and 54 minutes of simulated conversations: frames missed and falsely found come to 31 % and 16 % of the
+    /// speech; [`VadMode::Aggressive`](crate::VadMode) gives 43 % and 16 %.
     fn default() -> Self {
-        Self { onset: 0.5, offset: 0.3, hangover_ms: 0, min_speech_ms: 100, min_silence_ms: 300, pad_ms: 50 }
+        Self { onset: 0.5, offset: 0.3, hangover_ms: 0, min_speech_ms: 100, min_silence_ms: 500, pad_ms: 100 }
     }
 }
 

@@ -201,7 +201,7 @@ fn an_open_region_ends_with_the_audio() {
 #[test]
 fn the_default_is_good_and_faults_are_all_named() {
     let defaults = HysteresisParams::default();
-    assert_eq!((defaults.start_latency_ms(), defaults.end_latency_ms()), (100, 300));
+    assert_eq!((defaults.start_latency_ms(), defaults.end_latency_ms()), (100, 500));
     let faults = HysteresisParams::try_new(HysteresisRecipe {
         onset: 0.0,
         offset: 1.5,
