@@ -6,6 +6,7 @@ pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod engine;
 pub mod hub;
 pub mod kaldi;
 pub mod output;

@@ -1,13 +1,340 @@
-//! `diarized serve`.
+//! `diarized serve`: loads the model, listens, captures if asked, and ends in good order.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use diarized_config::{Config, LogConfig, LogFormat};
+use tokio::net::TcpListener;
+
+use super::config_args::ConfigArgs;
+use crate::cli::exit;
+use crate::engine::LiveEngines;
+use crate::hub::{Hub, HubParams};
+use crate::server::{Leftovers, Limits, Server};
+use crate::session::JournalParams;
 
 /// Arguments of `diarized serve`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
 
-/// Runs the command and gives the exit code.
+    /// Address to listen on; port 0 takes a free one. May be given several times.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Vec<String>,
+
+    /// Listen on other than loopback addresses: whoever reaches the port may listen in and send audio.
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// Capture this device (`default` if none is named) as the session `microphone`.
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
+    microphone: Option<String>,
+
+    /// Folder of another voice model: model.onnx and model.toml.
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
+}
+
+/// Threads that serve sockets; labelling has threads of its own.
+const SOCKET_THREADS: usize = 2;
+
+/// Runs the command until SIGINT or SIGTERM, and gives the exit code.
 ///
 /// # Errors
-/// Whatever stopped the command as a whole.
-pub fn run(_args: Args) -> anyhow::Result<u8> {
-    anyhow::bail!("not built yet")
+/// The model cannot be loaded, an address cannot be listened on, or the device cannot be opened.
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    let flags = [
+        ("--listen", "server.listen", (!args.listen.is_empty()).then(|| args.listen.join(","))),
+        ("--microphone", "capture.enabled", args.microphone.as_ref().map(|_| "true".to_owned())),
+        ("--microphone", "capture.device", args.microphone.clone()),
+        ("--model", "model.path", args.model.as_ref().map(|path| path.display().to_string())),
+    ];
+    let config = match args.config.load(&flags) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return Ok(code),
+    };
+    start_log(&config.log);
+    if let Some(addr) = config.server.listen.iter().find(|addr| !addr.ip().is_loopback())
+        && !args.allow_remote
+    {
+        eprintln!(
+            "diarized: {addr} can be reached from other machines, and there is no authentication: whoever reaches it \
+             may listen in. Listen on 127.0.0.1, or say --allow-remote if the network is trusted"
+        );
+        return Ok(exit::CONFIG);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SOCKET_THREADS)
+        .thread_name("server")
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(serve(&config));
+    // A capture that is stuck in its device must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(config: &Config) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let factory = match LiveEngines::start(config) {
+        Ok(engines) => Arc::new(engines),
+        Err(error) => {
+            eprintln!("diarized: {:#}", anyhow::Error::new(error));
+            return Ok(exit::NO_INPUT);
+        }
+    };
+    let journal = JournalParams { max_events: config.server.journal_events, ..JournalParams::default() };
+    let params = HubParams { max_sessions: config.server.max_sessions, journal, ..HubParams::default() };
+    let hub = Hub::new(params, factory);
+    let mut listeners = Vec::new();
+    for &addr in &config.server.listen {
+        listeners.push(listen(addr).await?);
+    }
+    let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let server = Server::new(Arc::clone(&hub), limits(config));
+    let microphone = microphone::start(config, &hub)?;
+    let mut running = tokio::spawn(server.run(listeners));
+    tell_ready(&addresses, config);
+
+    let down = async {
+        signals.next().await;
+        tracing::info!("stopping: a second signal ends the process at once");
+        microphone.stop(config.server.shutdown_grace).await;
+        hub.shut_down();
+    };
+    let leftovers = tokio::select! {
+        leftovers = &mut running => leftovers,
+        () = down => tokio::select! {
+            leftovers = &mut running => leftovers,
+            () = signals.next() => {
+                tracing::warn!("stopped by a second signal; open segments are lost");
+                return Ok(exit::FAILURE);
+            }
+        },
+    };
+    let leftovers = leftovers.context("the server panicked")?;
+    Ok(tell_end(&leftovers))
+}
+
+fn limits(config: &Config) -> Limits {
+    let server = &config.server;
+    Limits {
+        max_connections: server.max_connections,
+        max_subscribers: server.max_subscribers_per_session,
+        max_message_bytes: server.max_frame_bytes,
+        idle: server.idle_timeout,
+        ping: server.ping_interval,
+        write: server.write_timeout,
+        grace: server.shutdown_grace,
+        ..Limits::default()
+    }
+}
+
+async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there, perhaps another diarized: stop it, or choose another port with \
+                 --listen (port 0 takes a free one)"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges: choose a higher one with --listen"
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address: choose another with --listen"
+            }
+            _ => "choose another address with --listen",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {addr}: {hint}"))
+    })
+}
+
+/// The one line that says that the server is there, on standard output for whoever started it.
+fn tell_ready(addresses: &[SocketAddr], config: &Config) {
+    let mut out = std::io::stdout().lock();
+    for addr in addresses {
+        let microphone = if config.capture.enabled { "; session microphone" } else { "" };
+        // Nobody may be reading; the server serves all the same.
+        let _ = writeln!(
+            out,
+            "diarized {} is ready at http://{addr} (audio: ws://{addr}/v1/stream, events: \
+             ws://{addr}/v1/events?session=*{microphone})",
+            env!("CARGO_PKG_VERSION"),
+        );
+    }
+    let _ = out.flush();
+}
+
+fn tell_end(leftovers: &Leftovers) -> u8 {
+    if leftovers.is_empty() {
+        tracing::info!("stopped; every session was finished");
+        return exit::OK;
+    }
+    tracing::error!(
+        sessions = leftovers.sessions.join(" "),
+        connections = leftovers.n_connections,
+        "stopped before everything was done, because the grace period (server.shutdown_grace_s) is over"
+    );
+    exit::FAILURE
+}
+
+/// Log lines go to standard error; neither audio nor embeddings are ever in them.
+fn start_log(config: &LogConfig) {
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,diarized={}", config.level.as_str()));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start, as in tests, leaves the first log as it is.
+    let _ = match config.format {
+        LogFormat::Json => log.json().try_init(),
+        _ => log.try_init(),
+    };
+}
+
+/// SIGINT and SIGTERM, or Ctrl-C where there are no signals.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        // Without the handler there is nothing to wait for.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// The capture device as a session.
+#[cfg(feature = "microphone")]
+mod microphone {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use diarized_config::{Channel, Config};
+    use diarized_dsp::ChannelSelect;
+    use diarized_models::events::GapReason;
+
+    use crate::capture::{Capture, CaptureParams, FrontEnd, MonoSink, SinkClosed};
+    use crate::hub::Hub;
+    use crate::protocol::server_message::EndReason;
+    use crate::protocol::{AudioFormat, Encoding};
+    use crate::session::{Session, Source};
+
+    /// Id of the session that the device feeds.
+    const ID: &str = "microphone";
+
+    /// A running capture, if there is one.
+    pub(super) struct Microphone {
+        capture: Option<Capture>,
+        is_stopping: Arc<AtomicBool>,
+    }
+
+    struct Sink {
+        session: Arc<Session>,
+        is_stopping: Arc<AtomicBool>,
+    }
+
+    impl MonoSink for Sink {
+        fn push(&mut self, samples: &[f32]) -> Result<(), SinkClosed> {
+            self.session.input().push_interleaved(samples).map_err(|_| SinkClosed)
+        }
+
+        fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed> {
+            self.session.input().gap(n_samples, reason).map_err(|_| SinkClosed)
+        }
+
+        fn finish(&mut self) {
+            let stopped = self.is_stopping.load(Ordering::Acquire);
+            self.session.finish(if stopped { EndReason::Shutdown } else { EndReason::SourceEnded });
+        }
+    }
+
+    pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        if !config.capture.enabled {
+            return Ok(Microphone { capture: None, is_stopping });
+        }
+        let format = AudioFormat { encoding: Encoding::PcmF32le, ..AudioFormat::default() };
+        let session = hub.open(Some(ID), Source::Microphone, format)?;
+        let (channel, n_channels_min) = match config.capture.channel {
+            Channel::Mix => (ChannelSelect::Mix, 1),
+            Channel::One(idx) => (ChannelSelect::One(idx), idx + 1),
+        };
+        let params = CaptureParams {
+            device: config.capture.device.clone(),
+            n_channels_min,
+            buffer_ms: config.capture.buffer_ms,
+        };
+        let sink = Sink { session: Arc::clone(&session), is_stopping: Arc::clone(&is_stopping) };
+        match Capture::start(params, FrontEnd::new(sink, channel)) {
+            Ok(capture) => Ok(Microphone { capture: Some(capture), is_stopping }),
+            Err(error) => {
+                session.finish(EndReason::SourceEnded);
+                Err(error.into())
+            }
+        }
+    }
+
+    impl Microphone {
+        /// Stops the device and lets what it delivered reach the session.
+        pub(super) async fn stop(self, grace: Duration) {
+            let Some(capture) = self.capture else { return };
+            self.is_stopping.store(true, Ordering::Release);
+            capture.stop();
+            let joining = tokio::task::spawn_blocking(move || capture.join());
+            match tokio::time::timeout(grace, joining).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::error!(%error, "the capture failed"),
+                Ok(Err(error)) => tracing::error!(%error, "the capture could not be joined"),
+                Err(_) => tracing::error!("the capture thread does not end; its device hangs"),
+            }
+        }
+    }
+}
+
+/// A build without capture.
+#[cfg(not(feature = "microphone"))]
+mod microphone {
+    use std::time::Duration;
+
+    use diarized_config::Config;
+
+    use crate::hub::Hub;
+
+    pub(super) struct Microphone;
+
+    pub(super) fn start(config: &Config, _hub: &Hub) -> anyhow::Result<Microphone> {
+        anyhow::ensure!(!config.capture.enabled, "this build has no capture; it takes audio over WebSocket");
+        Ok(Microphone)
+    }
+
+    impl Microphone {
+        pub(super) async fn stop(self, _grace: Duration) {}
+    }
 }

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
-use diarized_models::SessionState;
 use diarized_models::events::ApplyError;
+use diarized_models::{Said, SessionState};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Source;
-use super::engine::Said;
 use super::journal::{Journal, JournalParams};
 use crate::protocol::server_message::{Body, EndReason, Ended, Lagged, ServerMessage, Snapshot, Stats};
 

@@ -1,17 +1,8 @@
 //! What a session's thread needs of a diarizer and the workers that embed for it.
 
 use crossbeam_channel::Select;
-use diarized_dsp::SampleIndex;
-use diarized_models::events::{Event, GapReason, SegmentId, SpeakerId};
-
-/// One event and how much audio had been heard when it was said.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Said {
-    /// Audio heard.
-    pub at: SampleIndex,
-    /// What was said.
-    pub event: Event,
-}
+use diarized_models::Said;
+use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
 /// A correction by a person.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use channel::{Channel, Cursor, Delivery, Moment};
-pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, Said};
+pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 

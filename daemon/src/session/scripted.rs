@@ -9,10 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::Select;
 use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::events::{Change, Event, GapReason, RevisionReason, Segment, SegmentId};
-use diarized_models::{SessionState, SpeakerId, SpeakerInfo};
+use diarized_models::{Said, SessionState, SpeakerId, SpeakerInfo};
 use parking_lot::{Condvar, Mutex};
 
-use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, Said};
+use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
 
 const BLOCK: usize = 1600;
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Select;
 use diarized_dsp::{Intake, SAMPLE_RATE_HZ, SampleIndex};
+use diarized_models::Said;
 use diarized_models::events::GapReason;
 
 use super::channel::Channel;
-use super::engine::{Engine, EngineError, Said};
+use super::engine::{Engine, EngineError};
 use super::input::{Command, Inbox, Input};
 use crate::protocol::server_message::{EndReason, Stats, Warning};
 use crate::protocol::{AudioFormat, Decimal, Seconds};

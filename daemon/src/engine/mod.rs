@@ -1,0 +1,9 @@
+//! The engine: one voice model, a few threads that embed for every session, and diarizers driven with them.
+
+mod live;
+mod options;
+mod pool;
+
+pub use live::LiveEngines;
+pub use options::{EngineError, diarizer_params, load_embedder};
+pub use pool::{Answer, InferencePool};

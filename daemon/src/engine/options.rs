@@ -1,0 +1,83 @@
+//! From the configuration to a loaded model and the parameters of a diarizer.
+
+use diarized_config::{DiarizationConfig, ModelConfig, VadMode};
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource};
+
+/// Why labelling cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A parameter that the configuration let pass is refused by the diarizer.
+    #[error("diarization: {reason}")]
+    Params {
+        /// Every fault.
+        reason: String,
+    },
+    /// The operating system gave no thread.
+    #[error("no thread for inference")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The diarizer's parameters as configured.
+///
+/// # Errors
+/// [`EngineError::Params`] with every fault.
+pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, EngineError> {
+    let mut options = DiarizerOptions::default();
+    options.window_ms = config.window_ms;
+    options.step_ms = config.step_ms;
+    options.first_label_ms = config.first_label_ms;
+    options.settle_ms = config.settle_ms;
+    options.vad_mode = match config.vad_mode {
+        VadMode::Quality => 0,
+        VadMode::LowBitrate => 1,
+        VadMode::VeryAggressive => 3,
+        _ => 2,
+    };
+    options.vad_onset = config.vad_onset as f32;
+    options.vad_offset = config.vad_offset as f32;
+    options.min_speech_ms = config.min_speech_ms;
+    options.min_silence_ms = config.min_silence_ms;
+    options.pad_ms = config.pad_ms;
+    options.max_speakers = config.max_speakers.map(|n| n as usize);
+    options.expected_speakers = config.expected_speakers.map(|n| n as usize);
+    options.merge_llr = config.merge_llr as f32;
+    options.stick_llr = config.stick_llr as f32;
+    options.new_speaker_llr = config.new_speaker_llr as f32;
+    options.stranger_margin_llr = config.stranger_margin_llr as f32;
+    options.switch_cost = config.switch_cost as f32;
+    options.evidence_bound = config.evidence_bound as f32;
+    options.new_speaker_windows = config.new_speaker_windows;
+    options.min_speaker_ms = config.min_speaker_ms;
+    options.absorb_llr = config.absorb_llr as f32;
+    options.max_exemplars = config.max_exemplars;
+    options.final_pass = config.final_pass;
+    DiarizerParams::try_new(options).map_err(|faults| {
+        let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        EngineError::Params { reason }
+    })
+}
+
+/// The configured model, warm for the windows that diarizers with `params` ask for.
+///
+/// # Errors
+/// [`EngineError::Load`]
+pub fn load_embedder(config: &ModelConfig, params: &DiarizerParams) -> Result<Embedder, EngineError> {
+    let source = config.path.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
+    Ok(Embedder::load(&source, &Diarizer::window_frames(params))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_is_the_default_of_the_diarizer() {
+        let config = diarized_config::Config::default();
+        let params = diarizer_params(&config.diarization).unwrap();
+        assert_eq!(params.options(), &DiarizerOptions::default());
+    }
+}
