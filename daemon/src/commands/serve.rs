@@ -232,56 +232,21 @@ impl Signals {
 /// The capture device as a session.
 #[cfg(feature = "microphone")]
 mod microphone {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use diarized_config::{Channel, Config};
     use diarized_dsp::ChannelSelect;
-    use diarized_models::events::GapReason;
 
-    use crate::capture::{Capture, CaptureParams, FrontEnd, MonoSink, SinkClosed};
+    use crate::capture::{Capture, CaptureParams, open_microphone};
     use crate::hub::Hub;
-    use crate::protocol::server_message::EndReason;
-    use crate::protocol::{AudioFormat, Encoding};
-    use crate::session::{Session, Source};
-
-    /// Id of the session that the device feeds.
-    const ID: &str = "microphone";
 
     /// A running capture, if there is one.
-    pub(super) struct Microphone {
-        capture: Option<Capture>,
-        is_stopping: Arc<AtomicBool>,
-    }
-
-    struct Sink {
-        session: Arc<Session>,
-        is_stopping: Arc<AtomicBool>,
-    }
-
-    impl MonoSink for Sink {
-        fn push(&mut self, samples: &[f32]) -> Result<(), SinkClosed> {
-            self.session.input().push_interleaved(samples).map_err(|_| SinkClosed)
-        }
-
-        fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed> {
-            self.session.input().gap(n_samples, reason).map_err(|_| SinkClosed)
-        }
-
-        fn finish(&mut self) {
-            let stopped = self.is_stopping.load(Ordering::Acquire);
-            self.session.finish(if stopped { EndReason::Shutdown } else { EndReason::SourceEnded });
-        }
-    }
+    pub(super) struct Microphone(Option<Capture>);
 
     pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
-        let is_stopping = Arc::new(AtomicBool::new(false));
         if !config.capture.enabled {
-            return Ok(Microphone { capture: None, is_stopping });
+            return Ok(Microphone(None));
         }
-        let format = AudioFormat { encoding: Encoding::PcmF32le, ..AudioFormat::default() };
-        let session = hub.open(Some(ID), Source::Microphone, format)?;
         let (channel, n_channels_min) = match config.capture.channel {
             Channel::Mix => (ChannelSelect::Mix, 1),
             Channel::One(idx) => (ChannelSelect::One(idx), idx + 1),
@@ -291,22 +256,13 @@ mod microphone {
             n_channels_min,
             buffer_ms: config.capture.buffer_ms,
         };
-        let sink = Sink { session: Arc::clone(&session), is_stopping: Arc::clone(&is_stopping) };
-        match Capture::start(params, FrontEnd::new(sink, channel)) {
-            Ok(capture) => Ok(Microphone { capture: Some(capture), is_stopping }),
-            Err(error) => {
-                session.finish(EndReason::SourceEnded);
-                Err(error.into())
-            }
-        }
+        Ok(Microphone(Some(open_microphone(hub, params, channel)?)))
     }
 
     impl Microphone {
         /// Stops the device and lets what it delivered reach the session.
         pub(super) async fn stop(self, grace: Duration) {
-            let Some(capture) = self.capture else { return };
-            self.is_stopping.store(true, Ordering::Release);
-            capture.stop();
+            let Some(capture) = self.0 else { return };
             let joining = tokio::task::spawn_blocking(move || capture.join());
             match tokio::time::timeout(grace, joining).await {
                 Ok(Ok(Ok(()))) => {}
