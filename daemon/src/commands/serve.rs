@@ -1,6 +1,6 @@
 //! `diarized serve`: loads the model, listens, captures if asked, and ends in good order.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -186,7 +186,10 @@ fn tell_end(leftovers: &Leftovers) -> u8 {
 /// Log lines go to standard error; neither audio nor embeddings are ever in them.
 fn start_log(config: &LogConfig) {
     let filter = tracing_subscriber::EnvFilter::new(format!("warn,diarized={}", config.level.as_str()));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second start, as in tests, leaves the first log as it is.
     let _ = match config.format {
         LogFormat::Json => log.json().try_init(),
