@@ -18,8 +18,12 @@ pub mod exit {
     pub const PARTIAL: u8 = 3;
     /// An input is missing, unreadable or not what it claims to be.
     pub const NO_INPUT: u8 = 66;
+    /// An output cannot be written.
+    pub const CANNOT_WRITE: u8 = 73;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
+    /// Ended by Ctrl-C, after what was done so far was written.
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// Real-time streaming speaker diarization: who is speaking now, live, on an ordinary CPU.

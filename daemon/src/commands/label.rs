@@ -1,13 +1,353 @@
-//! `diarized label`.
+//! `diarized label`: who speaks when in audio files.
+
+mod outputs;
+mod progress;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use diarized_config::Config;
+
+use super::config_args::{ConfigArgs, FlagValue};
+use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawEncoding, RawFormat, STDIN_NAME};
+use crate::cli::exit;
+use crate::interrupt::on_interrupt;
+use crate::labelling::{LabelError, Labelled, Progress, label_file};
+use crate::output::{Labels, OutputFormat};
+use crate::session::EngineFactory;
+use crate::settings;
+use outputs::{Outputs, WriteError};
+use progress::{Bars, FileBar};
+
+const EXAMPLES: &str = "\
+Examples:
+  diarized label meeting.m4a                    a table in the terminal
+  diarized label -f rttm -o labels/ *.wav       one labels/NAME.rttm a file
+  diarized label -o talk.srt talk.mp3           subtitles; the format is told by the name
+  diarized label --speakers 2 call.wav          when the number of speakers is known
+  diarized label --events talk.wav              every event as it would be said live, one JSON object a line
+  ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
+
+Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka or webm, at 8 to 48 kHz with 1 to 8 channels.
+Times are in seconds from the start of the file. A file that cannot be used is told in one line and the others
+are still done.
+
+Exit codes: 0 all done, 2 wrong usage, 3 some files could not be used, 66 none could, 73 nothing could be written,
+78 wrong configuration, 130 interrupted (what was labelled so far is written).";
 
 /// Arguments of `diarized label`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Audio files; `-` is standard input, a file of any kind or, with --raw, PCM without a header.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// How to write the labels [default: told by --output's name, else a table on a terminal and rttm elsewhere].
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<OutputFormat>,
+
+    /// Where to write: a file, or a folder (one that exists, or a name that ends with `/` or has no extension)
+    /// which gets one file an input [default: standard output].
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+
+    /// Write every event as it would be said live, one JSON object a line; `at` is the audio heard when it is
+    /// said, in seconds.
+    #[arg(long, conflicts_with = "format")]
+    events: bool,
+
+    /// Channel of the files: `mix`, or one of them counted from 0 [default: audio.channel].
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<String>,
+
+    /// How many speakers there are, if it is known [default: diarization.expected_speakers].
+    #[arg(long, value_name = "N")]
+    speakers: Option<String>,
+
+    /// No more speakers than this [default: diarization.max_speakers].
+    #[arg(long, value_name = "N")]
+    max_speakers: Option<String>,
+
+    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
+    #[arg(long, value_name = "DIR")]
+    model: Option<String>,
+
+    /// Audio that one embedding hears, in ms [default: diarization.window_ms].
+    #[arg(long, value_name = "MS")]
+    window_ms: Option<String>,
+
+    /// Time between the starts of two windows, in ms [default: diarization.step_ms].
+    #[arg(long, value_name = "MS")]
+    step_ms: Option<String>,
+
+    /// Threads that compute embeddings, and files that are read at a time; 0 is one a core [default:
+    /// inference.threads].
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+
+    /// Standard input is PCM without a header, in this encoding.
+    #[arg(long, value_name = "ENCODING")]
+    raw: Option<RawEncoding>,
+
+    /// Rate of --raw, in Hz.
+    #[arg(long, value_name = "HZ", default_value_t = 16_000, requires = "raw")]
+    rate: u32,
+
+    /// Interleaved channels of --raw.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "raw", value_parser = clap::value_parser!(u16).range(1..))]
+    channels: u16,
+
+    /// Show no progress and no summary.
+    #[arg(short, long)]
+    quiet: bool,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Args {
+    fn flags(&self) -> [FlagValue; 7] {
+        [
+            ("--channel", "audio.channel", self.channel.clone()),
+            ("--speakers", "diarization.expected_speakers", self.speakers.clone()),
+            ("--max-speakers", "diarization.max_speakers", self.max_speakers.clone()),
+            ("--model", "model.path", self.model.clone()),
+            ("--window-ms", "diarization.window_ms", self.window_ms.clone()),
+            ("--step-ms", "diarization.step_ms", self.step_ms.clone()),
+            ("--threads", "inference.threads", self.threads.clone()),
+        ]
+    }
+
+    fn raw_format(&self) -> Option<RawFormat> {
+        let encoding = self.raw?;
+        Some(RawFormat { encoding, sample_rate_hz: self.rate, n_channels: self.channels })
+    }
+}
 
 /// Runs the command and gives the exit code.
 ///
 /// # Errors
-/// Whatever stopped the command as a whole.
-pub fn run(_args: Args) -> anyhow::Result<u8> {
-    anyhow::bail!("not built yet")
+/// The model cannot be loaded, or the system gives no thread.
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    let mut outputs = match Outputs::plan(&args.files, args.output.as_deref(), args.format, args.events) {
+        Ok(outputs) => outputs,
+        Err(error) => {
+            eprintln!("diarized: {error}");
+            return Ok(error.exit_code());
+        }
+    };
+    if args.raw.is_some() && args.files.iter().all(|file| file.as_os_str() != STDIN_NAME) {
+        eprintln!("diarized: --raw says how standard input is written, so one of the files must be `-`");
+        return Ok(exit::USAGE);
+    }
+    let config = match args.config.load(&args.flags()) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return Ok(code),
+    };
+    let engines = settings::engines(&config)?;
+    let bars = Bars::new(!args.quiet && std::io::stderr().is_terminal(), args.files.len());
+    let stop = {
+        let bars = bars.clone();
+        on_interrupt(move || bars.line("diarized: interrupted; Ctrl-C again ends at once"))?
+    };
+    let job = Job { args: &args, config: &config, engines, outputs: &outputs, bars: &bars, stop };
+    let tally = job.run()?;
+    let written = match tally.write_error {
+        Some(error) => Err(error),
+        None => outputs.finish(tally.n_done > 0),
+    };
+    let write_failed = match written {
+        Ok(()) => false,
+        Err(error) => {
+            if !error.is_closed_pipe() {
+                bars.line(&format!("diarized: {error}"));
+            }
+            true
+        }
+    };
+    bars.summary(tally.n_done);
+    Ok(match (tally.is_interrupted, write_failed, tally.n_done, tally.n_failed) {
+        (true, ..) => exit::INTERRUPTED,
+        (_, true, ..) => exit::CANNOT_WRITE,
+        (.., 0) => exit::OK,
+        (_, _, 0, _) if tally.n_unwritten == tally.n_failed => exit::CANNOT_WRITE,
+        (_, _, 0, _) => exit::NO_INPUT,
+        _ => exit::PARTIAL,
+    })
+}
+
+/// What became of the files.
+#[derive(Debug, Default)]
+struct Tally {
+    n_done: usize,
+    n_failed: usize,
+    /// Of those that failed, because their own output could not be written.
+    n_unwritten: usize,
+    is_interrupted: bool,
+    /// The common output failed: nothing more is of use.
+    write_error: Option<WriteError>,
+}
+
+/// What became of one file.
+enum Outcome {
+    /// Its labels, if they go to the common output.
+    Done(Option<String>),
+    Failed(String),
+    Unwritten(String),
+    /// Not begun, because of an interrupt.
+    Skipped,
+}
+
+struct Job<'a> {
+    args: &'a Args,
+    config: &'a Config,
+    engines: Arc<dyn EngineFactory>,
+    outputs: &'a Outputs,
+    bars: &'a Bars,
+    stop: Arc<AtomicBool>,
+}
+
+impl Job<'_> {
+    /// Labels all files, several at a time; what goes to the common output is written in the order of the files.
+    fn run(&self) -> anyhow::Result<Tally> {
+        let n_files = self.args.files.len();
+        let n_threads = settings::n_threads(self.config).min(n_files);
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = crossbeam_channel::bounded::<(usize, Outcome)>(n_threads);
+        std::thread::scope(|scope| {
+            for n in 0..n_threads {
+                let (next, sender) = (&next, sender.clone());
+                std::thread::Builder::new().name(format!("label {n}")).spawn_scoped(scope, move || {
+                    loop {
+                        let idx = next.fetch_add(1, Ordering::Relaxed);
+                        if idx >= n_files || sender.send((idx, self.label(idx))).is_err() {
+                            break;
+                        }
+                    }
+                })?;
+            }
+            drop(sender);
+            Ok(self.collect(&receiver))
+        })
+    }
+
+    fn collect(&self, receiver: &crossbeam_channel::Receiver<(usize, Outcome)>) -> Tally {
+        let mut tally = Tally::default();
+        let mut waiting = BTreeMap::new();
+        let mut next_idx = 0;
+        for (idx, outcome) in receiver {
+            let text = match outcome {
+                Outcome::Done(text) => {
+                    tally.n_done += 1;
+                    text
+                }
+                Outcome::Failed(message) => {
+                    self.bars.line(&format!("diarized: {message}"));
+                    tally.n_failed += 1;
+                    None
+                }
+                Outcome::Unwritten(message) => {
+                    self.bars.line(&format!("diarized: {message}"));
+                    tally.n_failed += 1;
+                    tally.n_unwritten += 1;
+                    None
+                }
+                Outcome::Skipped => None,
+            };
+            waiting.insert(idx, text);
+            while let Some(text) = waiting.remove(&next_idx) {
+                next_idx += 1;
+                let Some(text) = text.filter(|_| tally.write_error.is_none()) else { continue };
+                if let Err(error) = self.bars.suspend(|| self.outputs.append(&text)) {
+                    tally.write_error = Some(error);
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        tally.is_interrupted = self.stop.load(Ordering::Relaxed) && tally.write_error.is_none();
+        tally
+    }
+
+    fn label(&self, idx: usize) -> Outcome {
+        let path = &self.args.files[idx];
+        if self.stop.load(Ordering::Relaxed) {
+            return Outcome::Skipped;
+        }
+        // Begun before the work, so that a place that cannot be written is told before it and not after.
+        let own = match self.outputs.begin_own(path) {
+            Ok(own) => own,
+            Err(error) => return Outcome::Unwritten(error.to_string()),
+        };
+        let (labelled, events) = match self.label_path(path) {
+            Ok(done) => done,
+            Err(error) => return Outcome::Failed(format!("{:#}", anyhow::Error::new(error))),
+        };
+        self.tell_problems(path, &labelled);
+        let text = match events {
+            Some(events) => events,
+            None => {
+                let recording = outputs::recording_name(path);
+                let duration_s = labelled.heard.seconds();
+                let labels = Labels { recording: &recording, state: &labelled.state, duration_s };
+                labels.render(self.outputs.format())
+            }
+        };
+        match own {
+            None => Outcome::Done(Some(text)),
+            Some(own) => match own.write(&text) {
+                Ok(()) => Outcome::Done(None),
+                Err(error) => Outcome::Unwritten(error.to_string()),
+            },
+        }
+    }
+
+    /// The labels, and the events as lines where those are asked for.
+    fn label_path(&self, path: &Path) -> Result<(Labelled, Option<String>), LabelError> {
+        let audio = self.open(path)?;
+        let bar = self.bars.file(&outputs::recording_name(path), audio.duration());
+        let mut file = MonoFile::new(audio, settings::channel(self.config.audio.channel))?;
+        let mut engine = self.engines.engine().map_err(|source| LabelError::Engine {
+            name: path.display().to_string(),
+            at: diarized_dsp::SampleIndex::ZERO,
+            source,
+        })?;
+        let recording = outputs::recording_name(path);
+        let mut events = self.args.events.then(String::new);
+        let listener = |progress: Progress<'_>| match progress {
+            Progress::Heard(at) => bar.heard(at),
+            Progress::Said(said, state) => {
+                if let Some(events) = &mut events {
+                    outputs::append_event(events, &recording, said, state);
+                }
+            }
+        };
+        let labelled = label_file(&mut file, &mut *engine, &self.stop, listener)?;
+        FileBar::finish(bar, labelled.heard);
+        Ok((labelled, events))
+    }
+
+    fn open(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
+        if path.as_os_str() != STDIN_NAME {
+            return AudioFile::open(path);
+        }
+        match self.args.raw_format() {
+            Some(format) => AudioFile::raw("standard input", std::io::stdin(), format),
+            None => AudioFile::pipe("standard input", std::io::stdin()),
+        }
+    }
+
+    fn tell_problems(&self, path: &Path, labelled: &Labelled) {
+        let name = path.display();
+        for problem in &labelled.problems {
+            self.bars.line(&format!("diarized: warning: {name}: {problem}"));
+        }
+        if labelled.is_interrupted {
+            let heard_s = labelled.heard.seconds();
+            self.bars.line(&format!("diarized: warning: {name}: interrupted; labelled up to {heard_s:.1} s"));
+        }
+    }
 }

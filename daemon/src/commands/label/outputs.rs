@@ -1,0 +1,274 @@
+//! Where labels go: standard output, one file for all, or a folder with one file an input.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use diarized_models::SessionState;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::audio_file::STDIN_NAME;
+use crate::cli::exit;
+use crate::output::{OutputFormat, WholeFile};
+use crate::protocol::server_message::Body;
+use diarized_models::Said;
+
+/// Why the outputs cannot be what was asked for; nothing was labelled yet.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanError {
+    #[error(
+        "subtitles of several files do not go into one: name a folder with --output, such as --output labels/"
+    )]
+    SubtitlesInOne,
+    #[error("{} and {} would both be written to {}: label them one after the other", first.display(), second.display(), target.display())]
+    SameTarget { first: PathBuf, second: PathBuf, target: PathBuf },
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl PlanError {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Write(_) => exit::CANNOT_WRITE,
+            _ => exit::USAGE,
+        }
+    }
+}
+
+/// An output that cannot be written; what was at its place is as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {place}: {source}")]
+pub(super) struct WriteError {
+    place: String,
+    source: io::Error,
+}
+
+impl WriteError {
+    fn new(place: &Path, source: io::Error) -> Self {
+        Self { place: place.display().to_string(), source }
+    }
+
+    /// Whoever read standard output has enough: no fault to tell.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+enum Place {
+    Stdout,
+    /// One file for all inputs, `None` once it is done.
+    File(PathBuf, Mutex<Option<WholeFile>>),
+    /// One file an input, by input.
+    Folder(BTreeMap<PathBuf, PathBuf>),
+}
+
+pub(super) struct Outputs {
+    place: Place,
+    format: OutputFormat,
+}
+
+/// The file of one input, begun.
+pub(super) struct Own {
+    file: WholeFile,
+    target: PathBuf,
+}
+
+impl Own {
+    pub(super) fn write(mut self, text: &str) -> Result<(), WriteError> {
+        let written = self.file.file().write_all(text.as_bytes()).and_then(|()| self.file.commit());
+        written.map_err(|source| WriteError::new(&self.target, source))
+    }
+}
+
+impl Outputs {
+    /// Decides on places and format and makes sure that the places can be written.
+    pub(super) fn plan(
+        inputs: &[PathBuf],
+        output: Option<&Path>,
+        format: Option<OutputFormat>,
+        events: bool,
+    ) -> Result<Self, PlanError> {
+        let folder = output.filter(|path| is_folder(path, inputs.len()));
+        let told = output.filter(|_| folder.is_none()).and_then(format_of);
+        let default = match output.is_none() && io::stdout().is_terminal() {
+            true => OutputFormat::Table,
+            false => OutputFormat::Rttm,
+        };
+        let format = format.or(told).unwrap_or(default);
+        let is_subtitle = matches!(format, OutputFormat::Srt | OutputFormat::Vtt);
+        if is_subtitle && !events && inputs.len() > 1 && folder.is_none() {
+            return Err(PlanError::SubtitlesInOne);
+        }
+        let place = match (output, folder) {
+            (_, Some(folder)) => {
+                Self::folder(folder, inputs, if events { "jsonl" } else { format.extension() })?
+            }
+            (Some(path), None) => {
+                let file = WholeFile::create(path).map_err(|source| WriteError::new(path, source))?;
+                Place::File(path.to_owned(), Mutex::new(Some(file)))
+            }
+            (None, None) => Place::Stdout,
+        };
+        Ok(Self { place, format })
+    }
+
+    fn folder(folder: &Path, inputs: &[PathBuf], extension: &str) -> Result<Place, PlanError> {
+        std::fs::create_dir_all(folder).map_err(|source| WriteError::new(folder, source))?;
+        let mut targets = BTreeMap::new();
+        let mut inputs_of = BTreeMap::<PathBuf, &PathBuf>::new();
+        for input in inputs {
+            let target = folder.join(format!("{}.{extension}", recording_name(input)));
+            if let Some(first) = inputs_of.insert(target.clone(), input) {
+                let (first, second) = (first.clone(), input.clone());
+                return Err(PlanError::SameTarget { first, second, target });
+            }
+            targets.insert(input.clone(), target);
+        }
+        Ok(Place::Folder(targets))
+    }
+
+    pub(super) fn format(&self) -> OutputFormat {
+        self.format
+    }
+
+    /// Begins the file of one input, if inputs have files of their own.
+    pub(super) fn begin_own(&self, input: &Path) -> Result<Option<Own>, WriteError> {
+        let Place::Folder(targets) = &self.place else { return Ok(None) };
+        let Some(target) = targets.get(input) else { return Ok(None) };
+        let file = WholeFile::create(target).map_err(|source| WriteError::new(target, source))?;
+        Ok(Some(Own { file, target: target.clone() }))
+    }
+
+    /// Appends the labels of one input to the common output.
+    pub(super) fn append(&self, text: &str) -> Result<(), WriteError> {
+        match &self.place {
+            Place::Stdout => {
+                let mut out = io::stdout().lock();
+                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                written.map_err(|source| WriteError::new(Path::new("standard output"), source))
+            }
+            Place::File(path, file) => {
+                let mut file = file.lock();
+                let file: Option<&mut File> = file.as_mut().map(WholeFile::file);
+                file.map_or(Ok(()), |file| file.write_all(text.as_bytes()))
+                    .map_err(|source| WriteError::new(path, source))
+            }
+            Place::Folder(_) => Ok(()),
+        }
+    }
+
+    /// Puts the common file in its place, if anything of use is in it.
+    pub(super) fn finish(&mut self, is_of_use: bool) -> Result<(), WriteError> {
+        if let Place::File(path, file) = &self.place
+            && let Some(file) = file.lock().take()
+            && is_of_use
+        {
+            file.commit().map_err(|source| WriteError::new(path, source))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the output is a folder: it is one, or is written as one, or has to be one for several inputs.
+fn is_folder(path: &Path, n_inputs: usize) -> bool {
+    let is_written_so = path.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+    path.is_dir() || is_written_so || (n_inputs > 1 && path.extension().is_none() && !path.exists())
+}
+
+fn format_of(path: &Path) -> Option<OutputFormat> {
+    Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "rttm" => OutputFormat::Rttm,
+        "json" | "jsonl" | "ndjson" => OutputFormat::Json,
+        "srt" => OutputFormat::Srt,
+        "vtt" => OutputFormat::Vtt,
+        "txt" => OutputFormat::Table,
+        _ => return None,
+    })
+}
+
+/// What a recording is called: its file's name without folder and extension.
+pub(super) fn recording_name(path: &Path) -> String {
+    if path.as_os_str() == STDIN_NAME {
+        return "stdin".to_owned();
+    }
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// One event as it would go over the wire, without session and number.
+#[derive(Serialize)]
+struct EventLine<'a> {
+    file: &'a str,
+    at: f64,
+    r#type: &'static str,
+    #[serde(flatten)]
+    body: Body,
+}
+
+/// Appends what was said as one line of JSON; `state` is the state after it.
+pub(super) fn append_event(lines: &mut String, recording: &str, said: &Said, state: &SessionState) {
+    // An event that the wire has no word for is none for a person either.
+    let Ok(body) = Body::from_event(&said.event, state) else { return };
+    let line = EventLine { file: recording, at: said.at.seconds(), r#type: body.kind(), body };
+    lines.push_str(&serde_json::to_string(&line).expect("a message has a JSON form"));
+    lines.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn the_output_is_a_folder_where_it_must_be() {
+        let existing = tempfile::tempdir().unwrap();
+        assert!(is_folder(existing.path(), 1));
+        for (path, n_inputs, expected) in [
+            ("out/", 1, true),
+            ("out", 1, false),
+            ("out", 2, true),
+            ("out.rttm", 2, false),
+            ("out.rttm", 1, false),
+        ] {
+            assert_eq!(is_folder(Path::new(path), n_inputs), expected, "{path} of {n_inputs}");
+        }
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused_before_any_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = paths(&["a/talk.wav", "b/talk.mp3"]);
+        let error =
+            Outputs::plan(&inputs, Some(folder.path()), Some(OutputFormat::Srt), false).err().unwrap();
+        assert_eq!(error.exit_code(), exit::USAGE);
+        assert!(
+            error.to_string().starts_with("a/talk.wav and b/talk.mp3 would both be written to"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn subtitles_of_several_files_need_a_folder() {
+        let inputs = paths(&["a.wav", "b.wav"]);
+        let folder = tempfile::tempdir().unwrap();
+        let one = folder.path().join("all.vtt");
+        for output in [None, Some(one.as_path())] {
+            let error = Outputs::plan(&inputs, output, Some(OutputFormat::Vtt), false).err().unwrap();
+            assert!(matches!(error, PlanError::SubtitlesInOne));
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn names_become_recordings() {
+        for (path, name) in
+            [("a/board room.wav", "board room"), ("-", "stdin"), ("x.tar.gz", "x.tar"), ("..", "..")]
+        {
+            assert_eq!(recording_name(Path::new(path)), name);
+        }
+    }
+}

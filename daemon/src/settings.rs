@@ -1,0 +1,35 @@
+//! From the configuration's plain values to the parameters of the crates below.
+
+use std::sync::Arc;
+
+use diarized_config::{Channel, Config};
+use diarized_dsp::ChannelSelect;
+
+use crate::engine::{EngineError, LiveEngines};
+use crate::session::EngineFactory;
+
+/// The channel that the intake listens to.
+#[must_use]
+pub fn channel(channel: Channel) -> ChannelSelect {
+    match channel {
+        Channel::Mix => ChannelSelect::Mix,
+        Channel::One(idx) => ChannelSelect::One(idx),
+    }
+}
+
+/// Threads that compute embeddings: as configured, or one a core.
+#[must_use]
+pub fn n_threads(config: &Config) -> usize {
+    match config.inference.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        n => n,
+    }
+}
+
+/// Loads the voice model and starts the workers that sessions share.
+///
+/// # Errors
+/// [`EngineError`]; one about the model names the file.
+pub fn engines(config: &Config) -> Result<Arc<dyn EngineFactory>, EngineError> {
+    Ok(Arc::new(LiveEngines::start(config)?))
+}
