@@ -81,6 +81,8 @@ pub(crate) struct Labeller {
     exemplars_since_clustering: usize,
     now: SampleIndex,
     noise_db: Option<f32>,
+    /// The stream is over: no window will be labelled any more.
+    ended: bool,
 }
 
 impl Labeller {
@@ -97,6 +99,7 @@ impl Labeller {
             exemplars_since_clustering: 0,
             now: SampleIndex::ZERO,
             noise_db: None,
+            ended: false,
         }
     }
 
@@ -188,8 +191,11 @@ impl Labeller {
     /// The last pass over everything that the history holds.
     pub(crate) fn finish(&mut self, at: SampleIndex) {
         self.now = at;
+        self.ended = true;
         if self.params.final_pass() {
             self.recluster(RevisionReason::FinalPass);
+        } else {
+            self.retire_unused(&BTreeMap::new());
         }
     }
 
@@ -670,10 +676,14 @@ impl Labeller {
             .collect()
     }
 
-    /// Withdraws every speaker that bears no segment and of whom the history holds nothing.
+    /// Withdraws every speaker that bears no segment and of whom the history holds nothing; after the end of the
+    /// stream every speaker that bears no segment.
     fn retire_unused(&mut self, gone: &BTreeMap<SpeakerId, SpeakerId>) {
         let mut used: BTreeMap<SpeakerId, ()> = self.tentative.clone();
         used.extend(self.state.segments().map(|s| (s.speaker, ())));
+        if !self.ended {
+            used.extend(self.history.speakers().map(|s| (s, ())));
+        }
         let unused: Vec<SpeakerId> =
             self.state.speakers().map(|s| s.id).filter(|id| !used.contains_key(id)).collect();
         for id in unused {

@@ -213,6 +213,44 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Voices that the network hardly tells apart make labels come and go, and still nothing contradicts itself.
+    #[test]
+    fn doubtful_voices_never_break_the_contract(
+        turns in prop::collection::vec((0.2_f64..4.0, 0.0_f64..0.8, 0_usize..5), 5..40),
+        doubt in 0.3_f32..3.0,
+    ) {
+        let mut script = Vec::new();
+        let mut t = 0.3;
+        for (length, pause, voice) in turns {
+            script.push((t, t + length, voice));
+            t += length + pause;
+        }
+        let mut diarizer = fresh();
+        let (mut state, mut n) = (SessionState::new(), 0_u64);
+        for block in audio(&script, t + 1.0).chunks(8000) {
+            diarizer.push(block).unwrap();
+            while let Some(request) = diarizer.poll_work() {
+                let mut values = embedding(&script, request.range).as_slice().to_vec();
+                for value in &mut values {
+                    n += 1;
+                    *value += noise(n) * doubt;
+                }
+                diarizer.provide(request.id, Ok(Embedding::from_raw(&values).unwrap())).unwrap();
+            }
+        }
+        diarizer.finish();
+        answer_all(&mut diarizer, &script);
+        while let Some(said) = diarizer.poll_event() {
+            state.apply(&said.event).unwrap();
+        }
+        prop_assert_eq!(&state, diarizer.state());
+        prop_assert!(state.speakers().all(|s| state.segments().any(|x| x.speaker == s.id)));
+    }
+}
+
 fn fresh() -> Diarizer {
     let params = DiarizerParams::try_new(DiarizerOptions::default()).unwrap();
     Diarizer::new(params, &card())
