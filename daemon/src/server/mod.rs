@@ -49,7 +49,7 @@ impl Default for Limits {
             max_message_bytes: 1 << 20,
             idle: Duration::from_secs(60),
             ping: Duration::from_secs(20),
-            write: Duration::from_secs(30),
+            write: Duration::from_secs(10),
             linger: Duration::from_secs(2),
             grace: Duration::from_secs(10),
         }

@@ -1,0 +1,220 @@
+//! `diarized serve`, `stream` and `listen` as a person runs them: the real binary, its real model, real sockets.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use diarized::audio_file::AudioFile;
+use diarized::engine::LiveEngines;
+use diarized::protocol::ServerMessage;
+use diarized::protocol::server_message::{Body, EndReason, Snapshot};
+use diarized::session::EngineFactory as _;
+use diarized_models::SessionState;
+
+/// The binary with an environment that holds none of our variables.
+fn diarized(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DIARIZED_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(args);
+    command
+}
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = diarized(args).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
+}
+
+/// A server on a free port; killed when dropped.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = diarized(&["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let (_, rest) =
+            line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
+        let url = format!("ws://{}", rest.split(' ').next().unwrap());
+        Self { child, stdout, url }
+    }
+
+    fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end and gives the exit code.
+    fn wait(mut self) -> Option<i32> {
+        let code = self.child.wait().unwrap().code();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "one line says that the server is ready; all else is the log");
+        code
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a subscriber's or publisher's messages make of an empty state or a snapshot.
+fn replay(json: &str) -> (SessionState, Option<EndReason>) {
+    let (mut state, mut ended) = (SessionState::new(), None);
+    for line in json.lines() {
+        match ServerMessage::parse(line).unwrap().body {
+            Body::Snapshot(snapshot) => state = snapshot.to_state().unwrap(),
+            Body::Ended(end) => ended = Some(end.reason),
+            body => {
+                if let Ok(event) = body.to_event() {
+                    state.apply(&event).unwrap();
+                }
+            }
+        }
+    }
+    (state, ended)
+}
+
+#[test]
+fn a_stream_gets_the_labels_that_the_file_gets() {
+    let server = Server::start();
+    let file = example();
+    let args = ["stream", file.to_str().unwrap(), "--url", &server.url, "--speed", "max", "--json"];
+    let (code, stdout, stderr) = run(&args);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let (streamed, ended) = replay(&stdout);
+    assert_eq!(ended, Some(EndReason::Closed));
+
+    // The same engine over the whole file at once.
+    let mut audio = AudioFile::open(&file).unwrap();
+    assert_eq!((audio.sample_rate_hz(), audio.n_channels()), (16_000, 1), "no front end is needed");
+    let (mut samples, mut block) = (Vec::new(), Vec::new());
+    while audio.read(&mut block).unwrap() {
+        samples.extend_from_slice(&block);
+    }
+    let mut engine = LiveEngines::start(&diarized_config::Config::default()).unwrap().engine().unwrap();
+    engine.push(&samples).unwrap();
+    engine.finish().unwrap();
+    let mut said = Vec::new();
+    engine.drive(&mut said).unwrap();
+    while engine.n_pending() > 0 {
+        let mut select = crossbeam_channel::Select::new();
+        engine.register(&mut select);
+        select.ready();
+        engine.drive(&mut said).unwrap();
+    }
+    let mut whole = SessionState::new();
+    said.iter().for_each(|said| whole.apply(&said.event).unwrap());
+    assert!(whole.speakers().len() > 1 && whole.segments().len() > 5, "there is a conversation to compare");
+    // Through the wire's milliseconds, as the stream came.
+    let whole = Snapshot::of(&whole, "stream", None).to_state().unwrap();
+    assert_eq!(streamed, whole);
+}
+
+#[test]
+fn a_terminated_server_finishes_its_sessions_and_ends_well() {
+    let server = Server::start();
+    let file = example();
+    let mut stream = diarized(&[
+        "stream",
+        file.to_str().unwrap(),
+        "--url",
+        &server.url,
+        "--session",
+        "talk",
+        "--speed",
+        "8",
+    ])
+    .stdout(Stdio::null())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut listen = diarized(&["listen", &server.url, "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(listen.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut heard = String::new();
+    let mut hear_until = |word: &str| {
+        for line in lines.by_ref() {
+            heard.push_str(&line);
+            heard.push('\n');
+            if line.contains(word) {
+                return heard.clone();
+            }
+        }
+        panic!("no {word} in {heard}");
+    };
+    hear_until("\"final\":false");
+    server.terminate();
+    let heard = hear_until("\"ended\"");
+    let (state, ended) = replay(&heard);
+    assert_eq!(ended, Some(EndReason::Shutdown));
+    assert!(state.segments().len() > 0 && state.segments().all(|s| s.is_final), "open segments are finished");
+    assert_eq!(server.wait(), Some(0));
+    // The publisher is told why; the subscriber of all sessions waits for the server to come back.
+    let mut told = String::new();
+    stream.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(stream.wait().unwrap().code(), Some(1));
+    assert!(told.contains("closed the stream with 1001: the server shuts down"), "{told}");
+    assert!(listen.try_wait().unwrap().is_none(), "it waits");
+    listen.kill().unwrap();
+    listen.wait().unwrap();
+}
+
+#[test]
+fn what_stops_a_server_says_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let (code, stdout, stderr) = run(&["serve", "--listen", &addr]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains(&format!("cannot listen on {addr}")) && stderr.contains("--listen"), "{stderr}");
+
+    let (code, _, stderr) = run(&["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("no authentication") && stderr.contains("--allow-remote"), "{stderr}");
+
+    let (code, _, stderr) = run(&["serve", "--listen", "127.0.0.1:0", "--model", "/nonexistent"]);
+    assert_eq!(code, 66);
+    assert!(stderr.contains("/nonexistent") && stderr.contains("model.toml"), "{stderr}");
+
+    let (code, _, stderr) = run(&["serve", "--set", "server.max_sessions=0"]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("server.max_sessions"), "{stderr}");
+}
+
+#[test]
+fn clients_without_a_server_say_so() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("ws://{free}");
+    let file = example();
+    for args in [vec!["listen", &url], vec!["stream", file.to_str().unwrap(), "--url", &url]] {
+        let (code, _, stderr) = run(&args);
+        assert_eq!(code, 1, "{args:?}");
+        assert!(stderr.contains("start `diarized serve`"), "{stderr}");
+    }
+    let (code, _, stderr) = run(&["stream", "/nonexistent.wav", "--url", &url]);
+    assert_eq!(code, 66);
+    assert!(stderr.contains("/nonexistent.wav"), "{stderr}");
+}
