@@ -180,7 +180,7 @@ mod tests {
     fn audio() -> MonoFile {
         let levels = [0.2_f32, 0.0, 0.1];
         let bytes = (0..40 * 3).flat_map(|part| {
-            let sign = |n: usize| if n % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = |n: usize| if n.is_multiple_of(2) { 1.0 } else { -1.0 };
             (0..8000).flat_map(move |n| (sign(n) * levels[part % 3]).to_le_bytes())
         });
         let format = RawFormat { encoding: RawEncoding::PcmF32le, sample_rate_hz: 16_000, n_channels: 1 };

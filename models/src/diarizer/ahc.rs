@@ -42,9 +42,9 @@ pub(crate) fn average_linkage(
     let n = similarities.len();
     debug_assert!(weights.len() == n && pinned.len() == n);
     let mut work = Work::new(similarities, weights, pinned);
-    for a in 0..n {
-        if pinned[a].is_some()
-            && let Some(first) = (0..a).find(|&b| work.alive[b] && work.pin[b] == pinned[a])
+    for (a, pin) in pinned.iter().enumerate() {
+        if pin.is_some()
+            && let Some(first) = (0..a).find(|&b| work.alive[b] && work.pin[b] == *pin)
         {
             work.merge(first, a);
         }

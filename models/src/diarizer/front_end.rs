@@ -78,7 +78,7 @@ impl FrontEnd {
         let o = params.options();
         let mode = [VadMode::Quality, VadMode::LowBitrate, VadMode::Aggressive, VadMode::VeryAggressive];
         Self {
-            mel: LogMel::new(card.front_end.clone()),
+            mel: LogMel::new(card.front_end),
             n_mels: card.front_end.n_mels(),
             mean: card.mean_normalisation,
             vad: Vad::new(mode[usize::from(o.vad_mode.min(3))]),
