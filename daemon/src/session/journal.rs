@@ -15,7 +15,7 @@ pub struct JournalParams {
 
 impl Default for JournalParams {
     fn default() -> Self {
-        Self { max_events: 4096, max_bytes: 4 << 20 }
+        Self { max_events: 4096, max_bytes: 2 << 20 }
     }
 }
 
