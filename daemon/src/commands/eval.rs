@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 mod der;
+mod eer;
 mod labels;
 
 /// Arguments of `diarized eval`.
@@ -16,6 +17,8 @@ pub struct Args {
 enum Yardstick {
     /// Diarization error rate of labels against a reference, with its parts, JER and speaker counts.
     Der(der::Args),
+    /// Equal error rate, detection cost and Cllr of a voice model on a list of trials.
+    Eer(eer::Args),
 }
 
 /// Runs the command and gives the exit code.
@@ -25,5 +28,6 @@ enum Yardstick {
 pub fn run(args: Args) -> anyhow::Result<u8> {
     match args.yardstick {
         Yardstick::Der(args) => der::run(args),
+        Yardstick::Eer(args) => eer::run(args),
     }
 }
