@@ -7,8 +7,18 @@ use std::time::Duration;
 use crate::capture::{CaptureParams, ProbeReport, list_devices, probe};
 use crate::cli::exit;
 
+const EXAMPLES: &str = "\
+Examples:
+  diarized devices                     every capture device; * marks the default one
+  diarized devices --json              one JSON object a line: name, description, default
+  diarized devices --probe             listen to the default device for 5 s: level, pace, losses
+  diarized devices --probe hw:CARD=0,DEV=0 --seconds 2
+
+Give a name to `diarized serve` as capture.device.";
+
 /// Arguments of `diarized devices`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Listen to this device (`default` if none is named) and tell its level, its pace and what was lost.
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
@@ -58,7 +68,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     }
     let width = devices.iter().map(|device| device.name.chars().count()).max().unwrap_or(0);
     for device in devices {
-        println!("{:width$}  {}", device.name, device.description);
+        let mark = if device.is_default { '*' } else { ' ' };
+        println!("{mark} {:width$}  {}", device.name, device.description);
     }
     Ok(exit::OK)
 }
