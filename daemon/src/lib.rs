@@ -1,6 +1,7 @@
 //! The daemon: all threads, sockets, files, clocks and devices of `diarized` live here.
 
 pub mod audio_file;
+pub mod batch_embedder;
 #[cfg(feature = "microphone")]
 pub mod capture;
 pub mod cli;

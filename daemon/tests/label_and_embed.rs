@@ -1,0 +1,148 @@
+//! `diarized label` and `diarized embed` as a person runs them: good and bad files, every output, exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use diarized_models::rttm::parse_rttm;
+
+fn conversation() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
+}
+
+/// The binary in `folder`, with an environment that holds none of our variables.
+fn diarized(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DIARIZED_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder).args(args);
+    command
+}
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn bad_files_are_told_in_one_line_each_and_the_others_are_done() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(conversation(), folder.path().join("good talk.flac")).unwrap();
+    std::fs::write(folder.path().join("empty.wav"), "").unwrap();
+    std::fs::write(folder.path().join("text.wav"), "no audio at all").unwrap();
+    let files = ["absent.wav", "empty.wav", "good talk.flac", "text.wav"];
+    let args = [&["label", "-f", "rttm", "-o", "out/"], &files[..]].concat();
+    let (code, stdout, stderr) = run(&mut diarized(folder.path(), &args));
+    assert_eq!((code, &*stdout), (3, ""), "{stderr}");
+    assert_eq!(stderr.lines().count(), 3, "{stderr}");
+    for (name, words) in
+        [("absent.wav", "check the name"), ("empty.wav", "0 bytes"), ("text.wav", "not audio")]
+    {
+        assert!(stderr.lines().any(|line| line.contains(name) && line.contains(words)), "{stderr}");
+    }
+    assert_eq!(names(&folder.path().join("out")), ["good talk.rttm"], "no half-written file is left");
+    let text = std::fs::read(folder.path().join("out/good talk.rttm")).unwrap();
+    let turns = parse_rttm("out", &text).unwrap();
+    assert!(!turns.is_empty());
+    assert!(turns.iter().all(|turn| turn.recording == "good_talk" && turn.end().seconds() < 74.0));
+
+    let (code, ..) = run(&mut diarized(folder.path(), &["label", "absent.wav", "text.wav"]));
+    assert_eq!(code, 66);
+}
+
+#[test]
+fn labels_do_not_depend_on_how_the_audio_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = conversation();
+    let file = path.to_str().unwrap();
+    let (code, from_file, stderr) = run(&mut diarized(folder.path(), &["label", "-f", "json", file]));
+    assert_eq!((code, &*stderr), (0, ""));
+    let pipe = std::fs::File::open(&path).unwrap();
+    let mut command = diarized(folder.path(), &["label", "-f", "json", "--threads", "1", "-"]);
+    let (code, from_pipe, stderr) = run(command.stdin(Stdio::from(pipe)));
+    assert_eq!((code, &*stderr), (0, ""));
+    assert_eq!(from_pipe.replace("\"stdin\"", "\"conversation\""), from_file);
+
+    // The events, applied one after the other, say what the labels say.
+    let (_, events, _) = run(&mut diarized(folder.path(), &["label", "--events", file]));
+    let last_of = |id: &serde_json::Value| {
+        let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.filter(|event| event["type"] == "segment" && event["id"] == *id).last().unwrap()
+    };
+    for line in from_file.lines() {
+        let label: serde_json::Value = serde_json::from_str(line).unwrap();
+        let event = last_of(&label["id"]);
+        assert!(
+            (event["start"].as_f64().unwrap() - label["start"].as_f64().unwrap()).abs() < 1e-3,
+            "{event}"
+        );
+        assert!(event["at"].as_f64().unwrap() >= event["start"].as_f64().unwrap());
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_told_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = conversation();
+    let file = path.to_str().unwrap();
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["label", "-o", "absent/out.rttm", file]));
+    assert_eq!(code, 73);
+    assert!(stderr.starts_with("diarized: cannot write absent/out.rttm: No such file"), "{stderr}");
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["embed", "-o", "absent/v.npy", file]));
+    assert_eq!(code, 73, "{stderr}");
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["label", "-f", "srt", file, "b.wav"]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("name a folder with --output"), "{stderr}");
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["label", "--window-ms", "7", file]));
+    assert_eq!(code, 78);
+    assert!(stderr.contains("flag --window-ms: diarization.window_ms = 7: expected"), "{stderr}");
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn embeddings_of_files_lists_and_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(conversation(), folder.path().join("talk.flac")).unwrap();
+    std::fs::write(folder.path().join("wav.scp"), "talk talk.flac\ngone gone.wav\n").unwrap();
+    std::fs::write(
+        folder.path().join("segments"),
+        "u2 talk 2 4\nu1 talk 0 1.5\nu3 gone 0 1\nu4 talk 90 91\n",
+    )
+    .unwrap();
+    let args = ["embed", "--scp", "wav.scp", "--segments", "segments", "-o", "v.npy"];
+    let (code, stdout, stderr) = run(&mut diarized(folder.path(), &args));
+    assert_eq!((code, &*stdout, stderr.lines().count()), (3, "", 2), "{stderr}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("v.ids")).unwrap(), "u2 2 4\nu1 0 1.5\n");
+    let bytes = std::fs::read(folder.path().join("v.npy")).unwrap();
+    let values: Vec<f32> =
+        bytes[128..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let rows: Vec<&[f32]> = values.chunks_exact(values.len() / 2).collect();
+    for row in &rows {
+        let norm: f32 = row.iter().map(|value| value * value).sum();
+        assert!((norm - 1.0).abs() < 1e-4, "{norm}");
+    }
+
+    let (code, stdout, stderr) = run(&mut diarized(
+        folder.path(),
+        &["embed", "--window-ms", "1500", "--step-ms", "5000", "talk.flac"],
+    ));
+    assert_eq!((code, &*stderr), (0, ""));
+    let windows: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let starts: Vec<f64> = windows.iter().map(|window| window["start"].as_f64().unwrap()).collect();
+    assert_eq!(starts, (0..15).map(|n| 5.0 * f64::from(n)).collect::<Vec<_>>());
+    // The first window and the utterance of its length hear the same, but for the frames at the utterance's end.
+    let window =
+        windows[0]["embedding"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32);
+    let cosine: f32 = window.zip(rows[1]).map(|(a, b)| a * b).sum();
+    assert!(cosine > 0.9, "{cosine}");
+}
