@@ -54,8 +54,6 @@ pub enum Command {
     Embed(commands::embed::Args),
     /// Measure accuracy: DER of labels, EER of a voice model.
     Eval(commands::eval::Args),
-    /// Measure speed: real-time factor, label latency and memory on this machine.
-    Bench(commands::bench::Args),
 }
 
 /// Parses the process's arguments, runs the command and gives the exit code.
@@ -70,7 +68,6 @@ pub fn run() -> ExitCode {
         Command::Config(args) => commands::config::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Eval(args) => commands::eval::run(args),
-        Command::Bench(args) => commands::bench::run(args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

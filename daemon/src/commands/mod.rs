@@ -1,6 +1,5 @@
 //! One module a subcommand: its arguments and its work.
 
-pub mod bench;
 pub mod config;
 pub mod config_args;
 pub mod devices;

@@ -36,7 +36,7 @@ impl Body {
     /// The view of one event; `state` is the state after it and supplies names.
     ///
     /// # Errors
-    /// [`ViewError::NoForm`] for an event that this version has no message for.
+    /// `ViewError::NoForm` for an event that this version has no message for.
     pub fn from_event(event: &Event, state: &SessionState) -> Result<Self, ViewError> {
         Ok(match event {
             Event::Segment(segment) => Self::Segment(segment_view(segment, state)),
@@ -60,7 +60,7 @@ impl Body {
     /// The event that a message carries, for applying it to a [`SessionState`]; times are exact to a millisecond.
     ///
     /// # Errors
-    /// [`ViewError`] if the message carries no event or says it in words that this version does not know.
+    /// `ViewError` if the message carries no event or says it in words that this version does not know.
     pub fn to_event(&self) -> Result<Event, ViewError> {
         Ok(match self {
             Self::Segment(segment) => Event::Segment(segment.to_event()?),
@@ -140,7 +140,7 @@ impl Snapshot {
     /// The state that the snapshot holds; times are exact to a millisecond.
     ///
     /// # Errors
-    /// [`ViewError`] if a label or a word in it is unknown to this version, or a segment's speaker is missing.
+    /// `ViewError` if a label or a word in it is unknown to this version, or a segment's speaker is missing.
     pub fn to_state(&self) -> Result<SessionState, ViewError> {
         let mut state = SessionState::new();
         let mut apply = |event: &Event| {

@@ -16,7 +16,7 @@ pub struct DiarizerOptions {
     pub first_label_ms: u32,
     /// How long labels stay provisional before they are settled. Default 3000, range 500–30000.
     pub settle_ms: u32,
-    /// How eager webrtc-vad is to call a frame noise. Default 2, range 0–3.
+    /// How eager webrtc-vad is to call a frame noise. Default 3, range 0–3.
     pub vad_mode: u8,
     /// Share of voiced frames in the smoothing window above which speech begins. Default 0.6, range 0–1.
     pub vad_onset: f32,
@@ -24,15 +24,15 @@ pub struct DiarizerOptions {
     pub vad_offset: f32,
     /// Shorter speech is dropped. Default 200, range 0–2000.
     pub min_speech_ms: u32,
-    /// Shorter pauses are bridged. Default 300, range 0–5000.
+    /// Shorter pauses are bridged. Default 500, range 0–5000.
     pub min_silence_ms: u32,
-    /// Added to both ends of a region. Default 50, range 0–500.
+    /// Added to both ends of a region. Default 100, range 0–500.
     pub pad_ms: u32,
     /// No more speakers than this. Default none, range 1–1000.
     pub max_speakers: Option<usize>,
     /// This many speakers, if the evidence allows. Default none, range 1–1000.
     pub expected_speakers: Option<usize>,
-    /// Groups of speech merge while the mean evidence of one person is above this. Default -0.5.
+    /// Groups of speech merge while the mean evidence of one person is above this. Default 0.75.
     pub merge_llr: f32,
     /// Added to the evidence of pairs that bear one label already, so that labels do not flap. Default 0.5.
     pub stick_llr: f32,
@@ -64,15 +64,15 @@ impl Default for DiarizerOptions {
             step_ms: 250,
             first_label_ms: 800,
             settle_ms: 3000,
-            vad_mode: 2,
+            vad_mode: 3,
             vad_onset: 0.6,
             vad_offset: 0.35,
             min_speech_ms: 200,
-            min_silence_ms: 300,
-            pad_ms: 50,
+            min_silence_ms: 500,
+            pad_ms: 100,
             max_speakers: None,
             expected_speakers: None,
-            merge_llr: -0.5,
+            merge_llr: 0.75,
             stick_llr: 0.5,
             new_speaker_llr: -1.0,
             stranger_margin_llr: 2.0,
