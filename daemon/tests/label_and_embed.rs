@@ -146,3 +146,25 @@ fn embeddings_of_files_lists_and_windows() {
     let cosine: f32 = window.zip(rows[1]).map(|(a, b)| a * b).sum();
     assert!(cosine > 0.9, "{cosine}");
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_writes_what_was_labelled_so_far() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["label", "--raw", "pcm_s16le", "-o", "out.rttm", "-"];
+    let mut command = diarized(folder.path(), &args);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // The pipe holds far less than this, so once it is written the labelling is under way.
+    stdin.write_all(&vec![0; 2_000_000]).unwrap();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    // A read from a pipe is not broken off: the flag is looked at when audio comes.
+    while stdin.write_all(&[0; 32_000]).is_ok() {}
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("warning: -: interrupted; labelled up to "), "{stderr}");
+    assert_eq!(names(folder.path()), ["out.rttm"]);
+}
