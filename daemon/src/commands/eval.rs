@@ -18,7 +18,7 @@ enum Yardstick {
     /// Diarization error rate of labels against a reference, with its parts, JER and speaker counts.
     Der(der::Args),
     /// Equal error rate, detection cost and Cllr of a voice model on a list of trials.
-    Eer(eer::Args),
+    Eer(Box<eer::Args>),
 }
 
 /// Runs the command and gives the exit code.
@@ -28,6 +28,6 @@ enum Yardstick {
 pub fn run(args: Args) -> anyhow::Result<u8> {
     match args.yardstick {
         Yardstick::Der(args) => der::run(args),
-        Yardstick::Eer(args) => eer::run(args),
+        Yardstick::Eer(args) => eer::run(&args),
     }
 }

@@ -80,7 +80,7 @@ pub(super) struct Args {
 const LONGEST_CROP_S: f64 = 60.0;
 
 /// Runs the command and gives the exit code.
-pub(super) fn run(args: Args) -> anyhow::Result<u8> {
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     if args.crop.is_some_and(|crop| !(0.3..=LONGEST_CROP_S).contains(&crop)) {
         eprintln!("diarized: --crop: must be from 0.3 to {LONGEST_CROP_S} s");
         return Ok(exit::USAGE);
@@ -89,7 +89,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<u8> {
         eprintln!("diarized: --cohort-top: must be at least 2");
         return Ok(exit::USAGE);
     }
-    let report = match measure(&args) {
+    let report = match measure(args) {
         Ok(report) => report,
         Err(fault) => {
             eprintln!("diarized: {fault:#}");

@@ -49,12 +49,13 @@ impl Lists {
             for (line, text) in kaldi::read_lines(path)? {
                 let trial = parse(path, line, &text)?;
                 let is_known = lists.models.contains_key(&trial.enrol) || clips.knows(&trial.enrol);
-                for name in
-                    [(!is_known).then_some(&trial.enrol), (!clips.knows(&trial.test)).then_some(&trial.test)]
-                {
-                    if let Some(unknown) = name {
-                        return Err(fault(path, line, clips.unknown(unknown)).into());
-                    }
+                let unknown = match (is_known, clips.knows(&trial.test)) {
+                    (false, _) => Some(&trial.enrol),
+                    (true, false) => Some(&trial.test),
+                    (true, true) => None,
+                };
+                if let Some(unknown) = unknown {
+                    return Err(fault(path, line, clips.unknown(unknown)).into());
                 }
                 lists.trials.push(trial);
             }

@@ -158,7 +158,7 @@ struct Extractor<'a> {
 
 impl<'a> Extractor<'a> {
     fn new(embedder: &'a Embedder, crop_frames: Option<usize>, vad: bool) -> Self {
-        Self { embedder, mel: LogMel::new(embedder.card().front_end.clone()), crop_frames, vad }
+        Self { embedder, mel: LogMel::new(embedder.card().front_end), crop_frames, vad }
     }
 
     fn file(
