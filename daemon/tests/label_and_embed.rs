@@ -75,8 +75,8 @@ fn labels_do_not_depend_on_how_the_audio_comes() {
     // The events, applied one after the other, say what the labels say.
     let (_, events, _) = run(&mut diarized(folder.path(), &["label", "--events", file]));
     let last_of = |id: &serde_json::Value| {
-        let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        events.filter(|event| event["type"] == "segment" && event["id"] == *id).last().unwrap()
+        let mut events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.rfind(|event| event["type"] == "segment" && event["id"] == *id).unwrap()
     };
     for line in from_file.lines() {
         let label: serde_json::Value = serde_json::from_str(line).unwrap();
