@@ -194,25 +194,19 @@ pub struct DiarizationConfig {
     pub max_speakers: Option<u32>,
     /// This many speakers, if the evidence allows; at most `max_speakers`. 1 to 1000, default not set.
     pub expected_speakers: Option<u32>,
-    /// Groups of speech merge while the mean evidence of one person is above this. -50 to 50, default -0.5.
-    pub merge_llr: f64,
-    /// Added to the evidence of pairs that bear one label already. -50 to 50, default 0.5.
+    /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 1.
     pub stick_llr: f64,
-    /// A voice below this for every known speaker is somebody new. -50 to 50, default -1.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 0.
     pub new_speaker_llr: f64,
-    /// How far below that a region too short to be sure must lie. -50 to 50, default 2.
-    pub stranger_margin_llr: f64,
     /// Price of a change of speaker between windows. 0 to 100, default 4.
     pub switch_cost: f64,
-    /// No single window counts for more than this. 0.01 to 100, default 6.
-    pub evidence_bound: f64,
+    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.05.
+    pub voice_weight: f64,
     /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
     pub new_speaker_windows: usize,
     /// A speaker with less clean speech than this is joined to one that fits, in ms. 0 to 60 000, default 1500.
     pub min_speaker_ms: u32,
-    /// Evidence from which on another speaker fits such a small one. -50 to 50, default -3.
-    pub absorb_llr: f64,
-    /// Stretches of speech that a session remembers: bounds its memory. 64 to 4096, default 512.
+    /// Stretches of speech that a session remembers: bounds its memory. 64 to 4096, default 1024.
     pub max_exemplars: usize,
     /// Whether all labels are looked at once more when a stream ends. Default true.
     pub final_pass: bool,
@@ -239,16 +233,13 @@ impl DiarizationConfig {
             pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 100),
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
-            merge_llr: evidence(r, "diarization.merge_llr", 0.75),
-            stick_llr: evidence(r, "diarization.stick_llr", 0.5),
-            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", -1.0),
-            stranger_margin_llr: evidence(r, "diarization.stranger_margin_llr", 2.0),
+            stick_llr: evidence(r, "diarization.stick_llr", 1.0),
+            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 0.0),
             switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
-            evidence_bound: r.number("diarization.evidence_bound", 0.01..=100.0, 6.0),
+            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.05),
             new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
             min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 1500),
-            absorb_llr: evidence(r, "diarization.absorb_llr", -3.0),
-            max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 512),
+            max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 1024),
             final_pass: r.boolean("diarization.final_pass", true),
         };
         if config.step_ms > config.window_ms {

@@ -4,3 +4,5 @@
 pub(crate) const ONNX: &[u8] = include_bytes!("../zoo/nexttdnn-c128-b1/model.onnx");
 /// Its card.
 pub(crate) const CARD: &str = include_str!("../zoo/nexttdnn-c128-b1/model.toml");
+/// How its embeddings scatter.
+pub(crate) const PLDA: &[u8] = include_bytes!("../zoo/nexttdnn-c128-b1/plda.f32");

@@ -27,7 +27,7 @@ pub enum ModelSource {
 #[non_exhaustive]
 pub enum LoadError {
     /// A file of the model cannot be read.
-    #[error("cannot read {}: {source}; a model folder holds model.onnx and model.toml", path.display())]
+    #[error("cannot read {}: {source}; a model folder holds model.onnx, model.toml and, where the card gives plda_dim, plda.f32", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -124,15 +124,23 @@ impl Embedder {
     /// # Errors
     /// [`LoadError`] says which file, key or dimension is wrong.
     pub fn load(source: &ModelSource, window_frames: &[usize]) -> Result<Self, LoadError> {
-        let (onnx, card): (Arc<[u8]>, String) = match source {
-            ModelSource::Builtin => (crate::builtin::ONNX.into(), crate::builtin::CARD.to_owned()),
+        let (onnx, card): (Arc<[u8]>, ModelCard) = match source {
+            ModelSource::Builtin => (
+                crate::builtin::ONNX.into(),
+                ModelCard::parse(crate::builtin::CARD)?.with_plda(crate::builtin::PLDA)?,
+            ),
             ModelSource::Folder(folder) => {
                 let onnx = read(&folder.join("model.onnx"))?;
                 let card = String::from_utf8_lossy(&read(&folder.join("model.toml"))?).into_owned();
+                let card = ModelCard::parse(&card)?;
+                let card = match card.plda_dim {
+                    Some(_) => card.with_plda(&read(&folder.join("plda.f32"))?)?,
+                    None => card,
+                };
                 (onnx.into(), card)
             }
         };
-        Self::from_parts(onnx, ModelCard::parse(&card)?, window_frames)
+        Self::from_parts(onnx, card, window_frames)
     }
 
     /// Like [`load`](Self::load), from the bytes of an ONNX file and a card.

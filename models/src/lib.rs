@@ -10,6 +10,7 @@ pub mod embedder;
 pub mod embedding;
 pub mod events;
 pub mod model_card;
+pub mod plda;
 pub mod rttm;
 pub mod scoring;
 
@@ -19,3 +20,4 @@ pub use embedder::{EmbedError, Embedder, LoadError, ModelSource};
 pub use embedding::Embedding;
 pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};
 pub use model_card::ModelCard;
+pub use plda::Plda;

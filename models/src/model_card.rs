@@ -9,6 +9,7 @@ use diarized_dsp::log_mel::{
 use serde::Deserialize;
 
 use crate::calibration::Calibration;
+use crate::plda::{Plda, PldaError};
 
 /// The version of the `model.toml` layout that this code reads.
 pub const SCHEMA: u32 = 1;
@@ -31,6 +32,9 @@ pub enum CardError {
     /// The front end cannot be built.
     #[error("model.toml [front_end]: {0}")]
     FrontEnd(#[from] LogMelFaults),
+    /// The matrices beside the weights do not fit.
+    #[error(transparent)]
+    Plda(#[from] PldaError),
     /// A value is out of its range.
     #[error("model.toml {key} ({got}) must be {rule}")]
     Value {
@@ -66,11 +70,27 @@ pub struct ModelCard {
     pub mean_normalisation: MeanNormalisation,
     /// Maps from cosine to evidence, by window length, ascending; at least one.
     pub calibrations: Vec<Calibration>,
+    /// Coordinates of `plda.f32` beside the weights, if the model brings one.
+    pub plda_dim: Option<usize>,
+    /// How its embeddings scatter: isotropic until [`with_plda`](Self::with_plda).
+    pub plda: Plda,
     /// Origin of the weights, free text by key.
     pub provenance: BTreeMap<String, String>,
 }
 
 impl ModelCard {
+    /// Takes the contents of the `plda.f32` that goes with a [`plda_dim`](Self::plda_dim); without one, nothing
+    /// happens.
+    ///
+    /// # Errors
+    /// [`CardError::Plda`].
+    pub fn with_plda(mut self, bytes: &[u8]) -> Result<Self, CardError> {
+        if let Some(dim) = self.plda_dim {
+            self.plda = Plda::from_bytes(bytes, self.embedding_dim, dim)?;
+        }
+        Ok(self)
+    }
+
     /// Reads and checks the text of a `model.toml`.
     ///
     /// # Errors
@@ -86,6 +106,9 @@ impl ModelCard {
         }
         if raw.onnx_sha256.len() != 64 || !raw.onnx_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
             return value("onnx_sha256", raw.onnx_sha256, "64 hexadecimal digits");
+        }
+        if let Some(dim) = raw.plda_dim.filter(|dim| !(1..=raw.embedding_dim).contains(dim)) {
+            return value("plda_dim", dim.to_string(), "in 1..=embedding_dim");
         }
         if raw.window_ms.is_empty() || !raw.window_ms.is_sorted() {
             return value(
@@ -120,6 +143,8 @@ impl ModelCard {
             front_end,
             mean_normalisation,
             calibrations,
+            plda_dim: raw.plda_dim,
+            plda: Plda::isotropic(raw.embedding_dim),
             provenance: raw.provenance,
         })
     }
@@ -155,6 +180,8 @@ struct RawCard {
     licence: String,
     onnx_sha256: String,
     embedding_dim: usize,
+    #[serde(default)]
+    plda_dim: Option<usize>,
     window_ms: Vec<u32>,
     front_end: RawFrontEnd,
     calibration: Vec<RawCalibration>,

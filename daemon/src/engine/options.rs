@@ -44,15 +44,12 @@ pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, Eng
     options.pad_ms = config.pad_ms;
     options.max_speakers = config.max_speakers.map(|n| n as usize);
     options.expected_speakers = config.expected_speakers.map(|n| n as usize);
-    options.merge_llr = config.merge_llr as f32;
     options.stick_llr = config.stick_llr as f32;
     options.new_speaker_llr = config.new_speaker_llr as f32;
-    options.stranger_margin_llr = config.stranger_margin_llr as f32;
     options.switch_cost = config.switch_cost as f32;
-    options.evidence_bound = config.evidence_bound as f32;
+    options.voice_weight = config.voice_weight as f32;
     options.new_speaker_windows = config.new_speaker_windows;
     options.min_speaker_ms = config.min_speaker_ms;
-    options.absorb_llr = config.absorb_llr as f32;
     options.max_exemplars = config.max_exemplars;
     options.final_pass = config.final_pass;
     DiarizerParams::try_new(options).map_err(|faults| {

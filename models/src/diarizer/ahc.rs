@@ -29,7 +29,7 @@ impl Similarities {
 /// Result of clustering: a group number for each item, numbered by first appearance.
 pub(crate) type Groups = Vec<usize>;
 
-/// Merges the most similar pair of groups until none is more similar than `threshold`.
+/// Merges the most similar pair of groups until `n_groups` are left, or none may merge.
 ///
 /// `weights[i]` is the number of vectors behind item `i`. `pinned[i]` ties items: those with the same value start
 /// as one group, and groups with different values never merge. Deterministic: ties go to the lower index.
@@ -37,7 +37,7 @@ pub(crate) fn average_linkage(
     similarities: &Similarities,
     weights: &[f32],
     pinned: &[Option<u32>],
-    threshold: f32,
+    n_groups: usize,
 ) -> Groups {
     let n = similarities.len();
     debug_assert!(weights.len() == n && pinned.len() == n);
@@ -50,9 +50,13 @@ pub(crate) fn average_linkage(
         }
     }
     work.refresh_all();
-    while let Some((a, b)) = work.best_pair().filter(|&(a, b)| work.sim(a, b) > threshold) {
+    let mut n_left = work.alive.iter().filter(|alive| **alive).count();
+    while n_left > n_groups
+        && let Some((a, b)) = work.best_pair().filter(|&(a, b)| work.sim(a, b) > f32::NEG_INFINITY)
+    {
         work.merge(a, b);
         work.refresh_after(a, b);
+        n_left -= 1;
     }
     work.groups()
 }
@@ -194,25 +198,25 @@ mod tests {
     #[test]
     fn two_blocks_become_two_groups() {
         let s = matrix(6, |a, b| if (a < 3) == (b < 3) { 0.9 } else { 0.1 });
-        assert_eq!(average_linkage(&s, &[1.0; 6], &[None; 6], 0.5), [0, 0, 0, 1, 1, 1]);
+        assert_eq!(average_linkage(&s, &[1.0; 6], &[None; 6], 2), [0, 0, 0, 1, 1, 1]);
     }
 
     #[test]
-    fn a_threshold_above_everything_merges_nothing() {
+    fn as_many_groups_as_items_merge_nothing() {
         let s = matrix(4, |_, _| 0.9);
-        assert_eq!(average_linkage(&s, &[1.0; 4], &[None; 4], 0.95), [0, 1, 2, 3]);
+        assert_eq!(average_linkage(&s, &[1.0; 4], &[None; 4], 4), [0, 1, 2, 3]);
     }
 
     #[test]
     fn pins_join_and_part_whatever_the_similarity() {
         let s = matrix(4, |a, b| if (a < 2) == (b < 2) { 0.9 } else { 0.1 });
-        let groups = average_linkage(&s, &[1.0; 4], &[Some(1), Some(2), Some(1), None], 0.5);
+        let groups = average_linkage(&s, &[1.0; 4], &[Some(1), Some(2), Some(1), None], 1);
         assert_eq!(groups[0], groups[2]);
         assert_ne!(groups[0], groups[1]);
     }
 
     /// The plain algorithm, straight from the definition.
-    fn reference(s: &Similarities, weights: &[f32], threshold: f32) -> Vec<Vec<usize>> {
+    fn reference(s: &Similarities, weights: &[f32], n_groups: usize) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = (0..s.len()).map(|i| vec![i]).collect();
         let linkage = |a: &[usize], b: &[usize]| {
             let (mut total, mut weight) = (0.0_f64, 0.0_f64);
@@ -225,7 +229,7 @@ mod tests {
             }
             total / weight
         };
-        loop {
+        while groups.len() > n_groups {
             let mut best: Option<(usize, usize, f64)> = None;
             for a in 0..groups.len() {
                 for b in a + 1..groups.len() {
@@ -235,14 +239,12 @@ mod tests {
                     }
                 }
             }
-            match best.filter(|&(_, _, v)| v > f64::from(threshold)) {
-                Some((a, b, _)) => {
-                    let moved = groups.remove(b);
-                    groups[a].extend(moved);
-                }
-                None => return groups,
+            if let Some((a, b, _)) = best {
+                let moved = groups.remove(b);
+                groups[a].extend(moved);
             }
         }
+        groups
     }
 
     proptest! {
@@ -250,18 +252,18 @@ mod tests {
         fn equals_the_definition(
             values in prop::collection::vec(-1.0_f32..1.0, 45),
             weights in prop::collection::vec(1_u8..6, 10),
-            threshold in -0.5_f32..0.8,
+            target in 1_usize..10,
         ) {
             let weights: Vec<f32> = weights.into_iter().map(f32::from).collect();
             let s = matrix(10, |a, b| values[a * (a - 1) / 2 + b]);
-            let got = average_linkage(&s, &weights, &[None; 10], threshold);
-            for group in reference(&s, &weights, threshold) {
+            let got = average_linkage(&s, &weights, &[None; 10], target);
+            for group in reference(&s, &weights, target) {
                 for pair in group.windows(2) {
                     prop_assert_eq!(got[pair[0]], got[pair[1]]);
                 }
             }
             let n_groups = got.iter().max().map_or(0, |m| m + 1);
-            prop_assert_eq!(n_groups, reference(&s, &weights, threshold).len());
+            prop_assert_eq!(n_groups, reference(&s, &weights, target).len());
         }
     }
 }

@@ -1,27 +1,29 @@
 //! What a session remembers of its speech: exemplars, their similarities, and the speakers they form.
 //!
-//! An exemplar is the sum of a few neighbouring window embeddings of one segment. Their number is bounded
+//! An exemplar is the sum of two or so neighbouring window embeddings of one segment. Their number is bounded
 //! ([`HistoryParams::max_exemplars`]), so memory and the cost of one clustering are bounded too, whatever the
-//! length of the session: with 512 exemplars of 192 values about 1.5 MB, similarities included.
+//! length of the session: with 1024 exemplars of 192 values about 4 MB, similarities included.
+//!
+//! Speakers are found by [`vbx`](super::vbx) from several starts: the labels as they stand, and average-linkage
+//! clusterings ([`ahc`](super::ahc)) into more groups than there can be speakers. The start with the best bound wins.
 
 use std::collections::BTreeMap;
 
 use super::ahc::{Similarities, average_linkage};
-use crate::calibration::Calibration;
+use super::vbx::{Item, Outcome, cluster};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
+use crate::plda::{Plda, Voice};
 
-/// What governs the memory and its clustering. Evidence is in natural-log likelihood ratios.
+/// What governs the memory and its clustering.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HistoryParams {
-    /// Groups merge while their mean evidence of being one person is above this.
-    pub(crate) merge_llr: f32,
-    /// Added to the evidence between exemplars that bear one label already, so that labels do not flap.
+    /// Log evidence by which a new clustering must beat the labels as they stand, so that labels do not flap.
     pub(crate) stick_llr: f32,
-    /// A group with less clean speech than this is no speaker of its own if another fits at all.
+    /// Weight of one window in all evidence: neighbours share most of their sound, so much less than one.
+    pub(crate) window_weight: f32,
+    /// A group with less clean speech than this is no speaker of its own.
     pub(crate) min_speaker_windows: f32,
-    /// Evidence from which on another group fits such a small one.
-    pub(crate) absorb_llr: f32,
     /// At most this many exemplars are kept.
     pub(crate) max_exemplars: usize,
     /// No more speakers than this, if given.
@@ -36,7 +38,12 @@ pub(crate) struct Exemplar {
     pub(crate) sum: Vec<f32>,
     /// Number of windows in the sum.
     pub(crate) weight: f32,
-    /// Whether the windows are long and inside one turn; weak ones follow a clustering and do not shape it.
+    /// Weighted sum of the projected embeddings, and its weight: what counts as evidence.
+    pub(crate) projected: Vec<f32>,
+    pub(crate) trust: f32,
+    /// Whether the speech goes on from the exemplar before.
+    pub(crate) continues: bool,
+    /// Whether the windows are long and inside one turn.
     pub(crate) strong: bool,
     pub(crate) speaker: SpeakerId,
     pub(crate) pin: Pin,
@@ -58,30 +65,14 @@ impl Exemplar {
     fn mean_cosine(&self, sum: &[f32], weight: f32) -> f32 {
         dot(&self.sum, sum) / (self.weight * weight)
     }
-}
 
-/// Sum and weight of everything that one speaker said.
-#[derive(Debug, Clone)]
-struct Model {
-    sum: Vec<f32>,
-    weight: f32,
-}
-
-impl Model {
-    fn empty(dim: usize) -> Self {
-        Self { sum: vec![0.0; dim], weight: 0.0 }
-    }
-
-    fn add(&mut self, sum: &[f32], weight: f32) {
-        for (mine, other) in self.sum.iter_mut().zip(sum) {
-            *mine += other;
-        }
-        self.weight += weight;
-    }
-
-    fn without(&self, exemplar: &Exemplar) -> Self {
-        let sum = self.sum.iter().zip(&exemplar.sum).map(|(a, b)| a - b).collect();
-        Self { sum, weight: self.weight - exemplar.weight }
+    /// Takes in another exemplar, which is then no more.
+    fn absorb(&mut self, other: &Self) {
+        self.sum.iter_mut().zip(&other.sum).for_each(|(mine, theirs)| *mine += theirs);
+        self.projected.iter_mut().zip(&other.projected).for_each(|(mine, theirs)| *mine += theirs);
+        self.weight += other.weight;
+        self.trust += other.trust;
+        self.continues = false;
     }
 }
 
@@ -89,20 +80,20 @@ impl Model {
 #[derive(Debug)]
 pub(crate) struct History {
     params: HistoryParams,
-    calibration: Calibration,
+    plda: Plda,
     dim: usize,
     exemplars: Vec<Exemplar>,
     similarities: Similarities,
     links: BTreeMap<SegmentId, Vec<(usize, f32)>>,
-    models: BTreeMap<SpeakerId, Model>,
+    models: BTreeMap<SpeakerId, Voice>,
 }
 
 impl History {
-    pub(crate) fn new(params: HistoryParams, calibration: Calibration, dim: usize) -> Self {
+    pub(crate) fn new(params: HistoryParams, plda: Plda) -> Self {
         Self {
             params,
-            calibration,
-            dim,
+            dim: plda.embedding_dim(),
+            plda,
             exemplars: Vec::new(),
             similarities: Similarities::default(),
             links: BTreeMap::new(),
@@ -115,9 +106,19 @@ impl History {
         self.models.keys().copied()
     }
 
-    /// Mean cosine between a unit vector and everything that `speaker` said.
-    pub(crate) fn cosine(&self, speaker: SpeakerId, embedding: &[f32]) -> Option<f32> {
-        self.models.get(&speaker).map(|m| dot(&m.sum, embedding) / m.weight)
+    /// What is known of a speaker's voice.
+    pub(crate) fn model(&self, speaker: SpeakerId) -> Option<&Voice> {
+        self.models.get(&speaker)
+    }
+
+    /// The model that embeddings are projected with.
+    pub(crate) fn plda(&self) -> &Plda {
+        &self.plda
+    }
+
+    /// Number of exemplars held.
+    pub(crate) fn len(&self) -> usize {
+        self.exemplars.len()
     }
 
     /// Remembers an exemplar of `segment`. Cost: `O(n_exemplars · dim)`.
@@ -128,8 +129,12 @@ impl History {
         let row = self.exemplars.iter().map(|e| e.mean_cosine(&exemplar.sum, exemplar.weight)).collect();
         self.similarities.push(row);
         self.links.entry(segment).or_default().push((self.exemplars.len(), exemplar.weight));
-        let model = self.models.entry(exemplar.speaker).or_insert_with(|| Model::empty(self.dim));
-        model.add(&exemplar.sum, exemplar.weight);
+        let phi = self.plda.phi();
+        let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::unheard(phi));
+        if exemplar.pin != Pin::Told {
+            model.add(&exemplar.projected, exemplar.trust);
+            model.settle(phi);
+        }
         self.exemplars.push(exemplar);
     }
 
@@ -171,21 +176,25 @@ impl History {
 
     /// Clusters everything anew and gives the groups stable identities: a group keeps the speaker that most of it
     /// bore. `fresh` makes an identity for a group that has none. Returns where each speaker that is no more went.
+    /// `thorough` tries more starts.
     ///
     /// Cost: `O(n²)` time and memory in the number of exemplars.
-    pub(crate) fn recluster(&mut self, mut fresh: impl FnMut() -> SpeakerId) -> Vec<(SpeakerId, SpeakerId)> {
-        let strong: Vec<usize> = (0..self.exemplars.len())
-            .filter(|&i| self.exemplars[i].strong && self.exemplars[i].pin != Pin::Told)
-            .collect();
-        if strong.is_empty() {
+    pub(crate) fn recluster(
+        &mut self,
+        thorough: bool,
+        mut fresh: impl FnMut() -> SpeakerId,
+    ) -> Vec<(SpeakerId, SpeakerId)> {
+        let free: Vec<usize> =
+            (0..self.exemplars.len()).filter(|&i| self.exemplars[i].pin != Pin::Told).collect();
+        if free.is_empty() {
             return Vec::new();
         }
+        let mut groups = self.best_groups(&free, thorough);
+        self.dissolve_small(&free, &mut groups);
         let mut group_of = vec![None; self.exemplars.len()];
-        for (item, group) in self.group_strong(&strong).into_iter().enumerate() {
-            group_of[strong[item]] = Some(group);
+        for (&idx, group) in free.iter().zip(groups) {
+            group_of[idx] = Some(group);
         }
-        self.absorb_small(&mut group_of);
-        self.settle_members(&mut group_of);
         let before: BTreeMap<SpeakerId, ()> = self.models.keys().map(|&s| (s, ())).collect();
         let moved = self.adopt(&group_of, &mut fresh);
         before
@@ -195,137 +204,160 @@ impl History {
             .collect()
     }
 
-    /// Groups of the strong exemplars at the merge threshold, the hints honoured.
-    fn group_strong(&self, strong: &[usize]) -> Vec<usize> {
-        let stick = self.params.stick_llr / self.calibration.scale;
-        let mut similarities = Similarities::default();
-        for (n, &a) in strong.iter().enumerate() {
-            similarities.push(
-                strong[..n]
-                    .iter()
-                    .map(|&b| {
-                        let same = self.exemplars[a].speaker == self.exemplars[b].speaker;
-                        self.similarities.get(a, b) + if same { stick } else { 0.0 }
-                    })
-                    .collect(),
-            );
-        }
-        let weights: Vec<f32> = strong.iter().map(|&i| self.exemplars[i].weight).collect();
-        let pins: Vec<Option<u32>> = strong
-            .iter()
-            .map(|&i| (self.exemplars[i].pin == Pin::Joined).then_some(self.exemplars[i].speaker.0))
-            .collect();
-        let run = |llr: f32| average_linkage(&similarities, &weights, &pins, self.calibration.cosine_at(llr));
-        let substantial = |groups: &[usize]| {
-            let mut size: BTreeMap<usize, f32> = BTreeMap::new();
-            for (group, weight) in groups.iter().zip(&weights) {
-                *size.entry(*group).or_default() += weight;
+    /// The exemplars `free` as items in the order of time, their weights times `factor`.
+    fn items<'a>(&'a self, free: &[usize], scaled: Option<&'a [Vec<f32>]>, factor: f32) -> Vec<Item<'a>> {
+        free.iter()
+            .enumerate()
+            .map(|(n, &i)| {
+                let e = &self.exemplars[i];
+                let follows = e.continues && n > 0 && free[n - 1] + 1 == i;
+                Item {
+                    sum: scaled.map_or(&e.projected, |s| &s[n]),
+                    weight: e.trust * factor,
+                    stays: if follows { STAYS_IN_SPEECH } else { STAYS_OVER_PAUSE },
+                    tie: (e.pin == Pin::Joined).then_some(e.speaker.0),
+                }
+            })
+            .collect()
+    }
+
+    /// Groups of the exemplars `free`: the best of several starts, the hints honoured.
+    fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
+        let phi = self.plda.phi();
+        let items = self.items(free, None, 1.0);
+        let held = numbered(free.iter().map(|&i| self.exemplars[i].speaker));
+        let mut best = cluster(&items, phi, &held);
+        best.bound += f64::from(self.params.stick_llr);
+        let starts: &[(usize, bool)] = if thorough { &THOROUGH_STARTS } else { &QUICK_STARTS };
+        for &(n_groups, centred) in starts {
+            let start = self.linkage(free, n_groups, centred);
+            let found = cluster(&items, phi, &start);
+            if found.bound > best.bound {
+                best = found;
             }
-            size.values().filter(|&&s| s >= self.params.min_speaker_windows).count().max(1)
-        };
-        let mut llr = self.params.merge_llr;
-        let mut groups = run(llr);
+        }
+        let n_found = |outcome: &Outcome| self.substantial(free, &outcome.groups);
         if let Some(expected) = self.params.expected_speakers {
-            while substantial(&groups) < expected && llr < self.params.merge_llr + HINT_REACH_LLR {
-                llr += HINT_STEP_LLR;
-                groups = run(llr);
+            for factor in HINT_FACTORS {
+                if n_found(&best) >= expected {
+                    break;
+                }
+                let scaled: Vec<Vec<f32>> = free
+                    .iter()
+                    .map(|&i| self.exemplars[i].projected.iter().map(|v| v * factor).collect())
+                    .collect();
+                let start = self.linkage(free, QUICK_STARTS[0].0.max(2 * expected), true);
+                best = cluster(&self.items(free, Some(&scaled), factor), phi, &start);
             }
         }
         let most = self.params.max_speakers.or(self.params.expected_speakers).unwrap_or(usize::MAX);
-        while substantial(&groups) > most && llr > self.params.merge_llr - 2.0 * HINT_REACH_LLR {
-            llr -= HINT_STEP_LLR;
-            groups = run(llr);
+        let mut groups = numbered(best.groups.iter().copied());
+        while self.substantial(free, &groups) > most {
+            let Some((a, b)) = self.closest(&items, &groups) else { break };
+            groups.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
+            groups = numbered(groups.iter().copied());
         }
         groups
     }
 
-    fn group_models(&self, group_of: &[Option<usize>]) -> Vec<Model> {
-        let n_groups = group_of.iter().flatten().max().map_or(0, |m| m + 1);
-        let mut models = vec![Model::empty(self.dim); n_groups];
-        for (exemplar, group) in self.exemplars.iter().zip(group_of) {
-            if let Some(group) = group {
-                models[*group].add(&exemplar.sum, exemplar.weight);
-            }
-        }
-        models
+    /// How many groups hold enough speech to be a person.
+    fn substantial(&self, free: &[usize], groups: &[usize]) -> usize {
+        self.clean_windows(free, groups).iter().filter(|w| **w >= self.params.min_speaker_windows).count().max(1)
     }
 
-    /// Joins groups that are too small to be a person to the nearest substantial group.
-    fn absorb_small(&self, group_of: &mut [Option<usize>]) {
-        let models = self.group_models(group_of);
-        let pinned: Vec<bool> = (0..models.len())
-            .map(|g| {
-                self.exemplars
-                    .iter()
-                    .zip(group_of.iter())
-                    .any(|(e, of)| e.pin == Pin::Joined && *of == Some(g))
-            })
-            .collect();
-        let is_small = |g: usize| models[g].weight < self.params.min_speaker_windows && !pinned[g];
-        let target: Vec<usize> = (0..models.len())
-            .map(|g| {
-                if !is_small(g) {
-                    return g;
-                }
-                (0..models.len())
-                    .filter(|&other| other != g && models[other].weight > 0.0 && !is_small(other))
-                    .map(|other| {
-                        let cosine = dot(&models[g].sum, &models[other].sum)
-                            / (models[g].weight * models[other].weight);
-                        (other, self.calibration.llr(cosine))
-                    })
-                    .filter(|&(_, llr)| llr > self.params.absorb_llr)
-                    .fold(
-                        None,
-                        |best: Option<(usize, f32)>, (other, llr)| {
-                            if best.is_none_or(|(_, b)| llr > b) { Some((other, llr)) } else { best }
-                        },
-                    )
-                    .map_or(g, |(other, _)| other)
-            })
-            .collect();
-        for group in group_of.iter_mut().flatten() {
-            *group = target[*group];
+    /// Windows of clean speech in each group.
+    fn clean_windows(&self, free: &[usize], groups: &[usize]) -> Vec<f32> {
+        let mut windows = vec![0.0; groups.iter().max().map_or(0, |m| m + 1)];
+        for (&i, &group) in free.iter().zip(groups) {
+            windows[group] += self.exemplars[i].trust / self.params.window_weight;
         }
+        windows
     }
 
-    /// Lets every exemplar that nobody pinned choose the group that it fits best, itself left out.
-    fn settle_members(&self, group_of: &mut [Option<usize>]) {
-        let stick = self.params.stick_llr.max(0.5) / self.calibration.scale;
-        for _ in 0..SETTLE_ROUNDS {
-            let models = self.group_models(group_of);
-            let mut changed = false;
-            for (idx, exemplar) in self.exemplars.iter().enumerate() {
-                if exemplar.pin == Pin::Told || exemplar.pin == Pin::Joined && exemplar.strong {
+    /// Average linkage into `n_groups` groups by cosine, after taking away the mean of all where `centred`.
+    fn linkage(&self, free: &[usize], n_groups: usize, centred: bool) -> Vec<usize> {
+        let mut mean = vec![0.0_f32; self.dim];
+        let share = if centred { 1.0 / free.len() as f32 } else { 0.0 };
+        for &i in free {
+            let e = &self.exemplars[i];
+            mean.iter_mut().zip(&e.sum).for_each(|(m, v)| *m += share * v / e.weight);
+        }
+        let of_mean: Vec<f32> =
+            free.iter().map(|&i| dot(&self.exemplars[i].sum, &mean) / self.exemplars[i].weight).collect();
+        let mean_square = dot(&mean, &mean);
+        let inner = |a: usize, b: usize| {
+            let raw = if a == b {
+                let e = &self.exemplars[free[a]];
+                e.mean_cosine(&e.sum, e.weight)
+            } else {
+                self.similarities.get(free[a], free[b])
+            };
+            raw - of_mean[a] - of_mean[b] + mean_square
+        };
+        let lengths: Vec<f32> = (0..free.len()).map(|a| inner(a, a).max(1e-9).sqrt()).collect();
+        let mut similarities = Similarities::default();
+        for a in 0..free.len() {
+            similarities.push((0..a).map(|b| inner(a, b) / (lengths[a] * lengths[b])).collect());
+        }
+        let pins: Vec<Option<u32>> = free
+            .iter()
+            .map(|&i| (self.exemplars[i].pin == Pin::Joined).then_some(self.exemplars[i].speaker.0))
+            .collect();
+        average_linkage(&similarities, &vec![1.0; free.len()], &pins, n_groups)
+    }
+
+    fn voices(&self, items: &[Item<'_>], groups: &[usize]) -> Vec<Voice> {
+        let phi = self.plda.phi();
+        let mut voices = vec![Voice::unheard(phi); groups.iter().max().map_or(0, |m| m + 1)];
+        for (item, &group) in items.iter().zip(groups) {
+            voices[group].add(item.sum, item.weight);
+        }
+        voices.iter_mut().for_each(|voice| voice.settle(phi));
+        voices
+    }
+
+    /// The pair of groups whose joining costs the least evidence, the smaller number first; never two ties.
+    fn closest(&self, items: &[Item<'_>], groups: &[usize]) -> Option<(usize, usize)> {
+        let phi = self.plda.phi();
+        let voices = self.voices(items, groups);
+        let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.tie.is_some());
+        let tied: Vec<bool> = (0..voices.len()).map(tied).collect();
+        let mut best: Option<((usize, usize), f32)> = None;
+        for a in 0..voices.len() {
+            for b in a + 1..voices.len() {
+                if tied[a] && tied[b] {
                     continue;
                 }
-                let mut best: Option<(usize, f32)> = None;
-                for (g, model) in models.iter().enumerate() {
-                    let own = group_of[idx] == Some(g);
-                    let score = if own {
-                        let rest = model.without(exemplar);
-                        if rest.weight < 0.5 {
-                            // Alone in its group: it stays.
-                            f32::INFINITY
-                        } else {
-                            exemplar.mean_cosine(&rest.sum, rest.weight) + stick
-                        }
-                    } else if model.weight > 0.0 {
-                        exemplar.mean_cosine(&model.sum, model.weight)
-                    } else {
-                        continue;
-                    };
-                    if best.is_none_or(|(_, b)| score > b) {
-                        best = Some((g, score));
-                    }
+                let gain = voices[a].gain(voices[b].sum(), voices[b].weight(), phi) - voices[b].evidence(phi);
+                if best.is_none_or(|(_, g)| gain > g) {
+                    best = Some(((a, b), gain));
                 }
-                let choice = best.map(|(g, _)| g);
-                changed |= choice != group_of[idx];
-                group_of[idx] = choice;
             }
-            if !changed {
-                break;
+        }
+        best.map(|(pair, _)| pair)
+    }
+
+    /// Gives the exemplars of groups that are too small to be a person to the group that each fits best.
+    fn dissolve_small(&self, free: &[usize], groups: &mut [usize]) {
+        let items = self.items(free, None, 1.0);
+        let windows = self.clean_windows(free, groups);
+        let tied = |g: usize| items.iter().zip(groups.iter()).any(|(i, of)| *of == g && i.tie.is_some());
+        let stays: Vec<bool> =
+            (0..windows.len()).map(|g| windows[g] >= self.params.min_speaker_windows || tied(g)).collect();
+        if !stays.contains(&true) {
+            // Nobody has spoken long enough yet: the most heard of them is the speaker, the others wait.
+            return;
+        }
+        let voices = self.voices(&items, groups);
+        for (item, group) in items.iter().zip(groups.iter_mut()).filter(|(_, g)| !stays[**g]) {
+            let mut best: Option<(usize, f32)> = None;
+            for (g, voice) in voices.iter().enumerate().filter(|(g, _)| stays[*g]) {
+                let fit = voice.fits(item.sum, item.weight);
+                if best.is_none_or(|(_, b)| fit > b) {
+                    best = Some((g, fit));
+                }
             }
+            *group = best.map_or(*group, |(g, _)| g);
         }
     }
 
@@ -370,10 +402,12 @@ impl History {
 
     fn rebuild_models(&mut self) {
         self.models.clear();
+        let phi = self.plda.phi();
         for exemplar in self.exemplars.iter().filter(|e| e.pin != Pin::Told) {
-            let model = self.models.entry(exemplar.speaker).or_insert_with(|| Model::empty(self.dim));
-            model.add(&exemplar.sum, exemplar.weight);
+            let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::unheard(phi));
+            model.add(&exemplar.projected, exemplar.trust);
         }
+        self.models.values_mut().for_each(|model| model.settle(phi));
     }
 
     /// Joins the most similar exemplars of each speaker until a quarter of the room is free again.
@@ -422,10 +456,7 @@ impl History {
         }
         for (i, target) in into.iter().enumerate() {
             if let Some(at) = target.and_then(|t| position[t]) {
-                for (mine, other) in kept[at].sum.iter_mut().zip(&self.exemplars[i].sum) {
-                    *mine += other;
-                }
-                kept[at].weight += self.exemplars[i].weight;
+                kept[at].absorb(&self.exemplars[i]);
                 position[i] = Some(at);
             }
         }
@@ -447,21 +478,31 @@ impl History {
         self.exemplars = kept;
         self.rebuild_models();
     }
-
-    /// Number of exemplars held.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.exemplars.len()
-    }
 }
 
-/// How far a hint may move the merge threshold, and in what steps.
-const HINT_REACH_LLR: f32 = 8.0;
-const HINT_STEP_LLR: f32 = 0.5;
-/// Rounds of reassignment; it settles in two or three, and the bound keeps the cost linear.
-const SETTLE_ROUNDS: usize = 4;
+/// Groups to start from, and whether the session's mean is taken away first: more groups than there may be speakers,
+/// since groups vanish but do not part.
+const QUICK_STARTS: [(usize, bool); 1] = [(25, true)];
+const THOROUGH_STARTS: [(usize, bool); 6] =
+    [(25, true), (15, true), (40, true), (25, false), (15, false), (40, false)];
+/// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.
+const STAYS_IN_SPEECH: f32 = 0.9;
+const STAYS_OVER_PAUSE: f32 = 0.6;
+/// How much more weight windows get, step by step, until as many speakers are found as are expected.
+const HINT_FACTORS: [f32; 5] = [1.5, 2.0, 3.0, 4.5, 7.0];
 /// A pinned exemplar decides whose identity its group bears, whatever the size of the others.
 const PIN_WEIGHT: f32 = 1e6;
+
+/// Numbers from 0 by first appearance.
+fn numbered<T: Ord>(labels: impl Iterator<Item = T>) -> Vec<usize> {
+    let mut seen: BTreeMap<T, usize> = BTreeMap::new();
+    labels
+        .map(|label| {
+            let next = seen.len();
+            *seen.entry(label).or_insert(next)
+        })
+        .collect()
+}
 
 /// The key with the largest value; ties go to the lower key.
 fn heaviest(votes: &BTreeMap<SpeakerId, f32>) -> Option<SpeakerId> {

@@ -13,8 +13,9 @@ use diarized_dsp::{SampleIndex, SampleRange};
 use super::history::{Exemplar, History, Pin};
 use super::viterbi::best_path;
 use super::{CorrectionError, DiarizerParams, Said};
-use crate::calibration::{Calibration, sigmoid};
-use crate::embedding::{Embedding, dot};
+use crate::calibration::sigmoid;
+use crate::embedding::Embedding;
+use crate::plda::{Plda, Voice, evidence};
 use crate::events::{
     Change, Event, GapReason, RevisionReason, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo,
 };
@@ -24,9 +25,11 @@ use crate::events::{
 struct Window {
     support: SampleRange,
     embedding: Embedding,
-    calibration: Calibration,
-    /// Shorter than the short plan: it is tiled and not to be trusted far.
-    tiled: bool,
+    /// The embedding projected and weighted, and its weight: what counts as evidence.
+    projected: Vec<f32>,
+    trust: f32,
+    /// A full window, not a short one made longer by repeating it.
+    full: bool,
     label: Option<SpeakerId>,
 }
 
@@ -64,6 +67,8 @@ struct Region {
     /// Published segments of the zone after the head, in order of time.
     open: Vec<SegmentId>,
     levels: Levels,
+    /// Whether the history holds a part of this region already.
+    remembered: bool,
 }
 
 /// See the module's documentation.
@@ -86,9 +91,9 @@ pub(crate) struct Labeller {
 }
 
 impl Labeller {
-    pub(crate) fn new(params: DiarizerParams, calibration: Calibration, dim: usize) -> Self {
+    pub(crate) fn new(params: DiarizerParams, plda: Plda) -> Self {
         Self {
-            history: History::new(params.history(), calibration, dim),
+            history: History::new(params.history(), plda),
             params,
             state: SessionState::new(),
             said: VecDeque::new(),
@@ -131,6 +136,7 @@ impl Labeller {
             head: None,
             open: Vec::new(),
             levels: Levels { start: start.0, db: Vec::new() },
+            remembered: false,
         });
     }
 
@@ -149,12 +155,14 @@ impl Labeller {
         at: SampleIndex,
         support: SampleRange,
         embedding: Option<Embedding>,
-        calibration: Calibration,
-        tiled: bool,
+        full: bool,
     ) {
         self.now = at;
         let (Some(region), Some(embedding)) = (&mut self.region, embedding) else { return };
-        region.windows.push_back(Window { support, embedding, calibration, tiled, label: None });
+        let trust = self.params.window_weight() * if full { 1.0 } else { SHORT_WINDOW_TRUST };
+        let mut projected = self.history.plda().project(embedding.as_slice());
+        projected.iter_mut().for_each(|value| *value *= trust);
+        region.windows.push_back(Window { support, embedding, projected, trust, full, label: None });
         let end = support.end();
         self.decode(false);
         self.publish(end);
@@ -177,7 +185,7 @@ impl Labeller {
             self.finalise(head);
         }
         self.retire_tentative();
-        if self.exemplars_since_clustering >= self.params.recluster_exemplars() {
+        if self.exemplars_since_clustering >= self.params.recluster_exemplars(self.history.len()) {
             self.recluster(RevisionReason::Reassign);
         }
     }
@@ -206,21 +214,21 @@ impl Labeller {
             return;
         }
         let speakers: Vec<SpeakerId> = self.candidates();
-        let zone_models = self.zone_models(region);
+        let zone_voices = self.zone_voices(region);
         let n_states = speakers.len() + 1;
-        let mut evidence = Vec::with_capacity(region.windows.len() * n_states);
-        for window in &region.windows {
+        let mut fits = Vec::with_capacity(region.windows.len() * n_states);
+        for (w, window) in region.windows.iter().enumerate() {
             for speaker in &speakers {
-                evidence.push(self.evidence(window, *speaker, &zone_models));
+                fits.push(self.fit(window, *speaker, &zone_voices));
             }
-            evidence.push(self.params.new_speaker_llr());
+            fits.push(self.fit_of_somebody_new(region, w));
         }
         let previous = region
             .head
             .and_then(|id| self.state.segment(id))
             .and_then(|segment| speakers.iter().position(|s| *s == segment.speaker));
-        let path = best_path(&evidence, n_states, self.params.switch_cost(), previous);
-        let labels = self.name_new_voices(&speakers, &evidence, path, closing);
+        let path = best_path(&fits, n_states, self.params.switch_cost(), previous);
+        let labels = self.name_new_voices(&speakers, &fits, path, closing);
         if let Some(region) = &mut self.region {
             for (window, label) in region.windows.iter_mut().zip(labels) {
                 window.label = Some(label);
@@ -236,33 +244,47 @@ impl Labeller {
         speakers
     }
 
-    /// Sums over the zone's own windows of speakers that the history does not know yet.
-    fn zone_models(&self, region: &Region) -> BTreeMap<SpeakerId, (Vec<f32>, f32)> {
-        let mut models: BTreeMap<SpeakerId, (Vec<f32>, f32)> = BTreeMap::new();
+    /// Voices of speakers that the history does not know yet, from the zone's own windows.
+    fn zone_voices(&self, region: &Region) -> BTreeMap<SpeakerId, Voice> {
+        let phi = self.history.plda().phi();
+        let mut voices: BTreeMap<SpeakerId, Voice> = BTreeMap::new();
         for window in &region.windows {
             let Some(label) = window.label.filter(|l| self.tentative.contains_key(l)) else { continue };
-            let (sum, weight) =
-                models.entry(label).or_insert_with(|| (vec![0.0; window.embedding.dim()], 0.0));
-            for (mine, other) in sum.iter_mut().zip(window.embedding.as_slice()) {
-                *mine += other;
-            }
-            *weight += 1.0;
+            let voice = voices.entry(label).or_insert_with(|| Voice::unheard(phi));
+            voice.add(&window.projected, window.trust);
         }
-        models
+        voices.values_mut().for_each(|voice| voice.settle(phi));
+        voices
     }
 
-    /// Bounded evidence that `window` is `speaker`'s.
-    fn evidence(
-        &self,
-        window: &Window,
-        speaker: SpeakerId,
-        zone_models: &BTreeMap<SpeakerId, (Vec<f32>, f32)>,
-    ) -> f32 {
-        let cosine = self.history.cosine(speaker, window.embedding.as_slice()).or_else(|| {
-            zone_models.get(&speaker).map(|(sum, weight)| dot(sum, window.embedding.as_slice()) / weight)
-        });
-        let bound = self.params.evidence_bound();
-        cosine.map_or(-bound, |c| window.calibration.llr(c).clamp(-bound, bound))
+    /// Log-likelihood that `window` is `speaker`'s, up to a constant of the window.
+    fn fit(&self, window: &Window, speaker: SpeakerId, zone: &BTreeMap<SpeakerId, Voice>) -> f32 {
+        let voice = self.history.model(speaker).filter(|v| v.weight() > 0.0).or_else(|| zone.get(&speaker));
+        match voice {
+            Some(voice) => voice.fits(&window.projected, window.trust),
+            // A label of which nothing was heard: a person gave it a segment that sounds otherwise.
+            None => evidence(&window.projected, window.trust, self.history.plda().phi()),
+        }
+    }
+
+    /// The same for a voice never heard before: this window's share of the evidence that it and its neighbours are
+    /// one such voice.
+    fn fit_of_somebody_new(&self, region: &Region, w: usize) -> f32 {
+        let around = w.saturating_sub(NEIGHBOURS)..(w + NEIGHBOURS + 1).min(region.windows.len());
+        let n = around.len() as f32;
+        self.evidence_of_one(region, around) / n
+    }
+
+    /// Log of the evidence that these windows are one voice never heard before.
+    fn evidence_of_one(&self, region: &Region, windows: std::ops::Range<usize>) -> f32 {
+        let phi = self.history.plda().phi();
+        let mut sum = vec![0.0_f32; phi.len()];
+        let mut weight = 0.0;
+        for window in region.windows.range(windows) {
+            sum.iter_mut().zip(&window.projected).for_each(|(mine, other)| *mine += other);
+            weight += window.trust;
+        }
+        evidence(&sum, weight, phi)
     }
 
     /// Replaces the state "somebody new" by known speakers where it is too short to be believed, and by new
@@ -270,7 +292,7 @@ impl Labeller {
     fn name_new_voices(
         &mut self,
         speakers: &[SpeakerId],
-        evidence: &[f32],
+        fits: &[f32],
         path: Vec<usize>,
         closing: bool,
     ) -> Vec<SpeakerId> {
@@ -280,33 +302,39 @@ impl Labeller {
         let mut w = 0;
         while w < path.len() {
             let run_end = (w..path.len()).find(|&v| path[v] != path[w]).unwrap_or(path.len());
-            let label =
-                if path[w] == unknown {
-                    let known =
-                        (0..unknown)
-                            .map(|s| (s, (w..run_end).map(|v| evidence[v * n_states + s]).sum::<f32>()))
-                            .fold(None, |best: Option<(usize, f32)>, (s, sum)| {
-                                if best.is_none_or(|(_, b)| sum > b) { Some((s, sum)) } else { best }
-                            });
-                    match known {
-                        Some((s, sum)) if !self.is_new_voice(run_end - w, sum, closing) => speakers[s],
-                        _ => self.open_speaker(w),
-                    }
-                } else {
-                    speakers[path[w]]
-                };
+            let best = (0..unknown)
+                .map(|s| (s, (w..run_end).map(|v| fits[v * n_states + s]).sum::<f32>()))
+                .fold(None, |best: Option<(usize, f32)>, (s, sum)| {
+                    if best.is_none_or(|(_, b)| sum > b) { Some((s, sum)) } else { best }
+                });
+            let is_new = path[w] == unknown;
+            let label = match best {
+                Some((s, sum)) if !self.is_new_voice(w..run_end, sum, is_new, closing) => {
+                    speakers[if is_new { s } else { path[w] }]
+                }
+                _ => self.open_speaker(w),
+            };
             labels.extend(std::iter::repeat_n(label, run_end - w));
             w = run_end;
         }
         labels
     }
 
-    /// Whether `n_windows` that fit no one, the best known speaker with `evidence` in sum, are a new person.
-    fn is_new_voice(&self, n_windows: usize, evidence: f32, closing: bool) -> bool {
-        let mean = evidence / n_windows as f32;
-        let enough = n_windows >= self.params.new_speaker_windows();
-        // A short clear stranger is one when nothing more will come; a doubtful one waits for the clustering.
-        enough || (closing && mean < self.params.new_speaker_llr() - self.params.stranger_margin_llr())
+    /// Whether these windows, which fit the best known speaker by `fit` in sum, are a new person.
+    fn is_new_voice(
+        &self,
+        windows: std::ops::Range<usize>,
+        fit: f32,
+        is_unknown: bool,
+        closing: bool,
+    ) -> bool {
+        let Some(region) = &self.region else { return false };
+        let enough = windows.len() >= self.params.new_speaker_windows();
+        let doubt = if is_unknown { 0.0 } else { self.params.switch_cost() };
+        let gain = self.evidence_of_one(region, windows) - fit - doubt;
+        // What is short must be clear, and waits for the clustering unless nothing more will come.
+        let needed = self.params.new_speaker_llr() + if enough { 0.0 } else { self.params.switch_cost() };
+        (enough || closing) && gain > needed
     }
 
     fn fresh_speaker(&mut self, first: SampleIndex) -> SpeakerId {
@@ -474,21 +502,18 @@ impl Labeller {
     /// Probability of the run's label against every other speaker and a stranger, at even priors.
     fn confidence(&self, run: &Run) -> f32 {
         let Some(region) = &self.region else { return 0.0 };
-        let zone_models = self.zone_models(region);
-        let n = (run.end - run.first) as f32;
-        let mean = |speaker: SpeakerId| {
-            (run.first..run.end)
-                .map(|w| self.evidence(&region.windows[w], speaker, &zone_models))
+        let zone_voices = self.zone_voices(region);
+        let fit = |speaker: SpeakerId| {
+            region
+                .windows
+                .range(run.first..run.end)
+                .map(|window| self.fit(window, speaker, &zone_voices))
                 .sum::<f32>()
-                / n
         };
-        let own = mean(run.speaker);
-        let rival = self
-            .candidates()
-            .into_iter()
-            .filter(|s| *s != run.speaker)
-            .map(mean)
-            .fold(self.params.new_speaker_llr(), f32::max);
+        let own = fit(run.speaker);
+        let stranger = self.evidence_of_one(region, run.first..run.end) - self.params.new_speaker_llr();
+        let rivals = self.candidates().into_iter().filter(|s| *s != run.speaker);
+        let rival = rivals.map(fit).fold(stranger, f32::max);
         (sigmoid(own - rival) * 1000.0).round() / 1000.0
     }
 
@@ -531,7 +556,7 @@ impl Labeller {
         }
         self.forget_levels();
         let live = self.region.as_ref().is_some_and(|r| !r.windows.is_empty());
-        if live && self.exemplars_since_clustering >= self.params.recluster_exemplars() {
+        if live && self.exemplars_since_clustering >= self.params.recluster_exemplars(self.history.len()) {
             self.recluster(RevisionReason::Reassign);
         }
     }
@@ -568,18 +593,29 @@ impl Labeller {
             w.support.start().plus(slack) >= turn.start() && w.support.end() <= turn.end().plus(slack)
         };
         let all: Vec<&Window> = region.windows.range(run.first..until).collect();
-        let long: Vec<&Window> = all.iter().copied().filter(|w| !w.tiled && clean(w)).collect();
-        let (chosen, strong) = if long.is_empty() { (all, false) } else { (long, true) };
-        let mut exemplars = Vec::new();
-        for part in chosen.chunks(self.params.exemplar_windows()) {
-            let mut sum = vec![0.0; part[0].embedding.dim()];
+        let mut exemplars: Vec<Exemplar> = Vec::new();
+        for (n, part) in all.chunks(self.params.exemplar_windows()).enumerate() {
+            let strong = part.iter().all(|w| w.full && clean(w));
+            let mixed = if part.iter().all(|w| clean(w)) { 1.0 } else { MIXED_WINDOW_TRUST };
+            let mut sum = vec![0.0_f32; part[0].embedding.dim()];
+            let mut projected = vec![0.0_f32; part[0].projected.len()];
             for window in part {
-                for (mine, other) in sum.iter_mut().zip(window.embedding.as_slice()) {
-                    *mine += other;
-                }
+                sum.iter_mut().zip(window.embedding.as_slice()).for_each(|(mine, other)| *mine += other);
+                projected.iter_mut().zip(&window.projected).for_each(|(mine, other)| *mine += mixed * other);
             }
-            let weight = part.len() as f32;
-            exemplars.push(Exemplar { sum, weight, strong, speaker: run.speaker, pin: Pin::Free });
+            exemplars.push(Exemplar {
+                sum,
+                weight: part.len() as f32,
+                projected,
+                trust: mixed * part.iter().map(|w| w.trust).sum::<f32>(),
+                continues: n > 0 || region.remembered,
+                strong,
+                speaker: run.speaker,
+                pin: Pin::Free,
+            });
+        }
+        if let Some(region) = &mut self.region {
+            region.remembered = true;
         }
         self.tentative.remove(&run.speaker);
         for exemplar in exemplars {
@@ -624,7 +660,7 @@ impl Labeller {
         self.exemplars_since_clustering = 0;
         let mut fresh = Vec::new();
         let mut next = self.next_speaker;
-        let gone = self.history.recluster(|| {
+        let gone = self.history.recluster(reason == RevisionReason::FinalPass, || {
             let id = SpeakerId(next);
             next += 1;
             fresh.push(id);
@@ -752,6 +788,12 @@ impl Labeller {
     }
 }
 
+/// Evidence of a window shorter than a full one against that of a full one.
+const SHORT_WINDOW_TRUST: f32 = 0.6;
+/// Evidence of windows that reach into another's turn.
+const MIXED_WINDOW_TRUST: f32 = 0.3;
+/// Windows each side that tell with a window whether it is somebody new.
+const NEIGHBOURS: usize = 2;
 /// Samples of one level frame: 10 ms.
 const FRAME_SAMPLES: u64 = 160;
 /// Frames each side over which the level is averaged when a boundary looks for a pause: 50 ms.

@@ -10,6 +10,7 @@ mod history;
 mod labeller;
 mod params;
 mod speech;
+mod vbx;
 mod viterbi;
 
 #[cfg(test)]
@@ -136,10 +137,9 @@ impl Diarizer {
     /// A diarizer at the start of a stream.
     #[must_use]
     pub fn new(params: DiarizerParams, card: &ModelCard) -> Self {
-        let calibration = card.calibration(params.options().window_ms);
         Self {
             front_end: FrontEnd::new(&params, card),
-            labeller: Labeller::new(params.clone(), calibration, card.embedding_dim),
+            labeller: Labeller::new(params.clone(), card.plda.clone()),
             params,
             card: card.clone(),
             facts: VecDeque::new(),
@@ -357,8 +357,8 @@ impl Diarizer {
                 },
                 Pending::Window { at, id, support, n_frames, tiled } => {
                     let embedding = self.results.remove(&id).flatten().flatten();
-                    let calibration = self.card.calibration(n_frames as u32 * 10);
-                    self.labeller.add_window(at, support, embedding, calibration, tiled);
+                    let full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
+                    self.labeller.add_window(at, support, embedding, full);
                 }
                 Pending::Gap { at, range, reason } => self.labeller.gap(at, range, reason),
                 Pending::Finish { at } => self.labeller.finish(at),

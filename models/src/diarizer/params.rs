@@ -32,25 +32,21 @@ pub struct DiarizerOptions {
     pub max_speakers: Option<usize>,
     /// This many speakers, if the evidence allows. Default none, range 1–1000.
     pub expected_speakers: Option<usize>,
-    /// Groups of speech merge while the mean evidence of one person is above this. Default 0.75.
-    pub merge_llr: f32,
-    /// Added to the evidence of pairs that bear one label already, so that labels do not flap. Default 0.5.
+    /// Log evidence by which a clustering must beat the labels as they stand, so that labels do not flap.
+    /// Default 1.0.
     pub stick_llr: f32,
-    /// A voice whose evidence is below this for every known speaker is somebody new. Default -1.0.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 0.0.
     pub new_speaker_llr: f32,
-    /// How far below that a region too short to be sure must lie to open a new speaker. Default 2.0.
-    pub stranger_margin_llr: f32,
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
-    /// No single window counts for more than this. Default 6.0, above 0.
-    pub evidence_bound: f32,
+    /// Evidence of a quarter of a second of speech: neighbouring windows share most of their sound, so each counts
+    /// for much less than one. More of it finds more speakers. Default 0.05, range 0.001–1.
+    pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
-    /// A speaker with less clean speech than this is joined to another that fits. Default 1500.
+    /// A speaker with less clean speech than this is joined to the one that fits best. Default 1500.
     pub min_speaker_ms: u32,
-    /// Evidence from which on another speaker fits such a small one. Default -3.0.
-    pub absorb_llr: f32,
-    /// Exemplars that the session remembers; bounds its memory and the cost of clustering. Default 512, range
+    /// Exemplars that the session remembers; bounds its memory and the cost of clustering. Default 1024, range
     /// 64–4096.
     pub max_exemplars: usize,
     /// Whether everything is clustered once more at the end of the stream. Default true.
@@ -72,16 +68,13 @@ impl Default for DiarizerOptions {
             pad_ms: 100,
             max_speakers: None,
             expected_speakers: None,
-            merge_llr: 0.75,
-            stick_llr: 0.5,
-            new_speaker_llr: -1.0,
-            stranger_margin_llr: 2.0,
+            stick_llr: 1.0,
+            new_speaker_llr: 0.0,
             switch_cost: 4.0,
-            evidence_bound: 6.0,
+            voice_weight: 0.05,
             new_speaker_windows: 3,
             min_speaker_ms: 1500,
-            absorb_llr: -3.0,
-            max_exemplars: 512,
+            max_exemplars: 1024,
             final_pass: true,
         }
     }
@@ -158,11 +151,8 @@ impl DiarizerParams {
             check("expected_speakers", expected <= most, expected.to_string(), rule);
         }
         for (name, got) in [
-            ("merge_llr", o.merge_llr),
             ("stick_llr", o.stick_llr),
             ("new_speaker_llr", o.new_speaker_llr),
-            ("stranger_margin_llr", o.stranger_margin_llr),
-            ("absorb_llr", o.absorb_llr),
         ] {
             check(name, got.abs() <= 50.0, got.to_string(), "in -50..=50".to_owned());
         }
@@ -173,10 +163,10 @@ impl DiarizerParams {
             "in 0..=100".to_owned(),
         );
         check(
-            "evidence_bound",
-            o.evidence_bound > 0.0 && o.evidence_bound <= 100.0,
-            o.evidence_bound.to_string(),
-            "above 0 and at most 100".to_owned(),
+            "voice_weight",
+            (0.001..=1.0).contains(&o.voice_weight),
+            o.voice_weight.to_string(),
+            "in 0.001..=1".to_owned(),
         );
         check(
             "new_speaker_windows",
@@ -201,10 +191,9 @@ impl DiarizerParams {
 
     pub(crate) fn history(&self) -> HistoryParams {
         HistoryParams {
-            merge_llr: self.0.merge_llr,
             stick_llr: self.0.stick_llr,
+            window_weight: self.window_weight(),
             min_speaker_windows: self.0.min_speaker_ms as f32 / self.0.step_ms as f32,
-            absorb_llr: self.0.absorb_llr,
             max_exemplars: self.0.max_exemplars,
             max_speakers: self.0.max_speakers,
             expected_speakers: self.0.expected_speakers,
@@ -219,16 +208,13 @@ impl DiarizerParams {
         self.0.new_speaker_llr
     }
 
-    pub(crate) fn stranger_margin_llr(&self) -> f32 {
-        self.0.stranger_margin_llr
-    }
-
     pub(crate) fn switch_cost(&self) -> f32 {
         self.0.switch_cost
     }
 
-    pub(crate) fn evidence_bound(&self) -> f32 {
-        self.0.evidence_bound
+    /// Evidence of one full window.
+    pub(crate) fn window_weight(&self) -> f32 {
+        self.0.voice_weight * self.0.step_ms as f32 / 250.0
     }
 
     pub(crate) fn new_speaker_windows(&self) -> usize {
@@ -249,14 +235,15 @@ impl DiarizerParams {
         samples(self.0.window_ms) / 5
     }
 
-    /// Windows in one exemplar: about one window length of new speech.
+    /// Windows in one exemplar: about half a second of new speech.
     pub(crate) fn exemplar_windows(&self) -> usize {
-        (self.0.window_ms / self.0.step_ms).clamp(1, 16) as usize
+        (500 / self.0.step_ms).clamp(1, 8) as usize
     }
 
-    /// Exemplars between two clusterings.
-    pub(crate) fn recluster_exemplars(&self) -> usize {
-        4
+    /// New exemplars that a clustering of `held` of them waits for: a long history is worth less new light, and costs
+    /// more.
+    pub(crate) fn recluster_exemplars(&self, held: usize) -> usize {
+        (held / 16).max(8)
     }
 }
 

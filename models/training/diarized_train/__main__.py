@@ -100,6 +100,23 @@ def _import(args: argparse.Namespace) -> None:
     print(f"{args.out}: onnxruntime agrees with PyTorch to a cosine of {agreement:.8f}")
 
 
+def _segment(args: argparse.Namespace) -> None:
+    from .train_segmenter import SegmenterTrainParams, train_segmenter
+
+    work = Path(args.work)
+    train_segmenter(
+        SegmenterTrainParams(
+            cache=str(work / "train"),
+            validation=str(work / "val") if (work / "val.json").is_file() else "",
+            noise_dir=args.noise,
+            run_dir=args.run,
+            minutes=args.minutes,
+            loaders=args.loaders,
+            seed=args.seed,
+        )
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -151,6 +168,17 @@ def main() -> None:
     export.add_argument("--status", default="", help="a sentence for the head of the card")
     export.add_argument("--no-teacher", action="store_true")
     export.set_defaults(run_command=_export)
+
+    segment = commands.add_parser(
+        "train-segmenter", help="train the voice activity network on synthetic talk"
+    )
+    segment.add_argument("--work", required=True, help="folder that prepare filled")
+    segment.add_argument("--run", required=True, help="folder for the checkpoint and the log")
+    segment.add_argument("--noise", help="folder of noise recordings")
+    segment.add_argument("--minutes", type=float, default=20.0, help="length of the schedule")
+    segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
+    segment.add_argument("--seed", type=int, default=1)
+    segment.set_defaults(run_command=_segment)
 
     foreign = commands.add_parser("import", help="foreign checkpoint to model folder")
     foreign.add_argument("--checkpoint", required=True)

@@ -1,0 +1,278 @@
+//! Clustering by a Bayesian hidden Markov model: each speaker is a state with a PLDA voice, and how many of them there
+//! are follows from the evidence.
+//!
+//! After Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx) in speaker diarization", 2022, equations
+//! 16 to 22, with `F_B = 1`; `F_A` is already in the items' weights. Superfluous speakers of the start lose their
+//! share and vanish. Cost of a round: `O(n_items · n_groups · dim)`; allocates as much as the responsibilities take.
+
+use crate::embedding::dot;
+use crate::plda::Voice;
+
+/// A few neighbouring windows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'a> {
+    /// Weighted sum of their projected embeddings.
+    pub(crate) sum: &'a [f32],
+    pub(crate) weight: f32,
+    /// Probability that the speaker of the item before goes on.
+    pub(crate) stays: f32,
+    /// Items with the same tie are one speaker's, and items with another tie are not.
+    pub(crate) tie: Option<u32>,
+}
+
+/// A group number for each item, and how good the whole is: the evidence's lower bound.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) groups: Vec<usize>,
+    pub(crate) bound: f64,
+}
+
+/// Rounds at most; it settles in ten or twenty.
+const MAX_ROUNDS: usize = 40;
+/// Settled when no responsibility moves by more.
+const TOLERANCE: f32 = 1e-3;
+/// Log odds of the group that an item starts in.
+const START_LOG_ODDS: f32 = 5.0;
+/// A group with a smaller share of the prior is gone.
+const LEAST_SHARE: f32 = 1e-4;
+
+/// Clusters `items`, in the order of time, from the groups `start` (numbers from 0).
+pub(crate) fn cluster(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
+    debug_assert_eq!(items.len(), start.len());
+    let n = items.len();
+    let mut n_groups = start.iter().max().map_or(0, |m| m + 1);
+    if n == 0 {
+        return Outcome { groups: Vec::new(), bound: 0.0 };
+    }
+    let away = 1.0 / (START_LOG_ODDS.exp() + n_groups as f32 - 1.0);
+    let mut shares: Vec<f32> = vec![away; n * n_groups];
+    for (i, group) in start.iter().enumerate() {
+        shares[i * n_groups + group] = START_LOG_ODDS.exp() * away;
+    }
+    let mut prior = vec![1.0 / n_groups as f32; n_groups];
+    let mut bound = f64::NEG_INFINITY;
+    for _ in 0..MAX_ROUNDS {
+        let voices = voices_of(items, phi, &shares, n_groups);
+        let mut scores = Vec::with_capacity(n * n_groups);
+        for item in items {
+            scores.extend(voices.iter().map(|v| v.fits(item.sum, item.weight)));
+        }
+        let mut next = Vec::new();
+        let likelihood = forward_backward(items, &scores, &mut prior, &mut next);
+        // Ties of the same name pull together after every round.
+        bind_ties(items, &mut next, n_groups);
+        bound = likelihood + voices.iter().map(|v| f64::from(v.divergence(phi))).sum::<f64>();
+        let moved = next.iter().zip(&shares).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        shares = next;
+        n_groups = drop_empty(&mut shares, &mut prior, n);
+        if moved < TOLERANCE {
+            break;
+        }
+    }
+    let groups = shares.chunks_exact(n_groups).map(super::viterbi::argmax).collect();
+    Outcome { groups, bound }
+}
+
+fn voices_of(items: &[Item<'_>], phi: &[f32], shares: &[f32], n_groups: usize) -> Vec<Voice> {
+    let mut voices = vec![Voice::unheard(phi); n_groups];
+    let mut scaled = vec![0.0; phi.len()];
+    for (item, row) in items.iter().zip(shares.chunks_exact(n_groups)) {
+        for (voice, &share) in voices.iter_mut().zip(row) {
+            if share > 1e-6 {
+                for (to, from) in scaled.iter_mut().zip(item.sum) {
+                    *to = from * share;
+                }
+                voice.add(&scaled, item.weight * share);
+            }
+        }
+    }
+    for voice in &mut voices {
+        voice.settle(phi);
+    }
+    voices
+}
+
+/// Responsibilities of every group for every item into `out`; brings `prior` up to date; returns the log-likelihood.
+fn forward_backward(items: &[Item<'_>], scores: &[f32], prior: &mut [f32], out: &mut Vec<f32>) -> f64 {
+    let s = prior.len();
+    let n = items.len();
+    let mut likelihood = 0.0_f64;
+    let mut emission = vec![0.0_f32; n * s];
+    for (row, to) in scores.chunks_exact(s).zip(emission.chunks_exact_mut(s)) {
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        likelihood += f64::from(most);
+        for (e, score) in to.iter_mut().zip(row) {
+            *e = (score - most).exp();
+        }
+    }
+    let mut forward = vec![0.0_f32; n * s];
+    let mut norms = vec![1.0_f32; n];
+    for i in 0..n {
+        let stays = if i == 0 { 0.0 } else { items[i].stays };
+        let (before, here) = forward.split_at_mut(i * s);
+        let before = &before[before.len().saturating_sub(s)..];
+        let mut norm = 0.0;
+        for k in 0..s {
+            let from = before.get(k).map_or(0.0, |f| stays * f) + (1.0 - stays) * prior[k];
+            here[k] = from * emission[i * s + k];
+            norm += here[k];
+        }
+        let norm = norm.max(f32::MIN_POSITIVE);
+        here[..s].iter_mut().for_each(|f| *f /= norm);
+        norms[i] = norm;
+        likelihood += f64::from(norm.ln());
+    }
+    let mut arrivals: Vec<f32> = vec![0.0; s];
+    let mut backward = vec![1.0_f32; s];
+    out.clear();
+    out.resize(n * s, 0.0);
+    for i in (0..n).rev() {
+        let mut total = 0.0;
+        for k in 0..s {
+            out[i * s + k] = forward[i * s + k] * backward[k];
+            total += out[i * s + k];
+        }
+        out[i * s..(i + 1) * s].iter_mut().for_each(|q| *q /= total.max(f32::MIN_POSITIVE));
+        let stays = if i == 0 { 0.0 } else { items[i].stays };
+        let ahead: Vec<f32> = (0..s).map(|k| emission[i * s + k] * backward[k] / norms[i]).collect();
+        let anywhere = dot(prior, &ahead);
+        for k in 0..s {
+            arrivals[k] += (1.0 - stays) * prior[k] * ahead[k];
+            backward[k] = stays * ahead[k] + (1.0 - stays) * anywhere;
+        }
+    }
+    let total = arrivals.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+    for (p, a) in prior.iter_mut().zip(&arrivals) {
+        *p = a / total;
+    }
+    likelihood
+}
+
+/// Gives all items of a tie to the group that most of them want; no group takes two ties.
+fn bind_ties(items: &[Item<'_>], shares: &mut [f32], n_groups: usize) {
+    let mut ties: Vec<u32> = items.iter().filter_map(|i| i.tie).collect();
+    ties.sort_unstable();
+    ties.dedup();
+    let mut taken = vec![false; n_groups];
+    for tie in ties {
+        let mut wanted = vec![0.0_f32; n_groups];
+        for (item, row) in items.iter().zip(shares.chunks_exact(n_groups)) {
+            if item.tie == Some(tie) {
+                wanted.iter_mut().zip(row).for_each(|(w, share)| *w += share * item.weight);
+            }
+        }
+        let free = (0..n_groups).filter(|&g| !taken[g]).max_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
+        let Some(group) = free else { continue };
+        taken[group] = true;
+        for (item, row) in items.iter().zip(shares.chunks_exact_mut(n_groups)) {
+            if item.tie == Some(tie) {
+                row.fill(0.0);
+                row[group] = 1.0;
+            }
+        }
+    }
+}
+
+/// Leaves out groups that nobody needs; returns how many are left.
+fn drop_empty(shares: &mut Vec<f32>, prior: &mut Vec<f32>, n: usize) -> usize {
+    let s = prior.len();
+    let mut mass = vec![0.0_f32; s];
+    for row in shares.chunks_exact(s) {
+        mass.iter_mut().zip(row).for_each(|(m, share)| *m += share);
+    }
+    let kept: Vec<usize> =
+        (0..s).filter(|&k| prior[k] > LEAST_SHARE && mass[k] > 1e-3 || mass[k] > 0.5).collect();
+    if kept.len() == s || kept.is_empty() {
+        return s;
+    }
+    let mut slim = Vec::with_capacity(n * kept.len());
+    for row in shares.chunks_exact(s) {
+        let total = kept.iter().map(|&k| row[k]).sum::<f32>().max(f32::MIN_POSITIVE);
+        slim.extend(kept.iter().map(|&k| row[k] / total));
+    }
+    *shares = slim;
+    let total = kept.iter().map(|&k| prior[k]).sum::<f32>().max(f32::MIN_POSITIVE);
+    *prior = kept.iter().map(|&k| prior[k] / total).collect();
+    kept.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIM: usize = 16;
+
+    fn noise(seed: u64) -> f32 {
+        let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+        x ^= x >> 29;
+        x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x ^= x >> 32;
+        ((x >> 40) as f32 / (1_u64 << 24) as f32 - 0.5) * 12.0_f32.sqrt()
+    }
+
+    /// Items drawn from the model itself: `who[i]` speaks.
+    fn draw(who: &[usize], phi: f32, windows: f32) -> Vec<Vec<f32>> {
+        who.iter()
+            .enumerate()
+            .map(|(i, voice)| {
+                (0..DIM)
+                    .map(|d| {
+                        let y = noise((voice * DIM + d) as u64 + 77);
+                        let z = phi.sqrt() * y + noise((i * DIM + d) as u64 + 9_000) / windows.sqrt();
+                        z * phi.sqrt() * windows
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn items(sums: &[Vec<f32>], windows: f32) -> Vec<Item<'_>> {
+        sums.iter().map(|sum| Item { sum, weight: windows, stays: 0.7, tie: None }).collect()
+    }
+
+    fn same_partition(a: &[usize], b: &[usize]) -> bool {
+        (0..a.len()).all(|i| (0..i).all(|j| (a[i] == a[j]) == (b[i] == b[j])))
+    }
+
+    #[test]
+    fn finds_how_many_voices_there_are() {
+        let who: Vec<usize> = (0..60).map(|i| i / 5 % 3).collect();
+        let phi = vec![4.0; DIM];
+        let sums = draw(&who, 4.0, 2.0);
+        // Far too many groups to begin with: every run of two items is one.
+        let start: Vec<usize> = (0..60).map(|i| i / 2).collect();
+        let got = cluster(&items(&sums, 2.0), &phi, &start);
+        assert!(same_partition(&got.groups, &who), "{:?}", got.groups);
+        // The truth is as good a start, and the bound prefers both to one group.
+        let best = cluster(&items(&sums, 2.0), &phi, &who);
+        assert!((best.bound - got.bound).abs() < 0.5, "{} {}", best.bound, got.bound);
+        assert!(cluster(&items(&sums, 2.0), &phi, &[0; 60]).bound < got.bound - 10.0);
+    }
+
+    #[test]
+    fn one_voice_is_one_group() {
+        let sums = draw(&[0; 40], 4.0, 2.0);
+        let start: Vec<usize> = (0..40).map(|i| i % 8).collect();
+        let got = cluster(&items(&sums, 2.0), &vec![4.0; DIM], &start);
+        assert!(got.groups.iter().all(|g| *g == got.groups[0]), "{:?}", got.groups);
+    }
+
+    #[test]
+    fn ties_hold_whatever_the_sound() {
+        let who: Vec<usize> = (0..40).map(|i| i / 5 % 2).collect();
+        let sums = draw(&who, 4.0, 2.0);
+        let mut items = items(&sums, 2.0);
+        for i in [0, 1, 5, 6] {
+            items[i].tie = Some(1);
+        }
+        items[39].tie = Some(2);
+        let got = cluster(&items, &vec![4.0; DIM], &who);
+        assert!([1, 5, 6].iter().all(|&i| got.groups[i] == got.groups[0]));
+        assert_ne!(got.groups[39], got.groups[0]);
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert!(cluster(&[], &[1.0], &[]).groups.is_empty());
+    }
+}

@@ -1,0 +1,94 @@
+"""A small causal network that says for every 10 ms whether and how people speak.
+
+Log-mel rows in; out, for the frame ``DELAY_FRAMES`` before the newest one: the logit of speech,
+the logit of two or more voices, the signal-to-noise ratio and the clarity (C50), both in dB.
+Depthwise-separable convolutions with growing dilation (Bai et al., "An empirical evaluation of
+generic convolutional and recurrent networks", 2018): what a layer needs of the past is its cache,
+so a stream computes every frame once and gets what a batch gets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# The answer for a frame is given when so many later frames are known.
+DELAY_FRAMES = 20
+OUTPUTS = ("speech", "overlap", "snr_db", "c50_db")
+# Centre and spread of the two regressed outputs, which the last layer's scale undoes.
+SNR_CENTRE_DB, SNR_SPREAD_DB = 15.0, 12.0
+C50_CENTRE_DB, C50_SPREAD_DB = 15.0, 12.0
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """Shape of the network. Past that it sees: 4 frames times the sum of the dilations."""
+
+    n_mels: int = 80
+    channels: int = 96
+    kernel: int = 5
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """Depthwise causal convolution, then a pointwise one, around a residual."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.reach = (kernel - 1) * dilation
+        self.depthwise = nn.Conv1d(
+            channels, channels, kernel, dilation=dilation, groups=channels, bias=False
+        )
+        self.norm = nn.BatchNorm1d(channels)
+        self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
+        self.norm_out = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, C, T), cache (N, C, reach) to the same; the cache is the input's tail."""
+        seen = torch.cat([cache, x], dim=2)
+        y = F.relu(self.norm(self.depthwise(seen)))
+        y = F.relu(self.norm_out(self.pointwise(y)))
+        return x + y, seen[:, :, seen.shape[2] - self.reach :]
+
+
+class Segmenter(nn.Module):
+    """See the module's documentation."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.norm = nn.BatchNorm1d(config.n_mels, affine=False)
+        self.stem = nn.Conv1d(config.n_mels, config.channels, 1)
+        self.blocks = nn.ModuleList(
+            Block(config.channels, config.kernel, d) for d in config.dilations
+        )
+        self.head = nn.Conv1d(config.channels, len(OUTPUTS), 1)
+        self.register_buffer(
+            "scale", torch.tensor([1.0, 1.0, SNR_SPREAD_DB, C50_SPREAD_DB])[:, None]
+        )
+        self.register_buffer(
+            "shift", torch.tensor([0.0, 0.0, SNR_CENTRE_DB, C50_CENTRE_DB])[:, None]
+        )
+
+    def empty_caches(self, n: int = 1) -> list[Tensor]:
+        """Caches at the start of a stream."""
+        return [torch.zeros(n, self.config.channels, b.reach) for b in self.blocks]
+
+    def stream(self, features: Tensor, caches: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """features (N, n_mels, T) to outputs (N, 4, T) and the caches for what follows."""
+        x = F.relu(self.stem(self.norm(features)))
+        kept = []
+        for block, cache in zip(self.blocks, caches, strict=True):
+            x, cache = block(x, cache)
+            kept.append(cache)
+        return self.head(x) * self.scale + self.shift, kept
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Outputs (N, 4, T) of whole sequences; frame t of the output is about t - DELAY."""
+        return self.stream(features, self.empty_caches(len(features)))[0]

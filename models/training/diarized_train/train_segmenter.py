@@ -1,0 +1,245 @@
+"""Training of the segmenter on synthetic talk, with a timed schedule; resumes from its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing as mp
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from .conversations import Conversations, Example
+from .front_end import FrontEnd, LogMel
+from .segmenter import (
+    C50_SPREAD_DB,
+    DELAY_FRAMES,
+    SNR_SPREAD_DB,
+    Segmenter,
+    SegmenterConfig,
+)
+
+QUEUED_BATCHES = 8
+# The log's floor and the frames that straddle its edges are no evidence.
+EDGE_FRAMES = DELAY_FRAMES
+
+
+@dataclass
+class SegmenterTrainParams:
+    """Everything a run depends on; kept in its checkpoint."""
+
+    network: SegmenterConfig = field(default_factory=SegmenterConfig)
+    front_end: FrontEnd = field(default_factory=lambda: FrontEnd(mean_normalisation="none"))
+    cache: str = ""
+    validation: str = ""
+    noise_dir: str | None = None
+    run_dir: str = "run"
+    minutes: float = 20.0
+    loaders: int = 1
+    batch: int = 12
+    seconds: float = 10.0
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    seed: int = 1
+    evaluate_every_minutes: float = 4.0
+    validation_examples: int = 60
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def features_of(mel: LogMel, samples: np.ndarray) -> np.ndarray:
+    """(n_mels, n_ticks): the frame that starts at each tick, the last ones repeated."""
+    n_ticks = samples.shape[-1] // mel.front.hop_samples
+    features = mel(samples)
+    missing = n_ticks - features.shape[-1]
+    return np.pad(features, ((0, 0), (0, missing)), mode="edge").astype(np.float32)
+
+
+def _work(params: SegmenterTrainParams, seed: int, queue: mp.Queue) -> None:
+    rng = np.random.default_rng(seed)
+    talk = Conversations(params.cache, params.noise_dir, seed, params.seconds)
+    mel = LogMel(params.front_end, np.float32)
+    while True:
+        queue.put(collate([talk.draw(rng) for _ in range(params.batch)], mel))
+
+
+def collate(examples: list[Example], mel: LogMel) -> tuple[np.ndarray, ...]:
+    """Features (N, n_mels, T); voices, SNR and C50, each (N, T)."""
+    return (
+        np.stack([features_of(mel, e.samples) for e in examples]),
+        np.stack([e.voices for e in examples]),
+        np.stack([e.snr_db for e in examples]),
+        np.stack([e.c50_db for e in examples]),
+    )
+
+
+def losses(out: Tensor, voices: Tensor, snr: Tensor, c50: Tensor) -> dict[str, Tensor]:
+    """Losses by name; outputs (N, 4, T) are those of the frames DELAY_FRAMES earlier."""
+    out = out[:, :, DELAY_FRAMES:]
+    voices, snr, c50 = (x[:, : x.shape[1] - DELAY_FRAMES] for x in (voices, snr, c50))
+    speech = (voices > 0).float()
+    spoken = speech > 0
+    result = {
+        "speech": F.binary_cross_entropy_with_logits(out[:, 0], speech),
+        "overlap": F.binary_cross_entropy_with_logits(out[:, 1], (voices > 1).float()),
+    }
+    for name, row, target, spread in (
+        ("snr", 2, snr, SNR_SPREAD_DB),
+        ("c50", 3, c50, C50_SPREAD_DB),
+    ):
+        wrong = F.smooth_l1_loss(out[:, row] / spread, target / spread, reduction="none")
+        result[name] = (wrong * speech).sum() / spoken.sum().clamp(min=1)
+    return result
+
+
+def evaluate(network: Segmenter, batches: list[tuple[np.ndarray, ...]]) -> dict[str, float]:
+    """Errors on fixed examples at a probability of one half: shares of all frames, dB."""
+    network.eval()
+    count = dict.fromkeys(("frames", "miss", "false", "o_miss", "o_false", "o_true"), 0.0)
+    wrong = {"snr": 0.0, "c50": 0.0}
+    spoken = 0.0
+    with torch.no_grad():
+        for features, voices, snr, c50 in batches:
+            out = network(torch.from_numpy(features))[:, :, DELAY_FRAMES:].numpy()
+            voices, snr, c50 = (x[:, :-DELAY_FRAMES] for x in (voices, snr, c50))
+            said, true = out[:, 0] > 0, voices > 0
+            many, really = out[:, 1] > 0, voices > 1
+            count["frames"] += true.size
+            count["miss"] += (true & ~said).sum()
+            count["false"] += (said & ~true).sum()
+            count["o_miss"] += (really & ~many).sum()
+            count["o_false"] += (many & ~really).sum()
+            count["o_true"] += really.sum()
+            wrong["snr"] += np.abs(out[:, 2] - snr)[true].sum()
+            wrong["c50"] += np.abs(out[:, 3] - c50)[true].sum()
+            spoken += true.sum()
+    network.train()
+    frames = count["frames"]
+    return {
+        "miss_percent": 100 * count["miss"] / frames,
+        "false_alarm_percent": 100 * count["false"] / frames,
+        "overlap_recall_percent": 100 * (1 - count["o_miss"] / max(count["o_true"], 1)),
+        "overlap_precision_percent": 100
+        * (count["o_true"] - count["o_miss"])
+        / max(count["o_true"] - count["o_miss"] + count["o_false"], 1),
+        "snr_error_db": wrong["snr"] / max(spoken, 1),
+        "c50_error_db": wrong["c50"] / max(spoken, 1),
+    }
+
+
+def train_segmenter(params: SegmenterTrainParams) -> Path:
+    """Trains for ``params.minutes``, or goes on with the run in ``run_dir``; returns last.pt."""
+    torch.set_num_threads(1)
+    run = Path(params.run_dir)
+    run.mkdir(parents=True, exist_ok=True)
+    last = run / "last.pt"
+    torch.manual_seed(params.seed)
+    network = Segmenter(params.network)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+    averaged = {k: v.clone() for k, v in network.state_dict().items()}
+    step, spent_s = 0, 0.0
+    if last.is_file():
+        held = torch.load(last, weights_only=True)
+        network.load_state_dict(held["network"])
+        optimiser.load_state_dict(held["optimiser"])
+        averaged, step, spent_s = held["averaged"], held["step"], held["seconds"]
+    context = mp.get_context("spawn")
+    queue = context.Queue(QUEUED_BATCHES)
+    workers = [
+        context.Process(target=_work, args=(params, params.seed + 7 * i + step, queue), daemon=True)
+        for i in range(params.loaders)
+    ]
+    for worker in workers:
+        worker.start()
+    held_out = []
+    if params.validation:
+        talk = Conversations(params.validation, params.noise_dir, 99, params.seconds)
+        rng, mel = np.random.default_rng(99), LogMel(params.front_end, np.float32)
+        for _ in range(params.validation_examples // params.batch):
+            held_out.append(collate([talk.draw(rng) for _ in range(params.batch)], mel))
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    budget_s = params.minutes * 60.0
+    began, evaluated_s = time.monotonic() - spent_s, spent_s
+    bar = tqdm(total=int(budget_s), initial=int(spent_s), unit="s", desc="segmenter")
+    log = (run / "log.jsonl").open("a")
+
+    def save(state: dict[str, Tensor]) -> None:
+        table = {
+            "network": network.state_dict(),
+            "averaged": state,
+            "optimiser": optimiser.state_dict(),
+            "step": step,
+            "seconds": time.monotonic() - began,
+            "params": params.to_dict(),
+        }
+        torch.save(table, last.with_suffix(".new"))
+        last.with_suffix(".new").replace(last)
+
+    while not stopped and time.monotonic() - began < budget_s:
+        seconds = time.monotonic() - began
+        done = seconds / budget_s
+        rate = params.learning_rate * min(
+            1.0, (step + 1) / 100, 0.5 * (1 + math.cos(math.pi * min(1.0, done))) + 1e-3
+        )
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        batch = [torch.from_numpy(x) for x in queue.get(timeout=120)]
+        # Louder or softer, brighter or darker: the labels stay.
+        n, n_mels, _ = batch[0].shape
+        tilt = torch.randn(n, 1, 1) * 0.6 * torch.linspace(-1, 1, n_mels)[None, :, None]
+        parts = losses(network(batch[0] + tilt + torch.randn(n, 1, 1)), *batch[1:])
+        total = parts["speech"] + 0.5 * parts["overlap"] + 0.1 * (parts["snr"] + parts["c50"])
+        optimiser.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimiser.step()
+        step += 1
+        keep = min(0.998, (step + 1) / (step + 10))
+        for name, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                averaged[name].mul_(keep).add_(value, alpha=1 - keep)
+            else:
+                averaged[name].copy_(value)
+        bar.update(int(time.monotonic() - began) - bar.n)
+        if step % 50 == 0:
+            row = {"step": step, "seconds": round(seconds), "rate": rate}
+            row |= {k: round(float(v), 5) for k, v in parts.items()}
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            bar.set_postfix({k: f"{float(v):.3f}" for k, v in parts.items()}, refresh=False)
+        if held_out and seconds - evaluated_s > params.evaluate_every_minutes * 60:
+            evaluated_s = seconds
+            log.write(json.dumps({"step": step} | _evaluated(params, averaged, held_out)) + "\n")
+            log.flush()
+            save(averaged)
+    save(averaged)
+    if held_out:
+        log.write(json.dumps({"step": step} | _evaluated(params, averaged, held_out)) + "\n")
+    log.close()
+    bar.close()
+    for worker in workers:
+        worker.terminate()
+    return last
+
+
+def _evaluated(params: SegmenterTrainParams, state: dict, held_out: list) -> dict[str, float]:
+    network = Segmenter(params.network)
+    network.load_state_dict(state)
+    return {k: round(v, 3) for k, v in evaluate(network, held_out).items()}
