@@ -151,10 +151,12 @@ impl ModelConfig {
     }
 }
 
-/// How readily the voice activity detector calls a 10 ms frame speech; the modes of WebRTC's detector.
+/// What tells speech from the rest: a network, or WebRTC's detector in one of its modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VadMode {
+    /// The network that comes with the daemon.
+    Network,
     /// Nearly everything that may be speech.
     Quality,
     /// A little stricter.
@@ -178,15 +180,16 @@ pub struct DiarizationConfig {
     pub first_label_ms: u32,
     /// How long labels stay provisional before they are settled, in ms. 500 to 30 000, default 3000.
     pub settle_ms: u32,
-    /// How readily a frame counts as speech. Default aggressive.
+    /// What tells speech from the rest. Default the network.
     pub vad_mode: VadMode,
-    /// Share of voiced frames above which speech begins. 0 to 1, default 0.6.
+    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.9,
+    /// with WebRTC 0.6.
     pub vad_onset: f64,
-    /// Share below which speech ends; at most `vad_onset`. 0 to 1, default 0.35.
+    /// Below this speech ends; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
     pub vad_offset: f64,
-    /// Shorter speech is dropped, in ms. 0 to 2000, default 200.
+    /// Shorter speech is dropped, in ms. 0 to 2000, default 150.
     pub min_speech_ms: u32,
-    /// Shorter pauses are bridged, in ms. 0 to 5000, default 300.
+    /// Shorter pauses are bridged, in ms. 0 to 5000, default 400.
     pub min_silence_ms: u32,
     /// Added to both ends of a region of speech, in ms. 0 to 500, default 50.
     pub pad_ms: u32,
@@ -200,7 +203,7 @@ pub struct DiarizationConfig {
     pub new_speaker_llr: f64,
     /// Price of a change of speaker between windows. 0 to 100, default 4.
     pub switch_cost: f64,
-    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.05.
+    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.1.
     pub voice_weight: f64,
     /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
     pub new_speaker_windows: usize,
@@ -215,28 +218,31 @@ pub struct DiarizationConfig {
 impl DiarizationConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
         let modes = [
+            ("network", VadMode::Network),
             ("quality", VadMode::Quality),
             ("low_bitrate", VadMode::LowBitrate),
             ("aggressive", VadMode::Aggressive),
             ("very_aggressive", VadMode::VeryAggressive),
         ];
+        let vad_mode = r.choice("diarization.vad_mode", &modes, VadMode::Network);
+        let (onset, offset) = if vad_mode == VadMode::Network { (0.9, 0.5) } else { (0.6, 0.35) };
         let config = Self {
             window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
             step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
             first_label_ms: tens(r, "diarization.first_label_ms", 300..=5000, 800),
             settle_ms: milliseconds(r, "diarization.settle_ms", 500..=30_000, 3000),
-            vad_mode: r.choice("diarization.vad_mode", &modes, VadMode::VeryAggressive),
-            vad_onset: r.number("diarization.vad_onset", 0.0..=1.0, 0.6),
-            vad_offset: r.number("diarization.vad_offset", 0.0..=1.0, 0.35),
-            min_speech_ms: milliseconds(r, "diarization.min_speech_ms", 0..=2000, 200),
-            min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 500),
-            pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 100),
+            vad_mode,
+            vad_onset: r.number("diarization.vad_onset", 0.0..=1.0, onset),
+            vad_offset: r.number("diarization.vad_offset", 0.0..=1.0, offset),
+            min_speech_ms: milliseconds(r, "diarization.min_speech_ms", 0..=2000, 150),
+            min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 400),
+            pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 50),
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
             stick_llr: evidence(r, "diarization.stick_llr", 1.0),
             new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 0.0),
             switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
-            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.05),
+            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.1),
             new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
             min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 1500),
             max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 1024),

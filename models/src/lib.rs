@@ -13,11 +13,13 @@ pub mod model_card;
 pub mod plda;
 pub mod rttm;
 pub mod scoring;
+pub mod segmenter;
 
 pub use calibration::Calibration;
-pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, WorkId};
+pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, SpeechDetector, WorkId};
 pub use embedder::{EmbedError, Embedder, LoadError, ModelSource};
 pub use embedding::Embedding;
 pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};
 pub use model_card::ModelCard;
 pub use plda::Plda;
+pub use segmenter::Segmenter;

@@ -1,7 +1,9 @@
 //! From the configuration to a loaded model and the parameters of a diarizer.
 
 use diarized_config::{DiarizationConfig, ModelConfig, VadMode};
-use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource};
+use diarized_models::{
+    Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource, SpeechDetector,
+};
 
 /// Why labelling cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +33,12 @@ pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, Eng
     options.step_ms = config.step_ms;
     options.first_label_ms = config.first_label_ms;
     options.settle_ms = config.settle_ms;
-    options.vad_mode = match config.vad_mode {
-        VadMode::Quality => 0,
-        VadMode::LowBitrate => 1,
-        VadMode::VeryAggressive => 3,
-        _ => 2,
+    options.vad = match config.vad_mode {
+        VadMode::Quality => SpeechDetector::WebRtc { mode: 0 },
+        VadMode::LowBitrate => SpeechDetector::WebRtc { mode: 1 },
+        VadMode::Aggressive => SpeechDetector::WebRtc { mode: 2 },
+        VadMode::VeryAggressive => SpeechDetector::WebRtc { mode: 3 },
+        _ => SpeechDetector::Network,
     };
     options.vad_onset = config.vad_onset as f32;
     options.vad_offset = config.vad_offset as f32;

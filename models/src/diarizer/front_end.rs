@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use diarized_dsp::log_mel::{Layout, LogMel, MeanNormalisation, subtract_mean, to_mel_major};
 use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Vad, VadMode};
 
-use super::DiarizerParams;
-use super::speech::{SpeechGate, Transition};
+use super::speech::{ScoreGate, SpeechGate, Transition};
+use super::{DiarizerParams, SpeechDetector};
 use crate::model_card::ModelCard;
+use crate::segmenter::{self, FrameScores, Segmenter, SegmenterStream};
 
 /// One fact about the stream, with the position up to which audio had been heard when it became known.
 #[derive(Debug)]
@@ -25,8 +26,9 @@ pub(crate) enum FactKind {
     Open { start: SampleIndex },
     /// Levels of the region's next frames, in dBFS, and the noise floor.
     Levels { db: Vec<f32>, noise_db: Option<f32> },
-    /// A window of the open region is to be embedded.
-    Window { support: SampleRange, n_frames: usize, features: Vec<f32>, tiled: bool },
+    /// A window of the open region is to be embedded. `tiled`: shorter than its frames, and repeated; `mixed`: more
+    /// than one person is believed to speak in a good part of it.
+    Window { support: SampleRange, n_frames: usize, features: Vec<f32>, tiled: bool, mixed: bool },
     /// Speech ended.
     Close { end: SampleIndex },
 }
@@ -43,25 +45,118 @@ struct Schedule {
     levels_told: u64,
 }
 
+/// What tells speech from the rest, and its state.
+#[derive(Debug)]
+enum Detector {
+    WebRtc { vad: Vad, gate: SpeechGate },
+    Network { mel: LogMel, rows: Vec<f32>, stream: SegmenterStream, scores: Vec<FrameScores>, gate: ScoreGate },
+}
+
+/// What the detector says of one tick.
+#[derive(Debug, Clone, Copy)]
+struct Decision {
+    voiced: bool,
+    /// Log odds of speech; the network's alone.
+    score: f32,
+    overlap: bool,
+}
+
+impl Detector {
+    /// # Panics
+    /// If the network inside the binary does not load, which a test of this crate rules out.
+    fn new(params: &DiarizerParams) -> Self {
+        let mode = [VadMode::Quality, VadMode::LowBitrate, VadMode::Aggressive, VadMode::VeryAggressive];
+        match params.options().vad {
+            SpeechDetector::WebRtc { mode: m } => {
+                Self::WebRtc { vad: Vad::new(mode[usize::from(m.min(3))]), gate: SpeechGate::new(params) }
+            }
+            SpeechDetector::Network => Self::Network {
+                mel: LogMel::new(segmenter::front_end()),
+                rows: Vec::new(),
+                stream: Segmenter::builtin().expect("the network inside the binary loads").stream(),
+                scores: Vec::new(),
+                gate: ScoreGate::new(params),
+            },
+        }
+    }
+
+    fn look_ahead_ticks(&self) -> u64 {
+        match self {
+            Self::WebRtc { gate, .. } => gate.look_ahead_ticks(),
+            Self::Network { gate, .. } => gate.look_ahead_ticks(),
+        }
+    }
+
+    /// Ticks that must be complete before the first `n` are decided.
+    fn known_after(&self, n: u64) -> u64 {
+        match self {
+            Self::WebRtc { .. } => n,
+            Self::Network { stream, .. } => stream.known_after(n),
+        }
+    }
+
+    fn gate(&mut self, decision: Decision, level_db: f32) -> Option<Transition> {
+        match self {
+            Self::WebRtc { gate, .. } => gate.push(decision.voiced),
+            Self::Network { gate, .. } => gate.push(decision.score, level_db),
+        }
+    }
+
+    /// Runs the network over samples; `last` says that no more come.
+    fn hear(&mut self, samples: &[f32], last: bool, decisions: &mut VecDeque<Decision>) {
+        let Self::Network { mel, rows, stream, scores, gate } = self else { return };
+        rows.clear();
+        scores.clear();
+        mel.push(samples, rows);
+        stream.push(rows, scores);
+        if last {
+            rows.clear();
+            mel.finish(rows);
+            stream.push(rows, scores);
+            stream.finish(scores);
+        }
+        decisions.extend(scores.iter().map(|s| Decision {
+            voiced: gate.is_voiced(s.speech),
+            score: s.speech,
+            overlap: s.overlap > OVERLAP_ODDS,
+        }));
+    }
+
+    fn finish(&mut self, tick: u64) -> Option<Transition> {
+        match self {
+            Self::WebRtc { vad, gate } => {
+                vad.reset();
+                gate.finish(tick)
+            }
+            Self::Network { mel, stream, gate, .. } => {
+                mel.reset();
+                stream.reset();
+                gate.finish(tick)
+            }
+        }
+    }
+}
+
 /// See the module's documentation. Memory: about 5 s of features, 160 kB for 80 mel bands.
 #[derive(Debug)]
 pub(crate) struct FrontEnd {
     mel: LogMel,
     n_mels: usize,
     mean: MeanNormalisation,
-    vad: Vad,
+    detector: Detector,
     cutter: FrameCutter,
-    gate: SpeechGate,
     /// Stream position of tick 0: the end of the last gap.
     origin: SampleIndex,
     n_samples: u64,
-    /// Per tick: voiced or not, and level; those whose mel frame is not complete yet wait here.
-    waiting: VecDeque<(bool, f32)>,
+    /// Per tick its level, and what the detector says of it: a tick is handled when both and its mel frame are there.
+    levels_waiting: VecDeque<f32>,
+    decisions: VecDeque<Decision>,
     /// Mel frames not consumed by a tick yet, frame-major.
     mel_waiting: Vec<f32>,
     /// Feature rows of ticks `first_tick..`, frame-major.
     rows: VecDeque<f32>,
     levels: VecDeque<f32>,
+    overlaps: VecDeque<bool>,
     first_tick: u64,
     tick: u64,
     last_voiced: Option<u64>,
@@ -76,20 +171,20 @@ pub(crate) struct FrontEnd {
 impl FrontEnd {
     pub(crate) fn new(params: &DiarizerParams, card: &ModelCard) -> Self {
         let o = params.options();
-        let mode = [VadMode::Quality, VadMode::LowBitrate, VadMode::Aggressive, VadMode::VeryAggressive];
         Self {
             mel: LogMel::new(card.front_end),
             n_mels: card.front_end.n_mels(),
             mean: card.mean_normalisation,
-            vad: Vad::new(mode[usize::from(o.vad_mode.min(3))]),
+            detector: Detector::new(params),
             cutter: FrameCutter::new(),
-            gate: SpeechGate::new(params),
             origin: SampleIndex::ZERO,
             n_samples: 0,
-            waiting: VecDeque::new(),
+            levels_waiting: VecDeque::new(),
+            decisions: VecDeque::new(),
             mel_waiting: Vec::new(),
             rows: VecDeque::new(),
             levels: VecDeque::new(),
+            overlaps: VecDeque::new(),
             first_tick: 0,
             tick: 0,
             last_voiced: None,
@@ -122,11 +217,15 @@ impl FrontEnd {
         // One second at a time, so that a long block needs no more memory than a short one.
         for part in samples.chunks(16_000) {
             self.n_samples += part.len() as u64;
-            let Self { cutter, vad, waiting, .. } = self;
+            let Self { cutter, detector, levels_waiting, decisions, .. } = self;
             cutter.push(part, |frame| {
                 let power = frame.iter().map(|s| s * s).sum::<f32>() / FRAME_SAMPLES as f32;
-                waiting.push_back((vad.decide(frame), decibels(power)));
+                levels_waiting.push_back(decibels(power));
+                if let Detector::WebRtc { vad, .. } = detector {
+                    decisions.push_back(Decision { voiced: vad.decide(frame), score: 0.0, overlap: false });
+                }
             });
+            self.detector.hear(part, false, &mut self.decisions);
             self.mel.push(part, &mut self.mel_waiting);
             self.run_ticks(facts);
         }
@@ -135,43 +234,49 @@ impl FrontEnd {
     /// The stream pauses here: the open region closes and the analysis starts anew at the position reached.
     pub(crate) fn interrupt(&mut self, gap_samples: u64, facts: &mut VecDeque<Fact>) {
         self.mel.finish(&mut self.mel_waiting);
+        self.detector.hear(&[], true, &mut self.decisions);
         self.run_ticks(facts);
-        if let Some(Transition::End(tick)) = self.gate.finish(self.tick) {
+        if let Some(Transition::End(tick)) = self.detector.finish(self.tick) {
             self.close(tick, facts);
         }
         self.origin = self.heard().plus(gap_samples);
         self.n_samples = 0;
         self.mel.reset();
-        self.vad.reset();
         self.cutter.reset();
-        self.waiting.clear();
+        self.levels_waiting.clear();
+        self.decisions.clear();
         self.mel_waiting.clear();
         self.rows.clear();
         self.levels.clear();
+        self.overlaps.clear();
         self.first_tick = 0;
         self.tick = 0;
         self.last_voiced = None;
     }
 
     fn run_ticks(&mut self, facts: &mut VecDeque<Fact>) {
-        let n = (self.mel_waiting.len() / self.n_mels).min(self.waiting.len());
+        let n = (self.mel_waiting.len() / self.n_mels).min(self.levels_waiting.len()).min(self.decisions.len());
         for row in 0..n {
-            let Some((voiced, level_db)) = self.waiting.pop_front() else { break };
+            let (Some(level_db), Some(decision)) = (self.levels_waiting.pop_front(), self.decisions.pop_front())
+            else {
+                break;
+            };
             self.rows.extend(&self.mel_waiting[row * self.n_mels..(row + 1) * self.n_mels]);
             self.levels.push_back(level_db);
+            self.overlaps.push_back(decision.overlap);
             self.tick += 1;
-            if voiced {
+            if decision.voiced {
                 self.last_voiced = Some(self.tick);
             }
-            self.noise.push(level_db, voiced);
-            self.run_tick(voiced, facts);
+            self.noise.push(level_db, decision.voiced);
+            self.run_tick(decision, level_db, facts);
         }
         self.mel_waiting.drain(..n * self.n_mels);
         self.forget();
     }
 
-    fn run_tick(&mut self, voiced: bool, facts: &mut VecDeque<Fact>) {
-        match self.gate.push(voiced) {
+    fn run_tick(&mut self, decision: Decision, level_db: f32, facts: &mut VecDeque<Fact>) {
+        match self.detector.gate(decision, level_db) {
             Some(Transition::Start(tick)) => {
                 let first = tick.max(self.first_tick);
                 self.schedule = Some(Schedule {
@@ -221,7 +326,10 @@ impl FrontEnd {
             .expect("whole rows were taken");
         let support = SampleRange::new(self.position(start), self.position(end));
         let tiled = n_taken < n_frames;
-        self.tell(FactKind::Window { support, n_frames: n_frames as usize, features, tiled }, facts);
+        let first = (start - self.first_tick) as usize;
+        let n_mixed = self.overlaps.range(first..first + n_taken as usize).filter(|o| **o).count();
+        let mixed = n_mixed as f32 > MIXED_SHARE * n_taken as f32;
+        self.tell(FactKind::Window { support, n_frames: n_frames as usize, features, tiled, mixed }, facts);
         if let Some(s) = &mut self.schedule {
             s.made_end = Some(end);
         }
@@ -257,7 +365,7 @@ impl FrontEnd {
     }
 
     fn tell(&self, kind: FactKind, facts: &mut VecDeque<Fact>) {
-        let heard = self.tick * FRAME_SAMPLES as u64 + self.mel.params().frame_length_samples() as u64
+        let heard = self.detector.known_after(self.tick) * FRAME_SAMPLES as u64 + self.mel.params().frame_length_samples() as u64
             - FRAME_SAMPLES as u64;
         facts.push_back(Fact { at: self.origin.plus(heard.min(self.n_samples)), kind });
     }
@@ -268,13 +376,14 @@ impl FrontEnd {
 
     /// Forgets rows that no window can reach back to.
     fn forget(&mut self) {
-        let reach = self.window + self.gate.look_ahead_ticks() + PAUSE_TICKS + self.step;
+        let reach = self.window + self.detector.look_ahead_ticks() + PAUSE_TICKS + self.step;
         let region = self.schedule.map_or(self.tick, |s| s.levels_told);
         let keep_from = self.tick.saturating_sub(reach).min(region);
         if keep_from > self.first_tick {
             let n = (keep_from - self.first_tick) as usize;
             self.rows.drain(..n * self.n_mels);
             self.levels.drain(..n);
+            self.overlaps.drain(..n);
             self.first_tick = keep_from;
         }
     }
@@ -287,6 +396,10 @@ pub(crate) fn short_window_frames(window_ms: u32) -> usize {
 
 /// Level of digital silence.
 const SILENCE_DB: f32 = -100.0;
+/// Log odds of overlap from which on a tick counts as such.
+const OVERLAP_ODDS: f32 = -1.0;
+/// Share of such ticks above which a window is mixed.
+const MIXED_SHARE: f32 = 0.3;
 /// After this many unvoiced ticks windows wait for the pause to end.
 const PAUSE_TICKS: u64 = 12;
 

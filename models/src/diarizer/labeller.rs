@@ -156,13 +156,15 @@ impl Labeller {
         support: SampleRange,
         embedding: Option<Embedding>,
         full: bool,
+        mixed: bool,
     ) {
         self.now = at;
         let (Some(region), Some(embedding)) = (&mut self.region, embedding) else { return };
         let trust = self.params.window_weight() * if full { 1.0 } else { SHORT_WINDOW_TRUST };
+        let trust = trust * if mixed { MIXED_WINDOW_TRUST } else { 1.0 };
         let mut projected = self.history.plda().project(embedding.as_slice());
         projected.iter_mut().for_each(|value| *value *= trust);
-        region.windows.push_back(Window { support, embedding, projected, trust, full, label: None });
+        region.windows.push_back(Window { support, embedding, projected, trust, full: full && !mixed, label: None });
         let end = support.end();
         self.decode(false);
         self.publish(end);

@@ -27,7 +27,7 @@ use crate::model_card::ModelCard;
 use front_end::{Fact, FactKind, FrontEnd};
 use labeller::Labeller;
 
-pub use params::{DiarizerOptions, DiarizerParams, ParamError};
+pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
 
 /// Identity of a request for an embedding; ids rise in the order of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +109,7 @@ pub enum CorrectionError {
 #[derive(Debug)]
 enum Pending {
     Fact(Fact),
-    Window { at: SampleIndex, id: WorkId, support: SampleRange, n_frames: usize, tiled: bool },
+    Window { at: SampleIndex, id: WorkId, support: SampleRange, n_frames: usize, tiled: bool, mixed: bool },
     Gap { at: SampleIndex, range: SampleRange, reason: GapReason },
     Finish { at: SampleIndex },
 }
@@ -325,12 +325,12 @@ impl Diarizer {
     fn take_facts(&mut self) {
         while let Some(fact) = self.facts.pop_front() {
             let pending = match fact.kind {
-                FactKind::Window { support, n_frames, features, tiled } => {
+                FactKind::Window { support, n_frames, features, tiled, mixed } => {
                     let id = WorkId(self.next_work);
                     self.next_work += 1;
                     self.results.insert(id, None);
                     self.work.push_back(EmbedRequest { id, range: support, features, n_frames });
-                    Pending::Window { at: fact.at, id, support, n_frames, tiled }
+                    Pending::Window { at: fact.at, id, support, n_frames, tiled, mixed }
                 }
                 kind => Pending::Fact(Fact { at: fact.at, kind }),
             };
@@ -355,10 +355,10 @@ impl Diarizer {
                     FactKind::Close { end } => self.labeller.close_region(fact.at, end),
                     FactKind::Window { .. } => {}
                 },
-                Pending::Window { at, id, support, n_frames, tiled } => {
+                Pending::Window { at, id, support, n_frames, tiled, mixed } => {
                     let embedding = self.results.remove(&id).flatten().flatten();
                     let full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
-                    self.labeller.add_window(at, support, embedding, full);
+                    self.labeller.add_window(at, support, embedding, full, mixed);
                 }
                 Pending::Gap { at, range, reason } => self.labeller.gap(at, range, reason),
                 Pending::Finish { at } => self.labeller.finish(at),

@@ -3,6 +3,19 @@
 use super::history::HistoryParams;
 use diarized_dsp::SAMPLE_RATE_HZ;
 
+/// What tells speech from the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpeechDetector {
+    /// The network of [`Segmenter`](crate::Segmenter); answers 0.2 to 0.3 s late.
+    Network,
+    /// webrtc-vad.
+    WebRtc {
+        /// How eager it is to call a frame noise, 0 to 3.
+        mode: u8,
+    },
+}
+
 /// Values of a [`DiarizerParams`] before they are checked. [`DiarizerOptions::default`] is what the measurements
 /// in `docs/` chose; times are in milliseconds, evidence in natural-log likelihood ratios.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,17 +29,18 @@ pub struct DiarizerOptions {
     pub first_label_ms: u32,
     /// How long labels stay provisional before they are settled. Default 3000, range 500–30000.
     pub settle_ms: u32,
-    /// How eager webrtc-vad is to call a frame noise. Default 3, range 0–3.
-    pub vad_mode: u8,
-    /// Share of voiced frames in the smoothing window above which speech begins. Default 0.6, range 0–1.
+    /// What tells speech from the rest. Default the network.
+    pub vad: SpeechDetector,
+    /// Above this speech begins: the network's probability, or the share of frames that webrtc-vad calls voiced.
+    /// Default 0.9, range 0–1; 0.6 goes with webrtc-vad.
     pub vad_onset: f32,
-    /// Share below which speech ends. Default 0.35, range 0–`vad_onset`.
+    /// Below this speech ends. Default 0.5, range 0–`vad_onset`; 0.35 goes with webrtc-vad.
     pub vad_offset: f32,
-    /// Shorter speech is dropped. Default 200, range 0–2000.
+    /// Shorter speech is dropped. Default 150, range 0–2000.
     pub min_speech_ms: u32,
-    /// Shorter pauses are bridged. Default 500, range 0–5000.
+    /// Shorter pauses are bridged. Default 400, range 0–5000.
     pub min_silence_ms: u32,
-    /// Added to both ends of a region. Default 100, range 0–500.
+    /// Added to both ends of a region. Default 50, range 0–500.
     pub pad_ms: u32,
     /// No more speakers than this. Default none, range 1–1000.
     pub max_speakers: Option<usize>,
@@ -40,7 +54,7 @@ pub struct DiarizerOptions {
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
     /// Evidence of a quarter of a second of speech: neighbouring windows share most of their sound, so each counts
-    /// for much less than one. More of it finds more speakers. Default 0.05, range 0.001–1.
+    /// for much less than one. More of it finds more speakers. Default 0.1, range 0.001–1.
     pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
@@ -60,18 +74,18 @@ impl Default for DiarizerOptions {
             step_ms: 250,
             first_label_ms: 800,
             settle_ms: 3000,
-            vad_mode: 3,
-            vad_onset: 0.6,
-            vad_offset: 0.35,
-            min_speech_ms: 200,
-            min_silence_ms: 500,
-            pad_ms: 100,
+            vad: SpeechDetector::Network,
+            vad_onset: 0.9,
+            vad_offset: 0.5,
+            min_speech_ms: 150,
+            min_silence_ms: 400,
+            pad_ms: 50,
             max_speakers: None,
             expected_speakers: None,
             stick_llr: 1.0,
             new_speaker_llr: 0.0,
             switch_cost: 4.0,
-            voice_weight: 0.05,
+            voice_weight: 0.1,
             new_speaker_windows: 3,
             min_speaker_ms: 1500,
             max_exemplars: 1024,
@@ -129,7 +143,9 @@ impl DiarizerParams {
         ] {
             check(name, (low..=high).contains(&got), got.to_string(), plain(low, high));
         }
-        check("vad_mode", o.vad_mode <= 3, o.vad_mode.to_string(), "in 0..=3".to_owned());
+        if let SpeechDetector::WebRtc { mode } = o.vad {
+            check("vad mode", mode <= 3, mode.to_string(), "in 0..=3".to_owned());
+        }
         check(
             "vad_onset",
             (0.0..=1.0).contains(&o.vad_onset),
@@ -264,15 +280,15 @@ mod tests {
     fn every_fault_is_told_at_once() {
         let options = DiarizerOptions {
             window_ms: 1505,
-            vad_mode: 9,
-            vad_offset: 0.9,
+            vad: SpeechDetector::WebRtc { mode: 9 },
+            vad_offset: 0.95,
             max_speakers: Some(2),
             expected_speakers: Some(3),
             ..DiarizerOptions::default()
         };
         let faults = DiarizerParams::try_new(options).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|f| f.name).collect();
-        assert_eq!(names, ["window_ms", "vad_mode", "vad_offset", "expected_speakers"]);
-        assert_eq!(faults[2].to_string(), "vad_offset (0.9) must be in 0..=vad_onset (0.6)");
+        assert_eq!(names, ["window_ms", "vad mode", "vad_offset", "expected_speakers"]);
+        assert_eq!(faults[2].to_string(), "vad_offset (0.95) must be in 0..=vad_onset (0.9)");
     }
 }

@@ -117,6 +117,15 @@ def _segment(args: argparse.Namespace) -> None:
     )
 
 
+def _export_segmenter(args: argparse.Namespace) -> None:
+    from .export_segmenter import export_segmenter
+
+    difference = export_segmenter(
+        Path(args.checkpoint), Path(args.out), args.version, args.hardware
+    )
+    print(f"{args.out}: onnxruntime, streamed, agrees with PyTorch to {difference:.1e}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -179,6 +188,13 @@ def main() -> None:
     segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
     segment.add_argument("--seed", type=int, default=1)
     segment.set_defaults(run_command=_segment)
+
+    exported = commands.add_parser("export-segmenter", help="its checkpoint to a folder")
+    exported.add_argument("--checkpoint", required=True, help="last.pt of a run")
+    exported.add_argument("--out", required=True, help="folder, its name is the network's")
+    exported.add_argument("--version", required=True)
+    exported.add_argument("--hardware", required=True, help="what it was trained on, for the card")
+    exported.set_defaults(run_command=_export_segmenter)
 
     foreign = commands.add_parser("import", help="foreign checkpoint to model folder")
     foreign.add_argument("--checkpoint", required=True)

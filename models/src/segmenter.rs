@@ -1,0 +1,330 @@
+//! The voice activity network: for every 10 ms whether somebody speaks, whether two do, and how clearly.
+//!
+//! A causal stack of dilated convolutions that runs through tract in chunks of 100 ms; what a layer needs of the past
+//! travels as a cache, so every frame is computed once. Made by `training/diarized_train/segmenter.py`.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use diarized_dsp::log_mel::{
+    Framing, LogMelParams, LogMelRecipe, MelTriangles, PreEmphasisAt, Spectrum, Window, WindowPosition,
+};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tract_onnx::prelude::*;
+
+/// A segmenter that cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SegmenterError {
+    /// The card is not of the expected layout.
+    #[error("the segmenter's model.toml is not of the expected layout: {0}")]
+    Card(String),
+    /// The weights are not the ones that the card describes.
+    #[error("the segmenter's model.onnx has sha256 {got}, its model.toml says {expected}")]
+    Checksum {
+        /// Digest in the card.
+        expected: String,
+        /// Digest of the file.
+        got: String,
+    },
+    /// tract cannot read or run the network.
+    #[error("the segmenter cannot be run: {0}")]
+    Network(String),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Card {
+    schema: u32,
+    name: String,
+    #[expect(dead_code, reason = "for people who read the file")]
+    version: String,
+    #[expect(dead_code, reason = "for people who read the file")]
+    licence: String,
+    onnx_sha256: String,
+    n_mels: usize,
+    channels: usize,
+    /// Frames of each layer's cache.
+    caches: Vec<usize>,
+    chunk_frames: usize,
+    delay_frames: usize,
+}
+
+/// What the network says of one frame of 10 ms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameScores {
+    /// Log odds that somebody speaks.
+    pub speech: f32,
+    /// Log odds that two or more speak.
+    pub overlap: f32,
+    /// Signal-to-noise ratio in dB; means something where somebody speaks.
+    pub snr_db: f32,
+    /// Clarity: early against late reflections at 50 ms, in dB; means something where somebody speaks.
+    pub c50_db: f32,
+}
+
+/// The loaded network. `Send + Sync`; one serves all streams.
+pub struct Segmenter {
+    card: Card,
+    plan: Arc<TypedRunnableModel>,
+}
+
+impl std::fmt::Debug for Segmenter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segmenter").field("name", &self.card.name).finish_non_exhaustive()
+    }
+}
+
+impl Segmenter {
+    /// The network inside the binary, loaded at the first call (some tens of milliseconds).
+    ///
+    /// # Errors
+    /// [`SegmenterError`], the same at every call; a test of this crate holds that there is none.
+    pub fn builtin() -> Result<Arc<Self>, SegmenterError> {
+        static LOADED: OnceLock<Result<Arc<Segmenter>, SegmenterError>> = OnceLock::new();
+        LOADED
+            .get_or_init(|| {
+                Self::from_parts(crate::builtin::SEGMENTER_ONNX, crate::builtin::SEGMENTER_CARD).map(Arc::new)
+            })
+            .clone()
+    }
+
+    fn from_parts(onnx: &[u8], card: &str) -> Result<Self, SegmenterError> {
+        let card: Card = toml::from_str(card).map_err(|e| SegmenterError::Card(e.to_string()))?;
+        let fits = card.schema == 1 && card.chunk_frames > 0 && card.n_mels == front_end().n_mels();
+        if !fits {
+            let reason = "schema must be 1, chunk_frames above 0, n_mels that of the front end".to_owned();
+            return Err(SegmenterError::Card(reason));
+        }
+        let digest = Sha256::digest(onnx).iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        if digest != card.onnx_sha256 {
+            return Err(SegmenterError::Checksum { expected: card.onnx_sha256, got: digest });
+        }
+        let plan = build(onnx, &card).map_err(|e| SegmenterError::Network(format!("{e:#}")))?;
+        Ok(Self { card, plan })
+    }
+
+    /// Mel bands of a row.
+    #[must_use]
+    pub fn n_mels(&self) -> usize {
+        self.card.n_mels
+    }
+
+    /// Rows that are taken at once.
+    #[must_use]
+    pub fn chunk_frames(&self) -> usize {
+        self.card.chunk_frames
+    }
+
+    /// By how many frames the scores lie behind the rows.
+    #[must_use]
+    pub fn delay_frames(&self) -> usize {
+        self.card.delay_frames
+    }
+
+    /// A stream at its start.
+    #[must_use]
+    pub fn stream(self: &Arc<Self>) -> SegmenterStream {
+        SegmenterStream { caches: self.empty_caches(), segmenter: Arc::clone(self), rows: Vec::new(), n_pushed: 0 }
+    }
+
+    fn empty_caches(&self) -> Vec<TValue> {
+        let zeros = |n: &usize| Tensor::zero::<f32>(&[1, self.card.channels, *n]);
+        // Zeros of a valid shape cannot fail.
+        self.card.caches.iter().filter_map(|n| zeros(n).ok()).map(Into::into).collect()
+    }
+}
+
+fn build(onnx: &[u8], card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
+    let mut model = tract_onnx::onnx()
+        .model_for_read(&mut &*onnx)?
+        .with_input_fact(0, f32::fact([1, card.n_mels, card.chunk_frames]).into())?;
+    for (i, n) in card.caches.iter().enumerate() {
+        model = model.with_input_fact(1 + i, f32::fact([1, card.channels, *n]).into())?;
+    }
+    model.into_optimized()?.into_runnable()
+}
+
+/// The log-mel recipe of the rows: 80 bands of 16-bit samples, frames of 25 ms every 10 ms, nothing subtracted.
+///
+/// # Panics
+/// Never: the recipe is valid.
+#[must_use]
+pub fn front_end() -> LogMelParams {
+    LogMelParams::try_new(LogMelRecipe {
+        sample_rate_hz: 16_000,
+        scale: 32_768.0,
+        frame_length_samples: 400,
+        hop_samples: 160,
+        n_fft: 512,
+        framing: Framing::SnipEdges,
+        window: Window::Hamming,
+        window_position: WindowPosition::Left,
+        remove_dc: true,
+        pre_emphasis: 0.97,
+        pre_emphasis_at: PreEmphasisAt::Frame,
+        spectrum: Spectrum::Power,
+        n_mels: 80,
+        low_hz: 20.0,
+        high_hz: 7600.0,
+        mel_triangles: MelTriangles::Mel,
+        log_floor: 1.192_092_9e-7,
+        log_offset: 0.0,
+    })
+    .expect("the recipe is valid")
+}
+
+/// One stream through the network. Memory: the caches, about 200 kB.
+#[derive(Debug)]
+pub struct SegmenterStream {
+    segmenter: Arc<Segmenter>,
+    caches: Vec<TValue>,
+    rows: Vec<f32>,
+    n_pushed: u64,
+}
+
+impl SegmenterStream {
+    /// Takes frame-major rows and appends the scores that they complete, in order, one for each frame from the
+    /// stream's first. Rows wait until there is a chunk of them. A chunk that tract refuses gives no speech.
+    pub fn push(&mut self, rows: &[f32], out: &mut Vec<FrameScores>) {
+        self.rows.extend_from_slice(rows);
+        let n_mels = self.segmenter.card.n_mels;
+        let chunk = self.segmenter.card.chunk_frames;
+        let mut used = 0;
+        while self.rows.len() - used >= chunk * n_mels {
+            let scores = self.run(used).unwrap_or_else(|_| vec![SILENT; chunk]);
+            used += chunk * n_mels;
+            for score in scores {
+                if self.n_pushed >= self.segmenter.card.delay_frames as u64 {
+                    out.push(score);
+                }
+                self.n_pushed += 1;
+            }
+        }
+        self.rows.drain(..used);
+    }
+
+    /// Rows that must be pushed before the scores of the first `n` frames come.
+    #[must_use]
+    pub fn known_after(&self, n: u64) -> u64 {
+        let chunk = self.segmenter.card.chunk_frames as u64;
+        (n + self.segmenter.card.delay_frames as u64).div_ceil(chunk) * chunk
+    }
+
+    /// The stream ends: appends the scores that are still due, as if the last row went on, and starts anew.
+    pub fn finish(&mut self, out: &mut Vec<FrameScores>) {
+        let n_mels = self.segmenter.card.n_mels;
+        let n_waiting = self.rows.len() / n_mels;
+        let due = self.n_pushed.min(self.segmenter.card.delay_frames as u64) as usize + n_waiting;
+        let wanted = out.len() + due;
+        if due > 0 {
+            let last: Vec<f32> = match self.rows.len().checked_sub(n_mels) {
+                Some(at) => self.rows[at..].to_vec(),
+                None => vec![SILENT_ROW; n_mels],
+            };
+            while out.len() < wanted {
+                self.push(&last, out);
+            }
+            out.truncate(wanted);
+        }
+        self.reset();
+    }
+
+    /// Goes back to the start of a stream.
+    pub fn reset(&mut self) {
+        self.caches = self.segmenter.empty_caches();
+        self.rows.clear();
+        self.n_pushed = 0;
+    }
+
+    /// Scores of the chunk that begins at value `at` of the waiting rows.
+    fn run(&mut self, at: usize) -> TractResult<Vec<FrameScores>> {
+        let (n_mels, chunk) = (self.segmenter.card.n_mels, self.segmenter.card.chunk_frames);
+        let mut features = vec![0.0_f32; n_mels * chunk];
+        for frame in 0..chunk {
+            for mel in 0..n_mels {
+                features[mel * chunk + frame] = self.rows[at + frame * n_mels + mel];
+            }
+        }
+        let mut inputs: TVec<TValue> = tvec!(Tensor::from_shape(&[1, n_mels, chunk], &features)?.into());
+        inputs.extend(self.caches.iter().cloned());
+        let mut outputs = self.segmenter.plan.run(inputs)?;
+        self.caches = outputs.drain(1..).collect();
+        let view = outputs[0].to_plain_array_view::<f32>()?;
+        Ok((0..chunk)
+            .map(|t| FrameScores {
+                speech: view[[0, 0, t]],
+                overlap: view[[0, 1, t]],
+                snr_db: view[[0, 2, t]],
+                c50_db: view[[0, 3, t]],
+            })
+            .collect())
+    }
+}
+
+const SILENT: FrameScores = FrameScores { speech: -10.0, overlap: -10.0, snr_db: 0.0, c50_db: 0.0 };
+/// A log-mel value of near silence.
+const SILENT_ROW: f32 = 0.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        features: Vec<f32>,
+        scores: Vec<f32>,
+    }
+
+    fn golden() -> Golden {
+        serde_json::from_str(include_str!("../zoo/segmenter-tcn96/golden.json")).unwrap()
+    }
+
+    #[test]
+    fn agrees_with_onnxruntime() {
+        let golden = golden();
+        let mut stream = Segmenter::builtin().unwrap().stream();
+        let mut got = Vec::new();
+        stream.push(&golden.features, &mut got);
+        let delay = Segmenter::builtin().unwrap().delay_frames();
+        assert_eq!(got.len(), golden.scores.len() / 4 - delay);
+        for (i, scores) in got.iter().enumerate() {
+            let expected = &golden.scores[(i + delay) * 4..(i + delay + 1) * 4];
+            for (a, b) in [scores.speech, scores.overlap, scores.snr_db, scores.c50_db].iter().zip(expected) {
+                assert!((a - b).abs() < 1e-3, "frame {i}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn cutting_changes_nothing_and_every_frame_gets_its_scores() {
+        let rows = golden().features;
+        let segmenter = Segmenter::builtin().unwrap();
+        let whole = {
+            let (mut stream, mut out) = (segmenter.stream(), Vec::new());
+            stream.push(&rows[..47 * 80], &mut out);
+            stream.finish(&mut out);
+            out
+        };
+        assert_eq!(whole.len(), 47);
+        let (mut stream, mut out) = (segmenter.stream(), Vec::new());
+        for _ in 0..2 {
+            out.clear();
+            for part in rows[..47 * 80].chunks(3 * 80) {
+                stream.push(part, &mut out);
+            }
+            stream.finish(&mut out);
+            assert_eq!(out, whole, "a finished stream starts anew");
+        }
+    }
+
+    #[test]
+    fn other_weights_are_refused() {
+        let error = Segmenter::from_parts(b"other", crate::builtin::SEGMENTER_CARD).unwrap_err();
+        assert!(matches!(error, SegmenterError::Checksum { .. }));
+    }
+}
