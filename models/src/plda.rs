@@ -25,7 +25,9 @@ pub struct Plda {
 #[non_exhaustive]
 pub enum PldaError {
     /// The file is not `embedding_dim + dim + dim · embedding_dim` values long.
-    #[error("plda.f32 holds {got} bytes; plda_dim = {dim} and embedding_dim = {embedding_dim} need {expected}")]
+    #[error(
+        "plda.f32 holds {got} bytes; plda_dim = {dim} and embedding_dim = {embedding_dim} need {expected}"
+    )]
     Size {
         /// Coordinates that the card promises.
         dim: usize,
@@ -58,8 +60,8 @@ impl Plda {
         let values: Vec<f32> =
             bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let variances = embedding_dim..embedding_dim + dim;
-        if let Some(index) = (0..n)
-            .find(|i| !values[*i].is_finite() || variances.contains(i) && values[*i] <= 0.0)
+        if let Some(index) =
+            (0..n).find(|i| !values[*i].is_finite() || variances.contains(i) && values[*i] <= 0.0)
         {
             return Err(PldaError::Value { index });
         }
@@ -134,7 +136,8 @@ pub(crate) struct Voice {
 impl Voice {
     /// Nothing heard yet: the prior.
     pub(crate) fn unheard(phi: &[f32]) -> Self {
-        let mut voice = Self { sum: vec![0.0; phi.len()], weight: 0.0, alpha: vec![0.0; phi.len()], offset: 0.0 };
+        let mut voice =
+            Self { sum: vec![0.0; phi.len()], weight: 0.0, alpha: vec![0.0; phi.len()], offset: 0.0 };
         voice.settle(phi);
         voice
     }
@@ -245,7 +248,8 @@ mod tests {
         let integral: f64 = (-40_000..40_000)
             .map(|i| {
                 let y = f64::from(i) * 5e-4;
-                let log = z.iter().map(|z| f64::from(z * root) * y - 0.5 * f64::from(phi) * y * y).sum::<f64>();
+                let log =
+                    z.iter().map(|z| f64::from(z * root) * y - 0.5 * f64::from(phi) * y * y).sum::<f64>();
                 (log - 0.5 * y * y).exp() * 5e-4 / (2.0 * std::f64::consts::PI).sqrt()
             })
             .sum();

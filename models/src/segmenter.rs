@@ -129,7 +129,12 @@ impl Segmenter {
     /// A stream at its start.
     #[must_use]
     pub fn stream(self: &Arc<Self>) -> SegmenterStream {
-        SegmenterStream { caches: self.empty_caches(), segmenter: Arc::clone(self), rows: Vec::new(), n_pushed: 0 }
+        SegmenterStream {
+            caches: self.empty_caches(),
+            segmenter: Arc::clone(self),
+            rows: Vec::new(),
+            n_pushed: 0,
+        }
     }
 
     fn empty_caches(&self) -> Vec<TValue> {

@@ -48,8 +48,17 @@ struct Schedule {
 /// What tells speech from the rest, and its state.
 #[derive(Debug)]
 enum Detector {
-    WebRtc { vad: Vad, gate: SpeechGate },
-    Network { mel: LogMel, rows: Vec<f32>, stream: SegmenterStream, scores: Vec<FrameScores>, gate: ScoreGate },
+    WebRtc {
+        vad: Vad,
+        gate: SpeechGate,
+    },
+    Network {
+        mel: LogMel,
+        rows: Vec<f32>,
+        stream: SegmenterStream,
+        scores: Vec<FrameScores>,
+        gate: ScoreGate,
+    },
 }
 
 /// What the detector says of one tick.
@@ -255,9 +264,11 @@ impl FrontEnd {
     }
 
     fn run_ticks(&mut self, facts: &mut VecDeque<Fact>) {
-        let n = (self.mel_waiting.len() / self.n_mels).min(self.levels_waiting.len()).min(self.decisions.len());
+        let n =
+            (self.mel_waiting.len() / self.n_mels).min(self.levels_waiting.len()).min(self.decisions.len());
         for row in 0..n {
-            let (Some(level_db), Some(decision)) = (self.levels_waiting.pop_front(), self.decisions.pop_front())
+            let (Some(level_db), Some(decision)) =
+                (self.levels_waiting.pop_front(), self.decisions.pop_front())
             else {
                 break;
             };
@@ -365,7 +376,8 @@ impl FrontEnd {
     }
 
     fn tell(&self, kind: FactKind, facts: &mut VecDeque<Fact>) {
-        let heard = self.detector.known_after(self.tick) * FRAME_SAMPLES as u64 + self.mel.params().frame_length_samples() as u64
+        let heard = self.detector.known_after(self.tick) * FRAME_SAMPLES as u64
+            + self.mel.params().frame_length_samples() as u64
             - FRAME_SAMPLES as u64;
         facts.push_back(Fact { at: self.origin.plus(heard.min(self.n_samples)), kind });
     }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, Outcome, cluster};
+use super::vbx::{Item, Outcome, closest_pair, cluster, group_voices, numbered};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
@@ -225,7 +225,8 @@ impl History {
     fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
         let phi = self.plda.phi();
         let items = self.items(free, None, 1.0);
-        let held = numbered(free.iter().map(|&i| self.exemplars[i].speaker));
+        let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
+        let held = numbered(&speakers);
         let mut best = cluster(&items, phi, &held);
         best.bound += f64::from(self.params.stick_llr);
         let starts: &[(usize, bool)] = if thorough { &THOROUGH_STARTS } else { &QUICK_STARTS };
@@ -251,18 +252,22 @@ impl History {
             }
         }
         let most = self.params.max_speakers.or(self.params.expected_speakers).unwrap_or(usize::MAX);
-        let mut groups = numbered(best.groups.iter().copied());
+        let mut groups = numbered(&best.groups);
         while self.substantial(free, &groups) > most {
-            let Some((a, b)) = self.closest(&items, &groups) else { break };
+            let Some(((a, b), _)) = closest_pair(&items, phi, &groups) else { break };
             groups.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
-            groups = numbered(groups.iter().copied());
+            groups = numbered(&groups);
         }
         groups
     }
 
     /// How many groups hold enough speech to be a person.
     fn substantial(&self, free: &[usize], groups: &[usize]) -> usize {
-        self.clean_windows(free, groups).iter().filter(|w| **w >= self.params.min_speaker_windows).count().max(1)
+        self.clean_windows(free, groups)
+            .iter()
+            .filter(|w| **w >= self.params.min_speaker_windows)
+            .count()
+            .max(1)
     }
 
     /// Windows of clean speech in each group.
@@ -306,37 +311,6 @@ impl History {
         average_linkage(&similarities, &vec![1.0; free.len()], &pins, n_groups)
     }
 
-    fn voices(&self, items: &[Item<'_>], groups: &[usize]) -> Vec<Voice> {
-        let phi = self.plda.phi();
-        let mut voices = vec![Voice::unheard(phi); groups.iter().max().map_or(0, |m| m + 1)];
-        for (item, &group) in items.iter().zip(groups) {
-            voices[group].add(item.sum, item.weight);
-        }
-        voices.iter_mut().for_each(|voice| voice.settle(phi));
-        voices
-    }
-
-    /// The pair of groups whose joining costs the least evidence, the smaller number first; never two ties.
-    fn closest(&self, items: &[Item<'_>], groups: &[usize]) -> Option<(usize, usize)> {
-        let phi = self.plda.phi();
-        let voices = self.voices(items, groups);
-        let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.tie.is_some());
-        let tied: Vec<bool> = (0..voices.len()).map(tied).collect();
-        let mut best: Option<((usize, usize), f32)> = None;
-        for a in 0..voices.len() {
-            for b in a + 1..voices.len() {
-                if tied[a] && tied[b] {
-                    continue;
-                }
-                let gain = voices[a].gain(voices[b].sum(), voices[b].weight(), phi) - voices[b].evidence(phi);
-                if best.is_none_or(|(_, g)| gain > g) {
-                    best = Some(((a, b), gain));
-                }
-            }
-        }
-        best.map(|(pair, _)| pair)
-    }
-
     /// Gives the exemplars of groups that are too small to be a person to the group that each fits best.
     fn dissolve_small(&self, free: &[usize], groups: &mut [usize]) {
         let items = self.items(free, None, 1.0);
@@ -348,7 +322,7 @@ impl History {
             // Nobody has spoken long enough yet: the most heard of them is the speaker, the others wait.
             return;
         }
-        let voices = self.voices(&items, groups);
+        let voices = group_voices(&items, self.plda.phi(), groups);
         for (item, group) in items.iter().zip(groups.iter_mut()).filter(|(_, g)| !stays[**g]) {
             let mut best: Option<(usize, f32)> = None;
             for (g, voice) in voices.iter().enumerate().filter(|(g, _)| stays[*g]) {
@@ -492,17 +466,6 @@ const STAYS_OVER_PAUSE: f32 = 0.6;
 const HINT_FACTORS: [f32; 5] = [1.5, 2.0, 3.0, 4.5, 7.0];
 /// A pinned exemplar decides whose identity its group bears, whatever the size of the others.
 const PIN_WEIGHT: f32 = 1e6;
-
-/// Numbers from 0 by first appearance.
-fn numbered<T: Ord>(labels: impl Iterator<Item = T>) -> Vec<usize> {
-    let mut seen: BTreeMap<T, usize> = BTreeMap::new();
-    labels
-        .map(|label| {
-            let next = seen.len();
-            *seen.entry(label).or_insert(next)
-        })
-        .collect()
-}
 
 /// The key with the largest value; ties go to the lower key.
 fn heaviest(votes: &BTreeMap<SpeakerId, f32>) -> Option<SpeakerId> {

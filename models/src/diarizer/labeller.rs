@@ -15,10 +15,10 @@ use super::viterbi::best_path;
 use super::{CorrectionError, DiarizerParams, Said};
 use crate::calibration::sigmoid;
 use crate::embedding::Embedding;
-use crate::plda::{Plda, Voice, evidence};
 use crate::events::{
     Change, Event, GapReason, RevisionReason, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo,
 };
+use crate::plda::{Plda, Voice, evidence};
 
 /// One embedded window of the open region.
 #[derive(Debug, Clone)]
@@ -164,7 +164,14 @@ impl Labeller {
         let trust = trust * if mixed { MIXED_WINDOW_TRUST } else { 1.0 };
         let mut projected = self.history.plda().project(embedding.as_slice());
         projected.iter_mut().for_each(|value| *value *= trust);
-        region.windows.push_back(Window { support, embedding, projected, trust, full: full && !mixed, label: None });
+        region.windows.push_back(Window {
+            support,
+            embedding,
+            projected,
+            trust,
+            full: full && !mixed,
+            label: None,
+        });
         let end = support.end();
         self.decode(false);
         self.publish(end);
@@ -304,11 +311,13 @@ impl Labeller {
         let mut w = 0;
         while w < path.len() {
             let run_end = (w..path.len()).find(|&v| path[v] != path[w]).unwrap_or(path.len());
-            let best = (0..unknown)
-                .map(|s| (s, (w..run_end).map(|v| fits[v * n_states + s]).sum::<f32>()))
-                .fold(None, |best: Option<(usize, f32)>, (s, sum)| {
-                    if best.is_none_or(|(_, b)| sum > b) { Some((s, sum)) } else { best }
-                });
+            let best =
+                (0..unknown).map(|s| (s, (w..run_end).map(|v| fits[v * n_states + s]).sum::<f32>())).fold(
+                    None,
+                    |best: Option<(usize, f32)>, (s, sum)| {
+                        if best.is_none_or(|(_, b)| sum > b) { Some((s, sum)) } else { best }
+                    },
+                );
             let is_new = path[w] == unknown;
             let label = match best {
                 Some((s, sum)) if !self.is_new_voice(w..run_end, sum, is_new, closing) => {

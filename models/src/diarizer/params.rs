@@ -166,10 +166,7 @@ impl DiarizerParams {
             let rule = format!("at most max_speakers ({most})");
             check("expected_speakers", expected <= most, expected.to_string(), rule);
         }
-        for (name, got) in [
-            ("stick_llr", o.stick_llr),
-            ("new_speaker_llr", o.new_speaker_llr),
-        ] {
+        for (name, got) in [("stick_llr", o.stick_llr), ("new_speaker_llr", o.new_speaker_llr)] {
             check(name, got.abs() <= 50.0, got.to_string(), "in -50..=50".to_owned());
         }
         check(

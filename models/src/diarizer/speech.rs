@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn a_voice_far_below_the_others_is_not_of_the_conversation() {
         let near = || ticks(200, 5.0, -30.0).chain(ticks(100, -5.0, -80.0));
-        let told = run(near().chain(ticks(200, 3.5, -60.0)));
+        let told = run(near().chain(ticks(200, 3.5, -66.0)));
         assert_eq!(told.len(), 2, "{told:?}");
         let told = run(near().chain(ticks(200, 3.5, -42.0)));
         assert_eq!(told.len(), 4, "{told:?}");

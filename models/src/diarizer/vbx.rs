@@ -5,6 +5,8 @@
 //! 16 to 22, with `F_B = 1`; `F_A` is already in the items' weights. Superfluous speakers of the start lose their
 //! share and vanish. Cost of a round: `O(n_items · n_groups · dim)`; allocates as much as the responsibilities take.
 
+use std::collections::BTreeMap;
+
 use crate::embedding::dot;
 use crate::plda::Voice;
 
@@ -37,7 +39,71 @@ const START_LOG_ODDS: f32 = 5.0;
 const LEAST_SHARE: f32 = 1e-4;
 
 /// Clusters `items`, in the order of time, from the groups `start` (numbers from 0).
+///
+/// A small group that fits itself can outlive the rounds although it is part of another; so once they have settled,
+/// the pair whose joining raises the evidence most is joined, and the rounds go on.
 pub(crate) fn cluster(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
+    let mut outcome = settle(items, phi, start);
+    while let Some((a, b)) = one_voice_in_two(items, phi, &outcome.groups) {
+        let joined: Vec<usize> = outcome.groups.iter().map(|&g| if g == b { a } else { g }).collect();
+        let next = settle(items, phi, &numbered(&joined));
+        if next.bound <= outcome.bound {
+            break;
+        }
+        outcome = next;
+    }
+    outcome
+}
+
+/// Numbers from 0 by first appearance.
+pub(crate) fn numbered<T: Ord + Copy>(labels: &[T]) -> Vec<usize> {
+    let mut seen: BTreeMap<T, usize> = BTreeMap::new();
+    labels
+        .iter()
+        .map(|label| {
+            let next = seen.len();
+            *seen.entry(*label).or_insert(next)
+        })
+        .collect()
+}
+
+/// The voice of each group, every item wholly in its own.
+pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<Voice> {
+    let mut voices = vec![Voice::unheard(phi); groups.iter().max().map_or(0, |m| m + 1)];
+    for (item, &group) in items.iter().zip(groups) {
+        voices[group].add(item.sum, item.weight);
+    }
+    voices.iter_mut().for_each(|voice| voice.settle(phi));
+    voices
+}
+
+/// The pair of groups whose joining raises the evidence most, or costs the least, with that gain; the smaller number
+/// first, and never two ties.
+pub(crate) fn closest_pair(
+    items: &[Item<'_>],
+    phi: &[f32],
+    groups: &[usize],
+) -> Option<((usize, usize), f32)> {
+    let voices = group_voices(items, phi, groups);
+    let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.tie.is_some());
+    let tied: Vec<bool> = (0..voices.len()).map(tied).collect();
+    let mut best: Option<((usize, usize), f32)> = None;
+    for a in (0..voices.len()).filter(|&a| voices[a].weight() > 0.0) {
+        for b in (a + 1..voices.len()).filter(|&b| voices[b].weight() > 0.0 && !(tied[a] && tied[b])) {
+            let gain = voices[a].gain(voices[b].sum(), voices[b].weight(), phi) - voices[b].evidence(phi);
+            if best.is_none_or(|(_, g)| gain > g) {
+                best = Some(((a, b), gain));
+            }
+        }
+    }
+    best
+}
+
+fn one_voice_in_two(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option<(usize, usize)> {
+    closest_pair(items, phi, groups).filter(|(_, gain)| *gain > 0.0).map(|(pair, _)| pair)
+}
+
+fn settle(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
     debug_assert_eq!(items.len(), start.len());
     let n = items.len();
     let mut n_groups = start.iter().max().map_or(0, |m| m + 1);
