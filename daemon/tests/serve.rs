@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use diarized::audio_file::AudioFile;
 use diarized::engine::LiveEngines;
-use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::{Body, EndReason, Snapshot};
-use diarized::session::EngineFactory as _;
+use diarized::protocol::{ServerMessage, SpeakerHints};
+use diarized::session::{Engine, EngineFactory as _};
 use diarized_models::SessionState;
 
 /// The binary with an environment that holds none of our variables.
@@ -95,6 +95,23 @@ fn replay(json: &str) -> (SessionState, Option<EndReason>) {
     (state, ended)
 }
 
+/// The labels of a whole signal.
+fn label(engine: &mut dyn Engine, samples: &[f32]) -> SessionState {
+    engine.push(samples).unwrap();
+    engine.finish().unwrap();
+    let mut said = Vec::new();
+    engine.drive(&mut said).unwrap();
+    while engine.n_pending() > 0 {
+        let mut select = crossbeam_channel::Select::new();
+        engine.register(&mut select);
+        select.ready();
+        engine.drive(&mut said).unwrap();
+    }
+    let mut state = SessionState::new();
+    said.iter().for_each(|said| state.apply(&said.event).unwrap());
+    state
+}
+
 #[test]
 fn a_stream_gets_the_labels_that_the_file_gets() {
     let server = Server::start();
@@ -113,22 +130,30 @@ fn a_stream_gets_the_labels_that_the_file_gets() {
         samples.extend_from_slice(&block);
     }
     let mut engine = LiveEngines::start(&diarized_config::Config::default()).unwrap().engine().unwrap();
-    engine.push(&samples).unwrap();
-    engine.finish().unwrap();
-    let mut said = Vec::new();
-    engine.drive(&mut said).unwrap();
-    while engine.n_pending() > 0 {
-        let mut select = crossbeam_channel::Select::new();
-        engine.register(&mut select);
-        select.ready();
-        engine.drive(&mut said).unwrap();
-    }
-    let mut whole = SessionState::new();
-    said.iter().for_each(|said| whole.apply(&said.event).unwrap());
+    let whole = label(&mut *engine, &samples);
     assert!(whole.speakers().len() > 1 && whole.segments().len() > 5, "there is a conversation to compare");
     // Through the wire's milliseconds, as the stream came.
     let whole = Snapshot::of(&whole, "stream", None).to_state().unwrap();
     assert_eq!(streamed, whole);
+}
+
+#[test]
+fn a_session_that_knows_its_number_of_speakers_has_no_more() {
+    let config = diarized_config::Config::default();
+    let engines = LiveEngines::start(&config).unwrap();
+    let mut audio = AudioFile::open(&example()).unwrap();
+    let (mut samples, mut block) = (Vec::new(), Vec::new());
+    while samples.len() < 30 * 16_000 && audio.read(&mut block).unwrap() {
+        samples.extend_from_slice(&block);
+    }
+    let n_speakers = |hints: SpeakerHints| {
+        let mut engine = engines.engine_for(hints).unwrap();
+        label(&mut *engine, &samples).speakers().len()
+    };
+    assert!(n_speakers(SpeakerHints::default()) > 1);
+    assert_eq!(n_speakers(SpeakerHints { max: Some(1), expected: None }), 1);
+    let faults = engines.engine_for(SpeakerHints { max: Some(1), expected: Some(2) });
+    assert!(faults.err().unwrap().to_string().contains("expected_speakers"));
 }
 
 #[test]

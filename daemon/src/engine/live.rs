@@ -10,6 +10,7 @@ use diarized_models::events::GapReason;
 use diarized_models::{Diarizer, DiarizerParams, ModelCard, Said};
 
 use super::{Answer, EngineError as SetUpError, InferencePool, diarizer_params, load_embedder};
+use crate::protocol::SpeakerHints;
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
 
 /// Windows of one session that may be with the pool: enough to keep every core busy, few enough that no session
@@ -36,13 +37,26 @@ impl LiveEngines {
         let pool = Arc::new(InferencePool::new(embedder, config.inference.threads)?);
         Ok(Self { pool, params, card })
     }
+
+    fn params_for(&self, speakers: SpeakerHints) -> Result<DiarizerParams, EngineError> {
+        if speakers.is_empty() {
+            return Ok(self.params.clone());
+        }
+        let mut options = self.params.options().clone();
+        options.expected_speakers = speakers.expected.map(|n| n as usize);
+        options.max_speakers = speakers.max.map(|n| n as usize);
+        DiarizerParams::try_new(options).map_err(|faults| {
+            let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            EngineError { reason }
+        })
+    }
 }
 
 impl EngineFactory for LiveEngines {
-    fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
+    fn engine_for(&self, speakers: SpeakerHints) -> Result<Box<dyn Engine>, EngineError> {
         let (to_us, answers) = bounded(MAX_OUT);
         Ok(Box::new(LiveEngine {
-            diarizer: Diarizer::new(self.params.clone(), &self.card),
+            diarizer: Diarizer::new(self.params_for(speakers)?, &self.card),
             pool: Arc::clone(&self.pool),
             to_us,
             answers,

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
+use crate::protocol::{AudioFormat, SpeakerHints};
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
 
 mod follow;
@@ -146,7 +146,21 @@ impl Hub {
         source: Source,
         format: AudioFormat,
     ) -> Result<Arc<Session>, OpenError> {
-        let outcome = self.try_open(id, source, format);
+        self.open_hinted(id, source, format, SpeakerHints::default())
+    }
+
+    /// Like [`Self::open`], with what is known of the number of speakers.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_hinted(
+        &self,
+        id: Option<&str>,
+        source: Source,
+        format: AudioFormat,
+        speakers: SpeakerHints,
+    ) -> Result<Arc<Session>, OpenError> {
+        let outcome = self.try_open(id, source, format, speakers);
         match &outcome {
             Ok(session) => {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);
@@ -172,6 +186,7 @@ impl Hub {
         id: Option<&str>,
         source: Source,
         format: AudioFormat,
+        speakers: SpeakerHints,
     ) -> Result<Arc<Session>, OpenError> {
         // Making an engine takes milliseconds at most; the lock is held so that two of one id cannot both open.
         let mut inner = self.inner.lock();
@@ -188,7 +203,7 @@ impl Hub {
         if inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
         }
-        let engine = self.factory.engine().map_err(StartError::Engine)?;
+        let engine = self.factory.engine_for(speakers).map_err(StartError::Engine)?;
         let channel = Channel::new(&id, source, self.params.journal, self.tick.clone());
         let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
         inner.n_opened += 1;

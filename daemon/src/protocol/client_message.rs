@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AudioFormat, ErrorCode};
+use super::{AudioFormat, ErrorCode, SpeakerHints};
 
 /// Opens a session on `/v1/stream`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Start {
     /// Id that the session shall have; without it the server makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// How many speakers there are, as far as it is known.
+    #[serde(default, skip_serializing_if = "SpeakerHints::is_empty")]
+    pub speakers: SpeakerHints,
 }
 
 /// Says that the client is alive while it has no audio to send.
@@ -255,6 +258,7 @@ mod tests {
             ClientMessage::Start(Start {
                 audio: AudioFormat { channel: Some(0), ..AudioFormat::default() },
                 session: Some("kitchen".into()),
+                speakers: SpeakerHints { expected: Some(3), max: None },
             }),
             ClientMessage::KeepAlive(KeepAlive {}),
             ClientMessage::Finalize(Finalize {}),
@@ -282,6 +286,8 @@ mod tests {
         let (code, text) = error(r#"{"type":"start","audio":{"rate":8000}}"#);
         assert_eq!(code, ErrorCode::UnknownField);
         assert!(text.contains("`start`: unknown field `rate`, expected one of `encoding`"), "{text}");
+        let (code, text) = error(r#"{"type":"start","speakers":{"min":2}}"#);
+        assert_eq!((code, text.contains("`expected`")), (ErrorCode::UnknownField, true), "{text}");
         let (code, text) = error(r#"{"type":"keep_alive","now":true}"#);
         assert_eq!((code, text.contains("`now`")), (ErrorCode::UnknownField, true), "{text}");
         let (code, text) = error(r#"{"type":"rename","speaker":"S1"}"#);

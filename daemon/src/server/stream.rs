@@ -15,6 +15,7 @@ use super::{Shared, http};
 use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::server_message::{Ack, EndReason, Started};
+use crate::protocol::speakers::SpeakerHintsError;
 use crate::protocol::{ClientMessage, Decimal, Encoding, ErrorCode, ServerMessage, Start, is_session_id};
 use crate::session::{Cursor, Session, Source};
 
@@ -29,6 +30,12 @@ struct Fault(ErrorCode, String);
 impl From<AudioFormatError> for Fault {
     fn from(error: AudioFormatError) -> Self {
         Self(ErrorCode::BadAudioFormat, error.to_string())
+    }
+}
+
+impl From<SpeakerHintsError> for Fault {
+    fn from(error: SpeakerHintsError) -> Self {
+        Self(ErrorCode::BadMessage, error.to_string())
     }
 }
 
@@ -63,11 +70,14 @@ async fn open(
     let start = if query.is_empty() { first_message(connection).await? } else { start_of_query(&query) };
     let opened = start.and_then(|start| {
         start.audio.check()?;
+        start.speakers.check()?;
         if let Some(id) = start.session.as_deref().filter(|id| !is_session_id(id)) {
             let reason = format!("session ({id:?}) must be 1 to 64 letters, digits, - and _");
             return Err(Fault(ErrorCode::BadMessage, reason));
         }
-        connection.shared.hub.open(start.session.as_deref(), Source::Stream, start.audio).map_err(|error| {
+        let hub = &connection.shared.hub;
+        let opened = hub.open_hinted(start.session.as_deref(), Source::Stream, start.audio, start.speakers);
+        opened.map_err(|error| {
             let code = match &error {
                 OpenError::Conflict { .. } => ErrorCode::Conflict,
                 OpenError::TooMany { .. } => ErrorCode::TooManySessions,
@@ -156,9 +166,12 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             "channels" => start.audio.channels = number(key, value)?,
             "channel" => start.audio.channel = Some(number(key, value)?),
             "session" => start.session = Some(value.clone()),
+            "expected_speakers" => start.speakers.expected = Some(number(key, value)?),
+            "max_speakers" => start.speakers.max = Some(number(key, value)?),
             _ => {
                 let reason = format!(
-                    "unknown query parameter `{key}`, expected encoding, sample_rate, channels, channel, session"
+                    "unknown query parameter `{key}`, expected encoding, sample_rate, channels, channel, session, \
+                     expected_speakers, max_speakers"
                 );
                 return Err(Fault(ErrorCode::UnknownField, reason));
             }

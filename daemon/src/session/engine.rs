@@ -4,6 +4,8 @@ use crossbeam_channel::Select;
 use diarized_models::Said;
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
+use crate::protocol::SpeakerHints;
+
 /// A correction by a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Correction {
@@ -112,11 +114,20 @@ pub trait Engine: Send {
 
 /// Makes one [`Engine`] a session; shared by all connections.
 pub trait EngineFactory: Send + Sync {
-    /// A diarizer at the start of a stream.
+    /// A diarizer at the start of a stream, as configured.
     ///
     /// # Errors
     /// [`EngineError`] if it cannot be made.
-    fn engine(&self) -> Result<Box<dyn Engine>, EngineError>;
+    fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
+        self.engine_for(SpeakerHints::default())
+    }
+
+    /// A diarizer at the start of a stream of which so much is known. Hints that say anything stand in the place
+    /// of both configured ones.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be made.
+    fn engine_for(&self, speakers: SpeakerHints) -> Result<Box<dyn Engine>, EngineError>;
 
     /// Name of the voice model that the engines use.
     fn model(&self) -> &str;

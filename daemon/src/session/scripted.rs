@@ -13,6 +13,7 @@ use diarized_models::{Said, SessionState, SpeakerId, SpeakerInfo};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
+use crate::protocol::SpeakerHints;
 
 const BLOCK: usize = 1600;
 
@@ -44,10 +45,13 @@ impl Gate {
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedFactory {
     pub(crate) gate: Arc<Gate>,
+    /// The hints of the engine that was made last.
+    pub(crate) hints: Mutex<SpeakerHints>,
 }
 
 impl EngineFactory for ScriptedFactory {
-    fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
+    fn engine_for(&self, speakers: SpeakerHints) -> Result<Box<dyn Engine>, EngineError> {
+        *self.hints.lock() = speakers;
         Ok(Box::new(Scripted { gate: Arc::clone(&self.gate), ..Scripted::default() }))
     }
 

@@ -40,6 +40,19 @@ async fn fatal_faults_are_named_before_the_close() {
         ("/v1/stream?sample_rate=fast", &[], ErrorCode::BadMessage, "\"fast\""),
         ("/v1/stream?rate=8000", &[], ErrorCode::UnknownField, "`rate`"),
         ("/v1/stream?session=a.b", &[], ErrorCode::BadMessage, "\"a.b\""),
+        (
+            "/v1/stream?max_speakers=0",
+            &[],
+            ErrorCode::BadMessage,
+            "speakers.max (0) must be between 1 and 1000",
+        ),
+        ("/v1/stream?expected_speakers=few", &[], ErrorCode::BadMessage, "\"few\""),
+        (
+            "/v1/stream",
+            &[Text(r#"{"type":"start","speakers":{"expected":5,"max":4}}"#)],
+            ErrorCode::BadMessage,
+            "speakers.expected (5) must be at most speakers.max (4)",
+        ),
         ("/v1/stream?session=live", &[], ErrorCode::Conflict, "\"live\""),
         (
             "/v1/stream",

@@ -31,6 +31,7 @@ pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     pub(crate) hub: Arc<Hub>,
     gate: Arc<Gate>,
+    factory: Arc<ScriptedFactory>,
     task: JoinHandle<Leftovers>,
 }
 
@@ -45,11 +46,11 @@ pub(crate) async fn serve_with(params: HubParams, limits: Limits) -> Running {
 pub(crate) async fn serve_at(addr: &str, params: HubParams, limits: Limits) -> Running {
     let factory = Arc::new(ScriptedFactory::default());
     let gate = Arc::clone(&factory.gate);
-    let hub = Hub::new(params, factory as Arc<dyn EngineFactory>);
+    let hub = Hub::new(params, Arc::clone(&factory) as Arc<dyn EngineFactory>);
     let listener = TcpListener::bind(addr).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(Server::new(Arc::clone(&hub), limits).run(vec![listener]));
-    Running { addr, hub, gate, task }
+    Running { addr, hub, gate, factory, task }
 }
 
 impl Running {

@@ -1,0 +1,87 @@
+//! What a client knows of the number of speakers before anybody speaks.
+
+use serde::{Deserialize, Serialize};
+
+/// Largest number that may be said.
+const MAX: u32 = 1000;
+
+/// How many speakers a session has, as far as its client knows. What is said here stands for this session in the
+/// place of what the server is configured with; the default says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpeakerHints {
+    /// This many, if the evidence allows; 1 to 1000 and at most `max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u32>,
+    /// No more than this, 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// Hints that nobody can follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpeakerHintsError {
+    /// A number is out of range.
+    #[error("speakers.{name} ({got}) must be between 1 and {MAX}; leave it out if it is not known")]
+    Range {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        got: u32,
+    },
+    /// More are expected than there may be.
+    #[error("speakers.expected ({expected}) must be at most speakers.max ({max})")]
+    Contradiction {
+        /// How many are expected.
+        expected: u32,
+        /// How many there may be.
+        max: u32,
+    },
+}
+
+impl SpeakerHints {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first value that is wrong.
+    pub fn check(&self) -> Result<(), SpeakerHintsError> {
+        for (name, value) in [("expected", self.expected), ("max", self.max)] {
+            if let Some(got) = value.filter(|n| !(1..=MAX).contains(n)) {
+                return Err(SpeakerHintsError::Range { name, got });
+            }
+        }
+        match (self.expected, self.max) {
+            (Some(expected), Some(max)) if expected > max => {
+                Err(SpeakerHintsError::Contradiction { expected, max })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_that_contradict_themselves_are_named() {
+        let check = |expected, max| SpeakerHints { expected, max }.check().map_err(|e| e.to_string());
+        for good in [(None, None), (Some(1), None), (None, Some(1000)), (Some(3), Some(3))] {
+            assert_eq!(check(good.0, good.1), Ok(()));
+        }
+        let text = |expected, max| check(expected, max).unwrap_err();
+        assert_eq!(
+            text(Some(0), None),
+            "speakers.expected (0) must be between 1 and 1000; leave it out if it is not known"
+        );
+        assert!(text(Some(2), Some(1001)).starts_with("speakers.max (1001) must be between 1 and 1000"));
+        assert_eq!(text(Some(4), Some(3)), "speakers.expected (4) must be at most speakers.max (3)");
+    }
+}
