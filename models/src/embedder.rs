@@ -96,6 +96,9 @@ pub enum EmbedError {
     NoDirection(#[from] EmbeddingError),
 }
 
+/// Window that the plan for any length is tried with, in frames: a second.
+const ANY_LENGTH_FRAMES: usize = 100;
+
 type Plan = Arc<TypedRunnableModel>;
 
 /// A loaded voice model: one optimised plan for each window length asked for at load, and one for any length,
@@ -119,7 +122,8 @@ impl std::fmt::Debug for Embedder {
 }
 
 impl Embedder {
-    /// Loads a model and prepares plans for windows of each of `window_frames` frames, each run once.
+    /// Loads a model and prepares plans for windows of each of `window_frames` frames, each run once; without any,
+    /// the plan for any length.
     ///
     /// # Errors
     /// [`LoadError`] says which file, key or dimension is wrong.
@@ -167,6 +171,10 @@ impl Embedder {
         let embedder = Self { card, onnx, plans, any_length: OnceLock::new() };
         for &n_frames in embedder.plans.keys() {
             embedder.warm_up(n_frames)?;
+        }
+        if embedder.plans.is_empty() {
+            // Every dimension is checked at load, whatever lengths come later.
+            embedder.warm_up(ANY_LENGTH_FRAMES)?;
         }
         Ok(embedder)
     }

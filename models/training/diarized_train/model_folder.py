@@ -45,6 +45,36 @@ def golden_features(n_mels: int) -> np.ndarray:
     return np.round(x, 5).astype(np.float32)
 
 
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{v:.8g}") for v in values]
+
+
+def write_golden(onnx: Path, n_mels: int, window_ms: list[int]) -> np.ndarray:
+    """Writes golden.json beside ``onnx``; returns the embedding of its features.
+
+    Other lengths take the same features, cut off or begun again from the first frame.
+    """
+    features = golden_features(n_mels)
+    embedding = run_onnx(onnx, features[None])[0]
+    others = []
+    for n_frames in sorted({ms // 10 for ms in window_ms} - {GOLDEN_FRAMES}):
+        frames = np.arange(n_frames) % GOLDEN_FRAMES
+        other = run_onnx(onnx, features[None][:, :, frames])[0]
+        others.append({"n_frames": n_frames, "embedding": _rounded(other)})
+    golden = {
+        "description": "onnxruntime's embedding of fixed features, (n_mels, n_frames) row-major; "
+        "other_lengths: the same frames cut off, or begun again from the first",
+        "onnx_sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
+        "n_mels": n_mels,
+        "n_frames": GOLDEN_FRAMES,
+        "features": [round(float(v), 5) for v in features.ravel()],
+        "embedding": _rounded(embedding),
+        "other_lengths": others,
+    }
+    (onnx.parent / "golden.json").write_text(json.dumps(golden) + "\n")
+    return embedding
+
+
 def agreement(reference: torch.nn.Module, onnx: Path, n_mels: int) -> float:
     """Lowest cosine between PyTorch's and onnxruntime's embedding over several lengths."""
     rng = np.random.default_rng(3)
@@ -77,21 +107,7 @@ def write_folder(
     worst = agreement(reference, onnx, front.n_mels)
     if not worst >= MIN_AGREEMENT:
         raise ExportError(f"onnxruntime's cosine to PyTorch ({worst:.6f}) must be >= 0.9999")
-    golden = golden_features(front.n_mels)
-    embedding = run_onnx(onnx, golden[None])[0]
-    (folder / "golden.json").write_text(
-        json.dumps(
-            {
-                "description": "onnxruntime's embedding of fixed features, "
-                "(n_mels, n_frames) row-major",
-                "n_mels": front.n_mels,
-                "n_frames": GOLDEN_FRAMES,
-                "features": [round(float(v), 5) for v in golden.ravel()],
-                "embedding": [float(f"{v:.8g}") for v in embedding],
-            }
-        )
-        + "\n"
-    )
+    embedding = write_golden(onnx, front.n_mels, [c.window_ms for c in calibrations])
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     head = {
         "schema": 1,
