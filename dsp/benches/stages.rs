@@ -36,6 +36,7 @@ fn intake(c: &mut Criterion) {
         ("48k_mono", 48_000, 1),
         ("48k_stereo", 48_000, 2),
         ("48k_8ch", 48_000, 8),
+        ("192k_stereo", 192_000, 2),
         ("44101_sinc", 44_101, 1),
     ] {
         let samples = one_second(sample_rate_hz, n_channels);

@@ -10,8 +10,8 @@ use crate::clock::SAMPLE_RATE_HZ;
 
 /// Lowest input rate, in Hz.
 pub const MIN_INPUT_RATE_HZ: u32 = 8_000;
-/// Highest input rate, in Hz.
-pub const MAX_INPUT_RATE_HZ: u32 = 48_000;
+/// Highest input rate, in Hz: what recorders write at most.
+pub const MAX_INPUT_RATE_HZ: u32 = 192_000;
 /// Most input channels.
 pub const MAX_CHANNELS: u16 = 8;
 
@@ -44,7 +44,7 @@ pub enum ChannelSelect {
 /// What arrives: see [`Intake::new`] for the ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IntakeParams {
-    /// Rate of the input, 8 000 to 48 000 Hz; any integer in between.
+    /// Rate of the input, 8 000 to 192 000 Hz; any integer in between.
     pub sample_rate_hz: u32,
     /// Interleaved channels of the input, 1 to 8.
     pub n_channels: u16,
@@ -94,7 +94,7 @@ pub enum IntakeError {
 /// `round(frames × 16 000 / rate)` samples long once [`finish`](Self::finish) has been called.
 ///
 /// Three ways, chosen by the rate: 16 kHz passes through (no look-ahead); rates with a short common block (all
-/// usual ones, 8, 22.05, 24, 32, 44.1, 48 kHz among them) go through an FFT filter (look-ahead 30 ms for most,
+/// usual ones, 8, 22.05, 24, 32, 44.1, 48, 96, 192 kHz among them) go through an FFT filter (look-ahead 30 ms for most,
 /// at most 60 ms; under 1 ms of one core per second of audio); all others through a windowed sinc
 /// (look-ahead under 45 ms; under 10 ms per second of audio). The band is flat to 0.1 dB up to 7.4 kHz, at an input
 /// rate of 8 kHz up to 3.6 kHz, and what would alias is stopped by more than 100 dB.
@@ -137,7 +137,7 @@ impl Intake {
     /// An intake at the start of a stream. Plans the transform, so it allocates and takes up to milliseconds.
     ///
     /// # Errors
-    /// The rate must lie in 8 000 to 48 000 Hz, the channels in 1 to 8, a chosen channel below their number.
+    /// The rate must lie in 8 000 to 192 000 Hz, the channels in 1 to 8, a chosen channel below their number.
     pub fn new(params: IntakeParams) -> Result<Self, IntakeError> {
         let IntakeParams { sample_rate_hz: rate, n_channels, channel } = params;
         if !(MIN_INPUT_RATE_HZ..=MAX_INPUT_RATE_HZ).contains(&rate) {

@@ -8,7 +8,7 @@
 //!
 //! | Stage | Takes | Gives | Look-ahead |
 //! |---|---|---|---|
-//! | [`Intake`] | interleaved `f32`, 8–48 kHz, 1–8 channels | mono at 16 kHz | 0 at 16 kHz, mostly 30 ms, at most 60 ms |
+//! | [`Intake`] | interleaved `f32`, 8–192 kHz, 1–8 channels | mono at 16 kHz | 0 at 16 kHz, mostly 30 ms, at most 60 ms |
 //! | [`LogMel`] | mono | rows of `(n_frames, n_mels)` | a frame, 25 ms by default |
 //! | [`log_mel::subtract_mean`] | a window of rows | the same, mean-normalised | the window |
 //! | [`AutoGain`] | mono | louder mono, for [`Vad`] only | 0 |

@@ -14,7 +14,9 @@ static ALLOCATOR: AllocDisabler = AllocDisabler;
 
 #[test]
 fn a_stream_runs_without_allocating() {
-    for (sample_rate_hz, n_channels) in [(8_000, 1), (16_000, 2), (44_100, 2), (44_101, 1), (48_000, 8)] {
+    for (sample_rate_hz, n_channels) in
+        [(8_000, 1), (16_000, 2), (44_100, 2), (44_101, 1), (48_000, 8), (192_000, 2)]
+    {
         for recipe in [LogMelRecipe::default(), LogMelRecipe::official_next_tdnn()] {
             run(IntakeParams { sample_rate_hz, n_channels, channel: ChannelSelect::Mix }, recipe);
         }

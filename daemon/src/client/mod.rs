@@ -5,6 +5,7 @@ mod follow;
 mod publish;
 mod terminal;
 mod view;
+mod wire_audio;
 
 pub use address::{Address, AddressError};
 pub use follow::{Follow, News};

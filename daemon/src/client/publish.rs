@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::wire_audio::WireAudio;
 use super::{Address, ConnectError, Socket, connect};
 use crate::audio_file::{AudioFile, AudioFileError, AudioProblem};
 use crate::protocol::server_message::{Body, EndReason, Ended};
@@ -65,17 +66,19 @@ pub enum PublishError {
     NoEnd,
 }
 
-/// Plays `file` into a new session and passes every message, with its text as it came, to `hear`.
+/// Plays `file` into a new session and passes every message, with its text as it came, to `hear`. A file above
+/// 48 kHz is sent mixed to mono at 16 kHz.
 ///
 /// # Errors
 /// [`PublishError`]; what was heard before it stays good.
 pub async fn publish(
     address: &Address,
     session: Option<&str>,
-    mut file: AudioFile,
+    file: AudioFile,
     playback: Playback,
     mut hear: impl FnMut(Option<&ServerMessage>, &str),
 ) -> Result<Summary, PublishError> {
+    let mut file = WireAudio::new(file)?;
     let mut path = format!(
         "/v1/stream?encoding=pcm_f32le&sample_rate={}&channels={}",
         file.sample_rate_hz(),
@@ -104,7 +107,7 @@ pub async fn publish(
         },
     };
     let ended = received?;
-    let problems = file.problems().to_vec();
+    let problems = file.problems();
     Ok(Summary { sent_s: file.position().as_secs_f64(), ended, problems })
 }
 
@@ -117,7 +120,7 @@ enum SendError {
 
 async fn send_file(
     mut sink: SplitSink<Socket, Message>,
-    file: &mut AudioFile,
+    file: &mut WireAudio,
     playback: Playback,
 ) -> Result<(), SendError> {
     let n_channels = u64::from(file.n_channels());

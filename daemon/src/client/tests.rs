@@ -40,6 +40,31 @@ fn address(addr: SocketAddr) -> Address {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_above_the_rates_of_the_wire_is_resampled_before_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("high.wav");
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 96_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+    for n in 0..2 * 96_000 {
+        // A tone of 1 kHz in both channels: the script's speaker 1.
+        let phase = std::f32::consts::TAU * (n / 2) as f32 / 96.0;
+        writer.write_sample((phase.sin() * 5_200.0) as i16).unwrap();
+    }
+    writer.finalize().unwrap();
+    let server = serve().await;
+    let (file, playback) = (AudioFile::open(&path).unwrap(), Playback { speed: f64::INFINITY });
+    let summary = publish(&address(server.addr), Some("a"), file, playback, |_, _| {}).await.unwrap();
+    assert_eq!((summary.sent_s, summary.ended.duration_s.0, summary.ended.speakers), (1.0, 1.0, 1));
+    let format = server.hub.get("a").unwrap().format();
+    assert_eq!((format.sample_rate, format.channels), (16_000, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_played_file_comes_back_labelled() {
     let folder = tempfile::tempdir().unwrap();
     let server = serve().await;

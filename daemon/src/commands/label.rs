@@ -31,7 +31,7 @@ Examples:
   diarized label --events talk.wav              every event as it would be said live, one JSON object a line
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
-Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka or webm, at 8 to 48 kHz with 1 to 8 channels.
+Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
 Times are in seconds from the start of the file. A file that cannot be used is told in one line and the others
 are still done.
 

@@ -40,6 +40,9 @@ impl Encoding {
     }
 }
 
+/// Rates that the wire carries, in Hz.
+pub const RATES_HZ: std::ops::RangeInclusive<u32> = 8_000..=48_000;
+
 /// What a client says its audio is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +85,7 @@ impl Default for AudioFormat {
 #[non_exhaustive]
 pub enum AudioFormatError {
     /// Outside 8 to 48 kHz.
-    #[error("sample_rate ({got}) must be between 8000 and 48000")]
+    #[error("sample_rate ({got}) must be between {} and {}", RATES_HZ.start(), RATES_HZ.end())]
     SampleRate {
         /// The declared rate.
         got: u32,
@@ -127,7 +130,7 @@ impl AudioFormat {
     /// # Errors
     /// The first value that is out of range.
     pub fn check(&self) -> Result<(), AudioFormatError> {
-        if !(8_000..=48_000).contains(&self.sample_rate) {
+        if !RATES_HZ.contains(&self.sample_rate) {
             return Err(AudioFormatError::SampleRate { got: self.sample_rate });
         }
         if !(1..=8).contains(&self.channels) {

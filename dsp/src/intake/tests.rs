@@ -5,10 +5,13 @@ use crate::test_signal::{blocks, noise, sine};
 use proptest::prelude::*;
 
 /// Usual rates, and some that no common block fits.
-const RATES: [u32; 16] = [
+const RATES: [u32; 21] = [
     8_000, 8_001, 9_600, 11_025, 12_000, 12_345, 16_000, 16_001, 22_050, 24_000, 32_000, 44_100, 44_101,
-    47_250, 47_999, 48_000,
+    47_250, 47_999, 48_000, 88_200, 96_000, 176_400, 191_999, 192_000,
 ];
+/// Those of them whose band above 8 kHz must be stopped.
+const HIGH_RATES: [u32; 11] =
+    [22_050, 24_000, 32_000, 44_100, 44_101, 47_999, 48_000, 88_200, 96_000, 191_999, 192_000];
 
 fn mono(rate_hz: u32) -> Intake {
     Intake::new(IntakeParams { sample_rate_hz: rate_hz, n_channels: 1, channel: ChannelSelect::Mix }).unwrap()
@@ -106,7 +109,7 @@ fn a_tone_stays_clean() {
 
 #[test]
 fn the_upper_mel_bands_survive() {
-    for rate in [22_050, 24_000, 32_000, 44_100, 44_101, 47_999, 48_000] {
+    for rate in HIGH_RATES {
         let out = whole(&mut mono(rate), &sine(rate as usize, 7_400.0, rate, 0.5));
         let change = db(rms(&out[1_600..14_400]) / (0.5 / 2.0f64.sqrt()));
         assert!(change.abs() < 0.1, "{rate} Hz: 7.4 kHz changed by {change} dB");
@@ -115,7 +118,7 @@ fn the_upper_mel_bands_survive() {
 
 #[test]
 fn what_would_alias_is_stopped() {
-    for rate in [22_050, 24_000, 32_000, 44_100, 44_101, 47_999, 48_000] {
+    for rate in HIGH_RATES {
         for hz in [8_010.0, 8_500.0, 10_000.0] {
             let out = whole(&mut mono(rate), &sine(rate as usize, hz, rate, 0.5));
             let left = db(rms(&out[1_600..14_400]) / (0.5 / 2.0f64.sqrt()));
@@ -176,10 +179,10 @@ fn faults_name_value_and_range() {
     let fault = |sample_rate_hz, n_channels, channel| {
         Intake::new(IntakeParams { sample_rate_hz, n_channels, channel }).unwrap_err().to_string()
     };
-    assert_eq!(fault(1, 1, ChannelSelect::Mix), "sample rate (1 Hz) must be from 8000 to 48000 Hz");
+    assert_eq!(fault(1, 1, ChannelSelect::Mix), "sample rate (1 Hz) must be from 8000 to 192000 Hz");
     assert_eq!(
         fault(10_000_000, 1, ChannelSelect::Mix),
-        "sample rate (10000000 Hz) must be from 8000 to 48000 Hz"
+        "sample rate (10000000 Hz) must be from 8000 to 192000 Hz"
     );
     assert_eq!(fault(16_000, 0, ChannelSelect::Mix), "number of channels (0) must be from 1 to 8");
     assert_eq!(fault(16_000, 9, ChannelSelect::Mix), "number of channels (9) must be from 1 to 8");
