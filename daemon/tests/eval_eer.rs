@@ -115,5 +115,14 @@ fn bad_input_is_named_by_file_and_line() {
     refused("one-kind --wav-scp wav.scp --crop 1.5", 66, "got 1 target and 0 non-target trials");
     write("gone.scp", "a1 gone.wav\na2 a2.wav\nb1 b1.wav\nb2 b2.wav\n");
     refused("trials --wav-scp gone.scp --crop 1.5", 66, "gone.wav");
+    // Everything that cannot be used is told at once.
+    write("text.wav", "no audio");
+    write("short", "a1 a1 0 1\na2 a2 5 6\nb1 b1 0 1\nb2 b2 0 1\n");
+    write("bad.scp", "a1 gone.wav\na2 a2.wav\nb1 text.wav\nb2 b2.wav\n");
+    let args = "trials --wav-scp bad.scp --segments short --crop 1.5";
+    refused(args, 66, "3 of 4 utterances cannot be used; mend them or leave them out of the lists:\n");
+    refused(args, 66, "\n  gone.wav: cannot be opened");
+    refused(args, 66, "\n  text.wav: is not audio");
+    refused(args, 66, "\n  a2.wav: a2 starts at 5 s, the file ends at 2.000 s");
     refused("trials --wav-scp wav.scp --crop 0.1", 2, "--crop: must be from 0.3 to 60 s");
 }

@@ -1,6 +1,6 @@
 //! Utterances by name, their embeddings, and what a cohort says of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -69,7 +69,8 @@ pub(super) struct Voices {
 }
 
 impl Voices {
-    /// Embeds utterances on all cores; every file is decoded once. Shows progress with the time left.
+    /// Embeds utterances on all cores; every file is decoded once. Shows progress with the time left. Utterances
+    /// that cannot be embedded are all told in one error at the end, so that a list is mended in one go.
     pub(super) fn embed(
         embedder: &Embedder,
         utterances: &BTreeMap<String, Utterance>,
@@ -87,28 +88,27 @@ impl Voices {
         progress.set_style(indicatif::ProgressStyle::with_template(&template).context("progress template")?);
 
         let next = AtomicUsize::new(0);
-        let (done, failed) = (Mutex::new(BTreeMap::new()), Mutex::new(None));
+        let (done, faults) = (Mutex::new(BTreeMap::new()), Mutex::new(BTreeSet::new()));
         let work = || {
             let mut extractor = Extractor::new(embedder, crop_frames, vad);
             while let Some((path, utterances)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcome = extractor.file(path, utterances, &progress);
-                match outcome {
-                    Ok(embeddings) => done.lock().extend(embeddings),
-                    Err(fault) => {
-                        // No other file is begun after the first fault.
-                        next.store(files.len(), Ordering::Relaxed);
-                        failed.lock().get_or_insert(fault);
-                    }
-                }
+                let tell = |fault: anyhow::Error| _ = faults.lock().insert(format!("{fault:#}"));
+                let embeddings = extractor.file(path, utterances, &progress, tell);
+                done.lock().extend(embeddings);
             }
         };
         let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len().max(1));
         std::thread::scope(|scope| (0..n_threads).for_each(|_| _ = scope.spawn(work)));
         progress.finish_and_clear();
-        match failed.into_inner() {
-            Some(fault) => Err(fault),
-            None => Ok(Self { embeddings: done.into_inner() }),
+        let (embeddings, faults) = (done.into_inner(), faults.into_inner());
+        if faults.is_empty() {
+            return Ok(Self { embeddings });
         }
+        let (n_missing, n_all) = (utterances.len() - embeddings.len(), utterances.len());
+        let list: String = faults.iter().flat_map(|fault| ["\n  ", fault]).collect();
+        bail!(
+            "{n_missing} of {n_all} {what} cannot be used; mend them or leave them out of the lists:{list}"
+        );
     }
 
     pub(super) fn len(&self) -> usize {
@@ -161,20 +161,34 @@ impl<'a> Extractor<'a> {
         Self { embedder, mel: LogMel::new(embedder.card().front_end), crop_frames, vad }
     }
 
+    /// The embeddings of a file's utterances; `tell` hears of what cannot be embedded.
     fn file(
         &mut self,
         path: &Path,
         utterances: &[&Utterance],
         progress: &indicatif::ProgressBar,
-    ) -> anyhow::Result<Vec<(String, Vec<f32>)>> {
-        let samples = kaldi::load_mono(path)?;
+        tell: impl Fn(anyhow::Error),
+    ) -> Vec<(String, Vec<f32>)> {
+        let samples = match kaldi::load_mono(path) {
+            Ok(samples) => samples,
+            Err(fault) => {
+                tell(fault.into());
+                progress.inc(utterances.len() as u64);
+                return Vec::new();
+            }
+        };
         let mut embeddings = Vec::new();
         for utterance in utterances {
-            let embedding = self.embed(utterance.of(&samples)?).with_context(|| utterance.id.clone())?;
-            embeddings.push((utterance.id.clone(), embedding));
+            let embedded = utterance.of(&samples).map_err(anyhow::Error::from).and_then(|samples| {
+                self.embed(samples).with_context(|| format!("{}: {}", path.display(), utterance.id))
+            });
+            match embedded {
+                Ok(embedding) => embeddings.push((utterance.id.clone(), embedding)),
+                Err(fault) => tell(fault),
+            }
             progress.inc(1);
         }
-        Ok(embeddings)
+        embeddings
     }
 
     fn embed(&mut self, samples: &[f32]) -> anyhow::Result<Vec<f32>> {
