@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use diarized_models::LoadError;
 
 use crate::commands;
+use crate::engine::EngineError;
+use crate::output::StdoutError;
 
 /// Exit codes of the binary, after BSD's sysexits where one fits.
 pub mod exit {
@@ -72,8 +75,21 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("diarized: {error:#}");
-            ExitCode::from(exit::FAILURE)
+            let output = error.downcast_ref::<StdoutError>();
+            if !output.is_some_and(StdoutError::is_closed_pipe) {
+                eprintln!("diarized: {error:#}");
+            }
+            ExitCode::from(code_of(&error))
         }
+    }
+}
+
+/// The exit code for what a command could not deal with.
+fn code_of(error: &anyhow::Error) -> u8 {
+    let is_model = error.is::<LoadError>() || matches!(error.downcast_ref(), Some(EngineError::Load(_)));
+    match () {
+        () if error.is::<StdoutError>() => exit::CANNOT_WRITE,
+        () if is_model => exit::NO_INPUT,
+        () => exit::FAILURE,
     }
 }

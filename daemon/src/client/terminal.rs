@@ -1,8 +1,10 @@
 //! A terminal with lines that scroll on standard output and one live line below them on standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::{StdoutError, write_stdout};
 
 /// Scroll and live line; the live line shows only where a person sees it.
 #[derive(Debug)]
@@ -32,13 +34,9 @@ impl Terminal {
     /// Prints a line to the scroll.
     ///
     /// # Errors
-    /// Standard output is closed, as by `head`.
-    pub fn line(&self, line: &str) -> io::Result<()> {
-        self.live.suspend(|| {
-            let mut out = io::stdout().lock();
-            writeln!(out, "{line}")?;
-            out.flush()
-        })
+    /// Standard output is closed, as by `head`, or full.
+    pub fn line(&self, line: &str) -> Result<(), StdoutError> {
+        self.live.suspend(|| write_stdout(&format!("{line}\n")))
     }
 
     /// Says something to the person alone.

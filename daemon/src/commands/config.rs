@@ -1,12 +1,12 @@
 //! `diarized config`: shows the effective configuration and where each value came from, or checks a file.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use diarized_config::{ConfigError, EXAMPLE, Sources};
 
 use super::config_args::{ConfigArgs, tell};
 use crate::cli::exit;
+use crate::output::write_stdout;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,16 +42,15 @@ pub struct Args {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let mut out = std::io::stdout().lock();
     if args.default {
-        out.write_all(EXAMPLE.as_bytes())?;
+        write_stdout(EXAMPLE)?;
         return Ok(exit::OK);
     }
     if let Some(path) = args.check {
         let loaded = Sources::new().file(&path).and_then(|sources| sources.load().map_err(ConfigError::from));
         return match loaded {
             Ok(_) => {
-                writeln!(out, "{}: no faults", path.display())?;
+                write_stdout(&format!("{}: no faults\n", path.display()))?;
                 Ok(exit::OK)
             }
             Err(error) => Ok(tell(error)),
@@ -62,11 +61,14 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Err(code) => return Ok(code),
     };
     if args.json {
+        let mut lines = String::new();
         for setting in &loaded.settings {
-            writeln!(out, "{}", serde_json::to_string(setting)?)?;
+            lines.push_str(&serde_json::to_string(setting)?);
+            lines.push('\n');
         }
+        write_stdout(&lines)?;
     } else {
-        out.write_all(loaded.to_toml().as_bytes())?;
+        write_stdout(&loaded.to_toml())?;
     }
     Ok(exit::OK)
 }

@@ -1,6 +1,7 @@
 //! Labels as text: RTTM, JSON lines, SRT, WebVTT and a table to read, from the state of a session.
 
 mod file;
+mod stdout;
 mod subtitles;
 mod table;
 mod turns;
@@ -14,6 +15,7 @@ use diarized_models::{Segment, SessionState, SpeakerId};
 use serde::Serialize;
 
 pub use file::{WholeFile, write_whole_file};
+pub use stdout::{StdoutError, write_stdout};
 pub use turns::{Turn, turns};
 
 /// How labels are written.

@@ -1,7 +1,6 @@
 //! `diarized eval der`: scores labels against a reference and prints a table or JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::labels::{self, Labels, Uem};
 use crate::cli::exit;
+use crate::output::write_stdout;
 
 /// Arguments of `diarized eval der`.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<u8> {
         }
     };
     let text = if args.json { as_json(&args, &scores) } else { as_table(&args, &scores) };
-    io::stdout().write_all(text.as_bytes()).context("cannot write the result")?;
+    write_stdout(&text)?;
     Ok(exit::OK)
 }
 

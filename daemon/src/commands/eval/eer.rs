@@ -5,7 +5,6 @@ mod trials;
 mod voices;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -13,6 +12,7 @@ use diarized_models::scoring::eer::TrialScores;
 use diarized_models::{Embedder, ModelSource};
 
 use crate::cli::exit;
+use crate::output::write_stdout;
 use report::Report;
 use trials::{Lists, Trial};
 use voices::{Clips, Voices};
@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     write(&args.plot, &|| report.det_svg())?;
     write(&args.scores, &|| report.score_lines())?;
     let text = if args.json { report.json() } else { report.table() };
-    io::stdout().write_all(text.as_bytes()).context("cannot write the result")?;
+    write_stdout(&text)?;
     Ok(exit::OK)
 }
 
