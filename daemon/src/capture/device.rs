@@ -8,6 +8,8 @@ use cpal::{
     SupportedStreamConfigRange,
 };
 
+use super::formats::DeviceFormats;
+use super::messages::SystemMessages;
 use super::ring::{BlockReader, BlockTimes, BlockWriter, FaultWriter, block_ring};
 use super::supervise::{Opened, Opener};
 use super::{CaptureError, CaptureFormat, CaptureParams};
@@ -36,33 +38,42 @@ pub struct DeviceInfo {
     pub description: String,
     /// Whether it is what `default` means.
     pub is_default: bool,
+    /// What it delivers; `None` if it cannot be opened now.
+    pub formats: Option<DeviceFormats>,
 }
 
-/// The capture devices of this machine; an empty list where there is none. Opens no device, but the sound system may
-/// write warnings of its own to standard error.
+/// The capture devices of this machine; an empty list where there is none. Each is opened for a moment to learn its
+/// formats.
 ///
 /// # Errors
 /// [`CaptureError::Unavailable`] if there is no sound system at all.
 pub fn list_devices() -> Result<Vec<DeviceInfo>, CaptureError> {
+    let _messages = SystemMessages::collect();
     let host = cpal::default_host();
     let default = host.default_input_device().and_then(|device| name_of(&device));
     let devices = host.input_devices().map_err(|source| CaptureError::from_cpal("default", source))?;
-    Ok(devices.filter_map(|device| info_of(&device, default.as_deref())).collect())
+    let info = |device| {
+        let info = info_of(&device, default.as_deref())?;
+        Some(DeviceInfo { formats: DeviceFormats::of(&device), ..info })
+    };
+    Ok(devices.filter_map(info).collect())
 }
 
 fn name_of(device: &cpal::Device) -> Option<String> {
     device.id().ok().map(|id| id.id().to_owned())
 }
 
+/// All but the formats, for which the device would have to be opened.
 fn info_of(device: &cpal::Device, default: Option<&str>) -> Option<DeviceInfo> {
     let name = name_of(device).filter(|name| !NO_DEVICES.contains(&name.as_str()))?;
     let description = device.description().map_or_else(|_| name.clone(), |d| d.name().to_owned());
     let is_default = default == Some(&*name);
-    Some(DeviceInfo { name, description, is_default })
+    Some(DeviceInfo { name, description, is_default, formats: None })
 }
 
 /// The device of this name: the default one for `default`, else by name, else by description, capitals ignored.
 fn find(host: &cpal::Host, wanted: &str) -> Result<cpal::Device, CaptureError> {
+    let _messages = SystemMessages::collect();
     if wanted == "default" {
         return host
             .default_input_device()
@@ -106,10 +117,10 @@ where
 
 /// A format that a device can be opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Choice {
-    format: CaptureFormat,
-    sample_format: SampleFormat,
-    buffer_size: BufferSize,
+pub(super) struct Choice {
+    pub(super) format: CaptureFormat,
+    pub(super) sample_format: SampleFormat,
+    pub(super) buffer_size: BufferSize,
 }
 
 fn is_pcm(format: SampleFormat) -> bool {
@@ -118,7 +129,7 @@ fn is_pcm(format: SampleFormat) -> bool {
 
 /// The best format among `ranges`: `wanted` where it is among them, so that a device which comes back continues as it
 /// was; else what the device prefers, at a rate and with channels that can be used.
-fn choose(
+pub(super) fn choose(
     ranges: &[SupportedStreamConfigRange],
     n_channels_min: u16,
     wanted: Option<CaptureFormat>,

@@ -6,7 +6,9 @@
 
 mod device;
 mod error;
+mod formats;
 mod front_end;
+mod messages;
 mod probe;
 mod ring;
 mod session;
@@ -20,6 +22,7 @@ use diarized_models::events::GapReason;
 
 pub use device::{DeviceInfo, input_callback, list_devices};
 pub use error::CaptureError;
+pub use formats::DeviceFormats;
 pub use front_end::{FrontEnd, MonoSink};
 pub use probe::{ProbeReport, probe};
 pub use ring::{Block, BlockReader, BlockTimes, BlockWriter, FaultWriter, block_ring};

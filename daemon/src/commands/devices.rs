@@ -4,13 +4,17 @@
 use std::time::Duration;
 
 #[cfg(feature = "microphone")]
-use crate::capture::{CaptureParams, ProbeReport, list_devices, probe};
+use crate::capture::{CaptureParams, DeviceInfo, ProbeReport, list_devices, probe};
+#[cfg(feature = "microphone")]
 use crate::cli::exit;
+#[cfg(feature = "microphone")]
+use crate::output::write_stdout;
 
 const EXAMPLES: &str = "\
 Examples:
-  diarized devices                     every capture device; * marks the default one
-  diarized devices --json              one JSON object a line: name, description, default
+  diarized devices                     every capture device with its formats; * marks the default one
+  diarized devices --json              one JSON object a line: name, description, default, channels,
+                                       sample_rates_hz (ranges); the last two are null if it cannot be opened
   diarized devices --probe             listen to the default device for 5 s: level, pace, losses
   diarized devices --probe hw:CARD=0,DEV=0 --seconds 2
 
@@ -49,29 +53,45 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     if let Some(device) = args.probe {
         let params = CaptureParams { device: device.clone(), ..CaptureParams::default() };
         let report = probe(params, Duration::from_secs_f64(args.seconds))?;
-        print_report(&device, &report, args.json);
+        write_stdout(&report_text(&device, &report, args.json))?;
         return Ok(if report.n_frames == 0 { exit::FAILURE } else { exit::OK });
     }
     let mut devices = list_devices()?;
     devices.sort_by_key(|device| !device.is_default);
-    if args.json {
-        for device in devices {
-            let (name, description) = (device.name, device.description);
-            let line =
-                serde_json::json!({"name": name, "description": description, "default": device.is_default});
-            println!("{line}");
-        }
-        return Ok(exit::OK);
-    }
+    write_stdout(&if args.json { devices.iter().map(json_line).collect() } else { table(&devices) })?;
+    Ok(exit::OK)
+}
+
+/// A device as one line of JSON.
+#[cfg(feature = "microphone")]
+fn json_line(device: &DeviceInfo) -> String {
+    let formats = device.formats.as_ref();
+    let line = serde_json::json!({
+        "name": device.name,
+        "description": device.description,
+        "default": device.is_default,
+        "channels": formats.map(|formats| &formats.n_channels),
+        "sample_rates_hz": formats.map(|formats| &formats.rates_hz),
+    });
+    format!("{line}\n")
+}
+
+/// Devices for a person, two lines each.
+#[cfg(feature = "microphone")]
+fn table(devices: &[DeviceInfo]) -> String {
     if devices.is_empty() {
-        println!("no capture device: connect a microphone, or start PulseAudio or PipeWire");
+        return "no capture device: connect a microphone, or start PulseAudio or PipeWire\n".to_owned();
     }
     let width = devices.iter().map(|device| device.name.chars().count()).max().unwrap_or(0);
-    for device in devices {
+    let lines = devices.iter().map(|device| {
         let mark = if device.is_default { '*' } else { ' ' };
-        println!("{mark} {:width$}  {}", device.name, device.description);
-    }
-    Ok(exit::OK)
+        let formats = match &device.formats {
+            Some(formats) => formats.to_string(),
+            None => "cannot be opened now: in use, or nothing is connected".to_owned(),
+        };
+        format!("{mark} {:width$}  {}\n  {:width$}  {formats}\n", device.name, device.description, "")
+    });
+    lines.collect()
 }
 
 /// Runs the command in a build that cannot capture.
@@ -83,8 +103,9 @@ pub fn run(_args: Args) -> anyhow::Result<u8> {
     anyhow::bail!("this build captures no microphone: build it with the feature `microphone`")
 }
 
+/// What was heard of a device.
 #[cfg(feature = "microphone")]
-fn print_report(device: &str, report: &ProbeReport, json: bool) {
+fn report_text(device: &str, report: &ProbeReport, json: bool) -> String {
     if json {
         let line = serde_json::json!({
             "device": device,
@@ -100,25 +121,30 @@ fn print_report(device: &str, report: &ProbeReport, json: bool) {
             "n_xruns": report.n_xruns,
             "n_losses": report.n_losses,
         });
-        println!("{line}");
-        return;
+        return format!("{line}\n");
     }
     if report.n_frames == 0 {
-        println!("{device}: opened, but nothing came");
-        return;
+        return format!("{device}: opened, but nothing came\n");
     }
-    println!("{device}: {} Hz, {} channels", report.format.sample_rate_hz, report.format.n_channels);
-    println!("  level    {:.1} dBFS, peak {:.1} dBFS", report.level_dbfs, report.peak_dbfs);
-    println!(
-        "  pace     {:.2} % of what the clock expects, over {:.1} s; first audio after {:.2} s",
+    let mut text = format!(
+        "{device}: {} Hz, {} channels
+  level    {:.1} dBFS, peak {:.1} dBFS
+  pace     {:.2} % of what the clock expects, over {:.1} s; first audio after {:.2} s
+  losses   {} overruns, {} times away\n",
+        report.format.sample_rate_hz,
+        report.format.n_channels,
+        report.level_dbfs,
+        report.peak_dbfs,
         100.0 * report.pace(),
         report.listened.as_secs_f64(),
-        report.start_latency.as_secs_f64()
+        report.start_latency.as_secs_f64(),
+        report.n_xruns,
+        report.n_losses,
     );
-    println!("  losses   {} overruns, {} times away", report.n_xruns, report.n_losses);
     if report.peak_dbfs < -90.0 {
-        println!("  silence: is the microphone muted?");
+        text.push_str("  silence: is the microphone muted?\n");
     } else if report.peak_dbfs > -0.1 {
-        println!("  clipped: turn the gain down");
+        text.push_str("  clipped: turn the gain down\n");
     }
+    text
 }
