@@ -46,7 +46,7 @@ pub enum LoadError {
         got: String,
     },
     /// tract cannot read or run the network.
-    #[error("the network cannot be {stage} for windows of {n_frames} frames: {reason}")]
+    #[error("the network cannot be {stage} for windows of {}: {reason}", frames(*n_frames))]
     Network {
         /// What failed.
         stage: &'static str,
@@ -66,6 +66,10 @@ pub enum LoadError {
     /// The network's first output is no embedding.
     #[error("the network's answer to the warm-up window is unusable: {0}")]
     WarmUp(#[from] EmbedError),
+}
+
+fn frames(n_frames: usize) -> String {
+    if n_frames == 0 { "any length".to_owned() } else { format!("{n_frames} frames") }
 }
 
 /// A window that could not be embedded. Other windows are not affected, and the same window fails again.
@@ -174,6 +178,9 @@ impl Embedder {
         }
         if embedder.plans.is_empty() {
             // Every dimension is checked at load, whatever lengths come later.
+            let plan = build(&embedder.onnx, embedder.card.front_end.n_mels(), None)
+                .map_err(|(stage, reason)| LoadError::Network { stage, n_frames: 0, reason })?;
+            let _ = embedder.any_length.set(Ok(plan));
             embedder.warm_up(ANY_LENGTH_FRAMES)?;
         }
         Ok(embedder)
