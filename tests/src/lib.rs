@@ -1,4 +1,5 @@
 //! What the conformance tests and the accuracy tools of `diarized` share.
 
+pub mod fuzz;
 pub mod simulate;
 pub mod suite;

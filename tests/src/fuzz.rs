@@ -1,0 +1,164 @@
+//! What is fuzzed: one function an entry for foreign bytes. Each checks what must hold whatever the bytes are, and
+//! panics where it does not.
+//!
+//! `tests/fuzz` gives them to libFuzzer; `tests/tests/fuzz.rs` gives them a bounded number of damaged examples with
+//! every run of the tests.
+
+use std::io::{Cursor, Write as _};
+use std::path::Path;
+
+use diarized::audio_file::{AudioFile, MonoFile, RawEncoding, RawFormat};
+use diarized::protocol::server_message::Body;
+use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
+use diarized_config::Sources;
+use diarized_dsp::log_mel::LogMel;
+use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
+use diarized_models::ModelCard;
+use diarized_models::rttm::{SpeakerTurn, parse_rttm, parse_uem, write_rttm};
+
+/// An entry and its name.
+pub type Entry = (&'static str, fn(&[u8]));
+
+/// Every entry.
+pub const ENTRIES: [Entry; 7] = [
+    ("client_message", client_message),
+    ("server_message", server_message),
+    ("audio_file", audio_file),
+    ("pcm", pcm),
+    ("config", config),
+    ("rttm", rttm),
+    ("model_card", model_card),
+];
+
+/// Longest fault that may be told: what a peer sent is repeated in part only.
+const MAX_FAULT_CHARS: usize = 2000;
+/// Most samples that a damaged file may claim: libFuzzer's inputs are small, and silence for lost packets is bounded.
+const MAX_SAMPLES: usize = 50_000_000;
+
+/// A text frame of a client, as the server reads it.
+pub fn client_message(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match ClientMessage::parse(text) {
+        Ok(message) => {
+            if let ClientMessage::Start(start) = &message {
+                // Whether good or bad, a check never panics.
+                let _ = (start.audio.check(), start.speakers.check());
+            }
+            assert_eq!(ClientMessage::parse(&message.to_json()), Ok(message));
+        }
+        Err(error) => assert!(error.to_string().chars().count() < MAX_FAULT_CHARS, "{error}"),
+    }
+}
+
+/// A text frame of a server, as a client reads it.
+pub fn server_message(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(message) = ServerMessage::parse(text) else { return };
+    if let Body::Snapshot(snapshot) = &message.body {
+        let _ = snapshot.to_state();
+    }
+    let _ = message.body.to_event();
+    ServerMessage::parse(&message.to_json()).expect("what was read can be written and read again");
+}
+
+/// A file of any kind, opened from a disk and from a pipe, to its end.
+pub fn audio_file(bytes: &[u8]) {
+    hear(AudioFile::pipe("fuzz", Cursor::new(bytes.to_vec())).ok());
+    let mut file = tempfile::NamedTempFile::new().expect("there is a folder for temporary files");
+    file.write_all(bytes).expect("a temporary file can be written");
+    hear(AudioFile::open(file.path()).ok());
+}
+
+/// Takes all of a file and looks at what comes.
+fn hear(file: Option<AudioFile>) {
+    let Some(file) = file else { return };
+    assert!((8_000..=192_000).contains(&file.sample_rate_hz()) && (1..=8).contains(&file.n_channels()));
+    let mut mono = MonoFile::new(file, ChannelSelect::Mix).expect("rate and channels were checked");
+    let (mut samples, mut n_samples) = (Vec::new(), 0);
+    while let Ok(true) = mono.read(&mut samples) {
+        assert!(samples.iter().all(|sample| sample.is_finite()));
+        n_samples += samples.len();
+        assert!(n_samples < MAX_SAMPLES, "a damaged file goes on without end");
+        samples.clear();
+    }
+    for problem in mono.problems() {
+        assert!(problem.to_string().chars().count() < MAX_FAULT_CHARS);
+    }
+}
+
+/// PCM as a file without a header and as frames of a client. The first bytes say of what format.
+pub fn pcm(bytes: &[u8]) {
+    let Some((&[encoding, channels, low, high], data)) = bytes.split_first_chunk::<4>() else { return };
+    let rate_hz = u32::from(u16::from_le_bytes([low, high]));
+    let encoding = usize::from(encoding % 3);
+    let raw = RawFormat {
+        encoding: [RawEncoding::PcmS16le, RawEncoding::PcmF32le, RawEncoding::Mulaw][encoding],
+        sample_rate_hz: rate_hz,
+        n_channels: u16::from(channels),
+    };
+    hear(AudioFile::raw("fuzz", Cursor::new(data.to_vec()), raw).ok());
+
+    let encoding = Encoding::ALL[encoding];
+    let format = AudioFormat { encoding, sample_rate: rate_hz, channels: channels.into(), channel: None };
+    if format.check().is_err() {
+        return;
+    }
+    let params =
+        IntakeParams { sample_rate_hz: rate_hz, n_channels: channels.into(), channel: ChannelSelect::Mix };
+    let mut intake = Intake::new(params).expect("the wire's formats are among those of the intake");
+    let (mut interleaved, mut mono) = (Vec::new(), Vec::new());
+    // Frames of any length: those of whole samples are heard, others are refused.
+    for frame in data.chunks(usize::from(high) * 16 + 1) {
+        let Ok(n_samples) = format.n_samples(frame.len()) else { continue };
+        interleaved.clear();
+        format.decode(frame, &mut interleaved);
+        assert_eq!(interleaved.len(), n_samples * usize::from(format.channels));
+        intake.push(&interleaved, &mut mono).expect("whole frames were decoded");
+    }
+    let n_in = intake.n_frames_in();
+    intake.finish(&mut mono);
+    assert!(mono.iter().all(|sample| sample.is_finite()));
+    let expected = (n_in as f64 * 16_000.0 / f64::from(rate_hz)).round();
+    assert!((mono.len() as f64 - expected).abs() <= 1.0, "{} of {expected} samples", mono.len());
+}
+
+/// A configuration file.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let path = Path::new("fuzz.toml");
+    match Sources::new().file_text(path, text).load() {
+        Ok(loaded) => {
+            let again = Sources::new().file_text(path, &loaded.to_toml()).load();
+            assert_eq!(again.expect("what is printed can be loaded").config, loaded.config);
+        }
+        Err(faults) => assert!(!faults.as_slice().is_empty() && !faults.to_string().is_empty()),
+    }
+}
+
+/// An RTTM or UEM file.
+pub fn rttm(bytes: &[u8]) {
+    let _ = parse_uem("fuzz", bytes);
+    let Ok(turns) = parse_rttm("fuzz", bytes) else { return };
+    for turn in &turns {
+        let _ = turn.end();
+    }
+    // What a field may not hold is written as `_`, once and for all.
+    let text = write_rttm(&turns);
+    let again = parse_rttm("fuzz", text.as_bytes()).expect("what is written can be read");
+    assert_eq!(write_rttm(&again), text);
+    let times = |turns: &[SpeakerTurn]| turns.iter().map(|t| (t.start, t.duration)).collect::<Vec<_>>();
+    assert_eq!(times(&again), times(&turns));
+}
+
+/// A `model.toml`, and the front end that it describes.
+pub fn model_card(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(card) = ModelCard::parse(text) else { return };
+    for window_ms in [0, 1000, 1500, u32::MAX] {
+        let calibration = card.calibration(window_ms);
+        assert!(calibration.llr(0.5).is_finite());
+    }
+    let mut rows = Vec::new();
+    let n_frames = LogMel::new(card.front_end).transform(&[0.1; 4000], &mut rows);
+    assert_eq!(rows.len(), n_frames * card.front_end.n_mels());
+}

@@ -1,0 +1,217 @@
+//! Every parser of foreign bytes against damaged examples: bounded, and the same with every run.
+//!
+//! `PROPTEST_CASES=100000 cargo test --test fuzz` looks longer, `PROPTEST_RNG_SEED=7` elsewhere; `tests/fuzz` has the
+//! same entries for libFuzzer.
+
+use std::path::Path;
+
+use diarized_tests::fuzz::{self, Entry};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+/// Cases for each entry, unless `PROPTEST_CASES` says else.
+const N_CASES: u32 = 300;
+
+/// Pieces that have a meaning to some parser.
+const PIECES: [&str; 30] = [
+    "\"type\":",
+    "\"start\"",
+    "null",
+    "-1",
+    "1e999",
+    "99999999999999999999",
+    "0.0000001",
+    "{",
+    "}",
+    "[[",
+    "]]",
+    "\\u0000",
+    "\u{feff}",
+    "\n",
+    "=",
+    "\"",
+    "'''",
+    "#",
+    ";",
+    "SPEAKER ",
+    "<NA>",
+    "nan",
+    "RIFF",
+    "WAVEfmt ",
+    "data",
+    "OggS",
+    "fLaC",
+    "ftyp",
+    "\u{1a}\u{45}",
+    "ID3",
+];
+
+/// What is done to an example.
+#[derive(Debug, Clone)]
+enum Damage {
+    /// A byte is replaced; half of these hit the first 256 bytes, where headers are.
+    Byte(Index, u8, bool),
+    /// What follows is cut off.
+    Cut(Index),
+    /// Bytes are taken out.
+    Remove(Index, usize),
+    /// Bytes come twice.
+    Repeat(Index, usize),
+    /// A piece is put in.
+    Insert(Index, usize),
+    /// Four bytes become a number.
+    Number(Index, u32),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let at = any::<Index>;
+    prop_oneof![
+        4 => (at(), any::<u8>(), any::<bool>()).prop_map(|(at, byte, early)| Damage::Byte(at, byte, early)),
+        1 => at().prop_map(Damage::Cut),
+        2 => (at(), 1..64_usize).prop_map(|(at, n)| Damage::Remove(at, n)),
+        2 => (at(), 1..64_usize).prop_map(|(at, n)| Damage::Repeat(at, n)),
+        3 => (at(), 0..PIECES.len()).prop_map(|(at, piece)| Damage::Insert(at, piece)),
+        2 => (at(), prop::sample::select(vec![0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0x0100_0000]))
+            .prop_map(|(at, number)| Damage::Number(at, number)),
+    ]
+}
+
+fn apply(damage: &Damage, bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let n = bytes.len();
+    match damage {
+        Damage::Byte(at, byte, is_early) => {
+            let reach = if *is_early { n.min(256) } else { n };
+            bytes[at.index(reach)] = *byte;
+        }
+        Damage::Cut(at) => bytes.truncate(at.index(n)),
+        Damage::Remove(at, length) => {
+            let at = at.index(n);
+            bytes.drain(at..(at + length).min(n));
+        }
+        Damage::Repeat(at, length) => {
+            let at = at.index(n);
+            let piece = bytes[at..(at + length).min(n)].to_vec();
+            bytes.splice(at..at, piece);
+        }
+        Damage::Insert(at, piece) => {
+            let at = at.index(n);
+            bytes.splice(at..at, PIECES[*piece].bytes());
+        }
+        Damage::Number(at, number) => {
+            let at = at.index(n);
+            let end = (at + 4).min(n);
+            bytes[at..end].copy_from_slice(&number.to_le_bytes()[..end - at]);
+        }
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
+}
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Lines of the document's examples in a fence of this kind.
+fn documented(fence: &str) -> Vec<Vec<u8>> {
+    let document = String::from_utf8(read("docs/protocol.md")).unwrap();
+    let blocks = document.split("```").skip(1).step_by(2);
+    let blocks = blocks.filter_map(|block| block.strip_prefix(fence)?.strip_prefix('\n'));
+    blocks.flat_map(|block| block.lines().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>()).collect()
+}
+
+/// Whole examples for an entry.
+fn examples(name: &str) -> Vec<Vec<u8>> {
+    match name {
+        "client_message" => documented("json client"),
+        "server_message" => documented("json server"),
+        "audio_file" => {
+            let folder = std::fs::read_dir(root().join("daemon/tests/audio_files")).unwrap();
+            let files = folder.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+            // Small ones, because a large one is a decoder's work and not a parser's.
+            files
+                .map(|mut bytes| {
+                    bytes.truncate(12_000);
+                    bytes
+                })
+                .collect()
+        }
+        "pcm" => (0..3_u8)
+            .flat_map(|encoding| {
+                [(1_u8, 8_000_u16), (2, 16_000), (3, 44_100), (8, 48_000)].map(|f| (encoding, f))
+            })
+            .map(|(encoding, (channels, rate_hz))| {
+                let [low, high] = rate_hz.to_le_bytes();
+                let sound = (0..2000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
+                [encoding, channels, low, high].into_iter().chain(sound).collect()
+            })
+            .collect(),
+        "config" => vec![read("config/diarized.toml")],
+        "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
+        "model_card" => vec![read("models/zoo/nexttdnn-c128-b1/model.toml")],
+        other => panic!("{other} has no example"),
+    }
+}
+
+fn runner() -> TestRunner {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = number("PROPTEST_CASES").map_or(N_CASES, |n| n as u32);
+    let seed = number("PROPTEST_RNG_SEED").unwrap_or(1);
+    let config = ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    TestRunner::new(config)
+}
+
+fn survive((name, entry): Entry) {
+    let examples = examples(name);
+    assert!(!examples.is_empty(), "{name}");
+    examples.iter().for_each(|example| entry(example));
+    let damaged = (any::<Index>(), prop::collection::vec(damage(), 1..12));
+    runner()
+        .run(&damaged, |(example, damage)| {
+            let mut bytes = example.get(&examples).clone();
+            damage.iter().for_each(|damage| apply(damage, &mut bytes));
+            entry(&bytes);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    runner()
+        .run(&prop::collection::vec(any::<u8>(), 0..600), |bytes| {
+            entry(&bytes);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// One test an entry, so that a fault names it and they run side by side.
+macro_rules! entries {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                survive((stringify!($name), fuzz::$name));
+            }
+        )*
+
+        #[test]
+        fn every_entry_is_tried() {
+            let tried = [$(stringify!($name)),*];
+            assert_eq!(fuzz::ENTRIES.map(|(name, _)| name), tried);
+            for name in tried {
+                let target = root().join("tests/fuzz/fuzz_targets").join(format!("{name}.rs"));
+                assert!(target.is_file(), "{} is missing", target.display());
+            }
+        }
+    };
+}
+
+entries!(client_message, server_message, audio_file, pcm, config, rttm, model_card);
