@@ -55,6 +55,8 @@ pub enum Command {
     Config(commands::config::Args),
     /// Compute speaker embeddings of files or of a Kaldi wav.scp.
     Embed(commands::embed::Args),
+    /// Measure speed: the real-time factor on one core, memory, and how many live sessions a server carries.
+    Bench(commands::bench::Args),
     /// Measure accuracy: DER of labels, EER of a voice model.
     Eval(commands::eval::Args),
 }
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Devices(args) => commands::devices::run(args),
         Command::Config(args) => commands::config::run(args),
         Command::Embed(args) => commands::embed::run(args),
+        Command::Bench(args) => commands::bench::run(args),
         Command::Eval(args) => commands::eval::run(args),
     };
     match outcome {

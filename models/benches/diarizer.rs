@@ -122,7 +122,7 @@ fn sessions(c: &mut Criterion) {
     group.sample_size(20).measurement_time(Duration::from_secs(4));
     // One session for all, made and aged where a measurement asks for it.
     let mut session: Option<Session> = None;
-    for hours in [0, 1, 8, 24] {
+    for hours in [0_u64, 1, 8, 24] {
         group.bench_function(format!("after_{hours}_h"), |b| {
             let session = session.get_or_insert_with(Session::new);
             let until = hours * 3600 * 16_000;

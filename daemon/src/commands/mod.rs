@@ -1,5 +1,6 @@
 //! One module a subcommand: its arguments and its work.
 
+pub mod bench;
 pub mod config;
 pub mod config_args;
 pub mod devices;

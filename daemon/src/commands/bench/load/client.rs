@@ -1,0 +1,142 @@
+//! One live client: sends audio at the pace at which it is spoken and times the labels that come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diarized_dsp::SAMPLE_RATE_HZ;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::super::first_label::FirstLabels;
+use crate::protocol::ServerMessage;
+use crate::protocol::server_message::Body;
+
+/// Audio in one binary frame, in samples: 50 ms, as a telephone or a browser sends it.
+const FRAME: usize = 800;
+/// How long a server that is behind may take for the rest after the audio.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a client is to do.
+pub(super) struct Client {
+    /// Where to send.
+    pub(super) url: String,
+    /// The recording, looped.
+    pub(super) round: Arc<Vec<i16>>,
+    /// Where in the recording this client begins.
+    pub(super) offset: usize,
+    /// How long this client waits before it begins.
+    pub(super) delay: Duration,
+    /// Labels of what was spoken before this count for nothing.
+    pub(super) measure_from: Instant,
+    /// When to stop.
+    pub(super) until: Instant,
+}
+
+/// What clients heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) onset_to_label_s: Vec<f64>,
+    pub(super) lag_s: Vec<f64>,
+    pub(super) server_lag_s_max: f64,
+    /// One line for each client that failed.
+    pub(super) faults: Vec<String>,
+}
+
+impl Heard {
+    /// Takes in what another client heard.
+    pub(super) fn add(&mut self, other: Self) {
+        self.onset_to_label_s.extend(other.onset_to_label_s);
+        self.lag_s.extend(other.lag_s);
+        self.server_lag_s_max = self.server_lag_s_max.max(other.server_lag_s_max);
+        self.faults.extend(other.faults);
+    }
+}
+
+impl Client {
+    /// Streams until the end and tells what was heard; a fault is in what is told.
+    pub(super) async fn run(self) -> Heard {
+        let mut heard = Heard::default();
+        if let Err(fault) = self.stream(&mut heard).await {
+            heard.faults.push(fault);
+        }
+        heard
+    }
+
+    async fn stream(&self, heard: &mut Heard) -> Result<(), String> {
+        tokio::time::sleep(self.delay).await;
+        let (socket, _) = tokio_tungstenite::connect_async(&self.url).await.map_err(|e| e.to_string())?;
+        let (mut sink, mut stream) = socket.split();
+        let began = Instant::now();
+        let send = async {
+            let mut n_sent = 0;
+            let mut at = self.offset;
+            while Instant::now() < self.until {
+                // A frame is sent when its last sample has been spoken.
+                n_sent += FRAME;
+                sleep_until(began + spoken(n_sent)).await;
+                let mut bytes = Vec::with_capacity(2 * FRAME);
+                for _ in 0..FRAME {
+                    bytes.extend(self.round[at % self.round.len()].to_le_bytes());
+                    at += 1;
+                }
+                sink.send(Message::Binary(bytes.into())).await.map_err(|e| e.to_string())?;
+            }
+            sink.send(Message::text(r#"{"type":"close"}"#)).await.map_err(|e| e.to_string())
+        };
+        let receive = async {
+            let mut labels = FirstLabels::default();
+            loop {
+                let message = match stream.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        ServerMessage::parse(&text).map_err(|e| e.to_string())?
+                    }
+                    Some(Ok(Message::Close(_))) | None => {
+                        return Err("the server closed the stream".to_owned());
+                    }
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => return Err(error.to_string()),
+                };
+                match &message.body {
+                    Body::Error(error) => return Err(error.reason.clone()),
+                    Body::Ended(_) => return Ok(()),
+                    Body::Stats(stats) => {
+                        heard.server_lag_s_max = heard.server_lag_s_max.max(stats.lag_s.0);
+                    }
+                    body => {
+                        let Ok(event) = body.to_event() else { continue };
+                        let (Some(first), Some(at)) = (labels.take(&event), message.at) else { continue };
+                        let onset = began + Duration::from_secs_f64(first.start.seconds());
+                        if onset < self.measure_from {
+                            continue;
+                        }
+                        let needed = began + Duration::from_secs_f64(at.0);
+                        let now = Instant::now();
+                        if first.is_onset {
+                            heard.onset_to_label_s.push((now - onset).as_secs_f64());
+                        }
+                        heard.lag_s.push(now.saturating_duration_since(needed).as_secs_f64());
+                    }
+                }
+            }
+        };
+        let rest = (self.until + PATIENCE).saturating_duration_since(Instant::now());
+        // A server that fails while it is sent to says why in what it sends.
+        let both = async {
+            tokio::pin!(receive);
+            tokio::select! {
+                received = &mut receive => received,
+                sent = send => match sent {
+                    Ok(()) => receive.await,
+                    Err(fault) => receive.await.and(Err(fault)),
+                },
+            }
+        };
+        timeout(rest, both).await.unwrap_or_else(|_| Err("the server does not keep up".to_owned()))
+    }
+}
+
+/// The time in which so many samples are spoken.
+fn spoken(n_samples: usize) -> Duration {
+    Duration::from_secs_f64(n_samples as f64 / f64::from(SAMPLE_RATE_HZ))
+}

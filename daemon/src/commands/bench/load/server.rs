@@ -1,0 +1,72 @@
+//! The server that is loaded: this very binary on a free loopback port.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// A running server; killed when dropped.
+pub(super) struct ServerProcess {
+    child: Child,
+    /// Kept open, so that the server can write.
+    _stdout: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl ServerProcess {
+    /// Starts a server with room for `n_sessions`, on the given cores, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started, or says that it cannot serve; what it says goes to stderr.
+    pub(super) fn start(n_sessions: usize, args: &[String], cores: Option<&str>) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = match cores {
+            None => Command::new(&program),
+            Some(cores) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", cores]).arg(&program);
+                command
+            }
+        };
+        let room = |key: &str, n: usize| format!("server.{key}={n}");
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(args)
+            .args(["--set", &room("max_sessions", n_sessions + 1)])
+            .args(["--set", &room("max_connections", n_sessions + 16)])
+            .args(["--set", "log.level=error", "--set", "capture.enabled=false"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| match cores {
+            Some(_) => "cannot run taskset (Debian: apt-get install util-linux)".to_owned(),
+            None => format!("cannot run {}", program.display()),
+        })?;
+        let stdout = child.stdout.take().context("the server's standard output is a pipe")?;
+        let mut server = Self { child, _stdout: BufReader::new(stdout), address: String::new() };
+        let mut line = String::new();
+        server._stdout.read_line(&mut line)?;
+        let Some((_, rest)) = line.split_once("is ready at http://") else {
+            bail!("it ended or said something else than that it is ready: {line:?}");
+        };
+        server.address = rest.split([' ', '\n']).next().unwrap_or_default().to_owned();
+        Ok(server)
+    }
+
+    /// Number of the process.
+    pub(super) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// The URL of a path, which begins with `/`.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Its sessions were ended by their clients or do not matter any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
