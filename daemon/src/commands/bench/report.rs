@@ -110,10 +110,10 @@ pub(super) fn load(
     let runs: Vec<_> = figures.runs.iter().map(run_row).collect();
     let heads = [
         "sessions",
-        "onset to label p50",
-        "p99",
-        "lag p50",
-        "p99",
+        "onset to label, p50 s",
+        "p99 s",
+        "lag, p50 s",
+        "p99 s",
         "lag_s max",
         "CPU s a session-second",
         "cores busy",
