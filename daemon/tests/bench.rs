@@ -135,7 +135,7 @@ fn what_cannot_be_measured_is_said() {
         assert!(stderr.contains(words), "{args:?}: {stderr}");
     };
     fails(&["/nonexistent.wav"], 66, "/nonexistent.wav: cannot be opened");
-    fails(&["--model", "/nonexistent"], 66, "a model folder holds model.onnx and model.toml");
+    fails(&["--model", "/nonexistent"], 66, "a model folder holds model.onnx");
     fails(&["--window-ms", "7"], 78, "flag --window-ms: diarization.window_ms = 7");
     fails(&["--seconds", "0"], 2, "expected a number from 0.1");
     fails(&["--find"], 2, "--sessions");

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use diarized_dsp::SampleRange;
-use diarized_models::{
-    Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, ModelCard, ModelSource,
-};
+use diarized_models::diarizer::SpeechDetector;
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, ModelSource};
 
 /// Length of a turn, in samples: four seconds, of which the last half is a pause.
 const TURN: u64 = 4 * 16_000;
@@ -85,11 +84,15 @@ struct Session {
 
 impl Session {
     fn new() -> Self {
-        let card = include_str!("../zoo/nexttdnn-c128-b1/model.toml");
-        let card = ModelCard::parse(card).expect("the built-in card is valid");
-        let params = DiarizerParams::try_new(DiarizerOptions::default()).expect("the defaults are valid");
-        let dim = card.embedding_dim;
-        Self { diarizer: Diarizer::new(params, &card), dim, round: round(), at: 0 }
+        let embedder =
+            Embedder::load(&ModelSource::Builtin, &[100]).expect("the built-in model can be loaded");
+        // The synthetic voices are speech to webrtc-vad alone.
+        let mut options = DiarizerOptions::default();
+        options.vad = SpeechDetector::WebRtc { mode: 3 };
+        (options.vad_onset, options.vad_offset) = (0.6, 0.35);
+        let params = DiarizerParams::try_new(options).expect("the options are in range");
+        let dim = embedder.card().embedding_dim;
+        Self { diarizer: Diarizer::new(params, embedder.card()), dim, round: round(), at: 0 }
     }
 
     /// Hears so many samples, a multiple of the block; gives the time without that of the stand-in embeddings.

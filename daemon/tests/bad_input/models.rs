@@ -15,6 +15,7 @@ fn model(folder: &Path, name: &str, card: impl Fn(String) -> String, onnx: impl 
     std::fs::create_dir(&to).unwrap();
     let text = std::fs::read_to_string(zoo().join("model.toml")).unwrap();
     std::fs::write(to.join("model.toml"), card(text)).unwrap();
+    std::fs::copy(zoo().join("plda.f32"), to.join("plda.f32")).unwrap();
     std::fs::write(to.join("model.onnx"), onnx(std::fs::read(zoo().join("model.onnx")).unwrap())).unwrap();
 }
 
@@ -40,15 +41,23 @@ fn what_is_wrong_with_a_model_is_said_by_every_command_that_needs_one() {
     let same = |text: String| text;
     model(at, "damaged", same, damaged);
     model(at, "cut-off", same, |onnx| onnx[..onnx.len() / 2].to_vec());
-    model(at, "other-size", replace("embedding_dim = 192", "embedding_dim = 64"), |onnx| onnx);
+    let without_plda = replace("plda_dim = 128\n", "");
+    let smaller = replace("embedding_dim = 192", "embedding_dim = 64");
+    model(at, "other-size", |text| smaller(without_plda(text)), |onnx| onnx);
     model(at, "other-mels", replace("n_mels = 80", "n_mels = 40"), |onnx| onnx);
     model(at, "bad-card", replace("n_fft = 512", "n_fft = 7"), |onnx| onnx);
     model(at, "new-schema", replace("schema = 1", "schema = 9"), |onnx| onnx);
     model(at, "misspelt", replace("embedding_dim", "embeding_dim"), |onnx| onnx);
     model(at, "binary-card", |_| "\u{0}\u{1}".to_owned(), |onnx| onnx);
-    let cases: [(&str, &[&str]); 10] = [
-        ("absent", &["cannot read absent/model.onnx", "holds model.onnx and model.toml"]),
-        ("empty", &["cannot read empty/model.onnx", "holds model.onnx and model.toml"]),
+    model(at, "no-plda", same, |onnx| onnx);
+    std::fs::remove_file(at.join("no-plda/plda.f32")).unwrap();
+    model(at, "cut-plda", same, |onnx| onnx);
+    std::fs::write(at.join("cut-plda/plda.f32"), [0; 4001]).unwrap();
+    let cases: [(&str, &[&str]); 12] = [
+        ("no-plda", &["cannot read no-plda/plda.f32", "a model folder holds model.onnx"]),
+        ("cut-plda", &["plda", "4001"]),
+        ("absent", &["cannot read absent/model.onnx", "a model folder holds model.onnx"]),
+        ("empty", &["cannot read empty/model.onnx", "a model folder holds model.onnx"]),
         ("damaged", &["model.onnx is damaged or another model's", "5948cf266a6f"]),
         ("cut-off", &["model.onnx is damaged or another model's"]),
         ("other-size", &["the network gives 192 values, model.toml says embedding_dim = 64"]),

@@ -41,7 +41,7 @@ pub(super) fn single(
     ];
     let stages = figures.stage_rtf;
     for (name, value) in [
-        ("voice activity, alone", stages.vad),
+        ("speech detection, alone", stages.speech_detection),
         ("log-mel features, alone", stages.log_mel),
         ("windows, clustering, labels (what is left)", stages.labelling),
         ("decoding the recording, alone", stages.decode),
