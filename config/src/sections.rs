@@ -203,7 +203,7 @@ pub struct DiarizationConfig {
     pub new_speaker_llr: f64,
     /// Price of a change of speaker between windows. 0 to 100, default 4.
     pub switch_cost: f64,
-    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.1.
+    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.13.
     pub voice_weight: f64,
     /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
     pub new_speaker_windows: usize,
@@ -242,7 +242,7 @@ impl DiarizationConfig {
             stick_llr: evidence(r, "diarization.stick_llr", 1.0),
             new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 0.0),
             switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
-            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.1),
+            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.13),
             new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
             min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 1500),
             max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 1024),

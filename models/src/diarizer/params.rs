@@ -54,7 +54,7 @@ pub struct DiarizerOptions {
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
     /// Evidence of a quarter of a second of speech: neighbouring windows share most of their sound, so each counts
-    /// for much less than one. More of it finds more speakers. Default 0.1, range 0.001–1.
+    /// for much less than one. More of it finds more speakers. Default 0.13, range 0.001–1.
     pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
@@ -85,7 +85,7 @@ impl Default for DiarizerOptions {
             stick_llr: 1.0,
             new_speaker_llr: 0.0,
             switch_cost: 4.0,
-            voice_weight: 0.1,
+            voice_weight: 0.13,
             new_speaker_windows: 3,
             min_speaker_ms: 1500,
             max_exemplars: 1024,

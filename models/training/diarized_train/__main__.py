@@ -117,6 +117,17 @@ def _segment(args: argparse.Namespace) -> None:
     )
 
 
+def _fit_plda(args: argparse.Namespace) -> None:
+    from .data import DataError
+    from .plda import write_plda
+
+    try:
+        n_windows = write_plda(Path(args.model), Path(args.conversations), args.dim)
+    except DataError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"{args.model}: plda.f32 fitted on {n_windows} windows")
+
+
 def _export_segmenter(args: argparse.Namespace) -> None:
     from .export_segmenter import export_segmenter
 
@@ -188,6 +199,14 @@ def main() -> None:
     segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
     segment.add_argument("--seed", type=int, default=1)
     segment.set_defaults(run_command=_segment)
+
+    plda = commands.add_parser("fit-plda", help="fit a model folder's plda.f32 on conversations")
+    plda.add_argument("--model", required=True, help="model folder")
+    plda.add_argument(
+        "--conversations", required=True, help="folder of .wav and .rttm from simulate-conversations"
+    )
+    plda.add_argument("--dim", type=int, default=128, help="coordinates kept")
+    plda.set_defaults(run_command=_fit_plda)
 
     exported = commands.add_parser("export-segmenter", help="its checkpoint to a folder")
     exported.add_argument("--checkpoint", required=True, help="last.pt of a run")
