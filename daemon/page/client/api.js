@@ -1,0 +1,86 @@
+// Plain HTTP of the server: the list of sessions, exports, deletion, health.
+
+/** The server refused or could not be reached. */
+export class ApiError extends Error {
+    /**
+     * @param {string} reason
+     * @param {{status?: number, code?: string}} [details] no status: the server was not reached
+     */
+    constructor(reason, { status, code } = {}) {
+        super(reason);
+        this.name = "ApiError";
+        this.status = status;
+        this.code = code;
+    }
+
+    /** Whether a token is missing or not accepted. */
+    get isUnauthorised() {
+        return this.status === 401 || this.status === 403;
+    }
+}
+
+const PATIENCE_MS = 10_000;
+
+/** The server's plain HTTP side. */
+export class Api {
+    /**
+     * @param {import("./address.js").Address} address
+     * @param {typeof fetch} [fetch]
+     */
+    constructor(address, fetch = globalThis.fetch.bind(globalThis)) {
+        this.address = address;
+        this.fetch = fetch;
+    }
+
+    /** @throws {ApiError} */
+    async request(path, { method = "GET", body, type, patience = PATIENCE_MS } = {}) {
+        let response;
+        try {
+            response = await this.fetch(this.address.http(path), {
+                method,
+                body,
+                headers: { ...this.address.headers(), ...(type ? { "Content-Type": type } : {}) },
+                cache: "no-store",
+                signal: AbortSignal.timeout(patience),
+            });
+        } catch (error) {
+            throw new ApiError(error.name === "TimeoutError" ? "the server does not answer" : "the server is away");
+        }
+        if (response.ok) return response;
+        let told;
+        try {
+            told = await response.json();
+        } catch {
+            // A proxy on the way answers in its own words.
+        }
+        const { status } = response;
+        throw new ApiError(told?.reason ?? `${method} ${path}: ${status}`, { status, code: told?.code });
+    }
+
+    /** What runs and what has ended, with the server's version and voice model. */
+    async sessions() {
+        return (await this.request("v1/sessions")).json();
+    }
+
+    /** The labels of a session as a snapshot. */
+    async snapshot(id) {
+        return (await this.request(`v1/sessions/${encodeURIComponent(id)}`)).json();
+    }
+
+    /** The labels as a file: `json`, `rttm`, `srt` or `vtt`. */
+    async exported(id, format) {
+        return (await this.request(`v1/sessions/${encodeURIComponent(id)}.${format}`)).blob();
+    }
+
+    /** Ends a running session; forgets an ended one. */
+    async delete(id) {
+        await this.request(`v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+    }
+
+    /** Milliseconds that a round trip takes. */
+    async ping() {
+        const began = performance.now();
+        await this.request("healthz", { patience: 5000 });
+        return performance.now() - began;
+    }
+}

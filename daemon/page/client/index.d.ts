@@ -1,0 +1,310 @@
+// Types of the package. Messages are those of docs/protocol.md, version 1.
+
+export type Encoding = "pcm_s16le" | "pcm_f32le" | "mulaw";
+export type EndReason =
+    | "closed" | "disconnected" | "idle" | "bad_request" | "deleted" | "source_ended" | "shutdown" | "failed";
+export type RevisionReason = "merge" | "split" | "reassign" | "final_pass" | "correction";
+export type GapReason = "overrun" | "device_lost" | "declared";
+export type ExportFormat = "json" | "rttm" | "srt" | "vtt";
+
+export interface AudioFormat {
+    encoding?: Encoding;
+    sample_rate?: number;
+    channels?: number;
+    channel?: number;
+}
+
+/** Times and lengths are seconds from the start of the stream. */
+export interface Speaker {
+    id: string;
+    name?: string;
+    first_s: number;
+    total_s?: number;
+}
+
+export interface Segment {
+    id: number;
+    start: number;
+    end: number;
+    speaker: string;
+    name?: string;
+    confidence: number;
+    final: boolean;
+    overlap?: boolean;
+    snr_db?: number;
+}
+
+export interface Gap {
+    start: number;
+    end: number;
+    reason: GapReason;
+}
+
+export interface Change {
+    id: number;
+    from: string;
+    to: string;
+}
+
+interface OfSession {
+    session: string;
+}
+
+interface Numbered extends OfSession {
+    seq: number;
+    at: number;
+}
+
+export interface StartedMessage extends OfSession {
+    type: "started";
+    token: string;
+    model: string;
+    version: string;
+    audio: AudioFormat;
+}
+export interface AckMessage extends OfSession {
+    type: "ack";
+    received_s: number;
+    finalized?: boolean;
+}
+export interface StatsMessage extends OfSession {
+    type: "stats";
+    lag_s: number;
+    rtf: number;
+    dropped_s: number;
+    heard_s: number;
+    level_dbfs: number;
+    speech: boolean;
+}
+export interface LaggedMessage extends OfSession {
+    type: "lagged";
+    missed: number;
+}
+export interface ErrorMessage {
+    type: "error";
+    session?: string;
+    code: string;
+    reason: string;
+    fatal: boolean;
+}
+export interface SnapshotMessage extends Numbered {
+    type: "snapshot";
+    live: boolean;
+    source: string;
+    reason?: EndReason;
+    speakers: Speaker[];
+    segments: Segment[];
+    gaps: Gap[];
+}
+export interface SegmentMessage extends Numbered, Segment {
+    type: "segment";
+}
+export interface SegmentRemovedMessage extends Numbered {
+    type: "segment_removed";
+    id: number;
+}
+export interface RevisionMessage extends Numbered {
+    type: "revision";
+    changes: Change[];
+    reason: RevisionReason;
+}
+export interface SpeakerMessage extends Numbered, Speaker {
+    type: "speaker";
+}
+export interface SpeakerMergedMessage extends Numbered {
+    type: "speaker_merged";
+    from: string;
+    into: string;
+}
+export interface GapMessage extends Numbered, Gap {
+    type: "gap";
+}
+export interface WarningMessage extends Numbered {
+    type: "warning";
+    code: string;
+    reason: string;
+}
+export interface EndedMessage extends Numbered {
+    type: "ended";
+    duration_s: number;
+    speakers: number;
+    reason: EndReason;
+}
+
+export type EventMessage =
+    | SegmentMessage | SegmentRemovedMessage | RevisionMessage | SpeakerMessage | SpeakerMergedMessage | GapMessage
+    | WarningMessage | EndedMessage;
+export type ConnectionMessage = StartedMessage | AckMessage | StatsMessage | LaggedMessage | ErrorMessage;
+export type ServerMessage = EventMessage | ConnectionMessage | SnapshotMessage;
+
+export type ClientMessage =
+    | { type: "start"; session?: string; audio?: AudioFormat }
+    | { type: "keep_alive" }
+    | { type: "finalize" }
+    | { type: "gap"; duration_s: number }
+    | { type: "rename"; speaker: string; name: string }
+    | { type: "merge"; from: string; into: string }
+    | { type: "reassign"; segment: number; speaker: string }
+    | { type: "close" };
+
+export const EVENT_TYPES: readonly EventMessage["type"][];
+export const CONNECTION_TYPES: readonly ConnectionMessage["type"][];
+export const CLOSE: Readonly<Record<
+    "done" | "shuttingDown" | "badRequest" | "unauthorised" | "notFound" | "idle" | "conflict" | "tooLarge"
+    | "tooMany" | "internal",
+    number
+>>;
+export const SERVER_SHAPES: Readonly<Record<ServerMessage["type"], Readonly<Record<string, string>>>>;
+export const CLIENT_SHAPES: Readonly<Record<ClientMessage["type"], Readonly<Record<string, string>>>>;
+
+export class ProtocolError extends Error {}
+/** Reads one text frame; messages of an unknown type pass, so check `type` before trusting the rest. */
+export function parse(text: string): ServerMessage;
+
+export class Address {
+    constructor(base: string | URL, token?: string);
+    readonly base: URL;
+    token: string | undefined;
+    http(path: string): string;
+    socket(path: string, parameters: Record<string, string | number | undefined>): string;
+    headers(): Record<string, string>;
+    protocols(): string[];
+}
+
+export class OutOfStep extends Error {}
+
+export class SessionModel {
+    constructor(id: string);
+    readonly id: string;
+    readonly seq: number;
+    readonly at: number;
+    readonly live: boolean;
+    readonly source: string;
+    readonly reason: EndReason | undefined;
+    readonly speakers: ReadonlyMap<string, Speaker>;
+    readonly segments: ReadonlyMap<number, Segment>;
+    readonly gaps: readonly Gap[];
+    readonly warnings: readonly { at: number; code: string; reason: string }[];
+    readonly stats: StatsMessage | undefined;
+    readonly mergedInto: ReadonlyMap<string, string>;
+    readonly version: number;
+    readonly heard: number;
+    subscribe(listener: (message: ServerMessage, moved: readonly Change[]) => void): () => void;
+    apply(message: ServerMessage): boolean;
+    nameOf(speaker: string): string;
+    toSnapshot(): SnapshotMessage;
+}
+export function numberOf(label: string): number;
+
+export interface Turn {
+    speaker: string;
+    start: number;
+    end: number;
+    speech_s: number;
+}
+export interface Talk {
+    id: string;
+    name?: string;
+    first_s: number;
+    last_s: number;
+    total_s: number;
+    share: number;
+    turns: number;
+    longest_s: number;
+}
+export const MAX_PAUSE_S: number;
+export const HOLD_S: number;
+export function ordered(segments: Iterable<Segment>): Segment[];
+export function turns(segments: Iterable<Segment>, maxPause?: number): Turn[];
+export function talk(model: SessionModel): Talk[];
+export function speakingAt(
+    model: SessionModel, position: number, hold?: number,
+): { segments: Segment[]; overlap: boolean };
+
+export class LiveClock {
+    readonly position: number;
+    reset(): void;
+    hear(position: number, nowMs: number): void;
+    tick(nowMs: number): number;
+}
+
+export class Backoff {
+    constructor(options?: { firstMs?: number; maxMs?: number; random?: () => number });
+    next(): number;
+    reset(): void;
+}
+
+export type SubscriptionState =
+    | { kind: "connecting" | "open" | "stopped" }
+    | { kind: "waiting"; retryInMs: number; reason?: string }
+    | { kind: "ended" | "gone" | "unauthorised" | "refused"; code: number; reason?: string };
+
+export class Subscription {
+    constructor(address: Address, model: SessionModel, options?: {
+        onState?: (state: SubscriptionState) => void;
+        onMessage?: (message: ServerMessage) => void;
+        identify?: () => Promise<unknown>;
+        WebSocket?: unknown;
+        backoff?: Backoff;
+    });
+    readonly state: SubscriptionState;
+    readonly reconnects: number;
+    start(): this;
+    stop(): void;
+    retryNow(): void;
+    reconnect(): void;
+    send(message: ClientMessage): boolean;
+}
+
+export class PublishError extends Error {
+    readonly code?: string;
+    readonly close?: number;
+}
+
+export class Publisher {
+    constructor(address: Address, options?: {
+        session?: string;
+        sampleRate?: number;
+        onMessage?: (message: ServerMessage) => void;
+        onBreak?: (error: PublishError) => void;
+        WebSocket?: unknown;
+    });
+    readonly session: string | undefined;
+    readonly sampleRate: number;
+    readonly sent_s: number;
+    readonly received_s: number;
+    readonly buffered: number;
+    open(): Promise<StartedMessage>;
+    send(samples: Int16Array): void;
+    keepAlive(): void;
+    finish(): Promise<EndedMessage | undefined>;
+}
+
+export interface ListedSession {
+    session: string;
+    live: boolean;
+    source: string;
+    began_unix_s: number;
+    duration_s: number;
+    seq: number;
+    speakers: number;
+    segments: number;
+    subscribers: number;
+    audio: AudioFormat;
+    reason?: EndReason;
+}
+
+export class ApiError extends Error {
+    readonly status?: number;
+    readonly code?: string;
+    readonly isUnauthorised: boolean;
+}
+
+export class Api {
+    constructor(address: Address, fetch?: typeof globalThis.fetch);
+    sessions(): Promise<{ version: string; model: string; sessions: ListedSession[] }>;
+    snapshot(id: string): Promise<SnapshotMessage>;
+    exported(id: string, format: ExportFormat): Promise<Blob>;
+    delete(id: string): Promise<void>;
+    ping(): Promise<number>;
+}
