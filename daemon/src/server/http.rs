@@ -1,4 +1,4 @@
-//! Plain HTTP: what runs, snapshots and exports, health, metrics and the front page.
+//! Plain HTTP: what runs, snapshots and exports, health and metrics.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::Shared;
@@ -97,7 +97,8 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
     let all: Vec<_> = shared.hub.sessions().iter().map(|session| Listed::of(session, &shared)).collect();
-    Json(serde_json::json!({ "sessions": all })).into_response()
+    let (version, model) = (env!("CARGO_PKG_VERSION"), shared.hub.model());
+    Json(serde_json::json!({ "version": version, "model": model, "sessions": all })).into_response()
 }
 
 /// A snapshot, or an export when the id carries an extension.
@@ -132,29 +133,4 @@ pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<Str
         let reason = format!("there is no session {id:?}");
         failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
     }
-}
-
-pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Response {
-    let stats = shared.hub.stats();
-    Html(format!(
-        "<!doctype html><meta charset=utf-8><title>diarized</title>\
-         <h1>diarized {version}</h1><p>Who is speaking now. Model {model}; {live} sessions run, {ended} ended \
-         ones can be read.</p><ul>\
-         <li><code>/v1/stream</code> (WebSocket): send audio, get its labels\
-         <li><code>/v1/events?session=ID</code> or <code>session=*</code> (WebSocket): follow\
-         <li><a href=/v1/sessions>/v1/sessions</a>, <code>/v1/sessions/ID</code>, \
-         <code>/v1/sessions/ID.json</code>, <code>.rttm</code>, <code>.srt</code>, <code>.vtt</code>\
-         <li><a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a>, <a href=/metrics>/metrics</a>\
-         </ul><p>The protocol is written down in docs/protocol.md of the source.</p>\n",
-        version = env!("CARGO_PKG_VERSION"),
-        model = escape(shared.hub.model()),
-        live = stats.live,
-        ended = stats.ended,
-    ))
-    .into_response()
-}
-
-/// Text as HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

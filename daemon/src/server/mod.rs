@@ -5,6 +5,7 @@ mod events;
 mod http;
 mod listener;
 mod metrics;
+mod page;
 mod stream;
 mod writer;
 
@@ -99,7 +100,8 @@ impl Server {
 
     fn router(&self) -> Router {
         Router::new()
-            .route("/", get(http::index))
+            .route("/", get(page::index))
+            .route("/page/{*path}", get(page::file))
             .route("/healthz", get(http::health))
             .route("/readyz", get(http::ready))
             .route("/metrics", get(http::metrics))
@@ -109,6 +111,7 @@ impl Server {
             .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
             .fallback(http::not_found)
             .method_not_allowed_fallback(http::method_not_allowed)
+            .layer(axum::middleware::map_response(page::keep_in_bounds))
             .with_state(Arc::clone(&self.shared))
     }
 

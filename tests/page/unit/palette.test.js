@@ -1,6 +1,7 @@
 // The colours of speakers: seen on their ground, and told apart with the common kinds of colour blindness.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { COLOURS, GROUNDS, PATTERNS, lookOf } from "../../../daemon/page/app/palette.js";
@@ -73,4 +74,13 @@ test("sixty-four speakers have looks of their own, and neighbours share neither 
     });
     assert.deepEqual(lookOf("S1").pattern, "solid");
     assert.ok(lookOf("somebody").colour, "an odd label has a look, too");
+});
+
+test("the style sheet has the same fills", () => {
+    const css = readFileSync(new URL("../../../daemon/page/style.css", import.meta.url), "utf8");
+    const [light, dark] = css.split('[data-theme="dark"]');
+    COLOURS.forEach((colour, idx) => {
+        assert.ok(light.includes(`--c${idx}: ${colour.light};`), colour.light);
+        assert.ok(dark.includes(`--c${idx}: ${colour.dark};`), colour.dark);
+    });
 });

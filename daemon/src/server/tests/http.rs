@@ -41,15 +41,57 @@ async fn sessions_can_be_listed_read_ended_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_metrics_and_the_front_page_answer() {
+async fn health_and_metrics_answer() {
     let server = serve().await;
     let _publisher = server.publisher("a").await;
     assert_eq!(server.http("GET", "/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(server.http("GET", "/readyz").await, (200, "ready\n".to_owned()));
     let (status, page) = server.http("GET", "/metrics").await;
     assert!(status == 200 && page.contains("\ndiarized_sessions 1\n"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_is_served_once_and_kept_in_bounds() {
+    let server = serve().await;
     let (status, page) = server.http("GET", "/").await;
-    assert!(status == 200 && page.contains("/v1/stream"), "{page}");
+    assert!(status == 200 && page.starts_with("<!doctype html>"), "{page}");
+    assert!(!page.contains("<style") && !page.contains("onclick") && !page.contains("//"), "nothing inline or foreign");
+    let get = |path: &str, more: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}\r\n", server.addr);
+        let addr = server.addr;
+        tokio::task::spawn_blocking(move || {
+            let mut tcp = std::net::TcpStream::connect(addr).unwrap();
+            tcp.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            tcp.read_to_string(&mut answer).unwrap();
+            answer
+        })
+    };
+    let answer = get("/page/client/session.js", "").await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    for line in [
+        "HTTP/1.1 200",
+        "content-type: text/javascript; charset=utf-8",
+        "cache-control: no-cache",
+        "content-security-policy: default-src 'none'; script-src 'self'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(head.contains(line), "{line} in {head}");
+    }
+    assert!(body.contains("export class SessionModel"));
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let again = get("/page/client/session.js", &format!("If-None-Match: {etag}\r\n")).await.unwrap();
+    assert!(again.starts_with("HTTP/1.1 304") && again.ends_with("\r\n\r\n"), "{again}");
+    for path in ["/page/", "/page/package.json", "/page/../Cargo.toml", "/page/client/index.d.ts"] {
+        let (status, body) = server.http("GET", path).await;
+        assert!(status == 404 && body.contains("not_found"), "{path}: {status} {body}");
+    }
+    // What is no page is kept in bounds, too.
+    let list = get("/v1/sessions", "").await.unwrap();
+    assert!(list.contains("nosniff") && list.contains("\"version\":") && list.contains("\"model\":"), "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,87 @@
+// The browser's microphone as blocks of 16-bit samples.
+
+/** What the server wants; where a browser cannot resample, its own rate is declared instead. */
+const RATE_HZ = 16000;
+const MAX_RATE_HZ = 48000;
+const BLOCK_S = 0.1;
+
+/** Why there is no sound: a key of the texts. */
+export class CaptureError extends Error {
+    constructor(key, cause) {
+        super(key, { cause });
+        this.name = "CaptureError";
+        this.key = key;
+    }
+}
+
+const KEYS = {
+    NotAllowedError: "listen.denied",
+    SecurityError: "listen.denied",
+    NotFoundError: "listen.absent",
+    OverconstrainedError: "listen.absent",
+    NotReadableError: "listen.busy",
+    AbortError: "listen.busy",
+};
+
+/**
+ * Opens the microphone.
+ *
+ * @param {object} listeners
+ * @param {(pcm: Int16Array) => void} listeners.onBlock a block of a tenth of a second
+ * @param {() => void} listeners.onLost the device is gone
+ * @returns {Promise<{sampleRate: number, stop: () => Promise<void>}>}
+ * @throws {CaptureError}
+ */
+export async function capture({ onBlock, onLost }) {
+    if (!navigator.mediaDevices?.getUserMedia) {
+        throw new CaptureError(isSecureContext ? "listen.unsupported" : "listen.insecure");
+    }
+    if (typeof AudioWorkletNode === "undefined") throw new CaptureError("listen.unsupported");
+    let stream;
+    try {
+        // Voices are told apart best as they are: nothing that shapes them for a telephone call.
+        stream = await navigator.mediaDevices.getUserMedia({
+            audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+        });
+    } catch (error) {
+        throw new CaptureError(KEYS[error.name] ?? "listen.busy", error);
+    }
+    const stopTracks = () => stream.getTracks().forEach((track) => track.stop());
+    try {
+        const { context, source } = open(stream);
+        const { sampleRate } = context;
+        if (sampleRate > MAX_RATE_HZ) throw new CaptureError("listen.unsupported");
+        await context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url));
+        const node = new AudioWorkletNode(context, "blocks", {
+            numberOfOutputs: 0,
+            processorOptions: { blockSamples: Math.round(sampleRate * BLOCK_S) },
+        });
+        node.port.onmessage = ({ data }) => onBlock(data);
+        source.connect(node);
+        await context.resume();
+        stream.getAudioTracks()[0].addEventListener("ended", onLost);
+        return {
+            sampleRate,
+            async stop() {
+                node.port.onmessage = null;
+                stopTracks();
+                await context.close();
+            },
+        };
+    } catch (error) {
+        stopTracks();
+        throw error instanceof CaptureError ? error : new CaptureError("listen.unsupported", error);
+    }
+}
+
+function open(stream) {
+    const context = new AudioContext({ sampleRate: RATE_HZ });
+    try {
+        return { context, source: context.createMediaStreamSource(stream) };
+    } catch {
+        // This browser does not resample between a device and a context.
+        void context.close();
+        const own = new AudioContext();
+        return { context: own, source: own.createMediaStreamSource(stream) };
+    }
+}

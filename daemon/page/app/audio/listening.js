@@ -1,0 +1,189 @@
+// This device as a microphone of the server: captures or plays, publishes, and goes on after a break.
+
+import { Backoff, CLOSE, PublishError, Publisher } from "../../client/index.js";
+import { CaptureError, capture } from "./capture.js";
+import { FileError, RATE_HZ, decode, play } from "./file.js";
+import { levelOf } from "./pcm.js";
+
+/** Sessions have such ids. */
+export const SESSION_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+const RETRIED = new Set([CLOSE.shuttingDown, CLOSE.conflict, CLOSE.tooMany, CLOSE.internal, 1005, 1006]);
+const MAX_TRIES = 60;
+
+export class Listening {
+    /** @param {import("../../client/address.js").Address} address */
+    constructor(address) {
+        this.address = address;
+        this.listeners = new Set();
+        /** What the microphone does: `off`, `starting`, `on`, `again`. */
+        this.microphone = { kind: "off" };
+        /** What the file does: `none`, `decoding`, `playing`, `finishing`, `done`. */
+        this.file = { kind: "none" };
+        /** Level of this device in dBFS while it listens. */
+        this.level = undefined;
+    }
+
+    subscribe(listener) {
+        this.listeners.add(listener);
+    }
+
+    #changed() {
+        for (const listener of this.listeners) listener();
+    }
+
+    get isOn() {
+        return this.microphone.kind === "on" || this.microphone.kind === "again" || this.file.kind === "playing";
+    }
+
+    #enterMicrophone(state) {
+        this.microphone = state;
+        this.#changed();
+    }
+
+    #enterFile(state) {
+        this.file = state;
+        this.#changed();
+    }
+
+    /**
+     * Opens the microphone and a session for it.
+     *
+     * @param {string} [session] id that the session shall have
+     * @returns {Promise<string | undefined>} the session's id
+     */
+    async start(session) {
+        if (this.microphone.kind !== "off") return undefined;
+        this.#enterMicrophone({ kind: "starting" });
+        const run = { session, publisher: undefined, isStopped: false };
+        this.run = run;
+        try {
+            run.device = await capture({
+                onBlock: (pcm) => {
+                    this.level = levelOf(pcm);
+                    run.publisher?.send(pcm);
+                    this.#changed();
+                },
+                onLost: () => void this.stop("listen.lost"),
+            });
+            if (run.isStopped) {
+                await run.device.stop();
+                return undefined;
+            }
+            await this.#publish(run);
+        } catch (error) {
+            await run.device?.stop();
+            this.level = undefined;
+            const key = error instanceof CaptureError ? error.key : "listen.broke";
+            this.#enterMicrophone({ kind: "off", fault: { key, reason: error.message } });
+            return undefined;
+        }
+        this.#enterMicrophone({ kind: "on", publisher: run.publisher });
+        return run.publisher.session;
+    }
+
+    async #publish(run) {
+        const publisher = new Publisher(this.address, {
+            session: run.session,
+            sampleRate: run.device.sampleRate,
+            onMessage: () => this.#changed(),
+            onBreak: (error) => void this.#again(run, error),
+        });
+        await publisher.open();
+        run.publisher = publisher;
+    }
+
+    /** The stream broke: a new session goes on where there is a server. */
+    async #again(run, error) {
+        run.publisher = undefined;
+        const backoff = new Backoff();
+        for (let tries = 0; tries < MAX_TRIES && !run.isStopped; tries += 1) {
+            if (error.close !== undefined && !RETRIED.has(error.close)) break;
+            this.#enterMicrophone({ kind: "again" });
+            await new Promise((resolve) => { setTimeout(resolve, backoff.next()); });
+            if (run.isStopped) return;
+            try {
+                await this.#publish(run);
+                const { session } = run.publisher;
+                this.#enterMicrophone({ kind: "on", publisher: run.publisher, note: { key: "listen.again", session } });
+                return;
+            } catch (next) {
+                error = next;
+            }
+        }
+        if (run.isStopped) return;
+        await run.device.stop();
+        this.level = undefined;
+        this.#enterMicrophone({ kind: "off", fault: { key: "listen.broke", reason: error.message } });
+    }
+
+    /** Ends the session and gives the microphone back. */
+    async stop(why) {
+        const { run } = this;
+        if (!run || run.isStopped) return;
+        run.isStopped = true;
+        this.level = undefined;
+        this.#enterMicrophone({ kind: "off", ...(why ? { fault: { key: why } } : {}) });
+        await run.device?.stop();
+        await run.publisher?.finish();
+    }
+
+    /**
+     * Sends a file.
+     *
+     * @param {File} file
+     * @param {object} options
+     * @param {string} [options.session]
+     * @param {number} options.speed times real time
+     * @param {(session: string) => void} options.onStarted
+     */
+    async send(file, { session, speed, onStarted }) {
+        if (!["none", "done"].includes(this.file.kind)) return;
+        const task = { isStopped: false };
+        this.task = task;
+        const { name } = file;
+        this.#enterFile({ kind: "decoding", name });
+        try {
+            const pcm = await decode(file);
+            if (task.isStopped) return;
+            let broken;
+            let speakers = 0;
+            const publisher = new Publisher(this.address, {
+                session,
+                sampleRate: RATE_HZ,
+                onMessage: (message) => {
+                    if (message.type === "ended") speakers = message.speakers;
+                },
+                onBreak: (error) => {
+                    broken = error;
+                    task.isStopped = true;
+                },
+            });
+            await publisher.open();
+            onStarted(publisher.session);
+            const total_s = pcm.length / RATE_HZ;
+            await play(publisher, pcm, {
+                speed,
+                isStopped: () => task.isStopped,
+                onProgress: (sent_s) => this.#enterFile({ kind: "playing", name, sent_s, total_s }),
+            });
+            if (broken) throw broken;
+            this.#enterFile({ kind: "finishing", name });
+            await publisher.finish();
+            this.#enterFile({ kind: "done", name, speakers });
+        } catch (error) {
+            const isOwn = error instanceof FileError;
+            if (!isOwn && !(error instanceof PublishError)) throw error;
+            const fault = isOwn
+                ? { key: error.key, values: error.values }
+                : { key: "listen.broke", values: { reason: error.message } };
+            this.#enterFile({ kind: "none", fault });
+        }
+    }
+
+    /** Sends no more of the file; what was sent is labelled. */
+    stopFile() {
+        if (this.task) this.task.isStopped = true;
+        if (this.file.kind === "decoding") this.#enterFile({ kind: "none" });
+    }
+}

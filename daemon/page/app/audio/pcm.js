@@ -1,0 +1,31 @@
+// Samples as the wire carries them.
+
+/** Signed 16-bit samples of floats from -1 to 1; what is beyond is clipped, what is no number is silence. */
+export function toPcm(floats, into = new Int16Array(floats.length)) {
+    for (let i = 0; i < floats.length; i += 1) {
+        const sample = Math.max(-1, Math.min(1, floats[i]));
+        into[i] = Math.round(sample * (sample < 0 ? 32768 : 32767)) || 0;
+    }
+    return into;
+}
+
+/** The mean of the channels of a decoded file. */
+export function mixDown(channels) {
+    if (channels.length === 1) return channels[0];
+    const mono = new Float32Array(channels[0].length);
+    for (const channel of channels) for (let i = 0; i < mono.length; i += 1) mono[i] += channel[i] / channels.length;
+    return mono;
+}
+
+/** Level of samples in dB below full scale; -120 for silence. */
+export function levelOf(pcm) {
+    let sum = 0;
+    for (const sample of pcm) sum += (sample / 32768) ** 2;
+    return pcm.length === 0 || sum === 0 ? -120 : Math.max(-120, 10 * Math.log10(sum / pcm.length));
+}
+
+/** How many samples should have been sent after `elapsedMs`, at so many times real time. */
+export function dueSamples(elapsedMs, speed, sampleRate, total) {
+    if (!Number.isFinite(speed)) return total;
+    return Math.min(total, Math.floor((elapsedMs / 1000) * speed * sampleRate));
+}

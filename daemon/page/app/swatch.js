@@ -1,0 +1,58 @@
+// A speaker's colour and pattern as a small picture, and as fills of a canvas.
+
+import { TILE, drawTile, lookOf } from "./palette.js";
+
+const SCALE = 2;
+
+/** Fills of a canvas by speaker, for one shade of the page. */
+export class Fills {
+    constructor(shade) {
+        this.shade = shade;
+        this.held = new Map();
+    }
+
+    /** `{colour, pattern}` of a speaker: a flat colour, and the same with its pattern for a 2D context. */
+    of(context, label) {
+        const look = lookOf(label);
+        let fill = this.held.get(look.key);
+        if (!fill) {
+            const colour = look.colour[this.shade];
+            const tile = document.createElement("canvas");
+            tile.width = TILE * SCALE;
+            tile.height = TILE * SCALE;
+            const pen = tile.getContext("2d");
+            pen.fillStyle = colour;
+            pen.fillRect(0, 0, tile.width, tile.height);
+            pen.scale(SCALE, SCALE);
+            const over = this.shade === "dark" ? "rgb(0 0 0 / 45%)" : "rgb(255 255 255 / 62%)";
+            pen.fillStyle = over;
+            pen.strokeStyle = over;
+            drawTile(pen, look.pattern);
+            const pattern = context.createPattern(tile, "repeat");
+            pattern.setTransform(new DOMMatrix().scale(1 / SCALE));
+            fill = { colour, pattern };
+            this.held.set(look.key, fill);
+        }
+        return fill;
+    }
+}
+
+/** A canvas that shows how a speaker looks; `paint` draws it for a shade and a speaker, if that changed. */
+export function swatch(className = "swatch", width = 18, height = 18) {
+    const canvas = document.createElement("canvas");
+    canvas.className = className;
+    canvas.width = width * SCALE;
+    canvas.height = height * SCALE;
+    canvas.setAttribute("aria-hidden", "true");
+    let painted;
+    canvas.paint = (shade, label) => {
+        const key = `${shade}${label}`;
+        if (key === painted) return;
+        painted = key;
+        const pen = canvas.getContext("2d");
+        pen.setTransform(SCALE, 0, 0, SCALE, 0, 0);
+        pen.fillStyle = new Fills(shade).of(pen, label).pattern;
+        pen.fillRect(0, 0, width, height);
+    };
+    return canvas;
+}

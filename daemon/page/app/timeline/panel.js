@@ -1,0 +1,78 @@
+// What is known of one segment, and giving it to another speaker.
+
+import { numberOf } from "../../client/index.js";
+import { attribute, h, icon, keyed, text } from "../dom.js";
+import { swatch } from "../swatch.js";
+import { clock, number, percent, t } from "../texts/index.js";
+
+export function segmentPanel(app, closed) {
+    const { settings } = app;
+    const band = swatch("swatch large", 26, 26);
+    const name = h("h2", {});
+    const which = h("span", { class: "quiet" });
+    const facts = h("dl", { class: "facts" });
+    const close = h("button", { type: "button", class: "icon-button", on: { click: closed } }, icon("close"));
+    const select = h("select", { id: "give-to" });
+    const selectName = h("label", { for: "give-to" });
+    const give = h("button", { type: "button", class: "button primary", on: { click: reassign } });
+    const hint = h("p", { class: "hint" });
+    const form = h("div", { class: "give" }, selectName, select, give);
+    const element = h("section", { class: "card panel", hidden: true },
+        h("div", { class: "panel-head" }, band, h("div", {}, name, which), close), facts, form, hint);
+    let shown;
+    let canGive = false;
+
+    function reassign() {
+        if (shown && select.value) app.correct({ type: "reassign", segment: shown, speaker: select.value });
+    }
+
+    function words() {
+        attribute(close, "aria-label", t("timeline.close"));
+        text(selectName, t("timeline.someoneElse"));
+        text(give, t("timeline.give"));
+        facts.replaceChildren();
+        facts.heldByKey = undefined;
+    }
+
+    function update(followed, id) {
+        const segment = id === undefined ? undefined : followed.model.segments.get(id);
+        attribute(element, "hidden", !segment);
+        shown = segment?.id;
+        if (!segment) return;
+        const { model } = followed;
+        band.paint(settings.shade, segment.speaker);
+        text(name, model.nameOf(segment.speaker));
+        text(which, t("timeline.segment", { id: segment.id }));
+        const rows = [
+            ["from", clock(segment.start, 2)],
+            ["to", clock(segment.end, 2)],
+            ["length", t("unit.seconds", { n: number(segment.end - segment.start, 2) })],
+            ["confidence", percent(segment.confidence)],
+            ["state", t(segment.final ? "timeline.final" : "timeline.provisional")],
+        ];
+        if (segment.snr_db !== undefined) rows.push(["snr", `${number(segment.snr_db, 1)} dB`]);
+        keyed(facts, rows, ([key]) => key, ([key]) => (
+            h("div", {}, h("dt", {}, t(`timeline.${key}`)), h("dd", {}))
+        ), (row, [, value]) => text(row.lastChild, value));
+        const others = [...model.speakers.values()]
+            .filter((s) => s.id !== segment.speaker)
+            .sort((a, b) => numberOf(a.id) - numberOf(b.id));
+        keyed(select, others, (s) => s.id, (s) => h("option", { value: s.id }), (option, s) => {
+            text(option, s.name ? `${s.name} (${s.id})` : s.id);
+        });
+        canGive = followed.canCorrect && segment.final && others.length > 0;
+        attribute(form, "hidden", !followed.model.live);
+        attribute(give, "disabled", !canGive);
+        attribute(select, "disabled", !canGive);
+        text(hint, hintOf(followed, segment, others));
+        attribute(hint, "hidden", hint.textContent === "");
+    }
+
+    function hintOf(followed, segment, others) {
+        if (!followed.model.live) return t("speakers.ended");
+        if (!segment.final) return t("timeline.notYet");
+        return others.length === 0 ? t("timeline.alone") : "";
+    }
+
+    return { element, update, words, focus: () => (canGive ? select : close).focus() };
+}

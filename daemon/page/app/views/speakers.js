@@ -1,0 +1,209 @@
+// Everybody who spoke: how much, and what a person can correct.
+
+import { talk } from "../../client/index.js";
+import { attribute, h, icon, keyed, text } from "../dom.js";
+import { swatch } from "../swatch.js";
+import { clock, percent, t } from "../texts/index.js";
+
+const EVERY_MS = 250;
+
+export function speakersView(app) {
+    const { store, settings } = app;
+    const title = h("h1", {});
+    const ended = h("p", { class: "hint", hidden: true });
+    const none = h("p", { class: "quiet", hidden: true });
+    const shares = h("div", { class: "shares", "aria-hidden": "true" });
+    const list = h("ul", { class: "people" });
+    const merge = mergeDialog(app);
+    const element = h("section", { class: "view speakers" },
+        h("div", { class: "view-head" }, title), ended, h("div", { class: "card shares-card" }, shares), none, list,
+        merge.element);
+    let updatedAt = -Infinity;
+    let rows = { version: -1 };
+    let editing;
+
+    function card({ id }) {
+        const parts = {
+            band: swatch("swatch tall", 12, 96),
+            name: h("h2", { class: "person-name" }),
+            label: h("span", { class: "person-label" }),
+            field: h("input", { type: "text", maxlength: "100", autocomplete: "off", spellcheck: "false" }),
+            save: h("button", { type: "submit", class: "button primary small" }),
+            cancel: h("button", { type: "button", class: "button small" }),
+            rename: h("button", { type: "button", class: "button small" }),
+            merge: h("button", { type: "button", class: "button small" }),
+            share: h("span", { class: "person-share" }),
+            bar: h("span", { class: "meter-fill" }),
+            values: {},
+        };
+        const facts = h("dl", { class: "facts" }, ...["talk", "turns", "longest", "last"].map((key) => {
+            parts.values[key] = [h("dt", {}), h("dd", {})];
+            return h("div", {}, ...parts.values[key]);
+        }));
+        parts.form = h("form", { class: "rename", hidden: true }, parts.field, parts.save, parts.cancel);
+        parts.shown = h("div", { class: "person-names" }, parts.name, parts.label);
+        const end = () => {
+            editing = undefined;
+            attribute(parts.form, "hidden", true);
+            attribute(parts.shown, "hidden", false);
+            attribute(parts.acts, "hidden", false);
+            parts.rename.focus();
+        };
+        parts.rename.addEventListener("click", () => {
+            editing = id;
+            parts.field.value = store.followed.model.speakers.get(id)?.name ?? "";
+            attribute(parts.form, "hidden", false);
+            attribute(parts.shown, "hidden", true);
+            attribute(parts.acts, "hidden", true);
+            parts.field.focus();
+            parts.field.select();
+        });
+        parts.form.addEventListener("submit", (event) => {
+            event.preventDefault();
+            app.correct({ type: "rename", speaker: id, name: parts.field.value.trim() });
+            end();
+        });
+        parts.cancel.addEventListener("click", end);
+        parts.field.addEventListener("keydown", (event) => {
+            if (event.key === "Escape") end();
+        });
+        parts.merge.addEventListener("click", () => merge.open(id));
+        parts.acts = h("div", { class: "acts" }, parts.rename, parts.merge);
+        const item = h("li", { class: "card person" }, parts.band,
+            h("div", { class: "person-body" },
+                h("div", { class: "person-head" }, parts.shown, parts.form, parts.share),
+                h("span", { class: "meter", "aria-hidden": "true" }, parts.bar),
+                facts, parts.acts));
+        return Object.assign(item, { parts });
+    }
+
+    function show({ parts }, row, { canCorrect, n }) {
+        const name = row.name ?? row.id;
+        parts.band.paint(settings.shade, row.id);
+        text(parts.name, name);
+        text(parts.label, row.name ? row.id : "");
+        text(parts.share, percent(row.share));
+        parts.bar.style.setProperty("--share", row.share.toFixed(4));
+        const values = {
+            talk: clock(row.total_s), turns: String(row.turns), longest: clock(row.longest_s, 1), last: clock(row.last_s),
+        };
+        for (const [key, [term, value]] of Object.entries(parts.values)) {
+            text(term, t(`speakers.${key}`));
+            text(value, values[key]);
+        }
+        attribute(parts.field, "aria-label", t("speakers.renameLabel", { label: row.id }));
+        text(parts.save, t("speakers.save"));
+        text(parts.cancel, t("speakers.cancel"));
+        act(parts.rename, "edit", t("speakers.rename"), name, !canCorrect);
+        act(parts.merge, "merge", t("speakers.merge"), name, !canCorrect || n < 2);
+    }
+
+    function act(button, picture, word, name, isDisabled) {
+        if (button.dataset.word !== word) {
+            button.dataset.word = word;
+            button.replaceChildren(icon(picture), word);
+        }
+        attribute(button, "aria-label", `${word}: ${name}`);
+        attribute(button, "disabled", isDisabled);
+    }
+
+    function update(nowMs) {
+        const { followed } = store;
+        const { model } = followed;
+        const isOther = rows.model !== model || rows.shade !== settings.shade
+            || rows.canCorrect !== followed.canCorrect || rows.language !== settings.language;
+        const isDue = rows.version !== model.version && nowMs - updatedAt > EVERY_MS;
+        if (!isOther && !isDue) {
+            if (rows.version !== model.version) setTimeout(app.redraw, EVERY_MS);
+            return;
+        }
+        updatedAt = nowMs;
+        rows = {
+            model, version: model.version, shade: settings.shade, canCorrect: followed.canCorrect,
+            language: settings.language,
+        };
+        const all = talk(model);
+        attribute(none, "hidden", all.length > 0);
+        attribute(shares.parentElement, "hidden", all.length === 0);
+        attribute(ended, "hidden", model.live);
+        keyed(shares, all.filter((row) => row.share > 0), (row) => row.id, () => swatch("share", 240, 28), (bar, row) => {
+            bar.paint(settings.shade, row.id);
+            bar.style.setProperty("--share", row.share.toFixed(4));
+        });
+        keyed(list, all, (row) => `${model.id}/${row.id}`, card, (item, row) => {
+            show(item, row, { canCorrect: followed.canCorrect, n: all.length });
+        });
+        merge.update(followed);
+        if (editing !== undefined && !model.speakers.has(editing)) editing = undefined;
+    }
+
+    function words() {
+        text(title, t("speakers.title"));
+        text(none, t("speakers.none"));
+        text(ended, t("speakers.ended"));
+        merge.words();
+        rows = { version: -1 };
+    }
+
+    words();
+    return { element, needsSession: true, update, words };
+}
+
+/** Asks who a speaker is the same person as. */
+function mergeDialog(app) {
+    const { store, settings } = app;
+    const title = h("h2", { id: "merge-title" });
+    const note = h("p", { class: "hint" });
+    const choices = h("div", { class: "options", role: "radiogroup", "aria-labelledby": "merge-title" });
+    const act = h("button", { type: "submit", class: "button primary", disabled: true });
+    const cancel = h("button", { type: "button", class: "button", on: { click: () => element.close() } });
+    const form = h("form", {}, title, note, choices, h("div", { class: "acts" }, act, cancel));
+    const element = h("dialog", { "aria-labelledby": "merge-title" }, form);
+    let from;
+
+    form.addEventListener("change", () => attribute(act, "disabled", false));
+    form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        const into = new FormData(form).get("into");
+        if (into) app.correct({ type: "merge", from, into });
+        element.close();
+    });
+
+    function update(followed) {
+        if (!element.open) return;
+        const { model } = followed;
+        if (!model.speakers.has(from)) {
+            element.close();
+            return;
+        }
+        const name = model.nameOf(from);
+        text(title, t("speakers.mergeTitle", { name }));
+        text(note, t("speakers.mergeText", { name }));
+        const others = talk(model).filter((row) => row.id !== from);
+        keyed(choices, others, (row) => row.id, (row) => {
+            const parts = { band: swatch(), name: h("span", { class: "ellipsis" }), time: h("span", { class: "digits" }) };
+            const input = h("input", { type: "radio", name: "into", value: row.id });
+            return Object.assign(h("label", { class: "option" }, input, parts.band, parts.name, parts.time), { parts });
+        }, ({ parts }, row) => {
+            parts.band.paint(settings.shade, row.id);
+            text(parts.name, row.name ? `${row.name} (${row.id})` : row.id);
+            text(parts.time, clock(row.total_s));
+        });
+    }
+
+    return {
+        element,
+        update,
+        words() {
+            text(act, t("speakers.mergeDo"));
+            text(cancel, t("speakers.cancel"));
+        },
+        open(label) {
+            from = label;
+            form.reset();
+            attribute(act, "disabled", true);
+            element.showModal();
+            update(store.followed);
+        },
+    };
+}
