@@ -52,7 +52,8 @@ impl From<Decimal> for diarized_dsp::SampleIndex {
 /// Rounds to three decimals, which is what the wire carries of any measured number; NaN gives 0 and what is out
 /// of range the nearest number that JSON holds without an exponent worth reading.
 fn round_3(value: f64) -> f64 {
-    const LARGEST: f64 = 1e9;
+    // Room for times since 1970, too.
+    const LARGEST: f64 = 1e12;
     if value.is_nan() { 0.0 } else { (value.clamp(-LARGEST, LARGEST) * 1000.0).round() / 1000.0 }
 }
 
@@ -71,8 +72,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&Decimal(1.0 / 3.0)).unwrap(), "0.333");
         assert_eq!(serde_json::to_string(&Decimal(86_399.123_456)).unwrap(), "86399.123");
         assert_eq!(serde_json::to_string(&Decimal(2.0)).unwrap(), "2.0");
+        assert_eq!(serde_json::to_string(&Decimal(1_795_471_200.5)).unwrap(), "1795471200.5");
         assert_eq!(serde_json::to_string(&Decimal(f64::NAN)).unwrap(), "0.0");
-        assert_eq!(serde_json::to_string(&Decimal(f64::NEG_INFINITY)).unwrap(), "-1000000000.0");
+        assert_eq!(serde_json::to_string(&Decimal(f64::NEG_INFINITY)).unwrap(), "-1000000000000.0");
     }
 
     #[test]

@@ -14,6 +14,8 @@ async fn sessions_can_be_listed_read_ended_and_forgotten() {
     let listed = &list["sessions"][0];
     assert_eq!((status, listed["session"].as_str(), listed["live"].as_bool()), (200, Some("a"), Some(true)));
     assert_eq!((listed["speakers"].as_u64(), listed["source"].as_str()), (Some(1), Some("stream")));
+    let began_ago_s = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - listed["began_unix_s"].as_f64().unwrap();
+    assert!((0.0..60.0).contains(&began_ago_s), "{began_ago_s}");
     for path in ["/v1/sessions/a", "/v1/sessions/a.json"] {
         let (status, body) = server.http("GET", path).await;
         let snapshot = ServerMessage::parse(&body).unwrap();
