@@ -115,7 +115,7 @@ export function shell(app, names) {
         keyed(session, all, (s) => s.session, (s) => h("option", { value: s.session }), (option, s) => {
             if (s.session === NEWEST) {
                 const isAuto = chosen === undefined && followed;
-                text(option, isAuto ? `${followed.id} · ${t("session.newest")}` : t("session.newest"));
+                text(option, isAuto ? t("session.newestIs", { session: followed.id }) : t("session.newest"));
             } else {
                 text(option, s.isGone ? s.session : `${s.session} · ${t(s.live ? "session.live" : "session.ended")}`);
             }

@@ -37,22 +37,28 @@ export class Fills {
     }
 }
 
-/** A canvas that shows how a speaker looks; `paint` draws it for a shade and a speaker, if that changed. */
-export function swatch(className = "swatch", width = 18, height = 18) {
+/**
+ * An element that shows how a speaker looks, as large as the style sheet makes it; `paint` draws it for a shade and a
+ * speaker, if that or the size changed.
+ */
+export function swatch(className = "") {
     const canvas = document.createElement("canvas");
-    canvas.className = className;
-    canvas.width = width * SCALE;
-    canvas.height = height * SCALE;
-    canvas.setAttribute("aria-hidden", "true");
+    const element = document.createElement("span");
+    element.className = `swatch ${className}`;
+    element.setAttribute("aria-hidden", "true");
+    element.append(canvas);
     let painted;
-    canvas.paint = (shade, label) => {
-        const key = `${shade}${label}`;
-        if (key === painted) return;
+    element.paint = (shade, label) => {
+        const [width, height] = [element.clientWidth, element.clientHeight];
+        const key = `${shade} ${label} ${width} ${height}`;
+        if (width === 0 || height === 0 || key === painted) return;
         painted = key;
+        canvas.width = width * SCALE;
+        canvas.height = height * SCALE;
         const pen = canvas.getContext("2d");
         pen.setTransform(SCALE, 0, 0, SCALE, 0, 0);
         pen.fillStyle = new Fills(shade).of(pen, label).pattern;
         pen.fillRect(0, 0, width, height);
     };
-    return canvas;
+    return element;
 }

@@ -2,7 +2,7 @@
 
 /** The clock runs at most so many seconds past the last position that was told. */
 export const MAX_AHEAD_S = 2.5;
-const SETTLE_S = 0.4;
+const SETTLE_S = 0.25;
 const JUMP_S = 5;
 
 /** Times of this clock are of a monotonic clock in milliseconds, such as `performance.now()`. */

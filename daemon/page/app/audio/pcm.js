@@ -1,10 +1,12 @@
 // Samples as the wire carries them.
 
-/** Signed 16-bit samples of floats from -1 to 1; what is beyond is clipped, what is no number is silence. */
+/**
+ * Signed 16-bit samples of floats from -1 to 1; what is beyond is clipped, what is no number is silence. Samples that
+ * were 16 bits wide before a browser decoded them come out as they were.
+ */
 export function toPcm(floats, into = new Int16Array(floats.length)) {
     for (let i = 0; i < floats.length; i += 1) {
-        const sample = Math.max(-1, Math.min(1, floats[i]));
-        into[i] = Math.round(sample * (sample < 0 ? 32768 : 32767)) || 0;
+        into[i] = Math.max(-32768, Math.min(32767, Math.round(floats[i] * 32768))) || 0;
     }
     return into;
 }

@@ -20,6 +20,12 @@ export function currentLanguage() {
     return language;
 }
 
+/** How numbers and times are written: as the person's system does, if it speaks the language that is chosen. */
+export function locale() {
+    const own = globalThis.navigator?.language ?? language;
+    return own.startsWith(language) ? own : language;
+}
+
 /** The first of these languages that there are texts in. */
 export function bestLanguage(wanted) {
     return wanted.map((tag) => tag.split("-")[0]).find((tag) => Object.hasOwn(LANGUAGES, tag)) ?? "en";
@@ -55,10 +61,10 @@ export function clock(seconds, digits = 0) {
 
 /** A number with so many decimals, as the language writes it. */
 export function number(value, digits = 0) {
-    return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    return value.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** `93 %` of 0.93. */
 export function percent(share) {
-    return Math.max(0, share).toLocaleString(language, { style: "percent" });
+    return Math.max(0, share).toLocaleString(locale(), { style: "percent" });
 }

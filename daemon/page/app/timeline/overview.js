@@ -49,6 +49,7 @@ export function overview(app, cameraOf, moved) {
             });
             drawTimeline(pen, frame, whole, height, app.fills, { shade: settings.shade, axis: false });
         }
+        if (followed.model.version !== drawn.version) setTimeout(app.redraw, EVERY_MS);
         const left = Math.max(0, whole.x(camera.left));
         const right = Math.min(width, whole.x(camera.right));
         shown.style.setProperty("left", `${left}px`);

@@ -7,7 +7,7 @@ import { clock, number, percent, t } from "../texts/index.js";
 
 export function segmentPanel(app, closed) {
     const { settings } = app;
-    const band = swatch("swatch large", 26, 26);
+    const band = swatch("large");
     const name = h("h2", {});
     const which = h("span", { class: "quiet" });
     const facts = h("dl", { class: "facts" });

@@ -2,7 +2,7 @@
 
 import { attribute, h, keyed, text } from "../dom.js";
 import { connection } from "../shell.js";
-import { clock, currentLanguage, known, number, t } from "../texts/index.js";
+import { clock, known, locale, number, t } from "../texts/index.js";
 import { fit } from "../timeline/draw.js";
 
 const EVERY_MS = 500;
@@ -71,7 +71,7 @@ export function healthView(app) {
         keyed(log, store.log, (entry) => entry, (entry) => (
             h("li", {}, h("time", { class: "digits" }), h("span", {}))
         ), (row, entry) => {
-            text(row.firstChild, entry.at.toLocaleTimeString(currentLanguage()));
+            text(row.firstChild, entry.at.toLocaleTimeString(locale()));
             const values = { ...entry.values };
             if (entry.key === "log.ended") values.reason = known("reason", values.reason);
             text(row.lastChild, t(entry.key, values));
@@ -90,7 +90,7 @@ export function healthView(app) {
         pen.lineJoin = "round";
         pen.beginPath();
         values.forEach((value, idx) => {
-            const x = width - 1 - (values.length - 1 - idx) * (width / 90);
+            const x = width - 1 - (values.length - 1 - idx) * ((width - 2) / Math.max(30, values.length - 1));
             pen.lineTo(x, height - 2 - ((value - low) / (high - low)) * (height - 4));
         });
         pen.stroke();

@@ -13,7 +13,9 @@ export function loginView(app) {
     const keep = h("input", { type: "checkbox" });
     const keepName = h("span", {});
     const enter = h("button", { type: "submit", class: "button primary" });
-    const form = h("form", {}, title, note, wrong, name, field, h("label", { class: "check" }, keep, keepName), enter);
+    // Managers of passwords file a secret under a name.
+    const owner = h("input", { type: "text", autocomplete: "username", value: "diarized", hidden: true });
+    const form = h("form", {}, title, note, wrong, owner, name, field, h("label", { class: "check" }, keep, keepName), enter);
     const element = h("dialog", { class: "login", "aria-labelledby": "login-title" }, form);
     document.body.append(element);
 

@@ -18,7 +18,7 @@ function meter(dbfs) {
 
 function person() {
     const parts = {
-        band: swatch("now-band", 24, 24),
+        band: swatch("now-band"),
         name: h("span", { class: "now-name" }),
         label: h("span", { class: "now-label" }),
         since: h("span", { class: "now-since" }),

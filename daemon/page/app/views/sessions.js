@@ -1,10 +1,10 @@
 // What runs and what has ended: open, export, end, delete.
 
 import { attribute, h, icon, keyed, text } from "../dom.js";
-import { clock, currentLanguage, known, t } from "../texts/index.js";
+import { clock, known, locale, t } from "../texts/index.js";
 
 const FORMATS = ["rttm", "json", "srt", "vtt"];
-const COLUMNS = ["state", "source", "began", "length", "speakers", "followers"];
+const COLUMNS = ["source", "began", "length", "speakers", "followers"];
 
 export function sessionsView(app) {
     const { store } = app;
@@ -19,7 +19,7 @@ export function sessionsView(app) {
         const parts = {
             open: h("a", { class: "session-name" }),
             chip: h("span", { class: "chip" }),
-            here: h("span", { class: "chip" }),
+            reason: h("span", { class: "quiet ellipsis" }),
             exportName: h("span", { class: "eyebrow" }),
             exports: FORMATS.map((format) => h("button", {
                 type: "button", class: "button small", on: { click: () => save(session, format) },
@@ -32,7 +32,7 @@ export function sessionsView(app) {
             return h("div", {}, ...parts.values[key]);
         }));
         const item = h("li", { class: "card session-row" },
-            h("div", { class: "session-head" }, parts.open, parts.chip),
+            h("div", { class: "session-head" }, parts.open, parts.chip, parts.reason),
             facts,
             h("div", { class: "acts" }, h("span", { class: "exports" }, parts.exportName, ...parts.exports), parts.remove));
         return Object.assign(item, { parts });
@@ -45,12 +45,12 @@ export function sessionsView(app) {
         attribute(item, "data-followed", store.followed?.id === s.session ? "" : undefined);
         text(parts.chip, t(s.live ? "session.live" : "session.ended"));
         attribute(parts.chip, "data-live", s.live ? "" : undefined);
+        text(parts.reason, s.live ? "" : known("reason", s.reason));
         const began = new Date(s.began_unix_s * 1000);
         const isToday = began.toDateString() === new Date().toDateString();
         const values = {
-            state: s.live ? t("session.live") : known("reason", s.reason),
             source: known("session", s.source),
-            began: began.toLocaleString(currentLanguage(), isToday
+            began: began.toLocaleString(locale(), isToday
                 ? { hour: "2-digit", minute: "2-digit", second: "2-digit" }
                 : { dateStyle: "medium", timeStyle: "short" }),
             length: clock(s.duration_s),

@@ -24,7 +24,7 @@ export function speakersView(app) {
 
     function card({ id }) {
         const parts = {
-            band: swatch("swatch tall", 12, 96),
+            band: swatch("tall"),
             name: h("h2", { class: "person-name" }),
             label: h("span", { class: "person-label" }),
             field: h("input", { type: "text", maxlength: "100", autocomplete: "off", spellcheck: "false" }),
@@ -126,7 +126,7 @@ export function speakersView(app) {
         attribute(none, "hidden", all.length > 0);
         attribute(shares.parentElement, "hidden", all.length === 0);
         attribute(ended, "hidden", model.live);
-        keyed(shares, all.filter((row) => row.share > 0), (row) => row.id, () => swatch("share", 240, 28), (bar, row) => {
+        keyed(shares, all.filter((row) => row.share > 0), (row) => row.id, () => swatch("share"), (bar, row) => {
             bar.paint(settings.shade, row.id);
             bar.style.setProperty("--share", row.share.toFixed(4));
         });

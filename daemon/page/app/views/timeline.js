@@ -9,7 +9,10 @@ import { overview } from "../timeline/overview.js";
 import { segmentPanel } from "../timeline/panel.js";
 
 const AXIS_PX = 34;
-const LISTED = 60;
+const LEAST_PX = 190;
+/** Share of the window that the lanes may take before they scroll. */
+const LANES_SHARE = 0.56;
+const LISTED = 40;
 
 export function timelineView(app) {
     const { store, settings } = app;
@@ -28,7 +31,7 @@ export function timelineView(app) {
     const tableName = h("summary", {});
     const body = h("tbody", {});
     const head = h("tr", {});
-    const table = h("details", { class: "card" }, tableName,
+    const table = h("details", { class: "card", open: matchMedia("(min-width: 761px)").matches }, tableName,
         h("div", { class: "scroll" }, h("table", {}, h("thead", {}, head), body)));
     const panel = segmentPanel(app, () => select(undefined));
     const cameras = new WeakMap();
@@ -128,13 +131,13 @@ export function timelineView(app) {
         if (!now || width === 0) return;
         const { followed, camera, timeline } = now;
         const { model } = followed;
-        const space = canvas.parentElement.clientHeight;
+        const space = Math.round(innerHeight * LANES_SHARE);
         camera.resize(width);
         camera.follow(followed.position(nowMs));
         const frame = timeline.frame(camera, {
-            top: AXIS_PX, height: space - AXIS_PX - 6, nowMs, isStill: settings.isStill, minHeight: 30, maxHeight: 64,
+            top: AXIS_PX, height: space - AXIS_PX, nowMs, isStill: settings.isStill, minHeight: 30, maxHeight: 58,
         });
-        const height = Math.max(space, frame.bottom + 6);
+        const height = Math.max(LEAST_PX, frame.bottom + 8);
         canvas.style.setProperty("height", `${height}px`);
         const pen = fit(canvas, width, height);
         drawTimeline(pen, frame, camera, height, app.fills, { selected, shade: settings.shade });
@@ -175,18 +178,18 @@ export function timelineView(app) {
         const rows = [...model.segments.values()].sort((a, b) => b.start - a.start || b.id - a.id).slice(0, LISTED);
         keyed(body, rows, (s) => s.id, (s) => {
             const cells = Array.from({ length: 6 }, () => h("td", {}));
-            const open = h("button", { type: "button", class: "button small" }, t("timeline.someoneElse"));
+            const open = h("button", { type: "button", class: "button small ghost" }, t("timeline.someoneElse"));
             open.addEventListener("click", () => {
                 select(model.segments.get(s.id), true);
                 panel.focus();
             });
-            return Object.assign(h("tr", {}, ...cells, h("td", {}, open)), { cells });
-        }, ({ cells }, s) => {
+            return Object.assign(h("tr", {}, ...cells, h("td", {}, open)), { parts: cells });
+        }, ({ parts }, s) => {
             const values = [
                 model.nameOf(s.speaker), clock(s.start, 1), clock(s.end, 1), clock(s.end - s.start, 1),
                 percent(s.confidence), t(s.final ? "timeline.final" : "timeline.provisional"),
             ];
-            values.forEach((value, idx) => text(cells[idx], value));
+            values.forEach((value, idx) => text(parts[idx], value));
         });
     }
 
