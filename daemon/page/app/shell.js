@@ -41,7 +41,7 @@ export function shell(app, names) {
     document.body.append(
         skip,
         h("header", { class: "side" },
-            h("a", { class: "brand", href: "#/now" }, brand(), h("span", {}, "diarized")),
+            h("a", { class: "brand", href: "#/now", "aria-label": "diarized" }, brand(), h("span", {}, "diarized")),
             h("div", { class: "session" }, sessionName, session),
             nav,
             h("div", { class: "side-end" }, listening, state,

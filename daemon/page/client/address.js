@@ -36,8 +36,8 @@ export class Address {
         return this.token ? { Authorization: `Bearer ${this.token}` } : {};
     }
 
-    /** Subprotocols of a WebSocket: browsers let nothing else carry a token. */
+    /** Subprotocols of a WebSocket, for browsers let nothing else carry a token; the server takes the first. */
     protocols() {
-        return [];
+        return this.token ? ["diarized.v1", `bearer.${this.token}`] : [];
     }
 }

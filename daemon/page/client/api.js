@@ -77,6 +77,28 @@ export class Api {
         await this.request(`v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
     }
 
+    /** Everybody who is enrolled; `undefined` where the server knows nobody by voice. */
+    async voices() {
+        try {
+            return (await (await this.request("v1/speakers")).json()).speakers;
+        } catch (error) {
+            if (error.status === 404) return undefined;
+            throw error;
+        }
+    }
+
+    /** Enrols a speaker of a session: `{name, consent, session, speaker}`. */
+    async enrol(voice) {
+        const patience = 60_000;
+        const body = JSON.stringify(voice);
+        return (await this.request("v1/speakers", { method: "POST", body, type: "application/json", patience })).json();
+    }
+
+    /** Deletes an enrolled voice for good. */
+    async forget(id) {
+        await this.request(`v1/speakers/${encodeURIComponent(id)}`, { method: "DELETE" });
+    }
+
     /** Milliseconds that a round trip takes. */
     async ping() {
         const began = performance.now();

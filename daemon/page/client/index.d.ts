@@ -2,9 +2,10 @@
 
 export type Encoding = "pcm_s16le" | "pcm_f32le" | "mulaw";
 export type EndReason =
-    | "closed" | "disconnected" | "idle" | "bad_request" | "deleted" | "source_ended" | "shutdown" | "failed";
+    | "closed" | "disconnected" | "idle" | "bad_request" | "deleted" | "source_ended" | "shutdown" | "failed"
+    | "interrupted";
 export type RevisionReason = "merge" | "split" | "reassign" | "final_pass" | "correction";
-export type GapReason = "overrun" | "device_lost" | "declared";
+export type GapReason = "overrun" | "device_lost" | "declared" | "disconnected";
 export type ExportFormat = "json" | "rttm" | "srt" | "vtt";
 
 export interface AudioFormat {
@@ -18,6 +19,9 @@ export interface AudioFormat {
 export interface Speaker {
     id: string;
     name?: string;
+    /** The enrolled person whose voice it is, the same in all sessions, and how sure that is, 0 to 1. */
+    voice?: string;
+    probability?: number;
     first_s: number;
     total_s?: number;
 }
@@ -61,6 +65,10 @@ export interface StartedMessage extends OfSession {
     model: string;
     version: string;
     audio: AudioFormat;
+    resume_grace_s?: number;
+    resumed?: boolean;
+    received_s?: number;
+    received_samples?: number;
 }
 export interface AckMessage extends OfSession {
     type: "ack";
@@ -138,19 +146,23 @@ export type ConnectionMessage = StartedMessage | AckMessage | StatsMessage | Lag
 export type ServerMessage = EventMessage | ConnectionMessage | SnapshotMessage;
 
 export type ClientMessage =
-    | { type: "start"; session?: string; audio?: AudioFormat }
+    | {
+        type: "start"; session?: string; audio?: AudioFormat;
+        resume?: { session: string; token: string; received_s?: number; since?: number };
+    }
     | { type: "keep_alive" }
     | { type: "finalize" }
     | { type: "gap"; duration_s: number }
     | { type: "rename"; speaker: string; name: string }
     | { type: "merge"; from: string; into: string }
     | { type: "reassign"; segment: number; speaker: string }
+    | { type: "split"; speaker: string; segments?: number[] }
     | { type: "close" };
 
 export const EVENT_TYPES: readonly EventMessage["type"][];
 export const CONNECTION_TYPES: readonly ConnectionMessage["type"][];
 export const CLOSE: Readonly<Record<
-    "done" | "shuttingDown" | "badRequest" | "unauthorised" | "notFound" | "idle" | "conflict" | "tooLarge"
+    "done" | "shuttingDown" | "badRequest" | "unauthorised" | "forbidden" | "notFound" | "idle" | "conflict" | "tooLarge"
     | "tooMany" | "internal",
     number
 >>;
@@ -267,6 +279,8 @@ export class Publisher {
         sampleRate?: number;
         onMessage?: (message: ServerMessage) => void;
         onBreak?: (error: PublishError) => void;
+        onState?: (state: "open" | "resuming") => void;
+        backoff?: Backoff;
         WebSocket?: unknown;
     });
     readonly session: string | undefined;
@@ -294,6 +308,18 @@ export interface ListedSession {
     reason?: EndReason;
 }
 
+/** A person whom the server knows by voice. */
+export interface Voice {
+    id: string;
+    name: string;
+    consent?: string;
+    recordings: number;
+    speech_s: number;
+    recognisable: boolean;
+    created_unix_s: number;
+    changed_unix_s: number;
+}
+
 export class ApiError extends Error {
     readonly status?: number;
     readonly code?: string;
@@ -306,5 +332,9 @@ export class Api {
     snapshot(id: string): Promise<SnapshotMessage>;
     exported(id: string, format: ExportFormat): Promise<Blob>;
     delete(id: string): Promise<void>;
+    /** Everybody who is enrolled; `undefined` where the server knows nobody by voice. */
+    voices(): Promise<Voice[] | undefined>;
+    enrol(voice: { name: string; consent?: string; session: string; speaker: string }): Promise<Voice>;
+    forget(id: string): Promise<void>;
     ping(): Promise<number>;
 }

@@ -14,6 +14,7 @@ export const CLOSE = Object.freeze({
     shuttingDown: 1001,
     badRequest: 4400,
     unauthorised: 4401,
+    forbidden: 4403,
     notFound: 4404,
     idle: 4408,
     conflict: 4409,
@@ -24,7 +25,10 @@ export const CLOSE = Object.freeze({
 
 // What a field holds: a JSON type, or a list of records of one kind; `?` marks what may be left out.
 const RECORDS = Object.freeze({
-    speakers: { id: "string", "name?": "string", first_s: "number", "total_s?": "number" },
+    speakers: {
+        id: "string", "name?": "string", "voice?": "string", "probability?": "number", first_s: "number",
+        "total_s?": "number",
+    },
     segments: {
         id: "number", start: "number", end: "number", speaker: "string", "name?": "string",
         confidence: "number", final: "boolean", "overlap?": "boolean", "snr_db?": "number",
@@ -37,7 +41,10 @@ const EVENT = { session: "string", seq: "number", at: "number" };
 
 /** The fields of every message that the server sends. */
 export const SERVER_SHAPES = Object.freeze({
-    started: { session: "string", token: "string", model: "string", version: "string", audio: "object" },
+    started: {
+        session: "string", token: "string", model: "string", version: "string", audio: "object",
+        "resume_grace_s?": "number", "resumed?": "boolean", "received_s?": "number", "received_samples?": "number",
+    },
     ack: { session: "string", received_s: "number", "finalized?": "boolean" },
     stats: {
         session: "string", lag_s: "number", rtf: "number", dropped_s: "number", heard_s: "number",
@@ -61,13 +68,14 @@ export const SERVER_SHAPES = Object.freeze({
 
 /** The fields of every message that a client may send. */
 export const CLIENT_SHAPES = Object.freeze({
-    start: { "session?": "string", "audio?": "object" },
+    start: { "session?": "string", "audio?": "object", "resume?": "object" },
     keep_alive: {},
     finalize: {},
     gap: { duration_s: "number" },
     rename: { speaker: "string", name: "string" },
     merge: { from: "string", into: "string" },
     reassign: { segment: "number", speaker: "string" },
+    split: { speaker: "string", "segments?": "object" },
     close: {},
 });
 

@@ -1,5 +1,6 @@
-// Sends audio: opens a session, streams PCM into it, and sees it to its end.
+// Sends audio: opens a session, streams PCM into it, takes it up again after a break, and sees it to its end.
 
+import { Backoff } from "./backoff.js";
 import { CLOSE, parse } from "./protocol.js";
 
 /** The stream could not be opened, or broke. */
@@ -16,6 +17,9 @@ export class PublishError extends Error {
     }
 }
 
+/** Closes by accident, after which a session can be resumed; every other one is meant. */
+const ACCIDENTS = new Set([1005, 1006, 1011, 1012, 1013, 1014, 1015]);
+
 /** One session that this client feeds with mono signed 16-bit audio. */
 export class Publisher {
     /**
@@ -24,8 +28,10 @@ export class Publisher {
      * @param {string} [options.session] id; without one the server makes one
      * @param {number} [options.sampleRate] 8000 to 48000
      * @param {(message: object) => void} [options.onMessage] every message of the server
-     * @param {(error: PublishError) => void} [options.onBreak] the stream broke before `finish`
+     * @param {(error: PublishError) => void} [options.onBreak] the stream broke before `finish` and is not resumed
+     * @param {(state: "open" | "resuming") => void} [options.onState]
      * @param {typeof WebSocket} [options.WebSocket]
+     * @param {Backoff} [options.backoff]
      */
     constructor(address, options = {}) {
         this.address = address;
@@ -33,14 +39,32 @@ export class Publisher {
         this.sampleRate = options.sampleRate ?? 16000;
         this.onMessage = options.onMessage ?? (() => {});
         this.onBreak = options.onBreak ?? (() => {});
+        this.onState = options.onState ?? (() => {});
         this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
-        /** Seconds sent, and seconds that the server has confirmed. */
-        this.sent_s = 0;
+        this.backoff = options.backoff ?? new Backoff();
+        /** Seconds that the server has confirmed. */
         this.received_s = 0;
         this.socket = undefined;
         this.ended = undefined;
-        this.lastError = undefined;
         this.isFinishing = false;
+        this.isOpen = false;
+        // What a resume needs: the secret, how long it is good for, the last event, and the audio not yet confirmed.
+        this.token = undefined;
+        this.graceMs = 0;
+        this.seq = 0;
+        this.nSent = 0;
+        this.kept = [];
+        this.closed = new Promise((resolve) => { this.resolveClosed = resolve; });
+    }
+
+    /** Seconds sent. */
+    get sent_s() {
+        return this.nSent / this.sampleRate;
+    }
+
+    /** Bytes that wait in the browser. */
+    get buffered() {
+        return this.socket?.bufferedAmount ?? 0;
     }
 
     /**
@@ -50,57 +74,122 @@ export class Publisher {
      * @throws {PublishError} with the server's reason
      */
     open() {
-        const url = this.address.socket("v1/stream", { sample_rate: this.sampleRate, session: this.session });
-        const socket = new this.WebSocket(url, this.address.protocols());
+        return this.#connect({ sample_rate: this.sampleRate, session: this.session });
+    }
+
+    /** Connects with these parameters, or with this `start` message. */
+    #connect(parameters, start) {
+        const socket = new this.WebSocket(this.address.socket("v1/stream", parameters), this.address.protocols());
         socket.binaryType = "arraybuffer";
         this.socket = socket;
+        let fault;
         return new Promise((resolve, reject) => {
-            let started = false;
+            let isStarted = false;
+            if (start) socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
             socket.addEventListener("message", (event) => {
                 const message = parse(event.data);
+                if (message.seq !== undefined) this.seq = Math.max(this.seq, message.seq);
                 if (message.type === "started") {
-                    started = true;
-                    this.session = message.session;
+                    isStarted = true;
+                    this.#started(message);
                     resolve(message);
                 } else if (message.type === "ack") {
-                    this.received_s = message.received_s;
+                    this.#confirmed(message.received_s);
                 } else if (message.type === "ended") {
                     this.ended = message;
                 } else if (message.type === "error") {
-                    this.lastError = message;
+                    fault = message;
                 }
                 this.onMessage(message);
             });
             socket.addEventListener("close", (event) => {
-                const reason = this.lastError?.reason || event.reason || "the connection broke";
-                const error = new PublishError(reason, { code: this.lastError?.code, close: event.code });
-                if (!started) {
-                    reject(error);
-                } else if (!this.isFinishing) {
-                    this.onBreak(error);
-                }
-                this.onClosed?.(error);
+                if (this.socket === socket) this.isOpen = false;
+                const reason = fault?.reason || event.reason || "the connection broke";
+                const error = new PublishError(reason, { code: fault?.code, close: event.code });
+                if (isStarted) this.#broke(error);
+                else reject(error);
             });
         });
     }
 
-    /** Bytes that wait in the browser. */
-    get buffered() {
-        return this.socket?.bufferedAmount ?? 0;
+    #started(message) {
+        this.session = message.session;
+        this.token = message.token;
+        this.graceMs = (message.resume_grace_s ?? 0) * 1000;
+        this.isOpen = true;
+        this.backoff.reset();
+        if (message.resumed) {
+            // The server says to the sample what it holds; the rest goes again.
+            this.#forget(message.received_samples);
+            for (const { samples } of [...this.kept]) this.socket.send(samples);
+            if (this.isFinishing) this.#close();
+        }
+        this.onState("open");
     }
 
-    /** Sends samples at the declared rate; does nothing on a closed connection. */
+    #confirmed(received_s) {
+        this.received_s = received_s;
+        this.#forget(Math.floor(received_s * this.sampleRate));
+    }
+
+    /** Lets go of the samples before the `n`-th. */
+    #forget(n) {
+        while (this.kept.length > 0 && this.kept[0].at + this.kept[0].samples.length <= n) this.kept.shift();
+        const first = this.kept[0];
+        if (first && first.at < n) this.kept[0] = { at: n, samples: first.samples.subarray(n - first.at) };
+    }
+
+    #broke(error) {
+        if (!this.ended && this.graceMs > 0 && ACCIDENTS.has(error.close)) {
+            void this.#resume(error);
+        } else {
+            this.#over(error);
+        }
+    }
+
+    async #resume(error) {
+        const deadline = Date.now() + this.graceMs;
+        this.onState("resuming");
+        while (Date.now() < deadline) {
+            await new Promise((resolve) => { setTimeout(resolve, this.backoff.next()); });
+            const resume = { session: this.session, token: this.token, since: this.seq };
+            try {
+                await this.#connect({}, { type: "start", resume });
+                return;
+            } catch (next) {
+                error = next;
+                if (!ACCIDENTS.has(next.close)) break;
+            }
+        }
+        this.#over(error);
+    }
+
+    #over(error) {
+        this.resolveClosed();
+        if (!this.isFinishing) this.onBreak(error);
+    }
+
+    /** Sends samples at the declared rate; while the connection is being made anew they are kept and follow then. */
     send(samples) {
-        if (this.socket?.readyState !== 1 || this.isFinishing) return;
-        this.socket.send(samples);
-        this.sent_s += samples.length / this.sampleRate;
+        if (this.isFinishing) return;
+        if (this.graceMs > 0) {
+            this.kept.push({ at: this.nSent, samples });
+            // What would be older than a resume may be is lost.
+            this.#forget(this.nSent - (this.graceMs / 1000) * this.sampleRate);
+        } else if (!this.isOpen) {
+            return;
+        }
+        this.nSent += samples.length;
+        if (this.isOpen) this.socket.send(samples);
     }
 
     /** Says that this client is there while it has no audio. */
     keepAlive() {
-        if (this.socket?.readyState === 1 && !this.isFinishing) {
-            this.socket.send(JSON.stringify({ type: "keep_alive" }));
-        }
+        if (this.isOpen && !this.isFinishing) this.socket.send(JSON.stringify({ type: "keep_alive" }));
+    }
+
+    #close() {
+        this.socket.send(JSON.stringify({ type: "close" }));
     }
 
     /**
@@ -108,16 +197,13 @@ export class Publisher {
      *
      * @returns {Promise<object | undefined>} the `ended` message, if the server could still say it
      */
-    finish() {
-        this.isFinishing = true;
-        if (!this.socket || this.socket.readyState > 1) return Promise.resolve(this.ended);
-        return new Promise((resolve) => {
-            this.onClosed = () => resolve(this.ended);
-            if (this.socket.readyState === 1) {
-                this.socket.send(JSON.stringify({ type: "close" }));
-            } else {
-                this.socket.close(CLOSE.done);
-            }
-        });
+    async finish() {
+        if (!this.isFinishing) {
+            this.isFinishing = true;
+            if (this.isOpen) this.#close();
+            else if (this.token === undefined) this.socket?.close(CLOSE.done);
+        }
+        if (this.token !== undefined) await this.closed;
+        return this.ended;
     }
 }

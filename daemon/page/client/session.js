@@ -216,6 +216,10 @@ function plainSegment({ id, start, end, speaker, confidence, final, overlap, snr
     return segment;
 }
 
-function plainSpeaker({ id, name, first_s }) {
-    return name === undefined ? { id, first_s } : { id, name, first_s };
+function plainSpeaker({ id, name, voice, probability, first_s }) {
+    const speaker = { id, first_s };
+    if (name !== undefined) speaker.name = name;
+    if (voice !== undefined) speaker.voice = voice;
+    if (probability !== undefined) speaker.probability = probability;
+    return speaker;
 }

@@ -9,6 +9,7 @@ const FINAL = new Map([
     [CLOSE.badRequest, "refused"],
     [CLOSE.tooLarge, "refused"],
     [CLOSE.unauthorised, "unauthorised"],
+    [CLOSE.forbidden, "refused"],
     [CLOSE.notFound, "gone"],
 ]);
 
@@ -97,12 +98,7 @@ export class Subscription {
         this.lastError = undefined;
         this.#enter({ kind: "connecting" });
         if (this.identify) {
-            let identity;
-            try {
-                identity = await this.identify();
-            } catch {
-                // The server is away: the WebSocket finds out and says so.
-            }
+            const identity = await this.#ask();
             if (attempt !== this.attempt) return;
             if (identity !== undefined && identity !== this.identity) {
                 this.identity = identity;
@@ -121,10 +117,29 @@ export class Subscription {
         socket.addEventListener("close", mine((event) => this.#closed(event)));
     }
 
+    /** What tells this session from others; nothing if the server is away, which the WebSocket finds out and says. */
+    async #ask() {
+        try {
+            return await this.identify();
+        } catch {
+            return undefined;
+        }
+    }
+
+    /** A session that was not there yet when it was asked for is known by now. */
+    async #learn() {
+        const { attempt } = this;
+        const identity = await this.#ask();
+        if (attempt === this.attempt) this.identity ??= identity;
+    }
+
     #hear(text) {
         try {
             const message = parse(text);
-            if (message.type === "snapshot") this.holdsSnapshot = true;
+            if (message.type === "snapshot") {
+                this.holdsSnapshot = true;
+                if (this.identify && this.identity === undefined) void this.#learn();
+            }
             if (message.type === "error") this.lastError = message;
             this.model.apply(message);
             // A connection counts as good when it has delivered something.

@@ -125,6 +125,23 @@ test("a session of the same id that is another one is taken afresh", async () =>
     subscription.stop();
 });
 
+test("a session that was not listed yet is resumed all the same", async () => {
+    let began;
+    const { sockets, subscription } = follow({ identify: () => Promise.resolve(began) });
+    subscription.start();
+    await pause();
+    began = 7;
+    sockets[0].opens();
+    const server = new ServerState(1);
+    server.run(50, () => {});
+    sockets[0].says(server.snapshot());
+    await pause();
+    sockets[0].closes(1006);
+    await pause();
+    assert.equal(sockets[1].url.searchParams.get("since"), String(server.seq));
+    subscription.stop();
+});
+
 test("a server that cannot say which session it is does not keep the subscription waiting", async () => {
     const { sockets, subscription } = follow({ identify: () => Promise.reject(new Error("away")) });
     subscription.start();

@@ -88,6 +88,10 @@ export class Listening {
             sampleRate: run.device.sampleRate,
             onMessage: () => this.#changed(),
             onBreak: (error) => void this.#again(run, error),
+            onState: (state) => {
+                if (run.publisher !== publisher || run.isStopped) return;
+                this.#enterMicrophone(state === "open" ? { kind: "on", publisher } : { kind: "again" });
+            },
         });
         await publisher.open();
         run.publisher = publisher;

@@ -47,6 +47,7 @@ export const en = {
     "reason.deleted": "ended by request",
     "reason.source_ended": "the device stopped",
     "reason.shutdown": "the server shut down",
+    "reason.interrupted": "the process died",
     "reason.failed": "a fault of the server",
 
     "empty.title": "Nothing is heard yet",
@@ -88,6 +89,7 @@ export const en = {
     "timeline.gapWhy": "No audio for {length}: {reason}",
     "gap.overrun": "the machine was too slow for the device",
     "gap.device_lost": "the device was away",
+    "gap.disconnected": "the connection was cut",
     "gap.declared": "the sender said so",
     "timeline.list": "The last segments as a table",
     "timeline.segment": "Segment {id}",

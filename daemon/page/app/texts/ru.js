@@ -47,6 +47,7 @@ export const ru = {
     "reason.deleted": "завершён по просьбе",
     "reason.source_ended": "устройство остановилось",
     "reason.shutdown": "сервер остановлен",
+    "reason.interrupted": "сервер аварийно остановился",
     "reason.failed": "ошибка сервера",
 
     "empty.title": "Пока ничего не слышно",
@@ -89,6 +90,7 @@ export const ru = {
     "timeline.gapWhy": "Нет звука {length}: {reason}",
     "gap.overrun": "компьютер не успел за устройством",
     "gap.device_lost": "устройство было отключено",
+    "gap.disconnected": "связь оборвалась",
     "gap.declared": "так сказал отправитель",
     "timeline.list": "Последние отрезки таблицей",
     "timeline.segment": "Отрезок {id}",
