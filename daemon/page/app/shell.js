@@ -163,7 +163,7 @@ export function connection(store) {
     if (store.isAway || state?.kind === "waiting") {
         const left = state?.kind === "waiting"
             ? Math.ceil((state.retryInMs - (performance.now() - followed.stateAt)) / 1000) : 0;
-        const sentence = left > 1 ? t("state.waitingLong", { n: left }) : t("state.waiting");
+        const sentence = store.isAway && left > 1 ? t("state.waitingLong", { n: left }) : t("state.waiting");
         return { kind: "trouble", sentence, isTrouble: true };
     }
     if (!state) return store.hasAnswered ? { kind: "open", sentence: t("state.open") } : { kind: "busy", sentence: t("state.connecting") };

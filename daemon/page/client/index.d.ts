@@ -328,7 +328,7 @@ export class ApiError extends Error {
 
 export class Api {
     constructor(address: Address, fetch?: typeof globalThis.fetch);
-    sessions(): Promise<{ version: string; model: string; sessions: ListedSession[] }>;
+    sessions(): Promise<{ version: string; model: string; voices?: boolean; sessions: ListedSession[] }>;
     snapshot(id: string): Promise<SnapshotMessage>;
     exported(id: string, format: ExportFormat): Promise<Blob>;
     delete(id: string): Promise<void>;

@@ -36,6 +36,7 @@ files! {
     "client/statistics.js"
     "client/subscription.js"
     "app/announcer.js"
+    "app/confirmation.js"
     "app/dom.js"
     "app/main.js"
     "app/palette.js"
@@ -65,6 +66,7 @@ files! {
     "app/views/sessions.js"
     "app/views/speakers.js"
     "app/views/timeline.js"
+    "app/views/voices.js"
 }
 
 /// Sent with every answer of the server. The page may run its own files and talk to its own server, nothing else;

@@ -1,5 +1,6 @@
 // What runs and what has ended: open, export, end, delete.
 
+import { confirmation } from "../confirmation.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
 import { clock, known, locale, t } from "../texts/index.js";
 
@@ -11,7 +12,7 @@ export function sessionsView(app) {
     const title = h("h1", {});
     const none = h("p", { class: "quiet", hidden: true });
     const list = h("ul", { class: "sessions-list" });
-    const confirm = confirmation();
+    const confirm = confirmation("confirm-session");
     const element = h("section", { class: "view sessions" }, h("div", { class: "view-head" }, title), none, list,
         confirm.element);
 
@@ -117,28 +118,4 @@ export function sessionsView(app) {
 
     words();
     return { element, update, words };
-}
-
-/** A question with two answers. */
-function confirmation() {
-    const question = h("p", { id: "confirm-question" });
-    const yes = h("button", { type: "button", class: "button danger" });
-    const no = h("button", { type: "button", class: "button" });
-    const element = h("dialog", { "aria-labelledby": "confirm-question" }, question, h("div", { class: "acts" }, yes, no));
-    yes.addEventListener("click", () => element.close("yes"));
-    no.addEventListener("click", () => element.close("no"));
-    return {
-        element,
-        words: () => text(no, t("sessions.keep")),
-        ask(sentence, word) {
-            text(question, sentence);
-            text(yes, word);
-            element.returnValue = "";
-            element.showModal();
-            no.focus();
-            return new Promise((resolve) => {
-                element.addEventListener("close", () => resolve(element.returnValue === "yes"), { once: true });
-            });
-        },
-    };
 }

@@ -4,6 +4,7 @@ import { talk } from "../../client/index.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
 import { swatch } from "../swatch.js";
 import { clock, percent, t } from "../texts/index.js";
+import { voices } from "./voices.js";
 
 const EVERY_MS = 250;
 
@@ -15,9 +16,10 @@ export function speakersView(app) {
     const shares = h("div", { class: "shares", "aria-hidden": "true" });
     const list = h("ul", { class: "people" });
     const merge = mergeDialog(app);
+    const voice = voices(app);
     const element = h("section", { class: "view speakers" },
         h("div", { class: "view-head" }, title), ended, h("div", { class: "card shares-card" }, shares), none, list,
-        merge.element);
+        voice.element, merge.element);
     let updatedAt = -Infinity;
     let rows = { version: -1 };
     let editing;
@@ -32,6 +34,8 @@ export function speakersView(app) {
             cancel: h("button", { type: "button", class: "button small" }),
             rename: h("button", { type: "button", class: "button small" }),
             merge: h("button", { type: "button", class: "button small" }),
+            know: h("button", { type: "button", class: "button small" }),
+            sure: h("p", { class: "hint" }),
             share: h("span", { class: "person-share" }),
             bar: h("span", { class: "meter-fill" }),
             values: {},
@@ -68,12 +72,16 @@ export function speakersView(app) {
             if (event.key === "Escape") end();
         });
         parts.merge.addEventListener("click", () => merge.open(id));
-        parts.acts = h("div", { class: "acts" }, parts.rename, parts.merge);
+        parts.know.addEventListener("click", () => {
+            const { model } = store.followed;
+            if (model.speakers.has(id)) voice.open(model.id, model.speakers.get(id));
+        });
+        parts.acts = h("div", { class: "acts" }, parts.rename, parts.merge, parts.know);
         const item = h("li", { class: "card person" }, parts.band,
             h("div", { class: "person-body" },
                 h("div", { class: "person-head" }, parts.shown, parts.form, parts.share),
                 h("span", { class: "meter", "aria-hidden": "true" }, parts.bar),
-                facts, parts.acts));
+                facts, parts.sure, parts.acts));
         return Object.assign(item, { parts });
     }
 
@@ -96,6 +104,11 @@ export function speakersView(app) {
         text(parts.cancel, t("speakers.cancel"));
         act(parts.rename, "edit", t("speakers.rename"), name, !canCorrect);
         act(parts.merge, "merge", t("speakers.merge"), name, !canCorrect || n < 2);
+        act(parts.know, "voice", t("voices.know"), name, false);
+        attribute(parts.know, "hidden", !voice.isOn || row.voice !== undefined);
+        const sure = voice.describe(row);
+        text(parts.sure, sure);
+        attribute(parts.sure, "hidden", sure === "");
     }
 
     function act(button, picture, word, name, isDisabled) {
@@ -110,8 +123,9 @@ export function speakersView(app) {
     function update(nowMs) {
         const { followed } = store;
         const { model } = followed;
+        voice.update();
         const isOther = rows.model !== model || rows.shade !== settings.shade
-            || rows.canCorrect !== followed.canCorrect || rows.language !== settings.language;
+            || rows.canCorrect !== followed.canCorrect || rows.language !== settings.language || rows.isOn !== voice.isOn;
         const isDue = rows.version !== model.version && nowMs - updatedAt > EVERY_MS;
         if (!isOther && !isDue) {
             if (rows.version !== model.version) setTimeout(app.redraw, EVERY_MS);
@@ -120,7 +134,7 @@ export function speakersView(app) {
         updatedAt = nowMs;
         rows = {
             model, version: model.version, shade: settings.shade, canCorrect: followed.canCorrect,
-            language: settings.language,
+            language: settings.language, isOn: voice.isOn,
         };
         const all = talk(model);
         attribute(none, "hidden", all.length > 0);
@@ -142,11 +156,12 @@ export function speakersView(app) {
         text(none, t("speakers.none"));
         text(ended, t("speakers.ended"));
         merge.words();
+        voice.words();
         rows = { version: -1 };
     }
 
     words();
-    return { element, needsSession: true, update, words };
+    return { element, needsSession: true, update, words, show: voice.load };
 }
 
 /** Asks who a speaker is the same person as. */

@@ -1,0 +1,28 @@
+// A question before what cannot be undone.
+
+import { h, text } from "./dom.js";
+import { t } from "./texts/index.js";
+
+/** A dialog with two answers; `ask` resolves with whether the answer was yes. `id` names its question. */
+export function confirmation(id) {
+    const question = h("p", { id });
+    const yes = h("button", { type: "button", class: "button danger" });
+    const no = h("button", { type: "button", class: "button" });
+    const element = h("dialog", { "aria-labelledby": id }, question, h("div", { class: "acts" }, yes, no));
+    yes.addEventListener("click", () => element.close("yes"));
+    no.addEventListener("click", () => element.close("no"));
+    return {
+        element,
+        words: () => text(no, t("sessions.keep")),
+        ask(sentence, word) {
+            text(question, sentence);
+            text(yes, word);
+            element.returnValue = "";
+            element.showModal();
+            no.focus();
+            return new Promise((resolve) => {
+                element.addEventListener("close", () => resolve(element.returnValue === "yes"), { once: true });
+            });
+        },
+    };
+}

@@ -1,0 +1,151 @@
+// People whom the server knows by voice: enrol a speaker, see who is known, forget them.
+
+import { confirmation } from "../confirmation.js";
+import { attribute, h, icon, keyed, text } from "../dom.js";
+import { clock, locale, number, t } from "../texts/index.js";
+
+/** The list of known voices below the speakers, and the dialog that enrols one. */
+export function voices(app) {
+    const { store } = app;
+    const title = h("h2", {});
+    const note = h("p", { class: "hint" });
+    const none = h("p", { class: "quiet" });
+    const list = h("ul", { class: "voices" });
+    const confirm = confirmation("confirm-voice");
+    const enrol = enrolment(app, () => void load());
+    const element = h("section", { class: "card voices-card", hidden: true }, title, note, none, list,
+        confirm.element, enrol.element);
+    /** Everybody who is enrolled; `undefined` while that is not known or the server knows nobody by voice. */
+    let known;
+    let isAsked = false;
+
+    async function load() {
+        // A server that knows nobody by voice is not asked: browsers write refusals on their console.
+        isAsked = store.server.voices === true;
+        try {
+            known = isAsked ? await store.api.voices() : undefined;
+        } catch (error) {
+            // Whoever may not know the voices sees no list of them.
+            if (!error.isUnauthorised) app.sayFault(error);
+            known = undefined;
+        }
+        app.redraw();
+    }
+
+    async function forget(voice) {
+        if (!await confirm.ask(t("voices.confirm", { name: voice.name }), t("voices.forget"))) return;
+        try {
+            await store.api.forget(voice.id);
+            app.say(t("voices.forgotten", { name: voice.name }));
+        } catch (error) {
+            app.sayFault(error);
+        }
+        await load();
+    }
+
+    function update() {
+        if (!isAsked && store.server.voices === true) void load();
+        attribute(element, "hidden", known === undefined);
+        if (known === undefined) return;
+        attribute(none, "hidden", known.length > 0);
+        keyed(list, known, (voice) => voice.id, (voice) => {
+            const parts = { name: h("span", { class: "voice-name" }), facts: h("span", { class: "quiet" }) };
+            parts.forget = h("button", { type: "button", class: "button small danger", on: { click: () => void forget(voice) } });
+            return Object.assign(h("li", {}, h("div", {}, parts.name, parts.facts), parts.forget), { parts });
+        }, ({ parts }, voice) => {
+            text(parts.name, voice.name);
+            const began = new Date(voice.created_unix_s * 1000).toLocaleDateString(locale());
+            const facts = [t("voices.since", { date: began }), t("voices.speech", { time: clock(voice.speech_s) })];
+            if (voice.consent) facts.push(t("voices.consentNote", { note: voice.consent }));
+            if (voice.recognisable === false) facts.push(t("voices.otherModel"));
+            text(parts.facts, facts.join(" · "));
+            if (parts.forget.childElementCount === 0) parts.forget.append(icon("trash"), h("span", {}));
+            text(parts.forget.lastChild, t("voices.forget"));
+            attribute(parts.forget, "aria-label", `${t("voices.forget")}: ${voice.name}`);
+        });
+    }
+
+    return {
+        element,
+        update,
+        load: () => void load(),
+        /** Whether speakers can be enrolled here. */
+        get isOn() {
+            return known !== undefined;
+        },
+        /** What is known of the person whose voice this is. */
+        describe: (speaker) => (speaker.voice === undefined || speaker.probability === undefined
+            ? "" : t("voices.sure", { percent: number(speaker.probability * 100) })),
+        open: (session, speaker) => enrol.open(session, speaker),
+        words() {
+            text(title, t("voices.title"));
+            text(note, t("voices.note"));
+            text(none, t("voices.none"));
+            confirm.words();
+            enrol.words();
+        },
+    };
+}
+
+/** Asks for a name and for consent before a voice is kept. */
+function enrolment(app, done) {
+    const { store } = app;
+    const title = h("h2", { id: "enrol-title" });
+    const about = h("p", { class: "hint" });
+    const name = h("input", { id: "enrol-name", type: "text", maxlength: "100", autocomplete: "off", required: true });
+    const nameLabel = h("label", { for: "enrol-name" });
+    const note = h("input", { id: "enrol-note", type: "text", maxlength: "200", autocomplete: "off" });
+    const noteLabel = h("label", { for: "enrol-note" });
+    const agreed = h("input", { type: "checkbox", required: true });
+    const agreedText = h("span", {});
+    const fault = h("p", { class: "fault", role: "alert", hidden: true });
+    const act = h("button", { type: "submit", class: "button primary" });
+    const cancel = h("button", { type: "button", class: "button", on: { click: () => element.close() } });
+    const form = h("form", {}, title, about, h("div", { class: "field" }, nameLabel, name),
+        h("label", { class: "check" }, agreed, agreedText), h("div", { class: "field" }, noteLabel, note), fault,
+        h("div", { class: "acts" }, act, cancel));
+    const element = h("dialog", { "aria-labelledby": "enrol-title" }, form);
+    let from;
+
+    form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        void enrol();
+    });
+
+    async function enrol() {
+        attribute(act, "disabled", true);
+        attribute(fault, "hidden", true);
+        const consent = note.value.trim() || undefined;
+        try {
+            const voice = await store.api.enrol({ ...from, name: name.value.trim(), consent });
+            element.close();
+            app.say(t("voices.enrolled", { name: voice.name }));
+            done();
+        } catch (error) {
+            text(fault, error.isUnauthorised ? t("login.forbidden") : error.message);
+            attribute(fault, "hidden", false);
+        }
+        attribute(act, "disabled", false);
+    }
+
+    return {
+        element,
+        words() {
+            text(about, t("voices.about"));
+            text(nameLabel, t("voices.name"));
+            text(noteLabel, t("voices.consent"));
+            text(agreedText, t("voices.agreed"));
+            text(act, t("voices.enrol"));
+            text(cancel, t("speakers.cancel"));
+        },
+        open(session, speaker) {
+            from = { session, speaker: speaker.id };
+            form.reset();
+            name.value = speaker.name ?? "";
+            text(title, t("voices.enrolTitle", { name: speaker.name ?? speaker.id }));
+            attribute(fault, "hidden", true);
+            element.showModal();
+            name.focus();
+        },
+    };
+}
