@@ -80,7 +80,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("permissions-policy"), "microphone=(self), camera=(), geolocation=(), payment=()"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "microphone=(self), camera=(), geolocation=(), payment=()",
+    ),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
@@ -128,10 +131,8 @@ async fn serve(path: &str, headers: &HeaderMap, uri: Uri) -> Response {
     let Some(asset) = ASSETS.get(path) else { return http::not_found(uri).await };
     // A browser asks each time and is told in a few bytes that nothing changed, so that a new daemon never meets
     // an old page.
-    let caching = [
-        (header::ETAG, asset.etag.clone()),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
+    let caching =
+        [(header::ETAG, asset.etag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
     if is_held(headers, &asset.etag) {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
@@ -141,7 +142,9 @@ async fn serve(path: &str, headers: &HeaderMap, uri: Uri) -> Response {
 /// Whether the browser says that it holds this version.
 fn is_held(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let held = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    held.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag)
+    held.flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag)
 }
 
 /// Adds the headers that keep browsers in bounds.

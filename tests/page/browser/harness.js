@@ -79,8 +79,8 @@ export async function browse({ sound, args = [] } = {}) {
     return browser;
 }
 
-/** A page that keeps a list of everything that should not happen. */
-export async function open(browser, url, { context: options = {}, hash = "", allow = () => false } = {}) {
+/** A page that keeps a list of everything that should not happen; with `isBlank` the caller goes to the address. */
+export async function open(browser, url, { context: options = {}, hash = "", allow = () => false, isBlank = false } = {}) {
     const context = await browser.newContext({
         viewport: { width: 1280, height: 800 }, locale: "en-GB", reducedMotion: "no-preference", ...options,
     });
@@ -104,7 +104,7 @@ export async function open(browser, url, { context: options = {}, hash = "", all
         note(`dialog: ${dialog.message()}`);
         void dialog.dismiss();
     });
-    await page.goto(`${url}${hash}`);
+    if (!isBlank) await page.goto(`${url}${hash}`);
     return { page, context, trouble };
 }
 

@@ -141,7 +141,7 @@ export const en = {
     "voices.about": "A voice is personal data, like a fingerprint. Keep it only if the person agrees.",
     "voices.name": "Name",
     "voices.agreed": "This person has agreed",
-    "voices.consent": "How and when (a note, may be left empty)",
+    "voices.consent": "Note on consent: how and when",
     "voices.enrol": "Remember",
     "voices.enrolled": "{name} will be recognised from now on",
 

@@ -8,6 +8,8 @@ const INK = Object.freeze({
     light: { text: "#57534b", line: "#ddd9d0", strong: "#1c1b19", gap: "rgb(87 83 75 / 28%)", ground: "#ffffff" },
     dark: { text: "#a6adb8", line: "#2c323c", strong: "#eef0f3", gap: "rgb(166 173 184 / 26%)", ground: "#171b21" },
 });
+/** Final bars narrower than this are drawn flat. */
+const NARROW_PX = 4;
 const FONT = "12px system-ui, sans-serif";
 
 /** Fits a canvas to its place and the screen's density; its context, in CSS pixels. */
@@ -112,9 +114,22 @@ export function drawTimeline(pen, frame, camera, height, fills, { selected, shad
     drawGaps(pen, frame, Math.min(height, frame.bottom), ink);
     const inset = frame.laneHeight > 20 ? 5 : Math.min(2, frame.laneHeight / 6);
     const moving = [];
+    const narrow = new Map();
     for (const bar of frame.bars) {
-        if (bar.isMoving) moving.push(bar);
-        else drawBar(pen, bar, fills, shade, inset);
+        if (bar.isMoving) {
+            moving.push(bar);
+        } else if (bar.final && bar.width < NARROW_PX) {
+            const same = narrow.get(bar.speaker);
+            if (same) same.push(bar);
+            else narrow.set(bar.speaker, [bar]);
+        } else {
+            drawBar(pen, bar, fills, shade, inset);
+        }
+    }
+    // Where thousands are in sight each is a sliver that shows no pattern: one fill a speaker keeps that fast.
+    for (const [speaker, bars] of narrow) {
+        pen.fillStyle = fills.of(pen, speaker).colour;
+        for (const bar of bars) pen.fillRect(bar.x, bar.y + inset, Math.max(1, bar.width), bar.height - 2 * inset);
     }
     for (const bar of moving) drawBar(pen, bar, fills, shade, inset);
     const marked = selected === undefined ? undefined : frame.bars.find((bar) => bar.id === selected);

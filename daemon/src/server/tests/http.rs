@@ -14,7 +14,8 @@ async fn sessions_can_be_listed_read_ended_and_forgotten() {
     let listed = &list["sessions"][0];
     assert_eq!((status, listed["session"].as_str(), listed["live"].as_bool()), (200, Some("a"), Some(true)));
     assert_eq!((listed["speakers"].as_u64(), listed["source"].as_str()), (Some(1), Some("stream")));
-    let began_ago_s = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - listed["began_unix_s"].as_f64().unwrap();
+    let began_ago_s =
+        std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() - listed["began_unix_s"].as_f64().unwrap();
     assert!((0.0..60.0).contains(&began_ago_s), "{began_ago_s}");
     for path in ["/v1/sessions/a", "/v1/sessions/a.json"] {
         let (status, body) = server.http("GET", path).await;
@@ -57,7 +58,10 @@ async fn the_page_is_served_once_and_kept_in_bounds() {
     let server = serve().await;
     let (status, page) = server.http("GET", "/").await;
     assert!(status == 200 && page.starts_with("<!doctype html>"), "{page}");
-    assert!(!page.contains("<style") && !page.contains("onclick") && !page.contains("//"), "nothing inline or foreign");
+    assert!(
+        !page.contains("<style") && !page.contains("onclick") && !page.contains("//"),
+        "nothing inline or foreign"
+    );
     let get = |path: &str, more: &str| {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}\r\n", server.addr);
@@ -93,7 +97,10 @@ async fn the_page_is_served_once_and_kept_in_bounds() {
     }
     // What is no page is kept in bounds, too.
     let list = get("/v1/sessions", "").await.unwrap();
-    assert!(list.contains("nosniff") && list.contains("\"version\":") && list.contains("\"model\":"), "{list}");
+    assert!(
+        list.contains("nosniff") && list.contains("\"version\":") && list.contains("\"model\":"),
+        "{list}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
