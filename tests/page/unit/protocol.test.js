@@ -1,6 +1,7 @@
 // The client's words and shapes are those of docs/protocol.md.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
 import {
@@ -85,4 +86,13 @@ test("what is not of the protocol is refused with a reason", () => {
     }
     assert.equal(parse('{"type":"constructor"}').type, "constructor");
     assert.equal(parse('{"type":"weather","sunny":true}').sunny, true);
+});
+
+test("the package holds the client, its types and nothing of the page", () => {
+    const folder = new URL("../../../daemon/page/", import.meta.url);
+    const listed = execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
+    const [pack] = Object.values(JSON.parse(listed));
+    const paths = (pack.files ?? pack[0].files).map((file) => file.path).sort();
+    assert.ok(paths.includes("client/index.js") && paths.includes("client/index.d.ts") && paths.includes("README.md"));
+    assert.deepEqual(paths.filter((path) => path.startsWith("app") || path.endsWith(".html")), []);
 });

@@ -37,6 +37,7 @@ export function timelineView(app) {
     const cameras = new WeakMap();
     let selected;
     let hovered;
+    let listed = {};
     const map = overview(app, () => current()?.camera, () => app.redraw());
     const element = h("section", { class: "view timeline" },
         h("div", { class: "view-head" }, title,
@@ -121,6 +122,7 @@ export function timelineView(app) {
         )), h("th", {}, h("span", { class: "unseen" }, t("timeline.someoneElse"))));
         body.replaceChildren();
         body.heldByKey = undefined;
+        listed = {};
         map.words();
         panel.words();
     }
@@ -175,6 +177,8 @@ export function timelineView(app) {
     }
 
     function showTable(model) {
+        if (listed.model === model && listed.version === model.version) return;
+        listed = { model, version: model.version };
         const rows = [...model.segments.values()].sort((a, b) => b.start - a.start || b.id - a.id).slice(0, LISTED);
         keyed(body, rows, (s) => s.id, (s) => {
             const cells = Array.from({ length: 6 }, () => h("td", {}));
