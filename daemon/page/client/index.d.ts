@@ -147,7 +147,7 @@ export type ServerMessage = EventMessage | ConnectionMessage | SnapshotMessage;
 
 export type ClientMessage =
     | {
-        type: "start"; session?: string; audio?: AudioFormat;
+        type: "start"; session?: string; audio?: AudioFormat; speakers?: { expected?: number; max?: number };
         resume?: { session: string; token: string; received_s?: number; since?: number };
     }
     | { type: "keep_alive" }
