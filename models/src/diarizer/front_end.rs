@@ -48,17 +48,18 @@ struct Schedule {
 /// What tells speech from the rest, and its state.
 #[derive(Debug)]
 enum Detector {
-    WebRtc {
-        vad: Vad,
-        gate: SpeechGate,
-    },
-    Network {
-        mel: LogMel,
-        rows: Vec<f32>,
-        stream: SegmenterStream,
-        scores: Vec<FrameScores>,
-        gate: ScoreGate,
-    },
+    WebRtc { vad: Vad, gate: SpeechGate },
+    Network(Box<Network>),
+}
+
+/// The network of a stream with its own log-mel rows: it need not share the voice model's recipe.
+#[derive(Debug)]
+struct Network {
+    mel: LogMel,
+    rows: Vec<f32>,
+    stream: SegmenterStream,
+    scores: Vec<FrameScores>,
+    gate: ScoreGate,
 }
 
 /// What the detector says of one tick.
@@ -79,20 +80,20 @@ impl Detector {
             SpeechDetector::WebRtc { mode: m } => {
                 Self::WebRtc { vad: Vad::new(mode[usize::from(m.min(3))]), gate: SpeechGate::new(params) }
             }
-            SpeechDetector::Network => Self::Network {
+            SpeechDetector::Network => Self::Network(Box::new(Network {
                 mel: LogMel::new(segmenter::front_end()),
                 rows: Vec::new(),
                 stream: Segmenter::builtin().expect("the network inside the binary loads").stream(),
                 scores: Vec::new(),
                 gate: ScoreGate::new(params),
-            },
+            })),
         }
     }
 
     fn look_ahead_ticks(&self) -> u64 {
         match self {
             Self::WebRtc { gate, .. } => gate.look_ahead_ticks(),
-            Self::Network { gate, .. } => gate.look_ahead_ticks(),
+            Self::Network(network) => network.gate.look_ahead_ticks(),
         }
     }
 
@@ -100,20 +101,21 @@ impl Detector {
     fn known_after(&self, n: u64) -> u64 {
         match self {
             Self::WebRtc { .. } => n,
-            Self::Network { stream, .. } => stream.known_after(n),
+            Self::Network(network) => network.stream.known_after(n),
         }
     }
 
     fn gate(&mut self, decision: Decision, level_db: f32) -> Option<Transition> {
         match self {
             Self::WebRtc { gate, .. } => gate.push(decision.voiced),
-            Self::Network { gate, .. } => gate.push(decision.score, level_db),
+            Self::Network(network) => network.gate.push(decision.score, level_db),
         }
     }
 
     /// Runs the network over samples; `last` says that no more come.
     fn hear(&mut self, samples: &[f32], last: bool, decisions: &mut VecDeque<Decision>) {
-        let Self::Network { mel, rows, stream, scores, gate } = self else { return };
+        let Self::Network(network) = self else { return };
+        let Network { mel, rows, stream, scores, gate } = &mut **network;
         rows.clear();
         scores.clear();
         mel.push(samples, rows);
@@ -137,10 +139,10 @@ impl Detector {
                 vad.reset();
                 gate.finish(tick)
             }
-            Self::Network { mel, stream, gate, .. } => {
-                mel.reset();
-                stream.reset();
-                gate.finish(tick)
+            Self::Network(network) => {
+                network.mel.reset();
+                network.stream.reset();
+                network.gate.finish(tick)
             }
         }
     }

@@ -237,7 +237,7 @@ impl Labeller {
             .and_then(|id| self.state.segment(id))
             .and_then(|segment| speakers.iter().position(|s| *s == segment.speaker));
         let path = best_path(&fits, n_states, self.params.switch_cost(), previous);
-        let labels = self.name_new_voices(&speakers, &fits, path, closing);
+        let labels = self.name_new_voices(&speakers, &path, closing);
         if let Some(region) = &mut self.region {
             for (window, label) in region.windows.iter_mut().zip(labels) {
                 window.label = Some(label);
@@ -253,13 +253,18 @@ impl Labeller {
         speakers
     }
 
-    /// Voices of speakers that the history does not know yet, from the zone's own windows.
+    /// Voices of speakers that the history does not know well yet, with the zone's own windows.
     fn zone_voices(&self, region: &Region) -> BTreeMap<SpeakerId, Voice> {
         let phi = self.history.plda().phi();
         let mut voices: BTreeMap<SpeakerId, Voice> = BTreeMap::new();
         for window in &region.windows {
-            let Some(label) = window.label.filter(|l| self.tentative.contains_key(l)) else { continue };
-            let voice = voices.entry(label).or_insert_with(|| Voice::unheard(phi));
+            let Some(label) = window.label else { continue };
+            let known = self.history.model(label);
+            if known.is_some_and(|voice| voice.weight() > WELL_KNOWN_WINDOWS * self.params.window_weight()) {
+                continue;
+            }
+            let voice =
+                voices.entry(label).or_insert_with(|| known.cloned().unwrap_or_else(|| Voice::unheard(phi)));
             voice.add(&window.projected, window.trust);
         }
         voices.values_mut().for_each(|voice| voice.settle(phi));
@@ -268,8 +273,8 @@ impl Labeller {
 
     /// Log-likelihood that `window` is `speaker`'s, up to a constant of the window.
     fn fit(&self, window: &Window, speaker: SpeakerId, zone: &BTreeMap<SpeakerId, Voice>) -> f32 {
-        let voice = self.history.model(speaker).filter(|v| v.weight() > 0.0).or_else(|| zone.get(&speaker));
-        match voice {
+        let known = self.history.model(speaker).filter(|voice| voice.weight() > 0.0);
+        match zone.get(&speaker).or(known) {
             Some(voice) => voice.fits(&window.projected, window.trust),
             // A label of which nothing was heard: a person gave it a segment that sounds otherwise.
             None => evidence(&window.projected, window.trust, self.history.plda().phi()),
@@ -286,44 +291,59 @@ impl Labeller {
 
     /// Log of the evidence that these windows are one voice never heard before.
     fn evidence_of_one(&self, region: &Region, windows: std::ops::Range<usize>) -> f32 {
+        let (sum, weight) = self.sum_of(region, windows);
+        evidence(&sum, weight, self.history.plda().phi())
+    }
+
+    /// Gain in log evidence when these windows join what the history, or else the zone, holds of `speaker`.
+    fn gain(
+        &self,
+        region: &Region,
+        windows: std::ops::Range<usize>,
+        speaker: SpeakerId,
+        zone: &BTreeMap<SpeakerId, Voice>,
+    ) -> f32 {
         let phi = self.history.plda().phi();
-        let mut sum = vec![0.0_f32; phi.len()];
+        let (sum, weight) = self.sum_of(region, windows);
+        let known = self.history.model(speaker).filter(|voice| voice.weight() > 0.0);
+        known.or_else(|| zone.get(&speaker)).map_or(f32::NEG_INFINITY, |voice| voice.gain(&sum, weight, phi))
+    }
+
+    /// Weighted sum and weight of these windows.
+    fn sum_of(&self, region: &Region, windows: std::ops::Range<usize>) -> (Vec<f32>, f32) {
+        let mut sum = vec![0.0_f32; self.history.plda().dim()];
         let mut weight = 0.0;
         for window in region.windows.range(windows) {
             sum.iter_mut().zip(&window.projected).for_each(|(mine, other)| *mine += other);
             weight += window.trust;
         }
-        evidence(&sum, weight, phi)
+        (sum, weight)
     }
 
     /// Replaces the state "somebody new" by known speakers where it is too short to be believed, and by new
     /// speakers where it is not.
-    fn name_new_voices(
-        &mut self,
-        speakers: &[SpeakerId],
-        fits: &[f32],
-        path: Vec<usize>,
-        closing: bool,
-    ) -> Vec<SpeakerId> {
-        let n_states = speakers.len() + 1;
+    fn name_new_voices(&mut self, speakers: &[SpeakerId], path: &[usize], closing: bool) -> Vec<SpeakerId> {
         let unknown = speakers.len();
         let mut labels: Vec<SpeakerId> = Vec::with_capacity(path.len());
         let mut w = 0;
         while w < path.len() {
             let run_end = (w..path.len()).find(|&v| path[v] != path[w]).unwrap_or(path.len());
-            let best =
-                (0..unknown).map(|s| (s, (w..run_end).map(|v| fits[v * n_states + s]).sum::<f32>())).fold(
-                    None,
-                    |best: Option<(usize, f32)>, (s, sum)| {
-                        if best.is_none_or(|(_, b)| sum > b) { Some((s, sum)) } else { best }
-                    },
-                );
-            let is_new = path[w] == unknown;
-            let label = match best {
-                Some((s, sum)) if !self.is_new_voice(w..run_end, sum, is_new, closing) => {
-                    speakers[if is_new { s } else { path[w] }]
+            let label = match path[w] {
+                // Somebody whom only the zone knows is new already.
+                state if state < unknown && self.tentative.contains_key(&speakers[state]) => speakers[state],
+                state => {
+                    let is_unknown = state == unknown;
+                    match self.best_known(speakers, w..run_end) {
+                        Some((best, gain)) if !self.is_new_voice(w..run_end, gain, is_unknown, closing) => {
+                            if is_unknown {
+                                best
+                            } else {
+                                speakers[state]
+                            }
+                        }
+                        _ => self.open_speaker(w),
+                    }
                 }
-                _ => self.open_speaker(w),
             };
             labels.extend(std::iter::repeat_n(label, run_end - w));
             w = run_end;
@@ -331,21 +351,38 @@ impl Labeller {
         labels
     }
 
-    /// Whether these windows, which fit the best known speaker by `fit` in sum, are a new person.
+    /// The speaker whom these windows fit best, with the gain in evidence.
+    fn best_known(
+        &self,
+        speakers: &[SpeakerId],
+        windows: std::ops::Range<usize>,
+    ) -> Option<(SpeakerId, f32)> {
+        let region = self.region.as_ref()?;
+        let zone = self.zone_voices(region);
+        let gains = speakers.iter().map(|s| (*s, self.gain(region, windows.clone(), *s, &zone)));
+        gains.fold(
+            None,
+            |best: Option<(SpeakerId, f32)>, (s, gain)| {
+                if best.is_none_or(|(_, b)| gain > b) { Some((s, gain)) } else { best }
+            },
+        )
+    }
+
+    /// Whether these windows, by which the evidence for the best known speaker would gain `gain`, are a new person.
     fn is_new_voice(
         &self,
         windows: std::ops::Range<usize>,
-        fit: f32,
+        gain: f32,
         is_unknown: bool,
         closing: bool,
     ) -> bool {
         let Some(region) = &self.region else { return false };
         let enough = windows.len() >= self.params.new_speaker_windows();
         let doubt = if is_unknown { 0.0 } else { self.params.switch_cost() };
-        let gain = self.evidence_of_one(region, windows) - fit - doubt;
+        let lead = self.evidence_of_one(region, windows) - gain - doubt;
         // What is short must be clear, and waits for the clustering unless nothing more will come.
         let needed = self.params.new_speaker_llr() + if enough { 0.0 } else { self.params.switch_cost() };
-        (enough || closing) && gain > needed
+        (enough || closing) && lead > needed
     }
 
     fn fresh_speaker(&mut self, first: SampleIndex) -> SpeakerId {
@@ -803,6 +840,8 @@ impl Labeller {
 const SHORT_WINDOW_TRUST: f32 = 0.6;
 /// Evidence of windows that reach into another's turn.
 const MIXED_WINDOW_TRUST: f32 = 0.3;
+/// A voice of which the history holds so many windows needs no help from the zone.
+const WELL_KNOWN_WINDOWS: f32 = 20.0;
 /// Windows each side that tell with a window whether it is somebody new.
 const NEIGHBOURS: usize = 2;
 /// Samples of one level frame: 10 ms.

@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn finds_how_many_voices_there_are() {
         let who: Vec<usize> = (0..60).map(|i| i / 5 % 3).collect();
-        let phi = vec![4.0; DIM];
+        let phi = [4.0; DIM];
         let sums = draw(&who, 4.0, 2.0);
         // Far too many groups to begin with: every run of two items is one.
         let start: Vec<usize> = (0..60).map(|i| i / 2).collect();
@@ -319,7 +319,7 @@ mod tests {
     fn one_voice_is_one_group() {
         let sums = draw(&[0; 40], 4.0, 2.0);
         let start: Vec<usize> = (0..40).map(|i| i % 8).collect();
-        let got = cluster(&items(&sums, 2.0), &vec![4.0; DIM], &start);
+        let got = cluster(&items(&sums, 2.0), &[4.0; DIM], &start);
         assert!(got.groups.iter().all(|g| *g == got.groups[0]), "{:?}", got.groups);
     }
 
@@ -332,7 +332,7 @@ mod tests {
             items[i].tie = Some(1);
         }
         items[39].tie = Some(2);
-        let got = cluster(&items, &vec![4.0; DIM], &who);
+        let got = cluster(&items, &[4.0; DIM], &who);
         assert!([1, 5, 6].iter().all(|&i| got.groups[i] == got.groups[0]));
         assert_ne!(got.groups[39], got.groups[0]);
     }
