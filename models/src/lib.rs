@@ -14,6 +14,7 @@ pub mod plda;
 pub mod rttm;
 pub mod scoring;
 pub mod segmenter;
+pub mod voiceprint;
 
 pub use calibration::Calibration;
 pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, SpeechDetector, WorkId};

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::calibration::Calibration;
 use crate::plda::{Plda, PldaError};
+use crate::voiceprint::{PrintCalibration, PrintCalibrations};
 
 /// The version of the `model.toml` layout that this code reads.
 pub const SCHEMA: u32 = 1;
@@ -74,6 +75,9 @@ pub struct ModelCard {
     pub plda_dim: Option<usize>,
     /// How its embeddings scatter: isotropic until [`with_plda`](Self::with_plda).
     pub plda: Plda,
+    /// Maps from cosine to evidence for voiceprints, by the lengths of both sides; where the card has none, the
+    /// longest window's for all lengths.
+    pub print_calibrations: PrintCalibrations,
     /// Origin of the weights, free text by key.
     pub provenance: BTreeMap<String, String>,
 }
@@ -132,7 +136,14 @@ impl ModelCard {
         if calibrations.is_empty() {
             return value("calibration", "none".to_owned(), "given for at least one window length");
         }
+        let prints: Vec<PrintCalibration> = raw.voiceprint.iter().map(RawPrintCalibration::cell).collect();
+        let print_calibrations = match PrintCalibrations::try_new(&prints) {
+            Ok(grid) => grid,
+            Err(_) if prints.is_empty() => PrintCalibrations::flat(calibrations[calibrations.len() - 1]),
+            Err(rule) => return value("voiceprint", format!("{} entries", prints.len()), rule),
+        };
         Ok(Self {
+            print_calibrations,
             name: raw.name,
             version: raw.version,
             architecture: raw.architecture,
@@ -186,6 +197,8 @@ struct RawCard {
     front_end: RawFrontEnd,
     calibration: Vec<RawCalibration>,
     #[serde(default)]
+    voiceprint: Vec<RawPrintCalibration>,
+    #[serde(default)]
     provenance: BTreeMap<String, String>,
 }
 
@@ -199,6 +212,22 @@ struct RawCalibration {
     #[serde(default)]
     #[expect(dead_code, reason = "the figure is for people who read the file")]
     eer: Option<f32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPrintCalibration {
+    enrol_s: f32,
+    test_s: f32,
+    scale: f32,
+    offset: f32,
+}
+
+impl RawPrintCalibration {
+    fn cell(&self) -> PrintCalibration {
+        let Self { enrol_s, test_s, scale, offset } = *self;
+        PrintCalibration { enrol_s, test_s, scale, offset }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,361 @@
+//! From a clip of one person to what a print is made of, and the reasons to refuse it.
+
+use diarized_dsp::log_mel::{Layout, LogMel, subtract_mean, to_mel_major};
+use diarized_dsp::{FRAME_SAMPLES, FrameCutter, Vad, VadMode};
+
+use super::two_voices::second_voice;
+use crate::embedder::{EmbedError, Embedder};
+use crate::embedding::Embedding;
+
+/// What a clip must be to be used. Defaults are for enrolment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClipRules {
+    /// Least speech, in seconds.
+    pub min_speech_s: f32,
+    /// Least signal-to-noise ratio, in dB.
+    pub min_snr_db: f32,
+    /// A second voice is believed where the two halves that the clip falls into are one person's with less than this
+    /// log-likelihood ratio.
+    pub two_voices_llr: f32,
+    /// A second voice with less than this share of the speech is passed over.
+    pub min_second_share: f32,
+    /// Least standard deviation of the level of 10 ms frames inside speech, in dB: syllables rise and fall, music and
+    /// machines hold their level.
+    pub min_modulation_db: f32,
+}
+
+impl Default for ClipRules {
+    fn default() -> Self {
+        Self {
+            min_speech_s: 5.0,
+            min_snr_db: 5.0,
+            two_voices_llr: -4.0,
+            min_second_share: 0.15,
+            min_modulation_db: 3.5,
+        }
+    }
+}
+
+impl ClipRules {
+    /// What a clip must be to be compared: a short or noisy one gives a weak answer and spoils nothing.
+    #[must_use]
+    pub fn for_comparison() -> Self {
+        Self {
+            min_speech_s: 1.0,
+            min_snr_db: f32::NEG_INFINITY,
+            two_voices_llr: f32::NEG_INFINITY,
+            min_modulation_db: 0.0,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a clip is refused, and what would help.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClipRefusal {
+    /// Nothing to hear.
+    #[error(
+        "silence: no 10 ms of the clip are louder than {max_dbfs:.0} dBFS; check the microphone and its level"
+    )]
+    Silence {
+        /// Level of the loudest 10 ms, in dBFS.
+        max_dbfs: f32,
+    },
+    /// Too little speech.
+    #[error(
+        "too short: {speech_s:.1} s of speech in {clip_s:.1} s, at least {min_s:.1} s are needed; record more"
+    )]
+    TooShort {
+        /// Speech in the clip, in seconds.
+        speech_s: f32,
+        /// Length of the clip, in seconds.
+        clip_s: f32,
+        /// Least speech, in seconds.
+        min_s: f32,
+    },
+    /// Longer than can be taken at once.
+    #[error("too long: {clip_s:.0} s, at most {max_s:.0} s are taken; cut a piece out of it")]
+    TooLong {
+        /// Length of the clip, in seconds.
+        clip_s: f32,
+        /// Longest clip, in seconds.
+        max_s: f32,
+    },
+    /// Too much noise.
+    #[error(
+        "too noisy: the speech is {snr_db:.1} dB above the noise, at least {min_db:.1} dB are needed; record \
+        in a quieter place or closer to the microphone"
+    )]
+    TooNoisy {
+        /// Signal-to-noise ratio, in dB.
+        snr_db: f32,
+        /// Least, in dB.
+        min_db: f32,
+    },
+    /// No rise and fall of syllables.
+    #[error(
+        "music or noise: the level varies by {modulation_db:.1} dB, speech by at least {min_db:.1} dB; use a \
+        clip in which only the person speaks"
+    )]
+    NotSpeech {
+        /// Standard deviation of the level, in dB.
+        modulation_db: f32,
+        /// Least, in dB.
+        min_db: f32,
+    },
+    /// Two people.
+    #[error("two voices: about {:.0} % of the speech sounds like another person; cut the clip so that one person \
+        speaks alone", 100.0 * share)]
+    TwoVoices {
+        /// Share of the smaller voice.
+        share: f32,
+        /// Log-likelihood ratio that both are one person.
+        llr: f32,
+    },
+    /// The network refused a window.
+    #[error("the voice model cannot use the clip: {0}")]
+    Embed(#[from] EmbedError),
+}
+
+impl ClipRefusal {
+    /// A word for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Silence { .. } => "silence",
+            Self::TooShort { .. } => "too_short",
+            Self::TooLong { .. } => "too_long",
+            Self::TooNoisy { .. } => "too_noisy",
+            Self::NotSpeech { .. } => "not_speech",
+            Self::TwoVoices { .. } => "two_voices",
+            Self::Embed(_) => "unusable",
+        }
+    }
+}
+
+/// What a clip gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    /// Direction of the mean of its window embeddings.
+    pub embedding: Embedding,
+    /// Speech that it was made from, in seconds.
+    pub speech_s: f32,
+    /// Signal-to-noise ratio in dB, where there were pauses to measure noise in.
+    pub snr_db: Option<f32>,
+}
+
+/// Longest clip, in seconds: features are held in memory, 32 kB a second.
+const MAX_CLIP_S: f32 = 1200.0;
+/// Length of a window and distance between two, in frames of 10 ms.
+const WINDOW_FRAMES: usize = 150;
+const STEP_FRAMES: usize = 50;
+/// Of long clips no more windows than this are embedded, evenly spread.
+const MAX_WINDOWS: usize = 240;
+/// Frames each side of a voiced one that count as speech, so that words are not cut at their ends.
+const DILATE_FRAMES: usize = 10;
+/// Below this level nothing is heard, in dBFS.
+const SILENCE_DBFS: f32 = -60.0;
+/// Digital silence: joints between pieces of audio say nothing of the noise, in dBFS.
+const DIGITAL_DBFS: f32 = -90.0;
+/// Pauses needed to measure noise, in frames.
+const MIN_NOISE_FRAMES: usize = 20;
+const FRAMES_A_SECOND: f32 = 100.0;
+
+/// Analyses one clip after the other. One thread; make one a thread, they share the model.
+#[derive(Debug)]
+pub struct ClipAnalyser<'a> {
+    embedder: &'a Embedder,
+    mel: LogMel,
+}
+
+impl<'a> ClipAnalyser<'a> {
+    /// Computes tables: allocates, takes up to milliseconds. The model should have a plan for
+    /// [`Self::window_frames`].
+    #[must_use]
+    pub fn new(embedder: &'a Embedder) -> Self {
+        Self { embedder, mel: LogMel::new(embedder.card().front_end) }
+    }
+
+    /// Window lengths that are embedded, in frames: the plans that an embedder should prepare.
+    #[must_use]
+    pub fn window_frames() -> [usize; 1] {
+        [WINDOW_FRAMES]
+    }
+
+    /// Analyses mono `samples` at 16 kHz under `rules`. `progress` is told the share done, in `[0, 1]`. Takes tens of
+    /// milliseconds a second of speech.
+    ///
+    /// # Errors
+    /// [`ClipRefusal`] says what is wrong and what would help; the analyser stays usable.
+    pub fn analyse(
+        &mut self,
+        samples: &[f32],
+        rules: &ClipRules,
+        mut progress: impl FnMut(f32),
+    ) -> Result<Clip, ClipRefusal> {
+        let clip_s = samples.len() as f32 / (FRAMES_A_SECOND * FRAME_SAMPLES as f32);
+        if clip_s > MAX_CLIP_S {
+            return Err(ClipRefusal::TooLong { clip_s, max_s: MAX_CLIP_S });
+        }
+        let sound = Sound::of(samples);
+        let speech_s = sound.n_speech() as f32 / FRAMES_A_SECOND;
+        let max_dbfs = sound.levels_db.iter().copied().fold(-100.0, f32::max);
+        if max_dbfs < SILENCE_DBFS {
+            return Err(ClipRefusal::Silence { max_dbfs });
+        }
+        if speech_s < rules.min_speech_s {
+            return Err(ClipRefusal::TooShort { speech_s, clip_s, min_s: rules.min_speech_s });
+        }
+        let modulation_db = sound.modulation_db();
+        let is_even = modulation_db < rules.min_modulation_db;
+        let snr_db = sound.snr_db();
+        // A sound without rise and fall has no pauses either, so what is measured as its noise is itself.
+        if let Some(snr_db) = snr_db.filter(|snr| *snr < rules.min_snr_db && (sound.has_pauses() || !is_even))
+        {
+            return Err(ClipRefusal::TooNoisy { snr_db, min_db: rules.min_snr_db });
+        }
+        if is_even {
+            return Err(ClipRefusal::NotSpeech { modulation_db, min_db: rules.min_modulation_db });
+        }
+        let windows = self.windows(samples, &sound, STEP_FRAMES, MAX_WINDOWS, &mut progress)?;
+        let calibrations = &self.embedder.card().print_calibrations;
+        if let Some(second) = second_voice(&windows, speech_s, calibrations, rules) {
+            return Err(ClipRefusal::TwoVoices { share: second.share, llr: second.llr });
+        }
+        let mut sum = vec![0.0_f32; self.embedder.card().embedding_dim];
+        for window in &windows {
+            sum.iter_mut().zip(window.as_slice()).for_each(|(s, w)| *s += w);
+        }
+        let embedding = Embedding::from_raw(&sum).map_err(EmbedError::from)?;
+        Ok(Clip { embedding, speech_s, snr_db })
+    }
+
+    /// Embeddings of windows of 1.5 s every `step_frames` (of 10 ms, at least 1) over all speech in `samples`, pauses
+    /// cut out, under no rules; empty without speech. For measurements.
+    ///
+    /// # Errors
+    /// [`EmbedError`] for the first window that fails.
+    pub fn speech_windows(
+        &mut self,
+        samples: &[f32],
+        step_frames: usize,
+    ) -> Result<Vec<Embedding>, EmbedError> {
+        let sound = Sound::of(samples);
+        self.windows(samples, &sound, step_frames.max(1), usize::MAX, &mut |_| {})
+    }
+
+    /// Embeddings of windows over the speech of the clip, its pauses cut out.
+    fn windows(
+        &mut self,
+        samples: &[f32],
+        sound: &Sound,
+        step_frames: usize,
+        max_windows: usize,
+        progress: &mut impl FnMut(f32),
+    ) -> Result<Vec<Embedding>, EmbedError> {
+        let card = self.embedder.card();
+        let n_mels = card.front_end.n_mels();
+        let mut rows = Vec::new();
+        let n_rows = self.mel.transform(samples, &mut rows);
+        let mut speech: Vec<f32> = Vec::new();
+        for (row, _) in (0..n_rows).zip(&sound.is_speech).filter(|(_, is_speech)| **is_speech) {
+            speech.extend(&rows[row * n_mels..(row + 1) * n_mels]);
+        }
+        drop(rows);
+        // Too little for one window is repeated, as in live audio.
+        let n_there = speech.len();
+        while speech.len() < WINDOW_FRAMES * n_mels && n_there > 0 {
+            let n_more = n_there.min(WINDOW_FRAMES * n_mels - speech.len());
+            speech.extend_from_within(..n_more);
+        }
+        let n_frames = speech.len() / n_mels;
+        if n_frames == 0 {
+            return Ok(Vec::new());
+        }
+        let last = n_frames - WINDOW_FRAMES;
+        let step = step_frames.max(last.div_ceil(max_windows));
+        let starts: Vec<usize> = (0..=last).step_by(step).collect();
+        let mut windows = Vec::with_capacity(starts.len());
+        let mut features = Vec::new();
+        for (n, start) in starts.iter().enumerate() {
+            features.clear();
+            let window = &speech[start * n_mels..(start + WINDOW_FRAMES) * n_mels];
+            to_mel_major(window, n_mels, &mut features).expect("whole rows were taken");
+            subtract_mean(&mut features, n_mels, Layout::MelMajor, card.mean_normalisation)
+                .expect("whole rows were taken");
+            windows.push(self.embedder.embed(&features, WINDOW_FRAMES)?);
+            progress((n + 1) as f32 / starts.len() as f32);
+        }
+        Ok(windows)
+    }
+}
+
+/// Level and voice activity of a clip, one value a frame of 10 ms.
+struct Sound {
+    levels_db: Vec<f32>,
+    voiced: Vec<bool>,
+    is_speech: Vec<bool>,
+}
+
+impl Sound {
+    fn of(samples: &[f32]) -> Self {
+        let mut vad = Vad::new(VadMode::Aggressive);
+        let (mut levels_db, mut voiced) = (Vec::new(), Vec::new());
+        FrameCutter::new().push(samples, |frame| {
+            let power = frame.iter().map(|s| s * s).sum::<f32>() / FRAME_SAMPLES as f32;
+            levels_db.push(10.0 * power.max(1e-10).log10());
+            voiced.push(vad.decide(frame));
+        });
+        let mut is_speech = vec![false; voiced.len()];
+        for (n, _) in voiced.iter().enumerate().filter(|(_, voiced)| **voiced) {
+            let end = (n + DILATE_FRAMES + 1).min(is_speech.len());
+            is_speech[n.saturating_sub(DILATE_FRAMES)..end].fill(true);
+        }
+        // Joints of digital silence are no speech even where the detector still hangs over.
+        for (is_speech, db) in is_speech.iter_mut().zip(&levels_db) {
+            *is_speech &= *db > DIGITAL_DBFS;
+        }
+        Self { levels_db, voiced, is_speech }
+    }
+
+    fn n_speech(&self) -> usize {
+        self.is_speech.iter().filter(|is_speech| **is_speech).count()
+    }
+
+    /// Standard deviation of the level inside speech, in dB.
+    fn modulation_db(&self) -> f32 {
+        let inside = || self.levels_db.iter().zip(&self.is_speech).filter(|(_, s)| **s).map(|(db, _)| *db);
+        let n = inside().count().max(1) as f32;
+        let mean = inside().sum::<f32>() / n;
+        (inside().map(|db| (db - mean).powi(2)).sum::<f32>() / n).sqrt()
+    }
+
+    /// Whether there is enough between the words to measure noise in.
+    fn has_pauses(&self) -> bool {
+        let pauses = self.levels_db.iter().zip(&self.is_speech).filter(|(db, s)| !**s && **db > DIGITAL_DBFS);
+        pauses.count() >= MIN_NOISE_FRAMES
+    }
+
+    /// Mean power of voiced frames above that of the pauses, in dB; without pauses above the quietest tenth.
+    fn snr_db(&self) -> Option<f32> {
+        let power = |db: f32| 10.0_f32.powf(db / 10.0);
+        let mean = |powers: &[f32]| powers.iter().sum::<f32>() / powers.len().max(1) as f32;
+        let heard = || self.levels_db.iter().enumerate().filter(|(_, db)| **db > DIGITAL_DBFS);
+        let of = |keep: &dyn Fn(usize) -> bool| -> Vec<f32> {
+            heard().filter(|(n, _)| keep(*n)).map(|(_, db)| power(*db)).collect()
+        };
+        let voiced = of(&|n| self.voiced[n]);
+        let mut noise = of(&|n| !self.is_speech[n]);
+        if !self.has_pauses() {
+            noise = of(&|_| true);
+            noise.sort_by(f32::total_cmp);
+            noise.truncate(noise.len() / 10);
+        }
+        if voiced.is_empty() || noise.is_empty() {
+            return None;
+        }
+        let (signal, noise) = (mean(&voiced), mean(&noise).max(1e-10));
+        Some(10.0 * ((signal - noise).max(1e-3 * noise) / noise).log10())
+    }
+}
