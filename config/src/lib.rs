@@ -21,6 +21,7 @@ mod origin;
 mod reader;
 mod sections;
 mod source;
+mod voices;
 
 pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};
 pub use origin::{Origin, Setting, Value};
@@ -28,7 +29,8 @@ pub use sections::{
     AudioConfig, CaptureConfig, Channel, DiarizationConfig, InferenceConfig, LogConfig, LogFormat, LogLevel,
     ModelConfig, ServerConfig, VadMode,
 };
-pub use source::{CONFIG_VARIABLE, Sources};
+pub use source::{CONFIG_VARIABLE, Sources, VOICES_KEY_VARIABLE};
+pub use voices::VoicesConfig;
 
 use reader::Reader;
 
@@ -36,11 +38,12 @@ use reader::Reader;
 pub const EXAMPLE: &str = include_str!("../diarized.toml");
 
 /// Names of the sections, in the order of the example.
-const SECTIONS: [&str; 7] = ["server", "capture", "audio", "model", "diarization", "inference", "log"];
+const SECTIONS: [&str; 8] =
+    ["server", "capture", "audio", "model", "diarization", "voices", "inference", "log"];
 
 /// The checked configuration: plain values that keep every rule.
 ///
-/// `audio`, `model` and `diarization` change what is said; `inference` only how fast; the others neither.
+/// `audio`, `model`, `diarization` and `voices` change what is said; `inference` only how fast; the others neither.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -54,6 +57,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// What is said and when.
     pub diarization: DiarizationConfig,
+    /// Who is known by their voice.
+    pub voices: VoicesConfig,
     /// How fast.
     pub inference: InferenceConfig,
     /// What is written on stderr.
@@ -68,6 +73,7 @@ impl Config {
             audio: AudioConfig::read(r),
             model: ModelConfig::read(r),
             diarization: DiarizationConfig::read(r),
+            voices: VoicesConfig::read(r),
             inference: InferenceConfig::read(r),
             log: LogConfig::read(r),
         }
