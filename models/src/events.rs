@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use diarized_dsp::SampleRange;
 
@@ -72,6 +73,25 @@ pub struct SpeakerInfo {
     pub name: Option<String>,
     /// Start of the first speech.
     pub first: diarized_dsp::SampleIndex,
+    /// The known voice that the name is of, where a voiceprint or a person said so.
+    pub voice: Option<VoiceMatch>,
+}
+
+impl SpeakerInfo {
+    /// A speaker of whom nothing is known but where their speech begins.
+    #[must_use]
+    pub fn new(id: SpeakerId, first: diarized_dsp::SampleIndex) -> Self {
+        Self { id, name: None, first, voice: None }
+    }
+}
+
+/// A speaker recognised as a known voice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VoiceMatch {
+    /// Identity of the voice, the same in all sessions.
+    pub id: Arc<str>,
+    /// Calibrated probability that it is that voice, in `[0, 1]`; 1 where a person said so.
+    pub probability: f32,
 }
 
 /// One segment's change of speaker inside a revision.

@@ -7,6 +7,8 @@
 //! Speakers are found by [`vbx`](super::vbx) from several starts: the labels as they stand, and average-linkage
 //! clusterings ([`ahc`](super::ahc)) into more groups than there can be speakers. The start with the best bound wins.
 
+mod people;
+
 use std::collections::BTreeMap;
 
 use super::ahc::{Similarities, average_linkage};

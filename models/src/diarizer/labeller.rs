@@ -6,6 +6,8 @@
 //! last few seconds are decoded anew with every window ([`super::viterbi`]); what is older is settled: it becomes
 //! exemplars of the [`History`], whose clustering may still move whole segments between speakers.
 
+mod people;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use diarized_dsp::{SampleIndex, SampleRange};
@@ -86,6 +88,7 @@ pub(crate) struct Labeller {
     exemplars_since_clustering: usize,
     now: SampleIndex,
     noise_db: Option<f32>,
+    people: people::People,
     /// The stream is over: no window will be labelled any more.
     ended: bool,
 }
@@ -104,6 +107,7 @@ impl Labeller {
             exemplars_since_clustering: 0,
             now: SampleIndex::ZERO,
             noise_db: None,
+            people: people::People::default(),
             ended: false,
         }
     }
@@ -388,7 +392,7 @@ impl Labeller {
     fn fresh_speaker(&mut self, first: SampleIndex) -> SpeakerId {
         let id = SpeakerId(self.next_speaker);
         self.next_speaker += 1;
-        self.say(Event::Speaker(SpeakerInfo { id, name: None, first }));
+        self.say(Event::Speaker(SpeakerInfo::new(id, first)));
         id
     }
 
@@ -603,6 +607,7 @@ impl Labeller {
             region.zone_start = boundary.max(region.zone_start);
         }
         self.forget_levels();
+        self.recognise();
         let live = self.region.as_ref().is_some_and(|r| !r.windows.is_empty());
         if live && self.exemplars_since_clustering >= self.params.recluster_exemplars(self.history.len()) {
             self.recluster(RevisionReason::Reassign);
@@ -694,12 +699,11 @@ impl Labeller {
     fn retire(&mut self, from: SpeakerId, into: Option<SpeakerId>) {
         let into = into.or_else(|| self.state.segments().max_by_key(|s| s.id).map(|s| s.speaker));
         let Some(into) = into.filter(|into| *into != from) else { return };
-        let (Some(gone), Some(stays)) = (self.state.speaker(from), self.state.speaker(into)) else { return };
-        if gone.name.is_some() && stays.name.is_none() {
-            // A name that a person gave outlives the label it was given to.
-            let named = SpeakerInfo { name: gone.name.clone(), ..stays.clone() };
-            self.say(Event::Speaker(named));
+        if self.state.speaker(from).is_none() || self.state.speaker(into).is_none() {
+            return;
         }
+        // What a person said outlives the label it was said of.
+        self.inherit(from, into);
         self.say(Event::SpeakerMerged { from, into });
     }
 
@@ -732,7 +736,7 @@ impl Labeller {
                 .filter(|c| c.to == *id)
                 .filter_map(|c| self.state.segment(c.segment).map(|s| s.range.start()))
                 .min();
-            self.say(Event::Speaker(SpeakerInfo { id: *id, name: None, first: first.unwrap_or(self.now) }));
+            self.say(Event::Speaker(SpeakerInfo::new(*id, first.unwrap_or(self.now))));
         }
         if !changes.is_empty() {
             let reason = match reason {
@@ -744,6 +748,7 @@ impl Labeller {
             self.say(Event::Revision { changes, reason });
         }
         self.retire_unused(&gone);
+        self.recognise();
     }
 
     /// Segments of the zone that the history holds nothing of, and whose speaker is no more.
@@ -775,18 +780,6 @@ impl Labeller {
         }
     }
 
-    /// A person names a speaker.
-    pub(crate) fn rename(&mut self, speaker: SpeakerId, name: &str) -> Result<(), CorrectionError> {
-        let info = self.state.speaker(speaker).cloned().ok_or(CorrectionError::NoSuchSpeaker(speaker))?;
-        let name = name.trim();
-        if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-            return Err(CorrectionError::BadName { max_chars: MAX_NAME_CHARS });
-        }
-        let name = (!name.is_empty()).then(|| name.to_owned());
-        self.say(Event::Speaker(SpeakerInfo { name, ..info }));
-        Ok(())
-    }
-
     /// A person says that two labels are one speaker.
     pub(crate) fn merge(&mut self, from: SpeakerId, into: SpeakerId) -> Result<(), CorrectionError> {
         for speaker in [from, into] {
@@ -811,7 +804,9 @@ impl Labeller {
         if !changes.is_empty() {
             self.say(Event::Revision { changes, reason: RevisionReason::Correction });
         }
+        self.inherit(from, into);
         self.say(Event::SpeakerMerged { from, into });
+        self.recognise();
         Ok(())
     }
 
@@ -832,6 +827,7 @@ impl Labeller {
             reason: RevisionReason::Correction,
         });
         self.retire_unused(&BTreeMap::from([(from, to)]));
+        self.recognise();
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod viterbi;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
@@ -24,6 +25,7 @@ use crate::embedder::EmbedError;
 use crate::embedding::Embedding;
 use crate::events::{Event, GapReason, SegmentId, SessionState, SpeakerId};
 use crate::model_card::ModelCard;
+use crate::voiceprint::Gallery;
 use front_end::{Fact, FactKind, FrontEnd};
 use labeller::Labeller;
 
@@ -97,12 +99,34 @@ pub enum CorrectionError {
     /// A speaker cannot be merged into itself.
     #[error("{0} cannot be merged into itself")]
     SameSpeaker(SpeakerId),
+    /// The segment is not of the speaker that is to be split.
+    #[error("segment {} belongs to {speaker}", segment.0)]
+    NotOfSpeaker {
+        /// The segment.
+        segment: SegmentId,
+        /// Whose it is.
+        speaker: SpeakerId,
+    },
+    /// The split would leave one side without a segment.
+    #[error("{0} cannot be split: each side needs a final segment; name the segments of the second person")]
+    NothingToSplit(SpeakerId),
     /// A name that cannot be shown.
     #[error("a name must have at most {max_chars} characters and no control characters")]
     BadName {
         /// Longest name.
         max_chars: usize,
     },
+}
+
+/// The voice of one speaker of a session, as a voiceprint is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpeakerVoice {
+    /// Direction of the mean of the window embeddings.
+    pub embedding: Embedding,
+    /// Speech that it was made from, in seconds.
+    pub speech_s: f32,
+    /// Signal-to-noise ratio in dB, where it could be measured.
+    pub snr_db: Option<f32>,
 }
 
 /// One fact in the order of the stream, waiting for its turn.
@@ -319,6 +343,39 @@ impl Diarizer {
     /// [`CorrectionError`]; nothing is changed.
     pub fn reassign(&mut self, segment: SegmentId, to: SpeakerId) -> Result<(), CorrectionError> {
         self.labeller.reassign(segment, to)
+    }
+
+    /// Makes two speakers of one for good: `segments` are the second one's, or those that sound so where none are
+    /// given. Clustering will not join them again. Returns the second one.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub fn split(
+        &mut self,
+        speaker: SpeakerId,
+        segments: &[SegmentId],
+    ) -> Result<SpeakerId, CorrectionError> {
+        self.labeller.split(speaker, segments)
+    }
+
+    /// From now on these people are known: speakers get their names where the voice says so. Replaces those given
+    /// before; a name whose voice is gone is taken back.
+    pub fn set_gallery(&mut self, gallery: Arc<Gallery>) {
+        self.labeller.set_gallery(gallery);
+    }
+
+    /// Says that a speaker is the known voice `voice`, called `name`, whatever recognition says.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub fn tell_voice(&mut self, speaker: SpeakerId, voice: &str, name: &str) -> Result<(), CorrectionError> {
+        self.labeller.tell_voice(speaker, voice, name)
+    }
+
+    /// What was heard of a speaker so far: its settled speech inside single turns.
+    #[must_use]
+    pub fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
+        self.labeller.voice_of(speaker)
     }
 
     /// Turns windows into work and queues every fact behind the ones before.
