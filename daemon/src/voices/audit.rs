@@ -1,0 +1,61 @@
+//! The audit trail: what was done to whose voiceprint and when, without names or voices.
+
+use rusqlite::{Connection, params};
+
+use super::{Store, StoreError, unix_now};
+
+/// One line of the trail. It stays when the voice is deleted, and says nothing of the person but a random id.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct AuditEntry {
+    /// Seconds since 1970.
+    pub at_unix_s: i64,
+    /// `enrolled`, `learned`, `renamed`, `consent`, `deleted`, `exported`, `imported` or `made`.
+    pub action: String,
+    /// Id of the voice; empty for what concerns the whole store.
+    pub voice: String,
+    /// How much, such as `2 recordings, 41.5 s`.
+    pub detail: String,
+    /// Who asked: `command`, `http`, `session`.
+    pub actor: String,
+}
+
+/// Appends a line inside the caller's transaction.
+pub(super) fn note(
+    db: &Connection,
+    action: &str,
+    voice: &str,
+    detail: &str,
+    actor: &str,
+) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO audit (at_unix_s, action, voice, detail, actor) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![unix_now(), action, voice, detail, actor],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// The trail, oldest first; of one voice if given.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn audit(&self, voice: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
+        let read = || {
+            let mut query = self.db.prepare(
+                "SELECT at_unix_s, action, voice, detail, actor FROM audit WHERE ?1 IS NULL OR voice = ?1 \
+                 ORDER BY id",
+            )?;
+            let entries = query.query_map(params![voice], |row| {
+                Ok(AuditEntry {
+                    at_unix_s: row.get(0)?,
+                    action: row.get(1)?,
+                    voice: row.get(2)?,
+                    detail: row.get(3)?,
+                    actor: row.get(4)?,
+                })
+            })?;
+            entries.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|e| self.fault(e))
+    }
+}

@@ -1,0 +1,84 @@
+//! The voiceprint store: who is known by their voice, encrypted at rest.
+//!
+//! One SQLite file holds names, notes of consent and embeddings, each sealed by itself; only ids, times, model names
+//! and the audit trail lie open in it. Every change is one transaction.
+
+mod audit;
+mod error;
+mod exchange;
+mod key;
+mod place;
+mod reading;
+mod registry;
+mod seal;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use audit::AuditEntry;
+pub use error::StoreError;
+pub use exchange::{ExportForm, ImportCount};
+pub use key::{Key, KeySource};
+pub use place::Place;
+pub use reading::{ClipError, clip_of_audio, clip_of_file};
+pub use registry::{EnrolError, Registry, clip_of};
+pub use store::{Enrolment, NewRecording, Store, StoredRecording, Voice};
+
+use std::path::Path;
+
+/// Longest name, in characters.
+pub const MAX_NAME_CHARS: usize = 100;
+
+/// The name without white space around it.
+///
+/// # Errors
+/// It is empty, too long, or holds control characters.
+pub fn checked_name(name: &str) -> Result<&str, StoreError> {
+    let name = name.trim();
+    let n_chars = name.chars().count();
+    if n_chars == 0 || n_chars > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        return Err(StoreError::BadName { got: name.to_owned(), max_chars: MAX_NAME_CHARS });
+    }
+    Ok(name)
+}
+
+fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|source| StoreError::File {
+        what: "make the folder",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+/// `prefix` and 16 hexadecimal digits of the system's randomness.
+fn random_id(prefix: &str) -> String {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
+    format!("{prefix}{}", to_hex(&bytes))
+}
+
+/// Seconds since 1970 by the machine's clock.
+fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

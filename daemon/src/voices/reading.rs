@@ -1,0 +1,62 @@
+//! From an audio file or a request's body to the samples of a clip.
+
+use std::path::Path;
+
+use diarized_dsp::{ChannelSelect, SAMPLE_RATE_HZ};
+use diarized_models::Embedder;
+use diarized_models::voiceprint::{Clip, ClipAnalyser, ClipRefusal, ClipRules};
+
+use crate::audio_file::{AudioFile, AudioFileError, MonoFile};
+
+/// Why a file gave no clip.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClipError {
+    /// It is no audio that can be read.
+    #[error(transparent)]
+    File(#[from] AudioFileError),
+    /// It is audio that cannot be used.
+    #[error("{name}: {refusal}")]
+    Refused {
+        /// The file.
+        name: String,
+        /// Why.
+        refusal: ClipRefusal,
+    },
+}
+
+/// Samples that are read at most: a little more than the longest clip, so that the analyser says what is wrong.
+const MAX_SAMPLES: usize = 1201 * SAMPLE_RATE_HZ as usize;
+
+/// Reads and analyses the file at `path`; `progress` is told the share done, in `[0, 1]`.
+///
+/// # Errors
+/// [`ClipError`]
+pub fn clip_of_file(
+    embedder: &Embedder,
+    path: &Path,
+    channel: ChannelSelect,
+    rules: &ClipRules,
+    progress: impl FnMut(f32),
+) -> Result<Clip, ClipError> {
+    clip_of_audio(embedder, AudioFile::open(path)?, channel, rules, progress)
+}
+
+/// The same for audio that is open already.
+///
+/// # Errors
+/// [`ClipError`]
+pub fn clip_of_audio(
+    embedder: &Embedder,
+    audio: AudioFile,
+    channel: ChannelSelect,
+    rules: &ClipRules,
+    progress: impl FnMut(f32),
+) -> Result<Clip, ClipError> {
+    let name = audio.name().to_owned();
+    let mut file = MonoFile::new(audio, channel)?;
+    let mut samples = Vec::new();
+    while samples.len() < MAX_SAMPLES && file.read(&mut samples)? {}
+    let outcome = ClipAnalyser::new(embedder).analyse(&samples, rules, progress);
+    outcome.map_err(|refusal| ClipError::Refused { name, refusal })
+}

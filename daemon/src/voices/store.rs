@@ -1,0 +1,558 @@
+//! The store itself: one SQLite file, one transaction a change.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use diarized_models::voiceprint::{Gallery, KnownVoice, MatchRules, ModelId, Print, Recording};
+use diarized_models::{Embedding, ModelCard};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+use super::audit::note;
+use super::key::Key;
+use super::seal::Seal;
+use super::{StoreError, checked_name, random_id, unix_now};
+
+/// Version of the tables, in SQLite's `user_version`.
+const SCHEMA: i64 = 1;
+/// Marks the file as ours, in SQLite's `application_id`: "diar".
+const APPLICATION: i64 = 0x6469_6172;
+/// How long a change waits for another program that holds the store.
+const BUSY: Duration = Duration::from_secs(5);
+/// What the key must open for the store to be the key's.
+const KEY_CHECK: &[u8] = b"diarized voices";
+/// Of what was learned unasked no more recordings than this are kept, the oldest leave first.
+const MAX_LEARNED: usize = 8;
+/// Source of what was learned unasked.
+pub(super) const LEARNED: &str = "learned";
+
+const TABLES: &str = "
+    CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 1), key_check BLOB NOT NULL, generation INTEGER NOT NULL);
+    CREATE TABLE voice (id TEXT PRIMARY KEY, created_unix_s INTEGER NOT NULL, changed_unix_s INTEGER NOT NULL,
+        sealed BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE recording (id TEXT PRIMARY KEY, voice TEXT NOT NULL REFERENCES voice (id) ON DELETE CASCADE,
+        model_name TEXT NOT NULL, model_sha256 TEXT NOT NULL, created_unix_s INTEGER NOT NULL, sealed BLOB NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX recording_voice ON recording (voice);
+    CREATE TABLE audit (id INTEGER PRIMARY KEY, at_unix_s INTEGER NOT NULL, action TEXT NOT NULL,
+        voice TEXT NOT NULL, detail TEXT NOT NULL, actor TEXT NOT NULL);
+";
+
+/// A person in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Voice {
+    /// Identity that never changes: `v` and 16 hexadecimal digits.
+    pub id: String,
+    /// Name to show.
+    pub name: String,
+    /// What the person agreed to, in words.
+    pub consent: Option<String>,
+    /// When the person was enrolled, in seconds since 1970.
+    pub created_unix_s: i64,
+    /// When anything of this changed last, in seconds since 1970.
+    pub changed_unix_s: i64,
+    /// What the voiceprint is made from, oldest first.
+    pub recordings: Vec<StoredRecording>,
+}
+
+/// One recording of a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRecording {
+    /// Identity: `r` and 16 hexadecimal digits.
+    pub id: String,
+    /// Model that made the embedding.
+    pub model: ModelId,
+    /// When it was stored, in seconds since 1970.
+    pub created_unix_s: i64,
+    /// The rest.
+    pub content: NewRecording,
+}
+
+/// A recording to be stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRecording {
+    /// Where it comes from: a file's name, `http`, `session ID S2`, or `learned`.
+    pub source: String,
+    /// Speech, in seconds.
+    pub speech_s: f32,
+    /// How much a second of it counts, above 0 and at most 1.
+    pub weight: f32,
+    /// Signal-to-noise ratio in dB, where it could be measured.
+    pub snr_db: Option<f32>,
+    /// The embedding, unit norm.
+    pub embedding: Vec<f32>,
+}
+
+/// What of a person is sealed.
+#[derive(Serialize, Deserialize)]
+struct Person {
+    name: String,
+    consent: Option<String>,
+}
+
+/// What an enrolment did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enrolment {
+    /// The person as stored now.
+    pub voice: Voice,
+    /// Whether the person was not known before.
+    pub is_new: bool,
+}
+
+/// The open store; for one thread at a time.
+pub struct Store {
+    pub(super) db: Connection,
+    pub(super) seal: Seal,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Makes an empty store at `path`, readable by its owner only. One that another process has just made is opened.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn make(path: &Path, key: &Key) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            super::make_folder(folder)?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path).map_err(|source| StoreError::File {
+            what: "make",
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut store = Self::connect(path, key)?;
+        let check = store.seal.seal(KEY_CHECK, "key");
+        store.change(|tx, _| {
+            let is_there =
+                tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? > 0;
+            if !is_there {
+                tx.execute_batch(TABLES)?;
+                tx.execute("INSERT INTO store VALUES (1, ?1, 0)", params![check])?;
+                note(tx, "made", "", "", "command")?;
+                tx.pragma_update(None, "application_id", APPLICATION)?;
+                tx.pragma_update(None, "user_version", SCHEMA)?;
+            }
+            Ok(())
+        })?;
+        store.check(key)?;
+        Ok(store)
+    }
+
+    /// Opens the store at `path`.
+    ///
+    /// # Errors
+    /// It is not a store, damaged, of another version or another key's.
+    pub fn open(path: &Path, key: &Key) -> Result<Self, StoreError> {
+        let store = Self::connect(path, key)?;
+        store.check(key)?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path, key: &Key) -> Result<Self, StoreError> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connect = || {
+            let db = Connection::open_with_flags(path, flags)?;
+            db.busy_timeout(BUSY)?;
+            // What is deleted is overwritten, and what is stored survives a power cut.
+            db.pragma_update(None, "secure_delete", true)?;
+            db.pragma_update(None, "foreign_keys", true)?;
+            db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+            db.pragma_update(None, "synchronous", "full")?;
+            Ok(db)
+        };
+        let db = connect().map_err(|e| StoreError::of(path, e))?;
+        Ok(Self { db, seal: Seal::new(key), path: path.to_owned() })
+    }
+
+    fn check(&self, key: &Key) -> Result<(), StoreError> {
+        let path = || self.path.clone();
+        let number = |pragma| self.db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        if number("application_id").map_err(|e| self.fault(e))? != APPLICATION {
+            return Err(StoreError::NotAStore { path: path() });
+        }
+        let got = number("user_version").map_err(|e| self.fault(e))?;
+        if got != SCHEMA {
+            return Err(StoreError::Schema { path: path(), expected: SCHEMA, got });
+        }
+        let verdict = self.db.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0));
+        let verdict = verdict.map_err(|e| self.fault(e))?;
+        if verdict != "ok" {
+            return Err(StoreError::Corrupt { path: path(), reason: verdict });
+        }
+        let sealed = self.db.query_row("SELECT key_check FROM store", [], |row| row.get::<_, Vec<u8>>(0));
+        match self.seal.open(&sealed.map_err(|e| self.fault(e))?, "key") {
+            Some(opened) if opened == KEY_CHECK => Ok(()),
+            _ => Err(StoreError::WrongKey { path: path(), origin: key.origin.clone() }),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn fault(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::of(&self.path, source)
+    }
+
+    /// Runs `work` in a transaction that excludes other writers; a fault leaves everything as it was.
+    pub(super) fn change<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &Seal) -> Result<T, Inner>,
+    ) -> Result<T, StoreError> {
+        let Self { db, seal, path } = self;
+        let run = || {
+            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&tx, seal)?;
+            // Absent only while the store is being made.
+            tx.execute("UPDATE store SET generation = generation + 1", [])?;
+            tx.commit()?;
+            Ok(done)
+        };
+        run().map_err(|error| match error {
+            Inner::Database(source) => StoreError::of(path, source),
+            Inner::Store(error) => error,
+        })
+    }
+
+    /// A number that grows with every change by anybody.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn generation(&self) -> Result<i64, StoreError> {
+        let read = self.db.query_row("SELECT generation FROM store", [], |row| row.get(0));
+        read.map_err(|e| self.fault(e))
+    }
+
+    /// Everybody, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn voices(&self) -> Result<Vec<Voice>, StoreError> {
+        read_voices(&self.db, &self.seal, &self.path).map_err(|error| self.outer(error))
+    }
+
+    /// The person of this id or name; names are compared without regard to case.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], or the store cannot be read.
+    pub fn find(&self, name: &str) -> Result<Voice, StoreError> {
+        find_in(self.voices()?, name)
+    }
+
+    /// Stores recordings of the person called `name`, who is new or gets a better voiceprint: all of them or none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is stored.
+    pub fn enrol(
+        &mut self,
+        name: &str,
+        consent: Option<&str>,
+        model: &ModelId,
+        recordings: &[NewRecording],
+        actor: &str,
+    ) -> Result<Enrolment, StoreError> {
+        let name = checked_name(name)?.to_owned();
+        as_print(model, recordings)?;
+        let path = self.path.clone();
+        self.change(|tx, seal| {
+            let known = find_in(read_voices(tx, seal, &path)?, &name);
+            let is_new = known.is_err();
+            let id = known.as_ref().map_or_else(|_| random_id("v"), |voice| voice.id.clone());
+            if is_new {
+                let person = Person { name: name.clone(), consent: consent.map(str::to_owned) };
+                insert_person(tx, seal, &id, &person)?;
+            } else if let (Ok(voice), Some(consent)) = (&known, consent) {
+                let person = Person { name: voice.name.clone(), consent: Some(consent.to_owned()) };
+                update_person(tx, seal, &id, &person)?;
+                note(tx, "consent", &id, "", actor)?;
+            }
+            for recording in recordings {
+                insert_recording(tx, seal, &random_id("r"), &id, model, unix_now(), recording)?;
+            }
+            tx.execute("UPDATE voice SET changed_unix_s = ?2 WHERE id = ?1", params![id, unix_now()])?;
+            let speech_s: f32 = recordings.iter().map(|r| r.speech_s).sum();
+            let n = recordings.len();
+            note(tx, "enrolled", &id, &format!("{n} recordings, {speech_s:.1} s"), actor)?;
+            Ok(Enrolment { voice: find_in(read_voices(tx, seal, &path)?, &id)?, is_new })
+        })
+    }
+
+    /// Adds what was learned of a person from a session, and forgets the oldest of what was learned beyond a bound.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is stored.
+    pub fn learn(&mut self, id: &str, model: &ModelId, recording: NewRecording) -> Result<(), StoreError> {
+        as_print(model, std::slice::from_ref(&recording))?;
+        let path = self.path.clone();
+        self.change(|tx, seal| {
+            let voice = find_in(read_voices(tx, seal, &path)?, id)?;
+            let learned = voice.recordings.iter().filter(|r| r.content.source == LEARNED);
+            let surplus = (learned.clone().count() + 1).saturating_sub(MAX_LEARNED);
+            for old in learned.take(surplus) {
+                tx.execute("DELETE FROM recording WHERE id = ?1", params![old.id])?;
+            }
+            let detail = format!("1 recording, {:.1} s", recording.speech_s);
+            insert_recording(tx, seal, &random_id("r"), id, model, unix_now(), &recording)?;
+            tx.execute("UPDATE voice SET changed_unix_s = ?2 WHERE id = ?1", params![id, unix_now()])?;
+            Ok(note(tx, "learned", id, &detail, "session")?)
+        })
+    }
+
+    /// Changes the name or the note of consent of the person called `name`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is changed.
+    pub fn edit(
+        &mut self,
+        name: &str,
+        new_name: Option<&str>,
+        consent: Option<&str>,
+        actor: &str,
+    ) -> Result<Voice, StoreError> {
+        let new_name = new_name.map(checked_name).transpose()?;
+        let path = self.path.clone();
+        self.change(|tx, seal| {
+            let all = read_voices(tx, seal, &path)?;
+            let voice = find_in(all.clone(), name)?;
+            if let Some(new_name) = new_name
+                && let Ok(other) = find_in(all, new_name)
+                && other.id != voice.id
+            {
+                return Err(StoreError::NameTaken { name: new_name.to_owned(), id: other.id }.into());
+            }
+            let person = Person {
+                name: new_name.unwrap_or(&voice.name).to_owned(),
+                consent: consent.map(str::to_owned).or(voice.consent),
+            };
+            update_person(tx, seal, &voice.id, &person)?;
+            if new_name.is_some() {
+                note(tx, "renamed", &voice.id, "", actor)?;
+            }
+            if consent.is_some() {
+                note(tx, "consent", &voice.id, "", actor)?;
+            }
+            Ok(find_in(read_voices(tx, seal, &path)?, &voice.id)?)
+        })
+    }
+
+    /// Deletes the person called `name` for good: the pages are overwritten, the log of changes is emptied and the file
+    /// is written anew, so that the voice is nowhere in it. Backups and what the disk itself keeps are beyond reach.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another program still reads the store: the voice is deleted, and its traces leave
+    /// with the next deletion. Any other fault leaves everything as it was.
+    pub fn delete(&mut self, name: &str, actor: &str) -> Result<Voice, StoreError> {
+        let path = self.path.clone();
+        let voice = self.change(|tx, seal| {
+            let voice = find_in(read_voices(tx, seal, &path)?, name)?;
+            tx.execute("DELETE FROM recording WHERE voice = ?1", params![voice.id])?;
+            tx.execute("DELETE FROM voice WHERE id = ?1", params![voice.id])?;
+            note(tx, "deleted", &voice.id, &format!("{} recordings", voice.recordings.len()), actor)?;
+            Ok(voice)
+        })?;
+        self.scrub()?;
+        Ok(voice)
+    }
+
+    fn scrub(&self) -> Result<(), StoreError> {
+        let empty_log = || {
+            let blocked =
+                self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+            match blocked.map_err(|e| self.fault(e))? {
+                0 => Ok(()),
+                _ => Err(StoreError::Locked { path: self.path.clone() }),
+            }
+        };
+        empty_log()?;
+        self.db.execute_batch("VACUUM").map_err(|e| self.fault(e))?;
+        empty_log()
+    }
+
+    /// Everybody who has recordings by the model of `card`, ready to be matched, and the names of those who have
+    /// none by it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn gallery(&self, card: &ModelCard, rules: MatchRules) -> Result<(Gallery, Vec<String>), StoreError> {
+        let model = ModelId::of(card);
+        let mut gallery = Gallery::new(card, rules);
+        let mut without = Vec::new();
+        for voice in self.voices()? {
+            let of_model = voice.recordings.iter().filter(|r| r.model == model);
+            let contents: Vec<NewRecording> = of_model.map(|r| r.content.clone()).collect();
+            let fits = contents.iter().all(|r| r.embedding.len() == card.embedding_dim);
+            if contents.is_empty() || !fits {
+                without.push(voice.name);
+                continue;
+            }
+            let print = as_print(&model, &contents)?;
+            let known = KnownVoice { id: Arc::from(voice.id), name: Arc::from(voice.name), print };
+            gallery.add(known).expect("only recordings of the gallery's model were taken");
+        }
+        Ok((gallery, without))
+    }
+
+    fn outer(&self, error: Inner) -> StoreError {
+        match error {
+            Inner::Database(source) => self.fault(source),
+            Inner::Store(error) => error,
+        }
+    }
+
+    /// Lets the file grow to `n_pages` pages and no further, as on a disk that is full.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, n_pages: i64) {
+        self.db.pragma_update_and_check(None, "max_page_count", n_pages, |_| Ok(())).unwrap();
+    }
+}
+
+/// A fault inside a transaction.
+pub(super) enum Inner {
+    Database(rusqlite::Error),
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for Inner {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreError> for Inner {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn as_print(model: &ModelId, recordings: &[NewRecording]) -> Result<Print, StoreError> {
+    let contradiction = || StoreError::Print(diarized_models::voiceprint::PrintError::Contradiction);
+    let recordings = recordings.iter().map(|r| {
+        let embedding = Embedding::from_raw(&r.embedding).map_err(|_| contradiction())?;
+        Ok(Recording { embedding, seconds: r.speech_s, weight: r.weight })
+    });
+    Ok(Print::try_new(model.clone(), recordings.collect::<Result<_, StoreError>>()?)?)
+}
+
+pub(super) fn find_in(voices: Vec<Voice>, name: &str) -> Result<Voice, StoreError> {
+    let wanted = name.trim().to_lowercase();
+    let is_it = |voice: &Voice| voice.id == wanted || voice.name.to_lowercase() == wanted;
+    voices.into_iter().find(is_it).ok_or_else(|| StoreError::Unknown { name: name.to_owned() })
+}
+
+pub(super) fn read_voices(db: &Connection, seal: &Seal, path: &Path) -> Result<Vec<Voice>, Inner> {
+    fn open<T: serde::de::DeserializeOwned>(
+        seal: &Seal,
+        path: &Path,
+        id: &str,
+        sealed: &[u8],
+        place: &str,
+    ) -> Result<T, StoreError> {
+        seal.open(sealed, place)
+            .and_then(|plain| serde_json::from_slice(&plain).ok())
+            .ok_or_else(|| StoreError::Tampered { path: path.to_owned(), entry: id.to_owned() })
+    }
+    let mut voices = Vec::new();
+    let mut query = db.prepare("SELECT id, created_unix_s, changed_unix_s, sealed FROM voice")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        let person: Person = open(seal, path, &id, &row.get::<_, Vec<u8>>(3)?, &place_of_voice(&id))?;
+        let (created_unix_s, changed_unix_s) = (row.get(1)?, row.get(2)?);
+        let Person { name, consent } = person;
+        voices.push(Voice { id, name, consent, created_unix_s, changed_unix_s, recordings: Vec::new() });
+    }
+    let mut query = db.prepare(
+        "SELECT id, voice, model_name, model_sha256, created_unix_s, sealed FROM recording ORDER BY created_unix_s, id",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, voice): (String, String) = (row.get(0)?, row.get(1)?);
+        let model = ModelId { name: row.get(2)?, sha256: row.get(3)? };
+        let place = place_of_recording(&id, &voice, &model);
+        let content = open(seal, path, &id, &row.get::<_, Vec<u8>>(5)?, &place)?;
+        if let Some(owner) = voices.iter_mut().find(|v| v.id == voice) {
+            owner.recordings.push(StoredRecording { id, model, created_unix_s: row.get(4)?, content });
+        }
+    }
+    voices.sort_by_key(|voice| voice.name.to_lowercase());
+    Ok(voices)
+}
+
+fn place_of_voice(id: &str) -> String {
+    format!("voice {id}")
+}
+
+fn place_of_recording(id: &str, voice: &str, model: &ModelId) -> String {
+    format!("recording {id} of {voice} by {} {}", model.sha256, model.name)
+}
+
+fn sealed_person(seal: &Seal, id: &str, person: &Person) -> Vec<u8> {
+    let plain = serde_json::to_vec(person).expect("texts always serialise");
+    seal.seal(&plain, &place_of_voice(id))
+}
+
+fn insert_person(tx: &Connection, seal: &Seal, id: &str, person: &Person) -> rusqlite::Result<()> {
+    let now = unix_now();
+    tx.execute(
+        "INSERT INTO voice VALUES (?1, ?2, ?2, ?3)",
+        params![id, now, sealed_person(seal, id, person)],
+    )?;
+    Ok(())
+}
+
+fn update_person(tx: &Connection, seal: &Seal, id: &str, person: &Person) -> rusqlite::Result<()> {
+    let sealed = sealed_person(seal, id, person);
+    tx.execute(
+        "UPDATE voice SET changed_unix_s = ?2, sealed = ?3 WHERE id = ?1",
+        params![id, unix_now(), sealed],
+    )?;
+    Ok(())
+}
+
+pub(super) fn insert_imported(
+    tx: &Connection,
+    seal: &Seal,
+    id: &str,
+    name: &str,
+    consent: Option<&str>,
+) -> rusqlite::Result<()> {
+    let person = Person { name: name.to_owned(), consent: consent.map(str::to_owned) };
+    insert_person(tx, seal, id, &person)
+}
+
+pub(super) fn insert_recording(
+    tx: &Connection,
+    seal: &Seal,
+    id: &str,
+    voice: &str,
+    model: &ModelId,
+    created_unix_s: i64,
+    recording: &NewRecording,
+) -> rusqlite::Result<()> {
+    let plain = serde_json::to_vec(recording).expect("texts and finite numbers always serialise");
+    let sealed = seal.seal(&plain, &place_of_recording(id, voice, model));
+    tx.execute(
+        "INSERT INTO recording VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![id, voice, model.name, model.sha256, created_unix_s, sealed],
+    )?;
+    Ok(())
+}
+
+pub(super) fn has_recording(tx: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let found = tx.query_row("SELECT 1 FROM recording WHERE id = ?1", params![id], |_| Ok(()));
+    Ok(found.optional()?.is_some())
+}
