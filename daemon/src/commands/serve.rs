@@ -14,8 +14,9 @@ use super::config_args::ConfigArgs;
 use crate::cli::exit;
 use crate::engine::LiveEngines;
 use crate::hub::{Hub, HubParams};
-use crate::server::{Leftovers, Limits, Server};
-use crate::session::JournalParams;
+use crate::server::{Leftovers, Limits, Server, Voices};
+use crate::session::{EngineFactory, JournalParams};
+use crate::voices::Registry;
 
 /// Arguments of `diarized serve`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,10 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
     microphone: Option<String>,
 
+    /// Name the people who are enrolled, and enrol over HTTP (voices.enabled).
+    #[arg(long)]
+    voices: bool,
+
     /// Folder of another voice model: model.onnx and model.toml.
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
@@ -42,6 +47,8 @@ pub struct Args {
 
 /// Threads that serve sockets; labelling has threads of its own.
 const SOCKET_THREADS: usize = 2;
+/// How often the voiceprint store is looked at for changes by others.
+const VOICES_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs the command until SIGINT or SIGTERM, and gives the exit code.
 ///
@@ -52,6 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         ("--listen", "server.listen", (!args.listen.is_empty()).then(|| args.listen.join(","))),
         ("--microphone", "capture.enabled", args.microphone.as_ref().map(|_| "true".to_owned())),
         ("--microphone", "capture.device", args.microphone.clone()),
+        ("--voices", "voices.enabled", args.voices.then(|| "true".to_owned())),
         ("--model", "model.path", args.model.as_ref().map(|path| path.display().to_string())),
     ];
     let config = match args.config.load(&flags) {
@@ -81,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 
 async fn serve(config: &Config) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
-    let factory = match LiveEngines::start(config) {
+    let engines = match LiveEngines::start(config) {
         Ok(engines) => Arc::new(engines),
         Err(error) => {
             eprintln!("diarized: {:#}", anyhow::Error::new(error));
@@ -90,13 +98,22 @@ async fn serve(config: &Config) -> anyhow::Result<u8> {
     };
     let journal = JournalParams { max_events: config.server.journal_events, ..JournalParams::default() };
     let params = HubParams { max_sessions: config.server.max_sessions, journal, ..HubParams::default() };
-    let hub = Hub::new(params, factory);
+    let hub = Hub::new(params, Arc::clone(&engines) as Arc<dyn EngineFactory>);
     let mut listeners = Vec::new();
     for &addr in &config.server.listen {
         listeners.push(listen(addr).await?);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-    let server = Server::new(Arc::clone(&hub), limits(config));
+    let mut server = Server::new(Arc::clone(&hub), limits(config));
+    if let Some(registry) = engines.voices() {
+        let max_clip_bytes = config.voices.max_clip_bytes;
+        server = server.with_voices(Voices::new(
+            Arc::clone(registry),
+            Arc::clone(engines.embedder()),
+            max_clip_bytes,
+        ));
+        tokio::spawn(keep_known(Arc::clone(registry)));
+    }
     let microphone = microphone::start(config, &hub)?;
     let mut running = tokio::spawn(server.run(listeners));
     tell_ready(&addresses, config);
@@ -119,6 +136,23 @@ async fn serve(config: &Config) -> anyhow::Result<u8> {
     };
     let leftovers = leftovers.context("the server panicked")?;
     Ok(tell_end(&leftovers))
+}
+
+/// Takes notice of who was enrolled or deleted by a command while the server runs.
+async fn keep_known(registry: Arc<Registry>) {
+    let mut told = false;
+    loop {
+        tokio::time::sleep(VOICES_EVERY).await;
+        let registry = Arc::clone(&registry);
+        match tokio::task::spawn_blocking(move || registry.refresh()).await {
+            Ok(Ok(())) => told = false,
+            Ok(Err(error)) if !told => {
+                told = true;
+                tracing::warn!(%error, "the voiceprint store cannot be read; who was known stays known");
+            }
+            _ => {}
+        }
+    }
 }
 
 fn limits(config: &Config) -> Limits {

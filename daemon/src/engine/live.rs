@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use diarized_config::Config;
-use diarized_models::diarizer::{CorrectionError as Refusal, DiarizerError};
+use diarized_models::diarizer::{CorrectionError as Refusal, DiarizerError, SpeakerVoice};
 use diarized_models::events::GapReason;
-use diarized_models::{Diarizer, DiarizerParams, ModelCard, Said};
+use diarized_models::{Diarizer, DiarizerParams, Embedder, ModelCard, Said, SpeakerId};
 
 use super::{Answer, EngineError as SetUpError, InferencePool, diarizer_params, load_embedder};
 use crate::protocol::SpeakerHints;
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
+use crate::voices::Registry;
 
 /// Windows of one session that may be with the pool: enough to keep every core busy, few enough that no session
 /// fills the queue of all.
@@ -23,6 +24,7 @@ pub struct LiveEngines {
     pool: Arc<InferencePool>,
     params: DiarizerParams,
     card: ModelCard,
+    voices: Option<Arc<Registry>>,
 }
 
 impl LiveEngines {
@@ -34,8 +36,28 @@ impl LiveEngines {
         let params = diarizer_params(&config.diarization)?;
         let embedder = Arc::new(load_embedder(&config.model, &params)?);
         let card = embedder.card().clone();
+        let voices = match config.voices.enabled {
+            true => {
+                let registry = Registry::new(&config.voices, &card);
+                registry.refresh()?;
+                Some(Arc::new(registry))
+            }
+            false => None,
+        };
         let pool = Arc::new(InferencePool::new(embedder, config.inference.threads)?);
-        Ok(Self { pool, params, card })
+        Ok(Self { pool, params, card, voices })
+    }
+
+    /// The voice model.
+    #[must_use]
+    pub fn embedder(&self) -> &Arc<Embedder> {
+        self.pool.embedder()
+    }
+
+    /// Who is known, if voices are enabled.
+    #[must_use]
+    pub fn voices(&self) -> Option<&Arc<Registry>> {
+        self.voices.as_ref()
     }
 
     fn params_for(&self, speakers: SpeakerHints) -> Result<DiarizerParams, EngineError> {
@@ -62,6 +84,9 @@ impl EngineFactory for LiveEngines {
             answers,
             n_out: 0,
             busy: Duration::ZERO,
+            voices: self.voices.clone(),
+            known_version: None,
+            has_learned: false,
         }))
     }
 
@@ -78,6 +103,37 @@ struct LiveEngine {
     /// Windows that are with the pool; never more than `answers` has room for.
     n_out: usize,
     busy: Duration,
+    voices: Option<Arc<Registry>>,
+    /// Version of the registry that the diarizer knows.
+    known_version: Option<u64>,
+    has_learned: bool,
+}
+
+impl LiveEngine {
+    /// Tells the diarizer who is known, if that has changed.
+    fn meet(&mut self) {
+        let Some(registry) = &self.voices else { return };
+        let version = registry.version();
+        if self.known_version != Some(version) {
+            self.known_version = Some(version);
+            self.diarizer.set_gallery(registry.gallery());
+        }
+    }
+
+    /// Lets voiceprints learn from a stream that is over, if they may. Writes to the disk.
+    fn learn(&mut self) {
+        let Some(registry) = self.voices.as_ref().filter(|r| r.learns() && !self.has_learned) else { return };
+        self.has_learned = true;
+        let recognised = self.diarizer.state().speakers().filter_map(|s| Some((s.id, s.voice.clone()?)));
+        for (speaker, known) in recognised {
+            let Some(voice) = self.diarizer.voice_of(speaker) else { continue };
+            match registry.learn(&known.id, known.probability, &voice) {
+                Ok(true) => tracing::info!(voice = &*known.id, "a voiceprint learned from the session"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(voice = &*known.id, %error, "a voiceprint could not learn"),
+            }
+        }
+    }
 }
 
 impl From<DiarizerError> for EngineError {
@@ -119,11 +175,18 @@ impl Engine for LiveEngine {
             Correction::Rename { speaker, name } => self.diarizer.rename(*speaker, name)?,
             Correction::Merge { from, into } => self.diarizer.merge(*from, *into)?,
             Correction::Reassign { segment, speaker } => self.diarizer.reassign(*segment, *speaker)?,
+            Correction::Split { speaker, segments } => drop(self.diarizer.split(*speaker, segments)?),
+            Correction::Voice { speaker, voice, name } => self.diarizer.tell_voice(*speaker, voice, name)?,
         }
         Ok(())
     }
 
+    fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
+        self.diarizer.voice_of(speaker)
+    }
+
     fn drive(&mut self, out: &mut Vec<Said>) -> Result<(), EngineError> {
+        self.meet();
         while let Ok(answer) = self.answers.try_recv() {
             self.n_out -= 1;
             self.busy += answer.busy;
@@ -140,6 +203,9 @@ impl Engine for LiveEngine {
         }
         while let Some(said) = self.diarizer.poll_event() {
             out.push(said);
+        }
+        if self.diarizer.is_finished() {
+            self.learn();
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! From the configuration to a loaded model and the parameters of a diarizer.
 
+use crate::voices::StoreError;
 use diarized_config::{DiarizationConfig, ModelConfig, VadMode};
 use diarized_models::{
     Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource, SpeechDetector,
@@ -18,6 +19,9 @@ pub enum EngineError {
         /// Every fault.
         reason: String,
     },
+    /// The voiceprint store cannot be read.
+    #[error("voices are enabled, but the store cannot be used (voices.enabled = false does without)")]
+    Voices(#[from] StoreError),
     /// The operating system gave no thread.
     #[error("no thread for inference")]
     Thread(#[from] std::io::Error),

@@ -60,7 +60,7 @@ impl InferencePool {
 
     /// The voice model.
     #[must_use]
-    pub fn embedder(&self) -> &Embedder {
+    pub fn embedder(&self) -> &Arc<Embedder> {
         &self.embedder
     }
 

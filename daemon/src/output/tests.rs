@@ -20,7 +20,8 @@ fn segment(id: u64, start_ms: u64, end_ms: u64, speaker: u32, confidence: f32) -
 }
 
 fn speaker(id: u32, name: Option<&str>) -> Event {
-    Event::Speaker(SpeakerInfo { id: SpeakerId(id), name: name.map(str::to_owned), first: SampleIndex::ZERO })
+    let info = SpeakerInfo::new(SpeakerId(id), SampleIndex::ZERO);
+    Event::Speaker(SpeakerInfo { name: name.map(str::to_owned), ..info })
 }
 
 fn state(events: &[Event]) -> SessionState {

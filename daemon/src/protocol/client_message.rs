@@ -60,6 +60,17 @@ pub struct Reassign {
     pub speaker: String,
 }
 
+/// Says that one speaker is two people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Label of the speaker.
+    pub speaker: String,
+    /// Ids of the second person's segments; without them those that sound like a second person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<u64>,
+}
+
 /// Says that audio is missing: the clock moves on by so much.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -173,6 +184,8 @@ client_messages! {
     Merge(Merge), "merge";
     /// A segment belongs to another speaker.
     Reassign(Reassign), "reassign";
+    /// A speaker is two people.
+    Split(Split), "split";
     /// End.
     Close(Close), "close";
 }
@@ -266,6 +279,7 @@ mod tests {
             ClientMessage::Rename(Rename { speaker: "S1".into(), name: "Ada".into() }),
             ClientMessage::Merge(Merge { from: "S2".into(), into: "S1".into() }),
             ClientMessage::Reassign(Reassign { segment: 7, speaker: "S2".into() }),
+            ClientMessage::Split(Split { speaker: "S2".into(), segments: vec![5, 7] }),
             ClientMessage::Close(Close {}),
         ];
         assert_eq!(all.iter().map(ClientMessage::kind).collect::<Vec<_>>(), ClientMessage::TYPES);

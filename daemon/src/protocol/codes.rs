@@ -117,6 +117,14 @@ error_codes! {
     UnknownSegment, "unknown_segment", BadRequest;
     /// The correction cannot be made.
     Refused, "refused", BadRequest;
+    /// A clip is no audio, or is refused: too short, too noisy, two voices, …
+    BadClip, "bad_clip", BadRequest;
+    /// Nobody of this id or name is enrolled.
+    UnknownVoice, "unknown_voice", NotFound;
+    /// The server knows no voices (`voices.enabled`).
+    VoicesOff, "voices_off", NotFound;
+    /// The voiceprint store cannot be used.
+    VoiceStore, "voice_store", Internal;
     /// No such session.
     NotFound, "not_found", NotFound;
     /// Nothing was heard from the client for too long.
@@ -133,6 +141,18 @@ error_codes! {
     ShuttingDown, "shutting_down", ShuttingDown;
     /// A fault of the server; the session is lost, others are not.
     Internal, "internal", Internal;
+}
+
+impl ErrorCode {
+    /// Whether it is never followed by a close: it answers a correction, or a request of plain HTTP.
+    #[must_use]
+    pub fn never_closes(self) -> bool {
+        use ErrorCode::{
+            BadClip, Refused, UnknownSegment, UnknownSpeaker, UnknownVoice, VoiceStore, VoicesOff,
+        };
+        let answers = [UnknownSpeaker, UnknownSegment, Refused, BadClip, UnknownVoice, VoicesOff, VoiceStore];
+        answers.contains(&self)
+    }
 }
 
 impl fmt::Display for ErrorCode {

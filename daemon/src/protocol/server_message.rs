@@ -100,6 +100,12 @@ pub struct Speaker {
     /// A name that a person or a voiceprint gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Id of the known voice that the name is of; the same in all sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// Probability that it is that voice; 1 where a person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<Decimal>,
     /// Start of the first speech.
     pub first_s: Seconds,
     /// Length of all segments, in snapshots.

@@ -106,6 +106,10 @@ impl Speaker {
             id: self.id.parse()?,
             name: self.name.clone(),
             first: SampleIndex::from(self.first_s),
+            voice: self.voice.as_ref().map(|id| events::VoiceMatch {
+                id: id.as_str().into(),
+                probability: self.probability.map_or(1.0, |p| p.0 as f32),
+            }),
         })
     }
 }
@@ -178,6 +182,8 @@ fn speaker_view(info: &events::SpeakerInfo, total_s: Option<f64>) -> Speaker {
     Speaker {
         id: info.id.to_string(),
         name: info.name.clone(),
+        voice: info.voice.as_ref().map(|voice| voice.id.to_string()),
+        probability: info.voice.as_ref().map(|voice| number(voice.probability)),
         first_s: info.first.into(),
         total_s: total_s.map(|t| Decimal(round_3(t))),
     }

@@ -263,6 +263,10 @@ pub(super) fn as_command(
             let segment = diarized_models::SegmentId(m.segment);
             m.speaker.parse().map(|speaker| Correction::Reassign { segment, speaker })
         }
+        M::Split(m) => {
+            let segments = m.segments.into_iter().map(diarized_models::SegmentId).collect();
+            m.speaker.parse().map(|speaker| Correction::Split { speaker, segments })
+        }
         other => return Err(other),
     };
     Ok(correction.map(Command::Correct))

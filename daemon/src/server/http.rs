@@ -54,7 +54,7 @@ impl Listed {
 }
 
 /// An error as the WebSocket would tell it.
-fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
+pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
     let error = Body::from(Error { code, reason: reason.to_string(), fatal: true });
     (status, Json(ServerMessage::to_connection(None, error))).into_response()
 }

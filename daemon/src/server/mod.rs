@@ -1,25 +1,29 @@
 //! The server: one port for audio in, events out, exports, health and metrics.
 
 mod connection;
+mod corrections;
 mod events;
 mod http;
 mod listener;
 mod metrics;
 mod page;
+mod speakers;
 mod stream;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::hub::Hub;
 
 pub use metrics::Metrics;
+pub use speakers::Voices;
 
 /// How much clients may ask of the server, and how long it waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    /// Who is known, where voices are enabled.
+    pub(crate) voices: OnceLock<Arc<Voices>>,
     /// One permit a WebSocket connection; whoever holds all knows that none is left.
     connections: Arc<Semaphore>,
 }
@@ -95,10 +101,32 @@ impl Server {
     #[must_use]
     pub fn new(hub: Arc<Hub>, limits: Limits) -> Self {
         let connections = Arc::new(Semaphore::new(limits.max_connections));
-        Self { shared: Arc::new(Shared { hub, limits, metrics: Metrics::default(), connections }) }
+        Self {
+            shared: Arc::new(Shared {
+                hub,
+                limits,
+                metrics: Metrics::default(),
+                voices: OnceLock::new(),
+                connections,
+            }),
+        }
+    }
+
+    /// Lets clients enrol people and compare voices. Only the first call counts.
+    #[must_use]
+    pub fn with_voices(self, voices: Voices) -> Self {
+        let _ = self.shared.voices.set(Arc::new(voices));
+        self
     }
 
     fn router(&self) -> Router {
+        let max_clip = self.shared.voices.get().map_or(1 << 20, |voices| voices.max_clip_bytes());
+        let clips = Router::new()
+            .route("/v1/speakers", get(speakers::list).post(speakers::enrol))
+            .route("/v1/speakers/{id}", get(speakers::show).patch(speakers::edit).delete(speakers::delete))
+            .route("/v1/verify", post(speakers::verify))
+            .route("/v1/identify", post(speakers::identify))
+            .layer(DefaultBodyLimit::max(max_clip));
         Router::new()
             .route("/", get(page::index))
             .route("/page/{*path}", get(page::file))
@@ -109,6 +137,8 @@ impl Server {
             .route("/v1/events", get(events::upgrade))
             .route("/v1/sessions", get(http::sessions))
             .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
+            .route("/v1/sessions/{id}/{correction}", post(corrections::correct))
+            .merge(clips)
             .fallback(http::not_found)
             .method_not_allowed_fallback(http::method_not_allowed)
             .layer(axum::middleware::map_response(page::keep_in_bounds))

@@ -3,12 +3,14 @@
 //! A cursor reads the journal at its own pace, so a slow reader costs nobody anything: when the events it has not
 //! read have left the journal, it is told how many it missed and gets a fresh snapshot.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
-use diarized_models::events::ApplyError;
+use diarized_models::diarizer::SpeakerVoice;
+use diarized_models::events::{ApplyError, SpeakerId};
 use diarized_models::{Said, SessionState};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -40,6 +42,8 @@ struct Inner {
     ended: Option<EndReason>,
     stats: Option<(Stats, Utf8Bytes)>,
     n_stats: u64,
+    /// What was heard of each speaker, once the session has ended.
+    voices: BTreeMap<SpeakerId, SpeakerVoice>,
 }
 
 /// The state of a session at one moment.
@@ -69,6 +73,7 @@ impl Channel {
                 ended: None,
                 stats: None,
                 n_stats: 0,
+                voices: BTreeMap::new(),
             }),
             tick: watch::Sender::new(0),
             hub_tick,
@@ -131,6 +136,17 @@ impl Channel {
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         self.inner.lock().journal.last_seq()
+    }
+
+    /// What was heard of a speaker of a session that has ended.
+    #[must_use]
+    pub fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
+        self.inner.lock().voices.get(&speaker).cloned()
+    }
+
+    /// Keeps what was heard of each speaker, for as long as the ended session can be read.
+    pub(super) fn set_voices(&self, voices: BTreeMap<SpeakerId, SpeakerVoice>) {
+        self.inner.lock().voices = voices;
     }
 
     /// Waits until the session has ended.

@@ -2,6 +2,7 @@
 
 use crossbeam_channel::Select;
 use diarized_models::Said;
+use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
 use crate::protocol::SpeakerHints;
@@ -29,6 +30,22 @@ pub enum Correction {
         segment: SegmentId,
         /// Its speaker.
         speaker: SpeakerId,
+    },
+    /// A speaker is two people.
+    Split {
+        /// The speaker.
+        speaker: SpeakerId,
+        /// The second person's segments; if there are none, those that sound like a second person.
+        segments: Vec<SegmentId>,
+    },
+    /// A speaker is a known voice.
+    Voice {
+        /// The speaker.
+        speaker: SpeakerId,
+        /// Id of the voice.
+        voice: String,
+        /// Its name.
+        name: String,
     },
 }
 
@@ -89,6 +106,9 @@ pub trait Engine: Send {
     /// # Errors
     /// [`CorrectionError`]; the session goes on as it was.
     fn correct(&mut self, correction: &Correction) -> Result<(), CorrectionError>;
+
+    /// What was heard of a speaker so far, if enough for an embedding.
+    fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice>;
 
     /// Hands out work that waits, takes results that are back, and appends what is said; never waits.
     ///

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Wake};
 
 use axum::body::Bytes;
 use crossbeam_channel::{Receiver, TrySendError, bounded};
-use diarized_models::events::GapReason;
+use diarized_models::diarizer::SpeakerVoice;
+use diarized_models::events::{GapReason, SpeakerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::engine::{Correction, CorrectionError};
@@ -50,6 +51,8 @@ pub(super) enum Input {
     },
     /// Something to do, and where its outcome goes.
     Command(Command, oneshot::Sender<Result<(), CorrectionError>>),
+    /// What was heard of a speaker is asked for.
+    Voice(SpeakerId, oneshot::Sender<Option<SpeakerVoice>>),
     /// The end.
     Finish(EndReason),
 }
@@ -150,6 +153,19 @@ impl Sender {
     ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
         let (reply, outcome) = oneshot::channel();
         self.push(Input::Command(command, reply), 0).await?;
+        Ok(outcome)
+    }
+
+    /// Asks what was heard of a speaker in the audio that is queued before.
+    ///
+    /// # Errors
+    /// [`Closed`] if the session takes no more; so does the receiver when it ends first.
+    pub async fn voice_of(
+        &self,
+        speaker: SpeakerId,
+    ) -> Result<oneshot::Receiver<Option<SpeakerVoice>>, Closed> {
+        let (reply, outcome) = oneshot::channel();
+        self.push(Input::Voice(speaker, reply), 0).await?;
         Ok(outcome)
     }
 

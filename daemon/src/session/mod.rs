@@ -20,6 +20,8 @@ pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
+use diarized_models::SpeakerId;
+use diarized_models::diarizer::SpeakerVoice;
 use parking_lot::Mutex;
 
 use crate::protocol::AudioFormat;
@@ -141,6 +143,16 @@ impl Session {
     #[must_use]
     pub fn input(&self) -> &Sender {
         &self.input
+    }
+
+    /// What was heard of a speaker: so far, or in all once the session has ended.
+    pub async fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
+        if let Ok(outcome) = self.input.voice_of(speaker).await
+            && let Ok(voice) = outcome.await
+        {
+            return voice;
+        }
+        self.channel.voice_of(speaker)
     }
 
     /// Ends the session after what is queued; the first reason stands.

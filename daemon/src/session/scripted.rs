@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crossbeam_channel::Select;
 use diarized_dsp::{SampleIndex, SampleRange};
+use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{Change, Event, GapReason, RevisionReason, Segment, SegmentId};
-use diarized_models::{Said, SessionState, SpeakerId, SpeakerInfo};
+use diarized_models::{Embedding, Said, SessionState, SpeakerId, SpeakerInfo};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
@@ -93,7 +94,7 @@ impl Scripted {
 
     fn meet(&mut self, id: SpeakerId) {
         if self.state.speaker(id).is_none() {
-            self.say(Event::Speaker(SpeakerInfo { id, name: None, first: self.at }));
+            self.say(Event::Speaker(SpeakerInfo::new(id, self.at)));
         }
     }
 
@@ -167,6 +168,17 @@ impl Engine for Scripted {
             }
             _ => Err(CorrectionError::Refused { reason: "the script only renames".to_owned() }),
         }
+    }
+
+    fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
+        self.state.speaker(speaker)?;
+        let speech_s =
+            self.state.segments().filter(|s| s.speaker == speaker).map(|s| s.range.duration_s()).sum::<f64>();
+        // The voice of speaker n points along axis n.
+        let mut values = [0.0; 192];
+        values[speaker.0 as usize % 192] = 1.0;
+        let embedding = Embedding::from_raw(&values).ok()?;
+        Some(SpeakerVoice { embedding, speech_s: speech_s as f32, snr_db: None })
     }
 
     fn drive(&mut self, out: &mut Vec<Said>) -> Result<(), EngineError> {

@@ -155,6 +155,10 @@ impl Worker {
                     self.drive()?;
                     let _ = reply.send(outcome);
                 }
+                Input::Voice(speaker, reply) => {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(self.engine.voice_of(speaker));
+                }
                 Input::Finish(reason) => {
                     self.finish()?;
                     self.stats_at -= STATS_EVERY;
@@ -233,7 +237,11 @@ impl Worker {
     fn finish(&mut self) -> Result<(), Fault> {
         self.flush_intake()?;
         self.engine.finish()?;
-        self.drain()
+        self.drain()?;
+        let state = self.channel.now().state;
+        let voices = state.speakers().filter_map(|s| Some((s.id, self.engine.voice_of(s.id)?)));
+        self.channel.set_voices(voices.collect());
+        Ok(())
     }
 
     /// Hands out work, takes results, says what is said.

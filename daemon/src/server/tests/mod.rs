@@ -1,5 +1,6 @@
 //! The server on real sockets, its diarizer scripted: what is checked here is the protocol.
 
+mod corrections;
 mod faults;
 mod http;
 mod load;

@@ -1,0 +1,77 @@
+//! `POST /v1/sessions/ID/rename`, `merge`, `reassign`, `split`: corrections by plain HTTP, as over WebSocket.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
+
+use super::Shared;
+use super::connection::as_command;
+use super::speakers::Fault;
+use crate::protocol::{ClientMessage, ErrorCode};
+use crate::session::CorrectionError;
+
+/// What may stand behind a session's id.
+const CORRECTIONS: [&str; 4] = ["rename", "merge", "reassign", "split"];
+
+/// Makes the correction that the path names with the fields of the body; answers when its events have been said.
+pub(super) async fn correct(
+    State(shared): State<Arc<Shared>>,
+    Path((id, what)): Path<(String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match try_correct(&shared, &id, &what, body).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(fault) => fault.into(),
+    }
+}
+
+async fn try_correct(
+    shared: &Shared,
+    id: &str,
+    what: &str,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(), Fault> {
+    let not_found = |reason| Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
+    if !CORRECTIONS.contains(&what) {
+        let all = CORRECTIONS.join(", ");
+        return Err(not_found(format!("no correction is called {what:?}; there are {all}")));
+    }
+    let session = shared
+        .hub
+        .get(id)
+        .ok_or_else(|| not_found(format!("there is no session {id:?}; GET /v1/sessions lists them")))?;
+    let bad = |code, reason: String| Fault(StatusCode::BAD_REQUEST, code, reason);
+    let body = body.map_err(|rejection| bad(ErrorCode::BadMessage, rejection.body_text()))?;
+    let fields: Value = serde_json::from_slice(&body)
+        .map_err(|e| bad(ErrorCode::BadMessage, format!("the body is not JSON: {e}")))?;
+    let Value::Object(mut message) = fields else {
+        return Err(bad(ErrorCode::BadMessage, "the body must be a JSON object".to_owned()));
+    };
+    message.insert("type".to_owned(), Value::from(what));
+    // The same reading as over WebSocket, so that both take the same and refuse the same.
+    let message = ClientMessage::parse(&Value::Object(message).to_string())
+        .map_err(|error| bad(error.code(), error.to_string()))?;
+    let command = match as_command(message) {
+        Ok(Ok(command)) => command,
+        Ok(Err(error)) => return Err(bad(ErrorCode::BadMessage, error.to_string())),
+        Err(other) => return Err(bad(ErrorCode::NotHere, format!("`{}` is no correction", other.kind()))),
+    };
+    let over = || {
+        let reason = format!("session {id:?} has ended; its labels stand");
+        Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason)
+    };
+    let outcome = session.input().command(command).await.map_err(|_| over())?;
+    outcome.await.map_err(|_| over())?.map_err(|refusal| {
+        let (status, code) = match &refusal {
+            CorrectionError::UnknownSpeaker(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker),
+            CorrectionError::UnknownSegment(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSegment),
+            CorrectionError::Refused { .. } => (StatusCode::CONFLICT, ErrorCode::Refused),
+        };
+        Fault(status, code, refusal.to_string())
+    })
+}

@@ -1,0 +1,435 @@
+//! `/v1/speakers`, `/v1/verify`, `/v1/identify`: people known by their voices, over plain HTTP.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use diarized_dsp::ChannelSelect;
+use diarized_models::calibration::sigmoid;
+use diarized_models::voiceprint::{Clip, ClipRules};
+use diarized_models::{Embedder, SpeakerId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::http::failure;
+use crate::audio_file::AudioFile;
+use crate::protocol::{Decimal, ErrorCode};
+use crate::session::Correction;
+use crate::voices::{ClipError, EnrolError, Registry, StoreError, Voice, clip_of, clip_of_audio};
+
+/// Clips that are analysed at once; a further one waits, so that labels keep the processor.
+const MAX_ANALYSES: usize = 2;
+
+/// What the server needs to know people.
+#[derive(Debug)]
+pub struct Voices {
+    registry: Arc<Registry>,
+    embedder: Arc<Embedder>,
+    max_clip_bytes: usize,
+    analyses: Arc<Semaphore>,
+}
+
+impl Voices {
+    /// The people of `registry`, clips of at most `max_clip_bytes` heard by `embedder`.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, embedder: Arc<Embedder>, max_clip_bytes: usize) -> Self {
+        Self { registry, embedder, max_clip_bytes, analyses: Arc::new(Semaphore::new(MAX_ANALYSES)) }
+    }
+
+    /// Largest clip, in bytes.
+    #[must_use]
+    pub fn max_clip_bytes(&self) -> usize {
+        self.max_clip_bytes
+    }
+
+    /// Work that waits for the disk or the network, away from the sockets' threads.
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let voices = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || work(&voices)).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%error, "a request about voices panicked");
+                Err(Fault(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    ErrorCode::Internal,
+                    "the server failed".to_owned(),
+                ))
+            }
+        }
+    }
+
+    async fn clip(self: &Arc<Self>, audio: Bytes, rules: ClipRules) -> Result<Clip, Fault> {
+        let _turn = self.analyses.acquire().await;
+        self.run(move |voices| {
+            let audio = AudioFile::pipe("the clip", Cursor::new(audio)).map_err(ClipError::from)?;
+            Ok(clip_of_audio(&voices.embedder, audio, ChannelSelect::Mix, &rules, |_| {})?)
+        })
+        .await
+    }
+}
+
+/// Why a request fails.
+pub(super) struct Fault(pub(super) StatusCode, pub(super) ErrorCode, pub(super) String);
+
+impl From<Fault> for Response {
+    fn from(Fault(status, code, reason): Fault) -> Self {
+        failure(status, code, reason)
+    }
+}
+
+impl From<ClipError> for Fault {
+    fn from(error: ClipError) -> Self {
+        Self(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip, error.to_string())
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let (status, code) = match &error {
+            StoreError::Unknown { .. } | StoreError::Absent { .. } => {
+                (StatusCode::NOT_FOUND, ErrorCode::UnknownVoice)
+            }
+            StoreError::NameTaken { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            StoreError::BadName { .. } => (StatusCode::BAD_REQUEST, ErrorCode::BadMessage),
+            StoreError::Print(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip),
+            StoreError::Locked { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::VoiceStore),
+            StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::VoiceStore),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::VoiceStore),
+        };
+        if code == ErrorCode::VoiceStore {
+            tracing::error!(%error, "the voiceprint store cannot be used");
+        }
+        Self(status, code, error.to_string())
+    }
+}
+
+impl From<EnrolError> for Fault {
+    fn from(error: EnrolError) -> Self {
+        match error {
+            EnrolError::Store(error) => error.into(),
+            other => Self(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip, other.to_string()),
+        }
+    }
+}
+
+fn bad_request(reason: impl ToString) -> Fault {
+    Fault(StatusCode::BAD_REQUEST, ErrorCode::BadMessage, reason.to_string())
+}
+
+fn voices_of(shared: &Shared) -> Result<&Arc<Voices>, Fault> {
+    let reason = "this server knows no voices; start it with voices.enabled = true";
+    shared.voices.get().ok_or_else(|| Fault(StatusCode::NOT_FOUND, ErrorCode::VoicesOff, reason.to_owned()))
+}
+
+fn body_of(body: Result<Bytes, BytesRejection>, max: usize) -> Result<Bytes, Fault> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let reason = format!("the body is above {max} bytes (voices.max_clip_bytes)");
+            Fault(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::FrameTooLarge, reason)
+        }
+        _ => bad_request(rejection),
+    })
+}
+
+/// A person as the wire shows them: no embedding ever leaves over HTTP.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<String>,
+    recordings: usize,
+    speech_s: Decimal,
+    /// Whether any recording is of the model in use.
+    recognisable: bool,
+    created_unix_s: i64,
+    changed_unix_s: i64,
+}
+
+impl Shown {
+    fn of(voice: Voice, registry: &Registry) -> Self {
+        let recognisable = registry.gallery().voices().iter().any(|known| *known.id == *voice.id);
+        let speech_s: f32 = voice.recordings.iter().map(|r| r.content.speech_s).sum();
+        Self {
+            id: voice.id,
+            name: voice.name,
+            consent: voice.consent,
+            recordings: voice.recordings.len(),
+            speech_s: Decimal(f64::from(speech_s)),
+            recognisable,
+            created_unix_s: voice.created_unix_s,
+            changed_unix_s: voice.changed_unix_s,
+        }
+    }
+}
+
+fn answer(outcome: Result<Response, Fault>) -> Response {
+    outcome.unwrap_or_else(Response::from)
+}
+
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    let work = async {
+        let all = voices_of(&shared)?
+            .run(|voices| {
+                let stored = match voices.registry.with_store(|store| store.voices()) {
+                    Err(StoreError::Absent { .. }) => Vec::new(),
+                    other => other?,
+                };
+                Ok(stored.into_iter().map(|voice| Shown::of(voice, &voices.registry)).collect::<Vec<_>>())
+            })
+            .await?;
+        Ok(Json(json!({ "speakers": all })).into_response())
+    };
+    answer(work.await)
+}
+
+pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    let work = async {
+        let shown = voices_of(&shared)?
+            .run(move |voices| {
+                let voice = voices.registry.with_store(|store| store.find(&id))?;
+                Ok(Shown::of(voice, &voices.registry))
+            })
+            .await?;
+        Ok(Json(shown).into_response())
+    };
+    answer(work.await)
+}
+
+/// An enrolment from a session.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FromSession {
+    name: String,
+    session: String,
+    speaker: String,
+    #[serde(default)]
+    consent: Option<String>,
+    #[serde(default)]
+    force: bool,
+}
+
+/// The query of an enrolment from audio.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FromAudio {
+    name: Option<String>,
+    consent: Option<String>,
+    #[serde(default)]
+    force: bool,
+}
+
+/// Enrols from the body: audio, or JSON that names a speaker of a session.
+pub(super) async fn enrol(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<FromAudio>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let work = async {
+        let voices = voices_of(&shared)?;
+        let body = body_of(body, voices.max_clip_bytes)?;
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let enrolment = if kind.starts_with("application/json") {
+            enrol_speaker(&shared, voices, serde_json::from_slice(&body).map_err(bad_request)?).await?
+        } else {
+            let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+            let reason = "who is it? use /v1/speakers?name=NAME with audio as the body";
+            let name = query.name.ok_or_else(|| bad_request(reason))?;
+            let clip = voices.clip(body, ClipRules::default()).await?;
+            let (consent, force) = (query.consent, query.force);
+            voices
+                .run(move |voices| {
+                    let clips = [("http".to_owned(), clip)];
+                    Ok(voices.registry.enrol(&name, consent.as_deref(), &clips, force, "http")?)
+                })
+                .await?
+        };
+        let status = if enrolment.is_new { StatusCode::CREATED } else { StatusCode::OK };
+        Ok((status, Json(Shown::of(enrolment.voice, &voices.registry))).into_response())
+    };
+    answer(work.await)
+}
+
+async fn enrol_speaker(
+    shared: &Shared,
+    voices: &Arc<Voices>,
+    asked: FromSession,
+) -> Result<crate::voices::Enrolment, Fault> {
+    let session = shared.hub.get(&asked.session).ok_or_else(|| {
+        let reason = format!("there is no session {:?}; GET /v1/sessions lists them", asked.session);
+        Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+    })?;
+    let speaker: SpeakerId = asked.speaker.parse().map_err(bad_request)?;
+    if session.channel().now().state.speaker(speaker).is_none() {
+        let reason = format!("there is no speaker {speaker} in session {:?}", asked.session);
+        return Err(Fault(StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker, reason));
+    }
+    let clip = clip_of(&asked.speaker, session.voice_of(speaker).await)?;
+    let FromSession { name, consent, force, .. } = asked;
+    let source = format!("session {} {speaker}", session.id());
+    let enrolment = voices
+        .run(move |voices| {
+            Ok(voices.registry.enrol(&name, consent.as_deref(), &[(source, clip)], force, "http")?)
+        })
+        .await?;
+    // The person said who it is, which the session need not guess. One that has ended keeps its labels.
+    let told =
+        Correction::Voice { speaker, voice: enrolment.voice.id.clone(), name: enrolment.voice.name.clone() };
+    if session.channel().ended().is_none()
+        && let Ok(outcome) = session.input().command(crate::session::Command::Correct(told)).await
+    {
+        let _ = outcome.await;
+    }
+    Ok(enrolment)
+}
+
+/// What may be changed of a person.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edit {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    consent: Option<String>,
+}
+
+pub(super) async fn edit(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    edit: Result<Json<Edit>, JsonRejection>,
+) -> Response {
+    let work = async {
+        let voices = voices_of(&shared)?;
+        let Json(Edit { name, consent }) = edit.map_err(|rejection| bad_request(rejection.body_text()))?;
+        if name.is_none() && consent.is_none() {
+            return Err(bad_request("nothing to change: give name or consent"));
+        }
+        let shown = voices
+            .run(move |voices| {
+                let edit = |store: &mut crate::voices::Store| {
+                    store.edit(&id, name.as_deref(), consent.as_deref(), "http")
+                };
+                let voice = voices.registry.with_store(edit)?;
+                Ok(Shown::of(voice, &voices.registry))
+            })
+            .await?;
+        Ok(Json(shown).into_response())
+    };
+    answer(work.await)
+}
+
+pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    let work = async {
+        let delete = move |voices: &Voices| {
+            Ok(voices.registry.with_store(|store| store.delete(&id, "http").map(drop))?)
+        };
+        voices_of(&shared)?.run(delete).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    answer(work.await)
+}
+
+/// What a clip is compared with: a known person, or the rest of the body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Against {
+    speaker: Option<String>,
+    first_bytes: Option<usize>,
+}
+
+pub(super) async fn verify(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<Against>, axum::extract::rejection::QueryRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let work = async {
+        let voices = voices_of(&shared)?;
+        let body = body_of(body, voices.max_clip_bytes)?;
+        let Query(against) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+        let rules = ClipRules::for_comparison();
+        let calibrations = voices.embedder.card().print_calibrations.clone();
+        let (cosine, enrol_s, test_s) = match (against.speaker, against.first_bytes) {
+            (Some(name), None) => {
+                let id = voices.run(move |v| Ok(v.registry.with_store(|s| s.find(&name))?.id)).await?;
+                let gallery = voices.registry.gallery();
+                let known = gallery.voices().iter().find(|known| *known.id == *id).ok_or_else(|| {
+                    let reason = "this voice was enrolled with another model; enrol it again".to_owned();
+                    Fault(StatusCode::CONFLICT, ErrorCode::UnknownVoice, reason)
+                })?;
+                let clip = voices.clip(body, rules).await?;
+                (known.print.centre().cosine(&clip.embedding), known.print.seconds(), clip.speech_s)
+            }
+            (None, Some(first)) if (1..body.len()).contains(&first) => {
+                let a = voices.clip(body.slice(..first), rules).await?;
+                let b = voices.clip(body.slice(first..), rules).await?;
+                let (longer, shorter) = (a.speech_s.max(b.speech_s), a.speech_s.min(b.speech_s));
+                (a.embedding.cosine(&b.embedding), longer, shorter)
+            }
+            (None, Some(first)) => {
+                let n = body.len();
+                return Err(bad_request(format!("first_bytes ({first}) must be above 0 and below {n}")));
+            }
+            _ => {
+                return Err(bad_request(
+                    "compare with whom? use speaker=ID for one clip, or first_bytes=N for two clips, one behind \
+                     the other",
+                ));
+            }
+        };
+        let llr = calibrations.llr(cosine, enrol_s, test_s);
+        let number = |value: f32| Decimal(f64::from(value));
+        Ok(Json(json!({
+            "same": llr >= 0.0,
+            "probability": number(sigmoid(llr)),
+            "llr": number(llr),
+            "cosine": number(cosine),
+        }))
+        .into_response())
+    };
+    answer(work.await)
+}
+
+pub(super) async fn identify(
+    State(shared): State<Arc<Shared>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let work = async {
+        let voices = voices_of(&shared)?;
+        let body = body_of(body, voices.max_clip_bytes)?;
+        let clip = voices.clip(body, ClipRules::for_comparison()).await?;
+        voices.run(|voices| Ok(voices.registry.refresh()?)).await?;
+        let (gallery, ranking) = voices.registry.identify(&clip);
+        let number = |value: f32| Decimal(f64::from(value));
+        let candidates: Vec<_> = ranking
+            .candidates
+            .iter()
+            .take(10)
+            .map(|c| {
+                let voice = &gallery.voices()[c.voice_idx];
+                json!({"id": *voice.id, "name": *voice.name, "probability": number(c.probability),
+                       "llr": number(c.llr), "cosine": number(c.cosine)})
+            })
+            .collect();
+        let named = ranking.accepted().map(|c| &gallery.voices()[c.voice_idx]);
+        Ok(Json(json!({
+            "voice": named.map(|v| &*v.id),
+            "name": named.map(|v| &*v.name),
+            "stranger": number(ranking.stranger),
+            "speech_s": number(clip.speech_s),
+            "candidates": candidates,
+        }))
+        .into_response())
+    };
+    answer(work.await)
+}

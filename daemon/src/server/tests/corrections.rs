@@ -1,0 +1,84 @@
+//! Corrections over plain HTTP.
+
+use super::*;
+use crate::session::scripted::script;
+
+/// Status and body of one request with a JSON body.
+async fn post(server: &Running, path: &str, body: &str) -> (u16, String) {
+    let addr = server.addr;
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut tcp = std::net::TcpStream::connect(addr).unwrap();
+        tcp.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    })
+    .await
+    .unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correction_over_http_reaches_every_subscriber() {
+    let server = serve().await;
+    let mut publisher = server.publisher("a").await;
+    publisher.audio(script(&[(0.1, 3)])).await;
+    publisher.until("segment").await;
+    let mut subscriber = server.ws("/v1/events?session=a").await;
+    subscriber.until("snapshot").await;
+    let answer = post(&server, "/v1/sessions/a/rename", r#"{"speaker": "S1", "name": "Ada"}"#).await;
+    assert_eq!(answer, (204, String::new()));
+    for ws in [&mut publisher, &mut subscriber] {
+        loop {
+            if let Body::Speaker(speaker) = ws.next().await.body
+                && speaker.name.is_some()
+            {
+                assert_eq!((speaker.id.as_str(), speaker.name.as_deref()), ("S1", Some("Ada")));
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correction_that_cannot_be_made_says_why() {
+    let server = serve().await;
+    let mut publisher = server.publisher("a").await;
+    publisher.audio(script(&[(0.1, 3)])).await;
+    publisher.until("segment").await;
+    for (path, body, status, code) in [
+        ("b/rename", r#"{"speaker": "S1", "name": "Ada"}"#, 404, "not_found"),
+        ("a/paint", "{}", 404, "not_found"),
+        ("a/close", "{}", 404, "not_found"),
+        ("a/rename", r#"{"speaker": "S9", "name": "Ada"}"#, 404, "unknown_speaker"),
+        ("a/rename", r#"{"speaker": "nine", "name": "Ada"}"#, 400, "bad_message"),
+        ("a/rename", r#"{"speaker": "S1"}"#, 400, "bad_message"),
+        ("a/rename", r#"{"speaker": "S1", "name": "Ada", "colour": 1}"#, 400, "unknown_field"),
+        ("a/rename", "[]", 400, "bad_message"),
+        ("a/rename", "Ada", 400, "bad_message"),
+        // The script only renames.
+        ("a/merge", r#"{"from": "S1", "into": "S2"}"#, 409, "refused"),
+        ("a/reassign", r#"{"segment": 1, "speaker": "S2"}"#, 409, "refused"),
+        ("a/split", r#"{"speaker": "S1", "segments": [1]}"#, 409, "refused"),
+    ] {
+        let (got, answer) = post(&server, &format!("/v1/sessions/{path}"), body).await;
+        let error = ServerMessage::parse(&answer).unwrap_or_else(|e| panic!("{path}: {e}: {answer}"));
+        let Body::Error(error) = error.body else { panic!("{path}: {answer}") };
+        assert_eq!((got, error.code.as_str()), (status, code), "{path} {body}: {}", error.reason);
+    }
+    publisher.send(r#"{"type": "close"}"#).await;
+    publisher.rest().await;
+    let (status, answer) =
+        post(&server, "/v1/sessions/a/rename", r#"{"speaker": "S1", "name": "Ada"}"#).await;
+    assert!(status == 409 && answer.contains("has ended"), "{status} {answer}");
+    // Without voices the server says so, wherever one asks.
+    for path in ["/v1/speakers", "/v1/identify", "/v1/verify?speaker=x"] {
+        let (status, answer) = post(&server, path, "x").await;
+        assert!(status == 404 && answer.contains("voices_off"), "{path}: {answer}");
+    }
+}
