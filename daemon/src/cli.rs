@@ -57,7 +57,15 @@ pub enum Command {
     Embed(commands::embed::Args),
     /// Measure speed: the real-time factor on one core, memory, and how many live sessions a server carries.
     Bench(commands::bench::Args),
-    /// Measure accuracy: DER of labels, EER of a voice model.
+    /// Make somebody known by their voice.
+    Enrol(commands::enrol::Args),
+    /// Who is enrolled: list, show, rename, delete, export, import.
+    Voices(commands::voices::Args),
+    /// Whether two clips are of one person.
+    Verify(commands::verify::Args),
+    /// Which enrolled person speaks in a clip, if any.
+    Identify(commands::identify::Args),
+    /// Measure accuracy: DER of labels, EER of a voice model, naming of known voices.
     Eval(commands::eval::Args),
 }
 
@@ -73,6 +81,10 @@ pub fn run() -> ExitCode {
         Command::Config(args) => commands::config::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Enrol(args) => commands::enrol::run(&args),
+        Command::Voices(args) => commands::voices::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Identify(args) => commands::identify::run(&args),
         Command::Eval(args) => commands::eval::run(args),
     };
     match outcome {

@@ -1,10 +1,11 @@
-//! `diarized eval`: yardsticks for labels (DER) and for voice models (EER).
+//! `diarized eval`: yardsticks for labels (DER), voice models (EER) and known voices.
 
 use clap::Subcommand;
 
 mod der;
 mod eer;
 mod labels;
+mod voices;
 
 /// Arguments of `diarized eval`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,8 @@ enum Yardstick {
     Der(der::Args),
     /// Equal error rate, detection cost and Cllr of a voice model on a list of trials.
     Eer(Box<eer::Args>),
+    /// Whether enrolled people are named and strangers are not, and the calibration of voiceprints.
+    Voices(voices::Args),
 }
 
 /// Runs the command and gives the exit code.
@@ -29,5 +32,6 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     match args.yardstick {
         Yardstick::Der(args) => der::run(args),
         Yardstick::Eer(args) => eer::run(&args),
+        Yardstick::Voices(args) => voices::run(&args),
     }
 }

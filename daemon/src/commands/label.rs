@@ -72,6 +72,10 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     max_speakers: Option<String>,
 
+    /// Name the people who are enrolled (voices.enabled).
+    #[arg(long)]
+    voices: bool,
+
     /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
     #[arg(long, value_name = "DIR")]
     model: Option<String>,
@@ -110,11 +114,12 @@ pub struct Args {
 }
 
 impl Args {
-    fn flags(&self) -> [FlagValue; 7] {
+    fn flags(&self) -> [FlagValue; 8] {
         [
             ("--channel", "audio.channel", self.channel.clone()),
             ("--speakers", "diarization.expected_speakers", self.speakers.clone()),
             ("--max-speakers", "diarization.max_speakers", self.max_speakers.clone()),
+            ("--voices", "voices.enabled", self.voices.then(|| "true".to_owned())),
             ("--model", "model.path", self.model.clone()),
             ("--window-ms", "diarization.window_ms", self.window_ms.clone()),
             ("--step-ms", "diarization.step_ms", self.step_ms.clone()),

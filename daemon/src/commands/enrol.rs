@@ -1,0 +1,97 @@
+//! `diarized enrol`: makes somebody known by their voice.
+
+use std::path::PathBuf;
+
+use diarized_models::voiceprint::ClipRules;
+use serde_json::json;
+
+use super::voice_args::{ClipArgs, StoreArgs, tell_enrol};
+use crate::cli::exit;
+use crate::voices::Registry;
+
+const EXAMPLES: &str = "\
+Examples:
+  diarized enrol Ann ann.wav                     half a minute of Ann alone
+  diarized enrol Ann monday.m4a phone.wav        more recordings of other days and microphones make it better
+  diarized enrol Ann ann.wav --consent 'agreed by mail on 3 May; may be deleted at any time'
+
+A clip must hold at least 5 s of speech of one person, in a quiet place. One that is too short, too noisy, no speech
+or of two voices is refused with the reason, and nothing is stored. A voice is biometric data: enrol people who agree.
+
+Exit codes: 0 enrolled, 2 wrong usage, 66 a clip was refused, 73 the store cannot be written, 78 wrong configuration
+or key.";
+
+/// Arguments of `diarized enrol`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Name of the person; somebody who is enrolled already gets a better voiceprint.
+    name: String,
+
+    /// Audio files in which only that person speaks.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// What the person agreed to, in words; kept with the voiceprint.
+    #[arg(long, value_name = "TEXT")]
+    consent: Option<String>,
+
+    /// Store the clips even if they do not sound like each other or like the person who has the name.
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    clip: ClipArgs,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Runs the command and gives the exit code.
+///
+/// # Errors
+/// The model cannot be loaded.
+pub fn run(args: &Args) -> anyhow::Result<u8> {
+    let config = match args.store.load(&args.clip.flags()) {
+        Ok(config) => config,
+        Err(code) => return Ok(code),
+    };
+    if let Err(error) = crate::voices::checked_name(&args.name) {
+        eprintln!("diarized: {error}");
+        return Ok(exit::USAGE);
+    }
+    let embedder = ClipArgs::embedder(&config)?;
+    let clips = args.clip.clips(&embedder, &config, &args.files, &ClipRules::default());
+    if clips.len() < args.files.len() {
+        eprintln!("diarized: nothing was stored");
+        return Ok(exit::NO_INPUT);
+    }
+    let source =
+        |path: &std::path::Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let clips: Vec<_> = clips.into_iter().map(|(path, clip)| (source(path), clip)).collect();
+    let registry = Registry::new(&config.voices, embedder.card());
+    let enrolment = match registry.enrol(&args.name, args.consent.as_deref(), &clips, args.force, "command") {
+        Ok(enrolment) => enrolment,
+        Err(error) => return Ok(tell_enrol(error)),
+    };
+    let voice = &enrolment.voice;
+    let speech_s: f32 = voice.recordings.iter().map(|r| r.content.speech_s).sum();
+    if args.clip.json {
+        let speech_s = f64::from(speech_s * 10.0).round() / 10.0;
+        println!(
+            "{}",
+            json!({"id": voice.id, "name": voice.name, "new": enrolment.is_new, "recordings": voice.recordings.len(),
+                   "speech_s": speech_s})
+        );
+    } else {
+        let (verb, n) = (if enrolment.is_new { "enrolled" } else { "improved" }, voice.recordings.len());
+        let plural = if n == 1 { "recording" } else { "recordings" };
+        println!("{verb} {} ({}): {n} {plural}, {speech_s:.1} s of speech", voice.name, voice.id);
+        if !config.voices.enabled {
+            println!(
+                "labels name enrolled people when voices.enabled is true, or with `label --voices`, `serve --voices`"
+            );
+        }
+    }
+    Ok(exit::OK)
+}

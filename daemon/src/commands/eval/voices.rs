@@ -1,0 +1,153 @@
+//! `diarized eval voices`: how surely enrolled people are named and strangers are not, on speakers of a Kaldi folder.
+
+mod measure;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Context as _;
+use diarized_models::voiceprint::ClipAnalyser;
+use diarized_models::{Embedder, Embedding, ModelSource};
+use parking_lot::Mutex;
+
+use crate::cli::exit;
+use crate::kaldi::{self, Utterance};
+use measure::{Fold, calibrate, measure};
+
+/// Arguments of `diarized eval voices`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Of the speakers with enough speech every second one is enrolled, the others and those with less are strangers; then \
+the other half is enrolled. What is not part of the enrolment is cut into pieces, and each piece is named by the rules \
+of the product: a miss is an enrolled person who gets no name or a wrong one, a false accept is a stranger who gets \
+one. With --fit the calibration of voiceprints is fitted on pairs within one set of recordings (what stands before \
+the first `_` of a speaker's name) and printed as the [[voiceprint]] tables of model.toml; the figures below are then \
+those of the new calibration, on the speakers that it was fitted on. With --cross a second table judges people by a \
+calibration that was fitted on others alone.")]
+pub(super) struct Args {
+    /// Kaldi data folder: wav.scp, segments (if there are any) and utt2spk.
+    #[arg(value_name = "DIR")]
+    data: PathBuf,
+    /// Folder of the voice model: model.onnx and model.toml [default: the built-in one].
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Folder that relative paths start from.
+    #[arg(long, value_name = "DIR")]
+    audio_root: Option<PathBuf>,
+    /// Speech of an enrolment, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    enrol_s: f32,
+    /// Probability from which on a name is given.
+    #[arg(long, value_name = "P", default_value_t = 0.8)]
+    accept: f32,
+    /// Fit the calibration and print it.
+    #[arg(long)]
+    fit: bool,
+    /// Judge people by a calibration fitted on others, too.
+    #[arg(long)]
+    cross: bool,
+    /// Write one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A speaker's window embeddings, every 0.25 s of speech.
+pub(super) struct Speaker {
+    pub(super) name: String,
+    pub(super) windows: Vec<Embedding>,
+}
+
+/// Lengths of clips that are held against the rule about two voices, in seconds.
+const CLIP_S: [f32; 3] = [10.0, 20.0, 30.0];
+
+/// Frames of 10 ms between two windows.
+const STEP_FRAMES: usize = 25;
+
+/// Runs the command and gives the exit code.
+///
+/// # Errors
+/// A list, an audio file or the model cannot be used.
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
+    let source = args.model.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
+    let embedder = Embedder::load(&source, &ClipAnalyser::window_frames())?;
+    let speakers = embed(&embedder, &by_speaker(&args.data, args.audio_root.as_deref())?)?;
+    let mut card = embedder.card().clone();
+    if args.fit {
+        let all: Vec<&Speaker> = speakers.iter().collect();
+        let (calibrations, table) = calibrate(&all).context("too few speakers to fit a calibration")?;
+        card.print_calibrations = calibrations;
+        print!("{table}");
+    }
+    let folds = Fold::both(&speakers, args.enrol_s);
+    if !args.json {
+        for clip_s in CLIP_S {
+            let [one, two] = measure::clips(&speakers, &card, clip_s);
+            let percent = |(part, whole): (usize, usize)| 100.0 * part as f64 / whole.max(1) as f64;
+            println!(
+                "clips of {clip_s} s: {:.1} % of {} with one voice refused as two, {:.1} % of {} with two voices taken",
+                percent(one),
+                one.1,
+                percent(two),
+                two.1
+            );
+        }
+        println!();
+    }
+    for cross in [false, true] {
+        if cross && !args.cross {
+            break;
+        }
+        let report = measure(&speakers, &folds, &card, args.accept, args.enrol_s, cross)?;
+        print!("{}", if args.json { report.json() } else { report.table() });
+    }
+    Ok(exit::OK)
+}
+
+/// Utterances by speaker, those of one file together.
+fn by_speaker(data: &Path, root: Option<&Path>) -> anyhow::Result<BTreeMap<String, Vec<Utterance>>> {
+    let segments = data.join("segments");
+    let segments = segments.exists().then_some(segments);
+    let utterances = kaldi::read_utterances(&data.join("wav.scp"), segments.as_deref(), root)?;
+    let speakers = kaldi::read_utt2spk(&data.join("utt2spk"))?;
+    let mut by_speaker: BTreeMap<String, Vec<Utterance>> = BTreeMap::new();
+    for utterance in utterances {
+        let speaker =
+            speakers.get(&utterance.id).with_context(|| format!("utt2spk lacks {}", utterance.id))?;
+        by_speaker.entry(speaker.clone()).or_default().push(utterance);
+    }
+    Ok(by_speaker)
+}
+
+fn embed(embedder: &Embedder, by_speaker: &BTreeMap<String, Vec<Utterance>>) -> anyhow::Result<Vec<Speaker>> {
+    let work: Vec<_> = by_speaker.iter().collect();
+    let bar = indicatif::ProgressBar::new(work.len() as u64);
+    bar.set_style(indicatif::ProgressStyle::with_template("speakers {bar:40} {pos}/{len}, {eta} left")?);
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let one = |utterances: &[Utterance]| -> anyhow::Result<Vec<Embedding>> {
+        let mut samples = Vec::new();
+        let mut file: Option<(&Path, Vec<f32>)> = None;
+        for utterance in utterances {
+            if file.as_ref().is_none_or(|(path, _)| *path != utterance.path) {
+                file = Some((&utterance.path, kaldi::load_mono(&utterance.path)?));
+            }
+            samples.extend_from_slice(utterance.of(file.as_ref().map_or(&[], |(_, samples)| samples))?);
+        }
+        Ok(ClipAnalyser::new(embedder).speech_windows(&samples, STEP_FRAMES)?)
+    };
+    let thread = || {
+        while let Some((name, utterances)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let outcome = one(utterances).with_context(|| (*name).clone());
+            done.lock().push(outcome.map(|windows| Speaker { name: (*name).clone(), windows }));
+            bar.inc(1);
+        }
+    };
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(work.len().max(1));
+    std::thread::scope(|scope| (0..n_threads).for_each(|_| _ = scope.spawn(thread)));
+    bar.finish_and_clear();
+    let mut speakers = done.into_inner().into_iter().collect::<anyhow::Result<Vec<Speaker>>>()?;
+    speakers.retain(|speaker| !speaker.windows.is_empty());
+    speakers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(speakers)
+}
