@@ -26,6 +26,8 @@ pub struct ServerConfig {
     pub max_frame_bytes: usize,
     /// A stream that sends nothing for so long is closed. 1 s to a day, default 60 s.
     pub idle_timeout: Duration,
+    /// How long a session waits for its publisher when the connection breaks. 0 to a day, default 30 s.
+    pub resume_grace: Duration,
     /// Time between two pings; shorter than `idle_timeout`. 0.1 s to a day, default 20 s.
     pub ping_interval: Duration,
     /// A message that a peer does not take for so long ends its connection. 0.1 s to a day, default 10 s.
@@ -50,6 +52,7 @@ impl ServerConfig {
             max_subscribers_per_session: count(r, "server.max_subscribers_per_session", 1..=100_000, 256),
             max_frame_bytes: size(r, "server.max_frame_bytes", "of bytes", 1024..=64 << 20, 1 << 20),
             idle_timeout: r.seconds("server.idle_timeout_s", 1.0..=DAY_S, 60.0),
+            resume_grace: r.seconds("server.resume_grace_s", 0.0..=DAY_S, 30.0),
             ping_interval: r.seconds("server.ping_interval_s", 0.1..=DAY_S, 20.0),
             write_timeout: r.seconds("server.write_timeout_s", 0.1..=DAY_S, 10.0),
             journal_events: count(r, "server.journal_events", 100..=10_000_000, 20_000),

@@ -14,6 +14,7 @@ pub mod kaldi;
 pub mod labelling;
 pub mod output;
 pub mod protocol;
+pub mod secret;
 pub mod server;
 pub mod session;
 pub mod settings;

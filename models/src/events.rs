@@ -145,6 +145,8 @@ pub enum GapReason {
     DeviceLost,
     /// The sender declared that audio is missing.
     Declared,
+    /// The sender's connection was cut, and what it could not deliver was not sent again.
+    Disconnected,
 }
 
 impl GapReason {
@@ -155,6 +157,7 @@ impl GapReason {
             Self::Overrun => "overrun",
             Self::DeviceLost => "device_lost",
             Self::Declared => "declared",
+            Self::Disconnected => "disconnected",
         }
     }
 }

@@ -6,18 +6,12 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Address, ConnectError, Socket, connect};
+use super::backoff::Backoff;
+use super::{Address, ConnectError, SILENCE, Socket, connect};
 use crate::protocol::server_message::Body;
 use crate::protocol::{CloseCode, ServerMessage};
 
-/// First wait before another try to connect; each further one doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// Longest wait before another try.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// A server that has not been heard for so long is gone: it pings three times in this.
-const SILENCE: Duration = Duration::from_secs(75);
-
-/// What a follower learns next.
+/// What a follower or a publisher learns next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
     /// A message, and its text as it came.
@@ -50,7 +44,7 @@ pub struct Follow {
     since: Option<u64>,
     socket: Option<Socket>,
     last_error: Option<String>,
-    wait: Duration,
+    backoff: Backoff,
     retry_at: Instant,
     is_back: bool,
 }
@@ -67,7 +61,7 @@ impl Follow {
             since,
             socket: None,
             last_error: None,
-            wait: FIRST_WAIT,
+            backoff: Backoff::new(),
             retry_at: Instant::now(),
             is_back: false,
         };
@@ -117,7 +111,7 @@ impl Follow {
 
     fn message(&mut self, text: &str) -> News {
         let Ok(message) = ServerMessage::parse(text) else { return News::Unknown(text.to_owned()) };
-        self.wait = FIRST_WAIT;
+        self.backoff.reset();
         if let Body::Error(error) = &message.body {
             self.last_error = Some(error.reason.clone());
         }
@@ -133,15 +127,13 @@ impl Follow {
             return self.lost("the server shuts down".to_owned());
         }
         self.socket = None;
-        self.retry_at = Instant::now() + LONGEST_WAIT;
         News::Closed { code, reason: self.last_error.take() }
     }
 
     fn lost(&mut self, reason: String) -> News {
-        let retry_in = self.wait;
+        let retry_in = self.backoff.next();
         self.socket = None;
         self.retry_at = Instant::now() + retry_in;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
         News::Lost { reason, retry_in }
     }
 

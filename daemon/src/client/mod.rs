@@ -1,7 +1,9 @@
 //! The client's side: follow the sessions of a server, play a file into one, and show labels in a terminal.
 
 mod address;
+mod backoff;
 mod follow;
+mod outgoing;
 mod publish;
 mod terminal;
 mod view;
@@ -24,6 +26,8 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that has not been heard for so long is gone: it pings three times in this.
+const SILENCE: Duration = Duration::from_secs(75);
 /// Largest message that a client takes: the snapshot of a day of talk fits several times.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 

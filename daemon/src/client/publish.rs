@@ -1,21 +1,23 @@
-//! Plays audio into a server at a chosen pace, and hands on what comes back.
+//! Plays audio into a server at a chosen pace, takes the stream up again when the network cuts it, and hands on what
+//! comes back.
 
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::stream::SplitStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::backoff::{self, Backoff};
+use super::outgoing::{Outgoing, SendError};
 use super::wire_audio::WireAudio;
-use super::{Address, ConnectError, Socket, connect};
+use super::{Address, ConnectError, News, SILENCE, Socket, connect};
 use crate::audio_file::{AudioFile, AudioFileError, AudioProblem};
-use crate::protocol::server_message::{Body, EndReason, Ended};
-use crate::protocol::{ClientMessage, CloseCode, ServerMessage};
+use crate::protocol::client_message::Resume;
+use crate::protocol::server_message::{Body, EndReason, Ended, Started};
+use crate::protocol::{ClientMessage, CloseCode, ServerMessage, Start};
 
-/// Audio in one binary frame, in ms.
-const FRAME_MS: u64 = 100;
 /// How long the server may take for the last labels after the audio, on top of what the audio itself takes.
 const LAST_WORDS: Duration = Duration::from_secs(120);
 
@@ -55,7 +57,7 @@ pub enum PublishError {
         /// The reason that it gave.
         reason: String,
     },
-    /// The connection broke.
+    /// The connection broke, and no other came about while the session waited.
     #[error("the connection broke: {reason}")]
     Lost {
         /// What the network says.
@@ -66,19 +68,20 @@ pub enum PublishError {
     NoEnd,
 }
 
-/// Plays `file` into a new session and passes every message, with its text as it came, to `hear`. A file above
-/// 48 kHz is sent mixed to mono at 16 kHz.
+/// Plays `file` into a new session and passes on what comes: every message, and when the connection breaks and is
+/// there again. A broken stream is taken up where the server stands, so labels, clock and numbers go on.
+/// A file above 48 kHz is sent mixed to mono at 16 kHz.
 ///
 /// # Errors
-/// [`PublishError`]; what was heard before it stays good.
+/// [`PublishError`]; what was heard before it stays good. The first connection is not tried again.
 pub async fn publish(
     address: &Address,
     session: Option<&str>,
     file: AudioFile,
     playback: Playback,
-    mut hear: impl FnMut(Option<&ServerMessage>, &str),
+    mut hear: impl FnMut(News),
 ) -> Result<Summary, PublishError> {
-    let mut file = WireAudio::new(file)?;
+    let file = WireAudio::new(file)?;
     let mut path = format!(
         "/v1/stream?encoding=pcm_f32le&sample_rate={}&channels={}",
         file.sample_rate_hz(),
@@ -88,107 +91,230 @@ pub async fn publish(
         path.push_str("&session=");
         path.push_str(session);
     }
-    let (sink, mut stream) = connect(&address.url(&path)).await?.split();
+    let mut outgoing = Outgoing::new(file, playback);
+    let mut incoming = Incoming { acked: watch::Sender::new(0), ..Incoming::default() };
+    let mut socket = connect(&address.url(&path)).await?;
+    let mut backoff = Backoff::new();
+    let ended = loop {
+        let outcome = exchange(socket, &mut outgoing, &mut incoming, &mut hear).await;
+        let reason = match outcome {
+            Ok(ended) => break ended,
+            Err(PublishError::Lost { reason }) => reason,
+            Err(error) => return Err(error),
+        };
+        if incoming.n_heard > 0 {
+            incoming.n_heard = 0;
+            backoff.reset();
+        }
+        socket = come_back(address, &mut outgoing, &mut incoming, &mut backoff, reason, &mut hear).await?;
+    };
+    let file = outgoing.file();
+    Ok(Summary { sent_s: file.position().as_secs_f64(), ended, problems: file.problems() })
+}
+
+/// Sends and receives on one connection until it ends.
+async fn exchange(
+    socket: Socket,
+    outgoing: &mut Outgoing,
+    incoming: &mut Incoming,
+    hear: &mut impl FnMut(News),
+) -> Result<Ended, PublishError> {
+    let (mut sink, mut stream) = socket.split();
     let (sent_to, sent) = watch::channel(None);
+    let samples_of = {
+        let rate = f64::from(outgoing.file().sample_rate_hz());
+        move |received_s: f64| (received_s * rate).floor() as u64
+    };
+    let (acked, mut greeted) = (incoming.acked.subscribe(), incoming.greeted.subscribe());
     let send = async {
-        let outcome = send_file(sink, &mut file, playback).await;
+        // Without the token of `started` a break would lose what was sent before it.
+        greeted.wait_for(|greeted| *greeted).await.map_err(|_| SendError::Gone)?;
+        let outcome = outgoing.send(&mut sink, acked).await;
         sent_to.send_replace(Some(Instant::now()));
         outcome
     };
-    let receive = receive(&mut stream, sent, &mut hear);
     // A stream that the server ends early ends the sending; a failed sending leaves the word to the server, which
     // knows better why.
-    let mut receive = std::pin::pin!(receive);
-    let received = tokio::select! {
+    let mut receive = std::pin::pin!(incoming.receive(&mut stream, sent, samples_of, hear));
+    tokio::select! {
         received = &mut receive => received,
         sent = send => match sent {
             Ok(()) | Err(SendError::Gone) => receive.await,
-            Err(SendError::File(error)) => return Err(error.into()),
+            Err(SendError::File(error)) => Err(error.into()),
         },
+    }
+}
+
+/// Connects again and takes the session up, for as long as it waits for us.
+async fn come_back(
+    address: &Address,
+    outgoing: &mut Outgoing,
+    incoming: &mut Incoming,
+    backoff: &mut Backoff,
+    mut reason: String,
+    hear: &mut impl FnMut(News),
+) -> Result<Socket, PublishError> {
+    let Some(started) = incoming.started.clone().filter(|(_, s)| s.resume_grace_s.0 > 0.0) else {
+        return Err(PublishError::Lost { reason });
     };
-    let ended = received?;
-    let problems = file.problems();
-    Ok(Summary { sent_s: file.position().as_secs_f64(), ended, problems })
-}
-
-/// Why sending stopped.
-enum SendError {
-    File(AudioFileError),
-    /// The connection takes no more; why is known to whoever receives.
-    Gone,
-}
-
-async fn send_file(
-    mut sink: SplitSink<Socket, Message>,
-    file: &mut WireAudio,
-    playback: Playback,
-) -> Result<(), SendError> {
-    let n_channels = u64::from(file.n_channels());
-    let rate = u64::from(file.sample_rate_hz());
-    let frame_bytes = (rate * FRAME_MS / 1000 * n_channels * 4) as usize;
-    let began = Instant::now();
-    let mut n_sent_bytes = 0_u64;
-    let mut pending: Vec<u8> = Vec::new();
-    let mut block = Vec::new();
-    let mut more = true;
-    while more {
-        more = file.read(&mut block).map_err(SendError::File)?;
-        pending.extend(block.iter().flat_map(|s| s.to_le_bytes()));
-        while pending.len() >= frame_bytes || (!more && !pending.is_empty()) {
-            let frame: Vec<u8> = pending.drain(..frame_bytes.min(pending.len())).collect();
-            let due_s = n_sent_bytes as f64 / (rate * n_channels * 4) as f64 / playback.speed;
-            if let Ok(due) = Duration::try_from_secs_f64(due_s) {
-                sleep_until(began + due).await;
+    // The server may notice the break later than we do, so a little more than the session waits.
+    let grace = Duration::from_secs_f64(started.1.resume_grace_s.0.clamp(0.0, 1e6)) + backoff::LONGEST;
+    let give_up_at = Instant::now() + grace;
+    loop {
+        let retry_in = backoff.next();
+        hear(News::Lost { reason: reason.clone(), retry_in });
+        if Instant::now() + retry_in > give_up_at {
+            return Err(PublishError::Lost { reason });
+        }
+        sleep(retry_in).await;
+        match take_up(address, incoming, &started).await {
+            Ok((socket, message, text, n_received)) => {
+                if !outgoing.rewind(n_received) {
+                    let reason = format!("the server has lost audio after sample {n_received}");
+                    return Err(PublishError::Lost { reason });
+                }
+                hear(News::Back);
+                hear(News::Message(Box::new(message), text));
+                return Ok(socket);
             }
-            n_sent_bytes += frame.len() as u64;
-            sink.send(Message::Binary(frame.into())).await.map_err(|_| SendError::Gone)?;
+            Err(PublishError::Connect(error)) => reason = error.to_string(),
+            Err(PublishError::Lost { reason: why }) => reason = why,
+            Err(error) => return Err(error),
         }
     }
-    let close = ClientMessage::Close(crate::protocol::client_message::Close {});
-    sink.send(Message::text(close.to_json())).await.map_err(|_| SendError::Gone)?;
-    Ok(())
 }
 
-async fn receive(
-    stream: &mut SplitStream<Socket>,
-    mut sent: watch::Receiver<Option<Instant>>,
-    hear: &mut impl FnMut(Option<&ServerMessage>, &str),
-) -> Result<Ended, PublishError> {
-    let (mut ended, mut error) = (None, None);
+/// One try to take the session up.
+async fn take_up(
+    address: &Address,
+    incoming: &Incoming,
+    (session, started): &(String, Started),
+) -> Result<(Socket, ServerMessage, String, u64), PublishError> {
+    let lost = |reason: &str| PublishError::Lost { reason: reason.to_owned() };
+    let mut socket = connect(&address.url("/v1/stream")).await?;
+    let resume = Resume {
+        session: session.clone(),
+        token: started.token.clone(),
+        received_s: None,
+        since: Some(incoming.since),
+    };
+    // The token goes in a message and not in the address, which proxies write into their logs.
+    let start = ClientMessage::Start(Start { resume: Some(resume), ..Start::default() });
+    socket.send(Message::text(start.to_json())).await.map_err(|e| lost(&e.to_string()))?;
+    let mut said = None;
     loop {
-        let limit = sent.borrow_and_update().map(|at| at + LAST_WORDS);
-        let next = tokio::select! {
-            next = stream.next() => next,
-            // Learns of the deadline when there is one.
-            Ok(()) = sent.changed() => continue,
-            () = until(limit) => return Err(PublishError::NoEnd),
-        };
-        match next {
+        let next = tokio::time::timeout(SILENCE, socket.next()).await;
+        match next.map_err(|_| lost("the server does not answer"))? {
             Some(Ok(Message::Text(text))) => {
-                let message = ServerMessage::parse(&text).ok();
-                hear(message.as_ref(), &text);
-                match message.map(|m| m.body) {
-                    Some(Body::Ended(end)) => ended = Some(end),
-                    Some(Body::Error(e)) if e.fatal => error = Some(e.reason),
+                let Ok(message) = ServerMessage::parse(&text) else { continue };
+                match &message.body {
+                    Body::Started(Started { received_samples: Some(n_received), .. }) => {
+                        let n_received = *n_received;
+                        return Ok((socket, message, text.as_str().to_owned(), n_received));
+                    }
+                    Body::Error(error) => said = Some(error.reason.clone()),
                     _ => {}
                 }
             }
             Some(Ok(Message::Close(frame))) => {
-                let code = frame.as_ref().map_or(1005, |f| u16::from(f.code));
-                return match ended {
-                    Some(ended) if code == CloseCode::Done.as_u16() && ended.reason == EndReason::Closed => {
-                        Ok(ended)
-                    }
-                    _ => {
-                        let said = frame.map(|f| f.reason.to_string()).unwrap_or_default();
-                        let ended = ended.map(|e| format!("the session ended: {}", e.reason.as_str()));
-                        Err(PublishError::Closed { code, reason: error.or(ended).unwrap_or(said) })
-                    }
-                };
+                let (code, reason) =
+                    frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
+                return Err(PublishError::Closed { code, reason: said.unwrap_or(reason) });
             }
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(PublishError::Lost { reason: error.to_string() }),
-            None => return Err(PublishError::Lost { reason: "the server is gone".to_owned() }),
+            Some(Err(error)) => return Err(lost(&error.to_string())),
+            None => return Err(lost("the server is gone")),
+        }
+    }
+}
+
+/// What the server has said, across connections.
+#[derive(Default)]
+struct Incoming {
+    /// Id of the session and what its first `started` says.
+    started: Option<(String, Started)>,
+    /// Number of the last event.
+    since: u64,
+    ended: Option<Ended>,
+    /// What the last fatal error says.
+    error: Option<String>,
+    /// Whether the first `started` came.
+    greeted: watch::Sender<bool>,
+    /// Samples that the server has for sure.
+    acked: watch::Sender<u64>,
+    /// Messages on this connection.
+    n_heard: u64,
+}
+
+impl Incoming {
+    async fn receive(
+        &mut self,
+        stream: &mut SplitStream<Socket>,
+        mut sent: watch::Receiver<Option<Instant>>,
+        samples_of: impl Fn(f64) -> u64,
+        hear: &mut impl FnMut(News),
+    ) -> Result<Ended, PublishError> {
+        let mut heard_at = Instant::now();
+        loop {
+            let limit = sent.borrow_and_update().map(|at| at + LAST_WORDS);
+            let next = tokio::select! {
+                next = stream.next() => next,
+                // Learns of the deadline when there is one.
+                Ok(()) = sent.changed() => continue,
+                () = until(limit) => return Err(PublishError::NoEnd),
+                () = sleep_until(heard_at + SILENCE) => {
+                    return Err(PublishError::Lost { reason: "the server has fallen silent".to_owned() });
+                }
+            };
+            heard_at = Instant::now();
+            let lost = match next {
+                Some(Ok(Message::Text(text))) => {
+                    self.take(text.as_str(), &samples_of, hear);
+                    continue;
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    let code = frame.as_ref().map_or(1005, |f| u16::from(f.code));
+                    let said = frame.map(|f| f.reason.to_string()).unwrap_or_default();
+                    return self.closed(code, said);
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => error.to_string(),
+                None => "the server is gone".to_owned(),
+            };
+            return match &self.ended {
+                // Everything was said but the goodbye.
+                Some(ended) if ended.reason == EndReason::Closed => Ok(ended.clone()),
+                _ => Err(PublishError::Lost { reason: lost }),
+            };
+        }
+    }
+
+    fn take(&mut self, text: &str, samples_of: &impl Fn(f64) -> u64, hear: &mut impl FnMut(News)) {
+        self.n_heard += 1;
+        let Ok(message) = ServerMessage::parse(text) else { return hear(News::Unknown(text.to_owned())) };
+        self.since = message.seq.unwrap_or(self.since);
+        match &message.body {
+            Body::Started(started) => {
+                self.started = message.session.clone().map(|id| (id, started.clone()));
+                self.greeted.send_replace(true);
+            }
+            Body::Ack(ack) => {
+                self.acked.send_replace(samples_of(ack.received_s.0));
+            }
+            Body::Ended(ended) => self.ended = Some(ended.clone()),
+            Body::Error(error) if error.fatal => self.error = Some(error.reason.clone()),
+            _ => {}
+        }
+        hear(News::Message(Box::new(message), text.to_owned()));
+    }
+
+    fn closed(&mut self, code: u16, said: String) -> Result<Ended, PublishError> {
+        match self.ended.take() {
+            Some(ended) if code == CloseCode::Done.as_u16() && ended.reason == EndReason::Closed => Ok(ended),
+            ended => {
+                let ended = ended.map(|e| format!("the session ended: {}", e.reason.as_str()));
+                Err(PublishError::Closed { code, reason: self.error.take().or(ended).unwrap_or(said) })
+            }
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The clients against a real server whose diarizer is scripted.
 
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use super::{Address, Follow, News, Playback, View, publish};
 use crate::audio_file::AudioFile;
@@ -13,6 +11,7 @@ use crate::hub::HubParams;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{Body, EndReason};
 use crate::server::Limits;
+use crate::server::tests::network::Proxy;
 use crate::server::tests::{serve, serve_at, serve_with};
 use crate::session::scripted::script;
 
@@ -58,7 +57,7 @@ async fn a_file_above_the_rates_of_the_wire_is_resampled_before_it_is_sent() {
     writer.finalize().unwrap();
     let server = serve().await;
     let (file, playback) = (AudioFile::open(&path).unwrap(), Playback { speed: f64::INFINITY });
-    let summary = publish(&address(server.addr), Some("a"), file, playback, |_, _| {}).await.unwrap();
+    let summary = publish(&address(server.addr), Some("a"), file, playback, |_| {}).await.unwrap();
     assert_eq!((summary.sent_s, summary.ended.duration_s.0, summary.ended.speakers), (1.0, 1.0, 1));
     let format = server.hub.get("a").unwrap().format();
     assert_eq!((format.sample_rate, format.channels), (16_000, 1));
@@ -71,8 +70,9 @@ async fn a_played_file_comes_back_labelled() {
     let (mut view, mut lines) = (View::new(false), Vec::new());
     let playback = Playback { speed: f64::INFINITY };
     let address = address(server.addr);
-    let summary = publish(&address, Some("talk"), wav(folder.path()), playback, |message, _| {
-        view.take(message.unwrap(), &mut lines);
+    let summary = publish(&address, Some("talk"), wav(folder.path()), playback, |news| {
+        let News::Message(message, _) = news else { panic!("{news:?}") };
+        view.take(&message, &mut lines);
     })
     .await
     .unwrap();
@@ -96,7 +96,7 @@ async fn a_file_is_played_in_its_own_time() {
     let server = serve().await;
     let began = tokio::time::Instant::now();
     let playback = Playback { speed: 4.0 };
-    publish(&address(server.addr), None, wav(folder.path()), playback, |_, _| {}).await.unwrap();
+    publish(&address(server.addr), None, wav(folder.path()), playback, |_| {}).await.unwrap();
     // The last frame of 100 ms is due 1.5 s into the audio.
     assert!(began.elapsed() >= Duration::from_secs_f64(1.5 / 4.0));
 }
@@ -107,14 +107,66 @@ async fn a_refused_stream_says_why() {
     let server = serve_with(HubParams { max_sessions: 0, ..HubParams::default() }, Limits::default()).await;
     let playback = Playback { speed: f64::INFINITY };
     let address = address(server.addr);
-    let error = publish(&address, None, wav(folder.path()), playback, |_, _| {}).await.unwrap_err();
+    let error = publish(&address, None, wav(folder.path()), playback, |_| {}).await.unwrap_err();
     assert!(
         error.to_string().starts_with("the server closed the stream with 4429: 0 sessions run"),
         "{error}"
     );
     server.shut_down().await;
-    let error = publish(&address, None, wav(folder.path()), playback, |_, _| {}).await.unwrap_err();
+    let error = publish(&address, None, wav(folder.path()), playback, |_| {}).await.unwrap_err();
     assert!(error.to_string().contains("nothing listens there; start `diarized serve`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_played_over_a_network_that_breaks_gets_the_labels_of_one_that_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve().await;
+    let play = async |addr, id: &'static str, speed| {
+        let (mut seqs, mut n_back) = (Vec::new(), 0);
+        let summary =
+            publish(&address(addr), Some(id), wav(folder.path()), Playback { speed }, |news| match news {
+                News::Message(message, _) => seqs.extend(message.seq),
+                News::Back => n_back += 1,
+                _ => {}
+            })
+            .await
+            .unwrap();
+        assert_eq!(summary.ended.duration_s.0, 1.6, "{id}");
+        let Body::Snapshot(end) = server.hub.get(id).unwrap().channel().snapshot().body else { panic!() };
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "{id}: no loss, no doubling");
+        (end, n_back)
+    };
+    let (whole, _) = play(server.addr, "whole", f64::INFINITY).await;
+    // The file is 102 400 bytes on the wire; the request takes some 250. Cuts fall into the request, into the resume,
+    // into frames, and between them.
+    let cuts = [
+        ("a", vec![300, 30_000, 255, 25_000]),
+        ("b", vec![6_900, 6_900, 6_900, 6_900]),
+        ("c", vec![102_600]),
+        ("d", vec![41_237, 17, 330, 450]),
+    ];
+    for (id, budgets) in cuts {
+        let n = budgets.len();
+        let network = Proxy::cutting(server.addr, budgets);
+        let (end, n_back) = play(network.addr, id, f64::INFINITY).await;
+        assert_eq!((&end, network.n_cut.load(Ordering::SeqCst)), (&whole, n), "{id}");
+        assert!(n_back >= 1, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_gives_up_when_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { resume_grace: Duration::ZERO, ..Limits::default() };
+    let server = serve_with(HubParams::default(), limits).await;
+    let network = Proxy::cutting(server.addr, vec![30_000]);
+    let playback = Playback { speed: f64::INFINITY };
+    let error = publish(&address(network.addr), Some("a"), wav(folder.path()), playback, |_| {}).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("the connection broke"), "{error}");
+    let session = server.hub.get("a").unwrap();
+    session.channel().wait_ended().await;
+    assert_eq!(session.channel().ended(), Some(EndReason::Disconnected));
 }
 
 /// Events until the session has ended or the connection is lost.
@@ -125,42 +177,6 @@ async fn events(follow: &mut Follow) -> (Vec<ServerMessage>, News) {
             News::Message(message, _) => all.push(*message),
             News::Back => {}
             news => return (all, news),
-        }
-    }
-}
-
-/// A network that can be cut.
-struct Proxy {
-    addr: SocketAddr,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Proxy {
-    fn to(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let streams = Arc::new(Mutex::new(Vec::new()));
-        let held = Arc::clone(&streams);
-        std::thread::spawn(move || {
-            for near in listener.incoming() {
-                let (near, far) = (near.unwrap(), TcpStream::connect(upstream).unwrap());
-                for (mut from, mut to) in [(&near, &far), (&far, &near)]
-                    .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
-                {
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-                held.lock().extend([near, far]);
-            }
-        });
-        Self { addr, streams }
-    }
-
-    fn cut(&self) {
-        for stream in self.streams.lock().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }

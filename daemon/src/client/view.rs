@@ -54,6 +54,7 @@ impl View {
         shown.at = message.at.map_or(shown.at, |at| at.0);
         let mut say = |line: String| lines.push(format!("{prefix}{line}"));
         match &message.body {
+            Body::Started(started) if started.resumed => {}
             Body::Started(started) => {
                 say(format!("session {session}, model {}", started.model));
             }

@@ -162,6 +162,7 @@ fn limits(config: &Config) -> Limits {
         max_subscribers: server.max_subscribers_per_session,
         max_message_bytes: server.max_frame_bytes,
         idle: server.idle_timeout,
+        resume_grace: server.resume_grace,
         ping: server.ping_interval,
         write: server.write_timeout,
         grace: server.shutdown_grace,

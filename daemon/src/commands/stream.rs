@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::audio_file::AudioFile;
 use crate::cli::exit;
-use crate::client::{Address, Playback, PublishError, Terminal, View, publish};
+use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
 
 /// Arguments of `diarized stream`.
 #[derive(Debug, clap::Args)]
@@ -62,22 +62,29 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     let mut session = String::new();
     let mut written = Ok(());
     let total = file.duration().map(|d| format!(" of {:.0} s", d.as_secs_f64())).unwrap_or_default();
-    let playing =
-        publish(address, args.session.as_deref(), file, Playback { speed: args.speed }, |message, text| {
-            if args.json {
-                written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(text));
+    let playing = publish(address, args.session.as_deref(), file, Playback { speed: args.speed }, |news| {
+        let message = match news {
+            News::Message(_, text) | News::Unknown(text) if args.json => {
+                written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(&text));
                 return;
             }
-            let Some(message) = message else { return };
-            if let Some(id) = &message.session {
-                session.clone_from(id);
+            News::Message(message, _) => message,
+            News::Lost { reason, retry_in } => {
+                let retry_in = retry_in.as_secs_f64();
+                return terminal.note(&format!("{reason}; trying again in {retry_in:.1} s"));
             }
-            view.take(message, &mut lines);
-            for line in lines.drain(..) {
-                written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(&line));
-            }
-            terminal.live(format!("{}{total}", view.live()));
-        });
+            News::Back => return terminal.note("connected again; the session goes on"),
+            News::Unknown(_) | News::Closed { .. } => return,
+        };
+        if let Some(id) = &message.session {
+            session.clone_from(id);
+        }
+        view.take(&message, &mut lines);
+        for line in lines.drain(..) {
+            written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(&line));
+        }
+        terminal.live(format!("{}{total}", view.live()));
+    });
     let outcome = tokio::select! {
         outcome = playing => outcome,
         stopped = tokio::signal::ctrl_c() => {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SpeakerHints};
+use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
 
 mod follow;
@@ -334,17 +335,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// `n_bytes` of the operating system's randomness in hexadecimal.
-fn random_hex(n_bytes: usize) -> String {
-    let mut bytes = vec![0; n_bytes];
-    getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
-    bytes.iter().fold(String::new(), |mut out, b| {
-        use std::fmt::Write as _;
-        let _ = write!(out, "{b:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

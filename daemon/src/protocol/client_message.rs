@@ -5,19 +5,50 @@ use serde_json::Value;
 
 use super::{AudioFormat, ErrorCode, SpeakerHints};
 
-/// Opens a session on `/v1/stream`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Opens a session on `/v1/stream`, or takes one up again.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// What the binary frames hold.
-    #[serde(default)]
-    pub audio: AudioFormat,
+    /// What the binary frames hold; in a resume it may be left out and must be what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioFormat>,
     /// Id that the session shall have; without it the server makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// How many speakers there are, as far as it is known.
     #[serde(default, skip_serializing_if = "SpeakerHints::is_empty")]
     pub speakers: SpeakerHints,
+    /// The session to take up again instead of opening one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
+/// Takes up a session whose connection was cut.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Id of the session.
+    pub session: String,
+    /// The secret from its `started`.
+    pub token: String,
+    /// Where on the session's clock the first audio of this connection lies; without it the audio goes on where
+    /// `started` says that the session stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_s: Option<f64>,
+    /// Number of the last event that the client has; without it a snapshot comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+}
+
+impl std::fmt::Debug for Resume {
+    /// Without the token, which belongs in no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resume")
+            .field("session", &self.session)
+            .field("received_s", &self.received_s)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Says that the client is alive while it has no audio to send.
@@ -269,9 +300,15 @@ mod tests {
     fn every_type_round_trips() {
         let all = [
             ClientMessage::Start(Start {
-                audio: AudioFormat { channel: Some(0), ..AudioFormat::default() },
+                audio: Some(AudioFormat { channel: Some(0), ..AudioFormat::default() }),
                 session: Some("kitchen".into()),
                 speakers: SpeakerHints { expected: Some(3), max: None },
+                resume: Some(Resume {
+                    session: "kitchen".into(),
+                    token: "secret".into(),
+                    received_s: Some(12.5),
+                    since: Some(41),
+                }),
             }),
             ClientMessage::KeepAlive(KeepAlive {}),
             ClientMessage::Finalize(Finalize {}),

@@ -14,11 +14,13 @@ pub enum CloseCode {
     ShuttingDown = 1001,
     /// The client sent something that is not of the protocol.
     BadRequest = 4400,
+    /// The client has not proved who it is, or not well enough.
+    Unauthorised = 4401,
     /// No such session.
     NotFound = 4404,
     /// Nothing was heard from the client for too long.
     Idle = 4408,
-    /// A live session has this id already.
+    /// A live session has this id already, or a newer connection has taken this one's session.
     Conflict = 4409,
     /// A message is larger than the server takes.
     FrameTooLarge = 4413,
@@ -30,10 +32,11 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::ShuttingDown,
         Self::BadRequest,
+        Self::Unauthorised,
         Self::NotFound,
         Self::Idle,
         Self::Conflict,
@@ -55,6 +58,7 @@ impl CloseCode {
             Self::Done => "done",
             Self::ShuttingDown => "shutting down",
             Self::BadRequest => "bad request",
+            Self::Unauthorised => "unauthorised",
             Self::NotFound => "no such session",
             Self::Idle => "idle",
             Self::Conflict => "conflict",
@@ -125,12 +129,16 @@ error_codes! {
     VoicesOff, "voices_off", NotFound;
     /// The voiceprint store cannot be used.
     VoiceStore, "voice_store", Internal;
+    /// The token is not the right one.
+    Unauthorised, "unauthorised", Unauthorised;
     /// No such session.
     NotFound, "not_found", NotFound;
     /// Nothing was heard from the client for too long.
     Idle, "idle", Idle;
     /// A live session has this id already.
     Conflict, "conflict", Conflict;
+    /// A newer connection of the same publisher has taken the session over.
+    Superseded, "superseded", Conflict;
     /// A message is larger than the server takes.
     FrameTooLarge, "frame_too_large", FrameTooLarge;
     /// The server runs as many sessions as it may.

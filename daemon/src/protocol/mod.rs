@@ -49,6 +49,11 @@ impl From<Decimal> for diarized_dsp::SampleIndex {
     }
 }
 
+/// A length in seconds rounded down to the millisecond, for what must not be promised too much of.
+pub(crate) fn whole_ms(seconds: f64) -> Seconds {
+    Decimal((seconds * 1000.0 + 1e-6).floor() / 1000.0)
+}
+
 /// Rounds to three decimals, which is what the wire carries of any measured number; NaN gives 0 and what is out
 /// of range the nearest number that JSON holds without an exponent worth reading.
 fn round_3(value: f64) -> f64 {

@@ -10,7 +10,7 @@ use super::{AudioFormat, Decimal, ErrorCode, Seconds};
 /// The session is open; the publisher's first message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
-    /// Secret of the publisher: it proves that a later connection is the same publisher.
+    /// Secret of the publisher: with it a later connection takes the session up again.
     pub token: String,
     /// Name of the voice model in use.
     pub model: String,
@@ -18,6 +18,17 @@ pub struct Started {
     pub version: String,
     /// What the server takes the binary frames to hold.
     pub audio: AudioFormat,
+    /// How long the session waits for its publisher when the connection breaks.
+    pub resume_grace_s: Seconds,
+    /// Whether this connection takes up a session that another one began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// Audio that the session holds, gaps included, rounded down; in the answer to a resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_s: Option<Seconds>,
+    /// The same, exact: samples of each channel at the declared rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_samples: Option<u64>,
 }
 
 /// The labels as they stand, with everything up to and including `seq`.
@@ -129,7 +140,7 @@ pub struct Gap {
     pub start: Seconds,
     /// Where it ends.
     pub end: Seconds,
-    /// Why: `overrun`, `device_lost` or `declared`.
+    /// Why: `overrun`, `device_lost`, `declared` or `disconnected`.
     pub reason: String,
 }
 

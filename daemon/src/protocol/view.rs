@@ -207,8 +207,8 @@ fn revision_reason(word: &str) -> Result<RevisionReason, ViewError> {
 }
 
 fn gap_reason(word: &str) -> Result<GapReason, ViewError> {
-    use GapReason::{Declared, DeviceLost, Overrun};
-    [Overrun, DeviceLost, Declared]
+    use GapReason::{Declared, DeviceLost, Disconnected, Overrun};
+    [Overrun, DeviceLost, Declared, Disconnected]
         .into_iter()
         .find(|r| r.as_str() == word)
         .ok_or_else(|| ViewError::Reason { got: word.to_owned() })

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite;
 use super::Shared;
 use super::writer::{Out, Writer};
 use crate::protocol::server_message::{Ack, Error};
-use crate::protocol::{CloseCode, Decimal, ErrorCode, MessageError, ServerMessage};
+use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::session::{Command, Correction, CorrectionError, Session};
 
 /// Replies that may wait for the outgoing half.
@@ -180,8 +180,7 @@ impl Connection {
         tokio::spawn(async move {
             let reply = match outcome.await {
                 Ok(Ok(())) if is_finalize => {
-                    let received_s = Decimal(session.input().received_s());
-                    ServerMessage::to_connection(Some(session.id()), Ack { received_s, finalized: true })
+                    ServerMessage::to_connection(Some(session.id()), ack(&session, true))
                 }
                 Ok(Err(refusal)) => {
                     let code = match &refusal {
@@ -226,6 +225,11 @@ impl Drop for Connection {
         self.shared.metrics.connections.sub(1);
         self.writer.abort();
     }
+}
+
+/// How much the session has taken.
+pub(super) fn ack(session: &Session, finalized: bool) -> Ack {
+    Ack { received_s: whole_ms(session.input().received_s()), finalized }
 }
 
 fn error(session: Option<&str>, code: ErrorCode, reason: impl ToString, fatal: bool) -> ServerMessage {

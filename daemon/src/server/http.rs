@@ -14,13 +14,14 @@ use super::Shared;
 use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::{Body, EndReason, Error};
 use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
-use crate::session::Session;
+use crate::session::{Session, Source};
 
 /// One session in the list.
 #[derive(Debug, Serialize)]
 struct Listed {
     session: String,
     live: bool,
+    connected: bool,
     source: &'static str,
     began_unix_s: Seconds,
     duration_s: Seconds,
@@ -40,6 +41,8 @@ impl Listed {
         Self {
             session: session.id().to_owned(),
             live: now.ended.is_none(),
+            connected: now.ended.is_none()
+                && (session.has_publisher() || session.channel().source() == Source::Microphone),
             source: session.channel().source().as_str(),
             began_unix_s: crate::protocol::Decimal(began.as_secs_f64()),
             duration_s: now.at.into(),

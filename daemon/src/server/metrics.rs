@@ -91,6 +91,8 @@ pub struct Metrics {
     pub messages_sent: Count,
     /// Bytes of audio taken from clients.
     pub audio_bytes: Count,
+    /// Times that a publisher took its session up again.
+    pub streams_resumed: Count,
     /// Errors that clients were told of.
     pub client_errors: Count,
 }
@@ -120,6 +122,12 @@ impl Metrics {
         line("subscribers", "gauge", "Subscribers on /v1/events.", self.subscribers.total() as f64);
         line("messages_sent_total", "counter", "Text messages sent.", self.messages_sent.get() as f64);
         line("audio_received_bytes_total", "counter", "Audio from clients.", self.audio_bytes.get() as f64);
+        line(
+            "streams_resumed_total",
+            "counter",
+            "Sessions taken up again by their publisher.",
+            self.streams_resumed.get() as f64,
+        );
         line(
             "client_errors_total",
             "counter",

@@ -8,6 +8,7 @@ mod listener;
 mod metrics;
 mod page;
 mod speakers;
+mod open;
 mod stream;
 mod writer;
 
@@ -36,6 +37,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// A publisher that sends no audio and no `keep_alive` for so long is idle.
     pub idle: Duration,
+    /// How long a session waits for its publisher when the connection breaks.
+    pub resume_grace: Duration,
     /// How often a ping is sent; a peer that has not been heard for three of these is gone.
     pub ping: Duration,
     /// How long one message may wait for a peer that does not read.
@@ -53,6 +56,7 @@ impl Default for Limits {
             max_subscribers: 256,
             max_message_bytes: 1 << 20,
             idle: Duration::from_secs(60),
+            resume_grace: Duration::from_secs(30),
             ping: Duration::from_secs(20),
             write: Duration::from_secs(10),
             linger: Duration::from_secs(2),

@@ -113,7 +113,7 @@ impl Sender {
     /// [`Closed`] if the session takes no more.
     pub async fn push_bytes(&self, bytes: Bytes) -> Result<(), Closed> {
         let n_samples = (bytes.len() / self.format.step_bytes()) as u64;
-        self.push(Input::Bytes(bytes), n_samples).await
+        self.push(Input::Bytes(bytes), n_samples, self.places_of(n_samples)).await
     }
 
     /// Queues a stretch without audio, in samples at the declared rate; waits while the session is behind.
@@ -121,8 +121,7 @@ impl Sender {
     /// # Errors
     /// [`Closed`] if the session takes no more.
     pub async fn push_gap(&self, n_samples: u64, reason: GapReason) -> Result<(), Closed> {
-        self.counters.n_received.fetch_add(n_samples, Ordering::Relaxed);
-        self.push(Input::Gap { n_samples, reason }, 0).await
+        self.push(Input::Gap { n_samples, reason }, n_samples, 1).await
     }
 
     /// Queues interleaved samples; blocks the thread while the session is behind. Not for async tasks.
@@ -131,7 +130,7 @@ impl Sender {
     /// [`Closed`] if the session takes no more.
     pub fn push_interleaved(&self, block: &[f32]) -> Result<(), Closed> {
         let n_samples = (block.len() / usize::from(self.format.channels)) as u64;
-        block_on(self.push(Input::Samples(block.to_vec()), n_samples))
+        block_on(self.push(Input::Samples(block.to_vec()), n_samples, self.places_of(n_samples)))
     }
 
     /// Queues a stretch without audio, in samples at the declared rate; blocks the thread while the session is
@@ -152,7 +151,7 @@ impl Sender {
         command: Command,
     ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
         let (reply, outcome) = oneshot::channel();
-        self.push(Input::Command(command, reply), 0).await?;
+        self.push(Input::Command(command, reply), 0, 1).await?;
         Ok(outcome)
     }
 
@@ -178,18 +177,29 @@ impl Sender {
         }
     }
 
-    /// Audio taken so far, gaps included, in seconds.
+    /// Samples of each channel taken so far, gaps included, at the declared rate.
     #[must_use]
-    pub fn received_s(&self) -> f64 {
-        self.counters.n_received.load(Ordering::Relaxed) as f64 / f64::from(self.format.sample_rate)
+    pub fn n_received(&self) -> u64 {
+        self.counters.n_received.load(Ordering::Relaxed)
     }
 
-    async fn push(&self, input: Input, n_samples: u64) -> Result<(), Closed> {
+    /// The same in seconds.
+    #[must_use]
+    pub fn received_s(&self) -> f64 {
+        self.n_received() as f64 / f64::from(self.format.sample_rate)
+    }
+
+    fn places_of(&self, n_samples: u64) -> u32 {
+        let n_places = n_samples * 1000 / (u64::from(self.format.sample_rate) * PLACE_MS) + 1;
+        n_places.min(u64::from(N_PLACES)) as u32
+    }
+
+    /// Queues an item that moves the clock by `n_samples`. Dropped before it is done, it has queued and counted
+    /// nothing.
+    async fn push(&self, input: Input, n_samples: u64, n_places: u32) -> Result<(), Closed> {
         if self.finished.load(Ordering::Acquire) {
             return Err(Closed);
         }
-        let n_places = (n_samples * 1000 / (u64::from(self.format.sample_rate) * PLACE_MS) + 1)
-            .min(u64::from(N_PLACES)) as u32;
         let places = Arc::clone(&self.places).acquire_many_owned(n_places).await.map_err(|_| Closed)?;
         self.counters.n_received.fetch_add(n_samples, Ordering::Relaxed);
         match self.queue.try_send(Queued { input, _places: Some(places) }) {

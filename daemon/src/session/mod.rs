@@ -9,15 +9,19 @@ mod input;
 mod journal;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod seat;
 mod worker;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use channel::{Channel, Cursor, Delivery, Moment};
 pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
+pub use seat::{Seated, Vacancy};
+
+use seat::Seat;
 
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
 use diarized_models::SpeakerId;
@@ -26,6 +30,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
+use crate::secret::SecretHash;
 
 /// Where a session's audio comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +75,10 @@ pub struct Session {
     input: Sender,
     format: AudioFormat,
     began: SystemTime,
-    token: String,
+    /// The publisher's secret until it was told, and its hash.
+    token: Mutex<Option<String>>,
+    token_hash: SecretHash,
+    seat: Seat,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -98,9 +106,17 @@ impl Session {
             .stack_size(worker::STACK_BYTES)
             .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
-        let began = SystemTime::now();
-        let thread = Mutex::new(Some(thread));
-        Ok(Arc::new(Self { number, channel, input, format, began, token, thread }))
+        Ok(Arc::new(Self {
+            number,
+            channel,
+            input,
+            format,
+            began: SystemTime::now(),
+            token_hash: SecretHash::of(&token),
+            token: Mutex::new(Some(token)),
+            seat: Seat::new(),
+            thread: Mutex::new(Some(thread)),
+        }))
     }
 
     /// Id of the session.
@@ -133,10 +149,38 @@ impl Session {
         self.began
     }
 
-    /// Secret of the publisher.
+    /// Secret of the publisher, once; only its hash is kept after that.
     #[must_use]
-    pub fn token(&self) -> &str {
-        &self.token
+    pub fn take_token(&self) -> Option<String> {
+        self.token.lock().take()
+    }
+
+    /// Whether this is the publisher's secret.
+    #[must_use]
+    pub fn is_token(&self, token: &str) -> bool {
+        self.token_hash.fits(token)
+    }
+
+    /// Takes the publisher's place; whoever holds it is asked to go, and waited for.
+    pub async fn take_seat(&self) -> Seated {
+        self.seat.take().await
+    }
+
+    /// Whether a connection holds the publisher's place.
+    #[must_use]
+    pub fn has_publisher(&self) -> bool {
+        self.seat.is_taken()
+    }
+
+    /// Gives the publisher, whose connection broke, so long to come back, and ends the session if it does not.
+    pub async fn await_return(&self, vacancy: Vacancy, grace: Duration) {
+        tokio::select! {
+            () = self.channel.wait_ended() => {}
+            () = self.seat.taken_again(vacancy) => {}
+            () = tokio::time::sleep(grace) => {
+                self.seat.if_vacant(vacancy, || self.finish(EndReason::Disconnected));
+            }
+        }
     }
 
     /// Where audio and commands go in.

@@ -170,7 +170,8 @@ async fn a_silent_publisher_is_idle_and_a_living_one_is_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_answers_no_ping_is_gone() {
-    let limits = Limits { ping: Duration::from_millis(100), ..Limits::default() };
+    let ping = Duration::from_millis(100);
+    let limits = Limits { ping, resume_grace: Duration::ZERO, ..Limits::default() };
     let server = serve_with(HubParams::default(), limits).await;
     // This client never reads, so it never answers a ping; the other one does.
     let deaf = server.publisher("deaf").await;

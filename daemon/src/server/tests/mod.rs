@@ -4,6 +4,8 @@ mod corrections;
 mod faults;
 mod http;
 mod load;
+pub(crate) mod network;
+mod resume;
 mod sessions;
 
 use std::io::{Read as _, Write as _};

@@ -146,7 +146,8 @@ async fn a_subscriber_may_correct_and_leave() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_that_vanishes_mid_frame_leaves_a_finished_session() {
-    let server = serve().await;
+    let limits = Limits { resume_grace: Duration::ZERO, ..Limits::default() };
+    let server = serve_with(HubParams::default(), limits).await;
     let mut publisher = server.publisher("a").await;
     let subscriber = server.ws("/v1/events?session=a").await;
     publisher.audio(script(&[(0.1, 5)])).await;

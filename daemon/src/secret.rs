@@ -1,0 +1,91 @@
+//! Secrets that clients show: made of the operating system's randomness, kept as hashes, compared in constant time.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// What is kept of a secret: its SHA-256. The secrets themselves are random and long, so no slow hash is needed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of a secret.
+    #[must_use]
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Whether `secret` is the one; how long that takes says nothing about it.
+    #[must_use]
+    pub fn fits(&self, secret: &str) -> bool {
+        let other = Self::of(secret);
+        std::hint::black_box(self.0.iter().zip(&other.0).fold(0, |all, (a, b)| all | (a ^ b))) == 0
+    }
+
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            let value = |digit: u8| char::from(digit).to_digit(16);
+            *byte = u8::try_from(value(pair[0])? << 4 | value(pair[1])?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    /// Even a hash has no business in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash")
+    }
+}
+
+/// `n_bytes` of the operating system's randomness in hexadecimal.
+#[must_use]
+pub fn random_hex(n_bytes: usize) -> String {
+    let mut bytes = vec![0; n_bytes];
+    getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
+    bytes.iter().fold(String::new(), |mut out, b| {
+        use fmt::Write as _;
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_fits_its_hash() {
+        let secret = random_hex(16);
+        let hash = SecretHash::of(&secret);
+        assert!(hash.fits(&secret));
+        for wrong in ["", "x", &secret[1..], &format!("{secret}0"), &random_hex(16)] {
+            assert!(!hash.fits(wrong));
+        }
+        assert_eq!(SecretHash::parse(&hash.to_string()), Some(hash.clone()));
+        assert!(!format!("{hash:?}").contains(&hash.to_string()[..8]));
+    }
+
+    #[test]
+    fn a_hash_is_64_hexadecimal_digits() {
+        // FIPS 180-4, the message "abc".
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(SecretHash::of("abc").to_string(), abc);
+        for bad in ["", &abc[1..], &abc.replace('b', "x"), &format!("{abc}0")] {
+            assert_eq!(SecretHash::parse(bad), None);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! How a publisher comes to its session: the query or the first message, a new session or one taken up again.
+
+use std::sync::Arc;
+
+use diarized_models::events::GapReason;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Heard, Over};
+use super::stream::MAX_GAP_S;
+use super::writer::{Feed, Out};
+use crate::hub::OpenError;
+use crate::protocol::audio::AudioFormatError;
+use crate::protocol::client_message::Resume;
+use crate::protocol::server_message::Started;
+use crate::protocol::speakers::SpeakerHintsError;
+use crate::protocol::{
+    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, ServerMessage, SpeakerHints, Start, is_session_id, whole_ms,
+};
+use crate::session::{Cursor, Seated, Session, Source};
+
+/// A fault of the client before it has a session.
+pub(super) struct Fault(pub(super) ErrorCode, pub(super) String);
+
+impl From<AudioFormatError> for Fault {
+    fn from(error: AudioFormatError) -> Self {
+        Self(ErrorCode::BadAudioFormat, error.to_string())
+    }
+}
+
+impl From<SpeakerHintsError> for Fault {
+    fn from(error: SpeakerHintsError) -> Self {
+        Self(ErrorCode::BadMessage, error.to_string())
+    }
+}
+
+/// A session whose publisher has been greeted.
+pub(super) struct Opened {
+    pub(super) session: Arc<Session>,
+    pub(super) seat: Seated,
+    /// Samples of each channel that the session has already and the client sends once more.
+    pub(super) n_known: u64,
+}
+
+/// Opens what the query or the first message asks for; `None` if the peer was told why not.
+pub(super) async fn open(
+    connection: &mut Connection,
+    query: Vec<(String, String)>,
+) -> Result<Option<Opened>, Over> {
+    let start = if query.is_empty() { first_message(connection).await? } else { start_of_query(&query) };
+    let opened = match start {
+        Ok(Start { resume: Some(resume), audio, session: None, speakers }) if speakers.is_empty() => {
+            take_up(connection, resume, audio).await?
+        }
+        Ok(Start { resume: Some(_), .. }) => {
+            let reason = "`resume` names the session that goes on; `session` and `speakers` are for a new one";
+            Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
+        }
+        Ok(start) => open_new(connection, &start).await,
+        Err(fault) => Err(fault),
+    };
+    let (opened, feed, started) = match opened {
+        Ok(opened) => opened,
+        Err(Fault(code, reason)) => {
+            if code == ErrorCode::Internal {
+                tracing::error!(reason, "a session could not be started");
+            }
+            connection.fail(None, code, reason).await?;
+            return Ok(None);
+        }
+    };
+    let id = opened.session.id();
+    let greet = async {
+        connection.say(Out::Reply(ServerMessage::to_connection(Some(id), started))).await?;
+        connection.say(Out::Follow(Feed::Own(feed))).await
+    };
+    match greet.await {
+        Ok(()) => Ok(Some(opened)),
+        Err(over) => {
+            super::stream::wait_for_return(connection, opened.session, opened.seat);
+            Err(over)
+        }
+    }
+}
+
+type Outcome = Result<(Opened, Cursor, Started), Fault>;
+
+async fn open_new(connection: &Connection, start: &Start) -> Outcome {
+    let audio = start.audio.unwrap_or_default();
+    audio.check()?;
+    start.speakers.check()?;
+    if let Some(id) = start.session.as_deref().filter(|id| !is_session_id(id)) {
+        let reason = format!("session ({id:?}) must be 1 to 64 letters, digits, - and _");
+        return Err(Fault(ErrorCode::BadMessage, reason));
+    }
+    let hub = &connection.shared.hub;
+    let opened = hub.open_hinted(start.session.as_deref(), Source::Stream, audio, start.speakers);
+    let session = opened.map_err(|error| {
+        let code = match &error {
+            OpenError::Conflict { .. } => ErrorCode::Conflict,
+            OpenError::TooMany { .. } => ErrorCode::TooManySessions,
+            OpenError::ShuttingDown => ErrorCode::ShuttingDown,
+            OpenError::Start(_) => ErrorCode::Internal,
+        };
+        Fault(code, chain(&error))
+    })?;
+    // Nobody else knows of it yet, so this does not wait.
+    let seat = session.take_seat().await;
+    let started = Started { resumed: false, ..greeting(connection, &session) };
+    let started = Started { token: session.take_token().unwrap_or_default(), ..started };
+    let cursor = Cursor::since(session.channel(), 0);
+    Ok((Opened { session, seat, n_known: 0 }, cursor, started))
+}
+
+/// Takes up a session that is there, running or ended: what is said goes on where the client stopped hearing.
+async fn take_up(
+    connection: &mut Connection,
+    resume: Resume,
+    audio: Option<AudioFormat>,
+) -> Result<Outcome, Over> {
+    let session = match known(connection, &resume, audio) {
+        Ok(session) => session,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    // Whoever still holds it, such as a connection that nobody noticed is dead, goes first.
+    let seat = connection.wait(session.take_seat()).await?;
+    let n_received = session.input().n_received();
+    let mut n_known = 0;
+    if let Some(received_s) = resume.received_s {
+        let n_declared = (received_s * f64::from(session.format().sample_rate)).round() as u64;
+        n_known = n_received.saturating_sub(n_declared);
+        let n_missing = n_declared.saturating_sub(n_received);
+        if n_missing > 0 {
+            // A session that has ended meanwhile takes none, and says so itself.
+            let _ = connection.wait(session.input().push_gap(n_missing, GapReason::Disconnected)).await?;
+        }
+    }
+    connection.shared.metrics.streams_resumed.add(1);
+    tracing::info!(session = session.id(), received_s = session.input().received_s(), "session resumed");
+    let started = Started {
+        token: resume.token,
+        resumed: true,
+        received_s: Some(whole_ms(session.input().received_s())),
+        received_samples: Some(session.input().n_received()),
+        ..greeting(connection, &session)
+    };
+    let cursor = match resume.since {
+        Some(seq) => Cursor::since(session.channel(), seq),
+        None => Cursor::from_now(session.channel()),
+    };
+    Ok(Ok((Opened { session, seat, n_known }, cursor, started)))
+}
+
+/// The session that a client may take up.
+fn known(
+    connection: &Connection,
+    resume: &Resume,
+    audio: Option<AudioFormat>,
+) -> Result<Arc<Session>, Fault> {
+    let id = &resume.session;
+    if let Some(received_s) = resume.received_s.filter(|s| !(0.0..=MAX_GAP_S * 365.0).contains(s)) {
+        let reason = format!("received_s ({received_s}) must be 0 or above, and below a year");
+        return Err(Fault(ErrorCode::BadMessage, reason));
+    }
+    let session = connection.shared.hub.get(id).ok_or_else(|| {
+        let reason = format!(
+            "there is no session {id:?} to resume; a session waits server.resume_grace_s for its publisher"
+        );
+        Fault(ErrorCode::NotFound, reason)
+    })?;
+    if !session.is_token(&resume.token) {
+        tracing::warn!(session = id, "a client tried to resume a session with a wrong token");
+        let reason = format!("the token is not the one that `started` gave for session {id:?}");
+        return Err(Fault(ErrorCode::Unauthorised, reason));
+    }
+    if let Some(audio) = audio.filter(|audio| *audio != session.format()) {
+        let reason = format!(
+            "the audio of a resumed session stays as it was: {}, sample_rate {}, channels {}; declared: {}, \
+             sample_rate {}, channels {}",
+            session.format().encoding.as_str(),
+            session.format().sample_rate,
+            session.format().channels,
+            audio.encoding.as_str(),
+            audio.sample_rate,
+            audio.channels
+        );
+        return Err(Fault(ErrorCode::BadAudioFormat, reason));
+    }
+    let received_s = session.input().received_s();
+    if let Some(ahead) = resume.received_s.filter(|s| *s > received_s + MAX_GAP_S) {
+        let reason =
+            format!("received_s ({ahead}) is more than a day after what was received ({received_s:.3})");
+        return Err(Fault(ErrorCode::BadMessage, reason));
+    }
+    Ok(session)
+}
+
+/// What every `started` says.
+fn greeting(connection: &Connection, session: &Session) -> Started {
+    Started {
+        token: String::new(),
+        model: connection.shared.hub.model().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        audio: session.format(),
+        resume_grace_s: Decimal(connection.shared.limits.resume_grace.as_secs_f64()),
+        resumed: false,
+        received_s: None,
+        received_samples: None,
+    }
+}
+
+/// Waits for `start`.
+async fn first_message(connection: &mut Connection) -> Result<Result<Start, Fault>, Over> {
+    let deadline = Instant::now() + connection.shared.limits.idle;
+    let fault = |code, reason: &str| Ok(Err(Fault(code, reason.to_owned())));
+    loop {
+        match connection.hear(Some(deadline)).await? {
+            Heard::Text(text) => match ClientMessage::parse(&text) {
+                Ok(ClientMessage::Start(start)) => return Ok(Ok(start)),
+                Ok(ClientMessage::KeepAlive(_)) => {}
+                Ok(other) => {
+                    let reason = format!("`{}` came before `start`", other.kind());
+                    return fault(ErrorCode::NotStarted, &reason);
+                }
+                Err(error) => return fault(error.code(), &error.to_string()),
+            },
+            Heard::Binary(_) => {
+                let reason = "audio came before `start`: send a start message first, or declare the audio \
+                              in the query, as /v1/stream?sample_rate=16000";
+                return fault(ErrorCode::NotStarted, reason);
+            }
+            Heard::NotUtf8 => return fault(ErrorCode::BadMessage, "a text frame is not UTF-8"),
+            Heard::TooLarge(got) => {
+                return fault(ErrorCode::FrameTooLarge, &format!("a message of {got} bytes before `start`"));
+            }
+            Heard::Idle => return fault(ErrorCode::Idle, "no `start` came (server.idle_timeout_s)"),
+            Heard::Closed(_) | Heard::Gone => return Err(Over),
+        }
+    }
+}
+
+/// The `start` that a query string stands for.
+fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
+    const EXPECTED: &str =
+        "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers; or resume, token, \
+         received_s, since";
+    fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
+        value.parse().map_err(|_| {
+            Fault(ErrorCode::BadMessage, format!("query parameter {key}={value:?} is not a number in range"))
+        })
+    }
+    let (mut audio, mut session, mut speakers) = (None::<AudioFormat>, None, SpeakerHints::default());
+    let (mut resume, mut token, mut received_s, mut since) = (None, None, None, None);
+    for (key, value) in query {
+        match key.as_str() {
+            "encoding" => {
+                audio.get_or_insert_default().encoding =
+                    Encoding::ALL.into_iter().find(|e| e.as_str() == value).ok_or_else(|| {
+                        let all = Encoding::ALL.map(Encoding::as_str).join(", ");
+                        let reason = format!("encoding ({value:?}) must be one of {all}");
+                        Fault(ErrorCode::BadAudioFormat, reason)
+                    })?;
+            }
+            "sample_rate" => audio.get_or_insert_default().sample_rate = number(key, value)?,
+            "channels" => audio.get_or_insert_default().channels = number(key, value)?,
+            "channel" => audio.get_or_insert_default().channel = Some(number(key, value)?),
+            "session" => session = Some(value.clone()),
+            "expected_speakers" => speakers.expected = Some(number(key, value)?),
+            "max_speakers" => speakers.max = Some(number(key, value)?),
+            "resume" => resume = Some(value.clone()),
+            "token" => token = Some(value.clone()),
+            "received_s" => received_s = Some(number(key, value)?),
+            "since" => since = Some(number(key, value)?),
+            _ => {
+                let reason = format!("unknown query parameter `{key}`, expected {EXPECTED}");
+                return Err(Fault(ErrorCode::UnknownField, reason));
+            }
+        }
+    }
+    let resume = match (resume, token) {
+        (Some(session), Some(token)) => Some(Resume { session, token, received_s, since }),
+        (None, None) if received_s.is_none() && since.is_none() => None,
+        _ => {
+            let reason = "resume and token go together, and received_s and since go with them";
+            return Err(Fault(ErrorCode::BadMessage, reason.to_owned()));
+        }
+    };
+    Ok(Start { audio, session, speakers, resume })
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
