@@ -29,7 +29,7 @@ pub use sections::{
     AudioConfig, CaptureConfig, Channel, DiarizationConfig, InferenceConfig, LogConfig, LogFormat, LogLevel,
     ModelConfig, ServerConfig, VadMode,
 };
-pub use source::{CONFIG_VARIABLE, Sources, VOICES_KEY_VARIABLE};
+pub use source::{CONFIG_VARIABLE, Sources, TOKEN_VARIABLE, VOICES_KEY_VARIABLE};
 pub use voices::VoicesConfig;
 
 use reader::Reader;

@@ -180,6 +180,24 @@ impl Reader {
         self.value(key, default, || expected.to_owned(), parse_all, show)
     }
 
+    /// A list of texts that `fits` holds for, empty by default.
+    pub(crate) fn list_or_none(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let one = |text: &str| fits(text.trim()).then(|| text.trim().to_owned());
+        let parse = |raw: &RawValue| match raw {
+            RawValue::List(items) => items.iter().map(|item| one(text(item)?)).collect(),
+            RawValue::Untyped(text) if text.trim().is_empty() => Some(Vec::new()),
+            RawValue::Untyped(text) => text.split(',').map(one).collect::<Option<Vec<_>>>(),
+            RawValue::Text(text) => Some(vec![one(text)?]),
+            _ => None,
+        };
+        self.value(key, Vec::new(), || expected.to_owned(), parse, Value::List)
+    }
+
     /// A path, or not set. A relative path written in a file is relative to the file's folder.
     pub(crate) fn optional_path(&mut self, key: &'static str) -> Option<PathBuf> {
         let base = self.winner(key).and_then(|raw| base_folder(&raw.origin));

@@ -16,6 +16,16 @@ const DAY_S: f64 = 86_400.0;
 pub struct ServerConfig {
     /// Addresses to listen on, at least one; port 0 takes a free one. Default 127.0.0.1:7007.
     pub listen: Vec<SocketAddr>,
+    /// Whether to listen on other than loopback addresses without asking for tokens. Default false.
+    pub allow_insecure: bool,
+    /// Tokens that clients must show, as `diarized token` writes them; `None` asks for none. Default `None`.
+    pub token_file: Option<PathBuf>,
+    /// Web pages besides the server's own that browsers may speak for: `*`, or scheme, host and port. Default none.
+    pub allowed_origins: Vec<String>,
+    /// PEM file of the certificate and its chain, for encrypted connections; goes with `tls_key`. Default `None`.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of the private key; goes with `tls_certificate`. Default `None`.
+    pub tls_key: Option<PathBuf>,
     /// Sessions with audio at once; a further one is refused. 1 to 100 000, default 64.
     pub max_sessions: usize,
     /// Open connections of all kinds at once. 1 to 100 000, default 512.
@@ -24,6 +34,14 @@ pub struct ServerConfig {
     pub max_subscribers_per_session: usize,
     /// Largest message that a client may send, in bytes. 1 KiB to 64 MiB, default 1 MiB.
     pub max_frame_bytes: usize,
+    /// Text messages of one connection in a second; twice as many may come at once. 1 to 100 000, default 100.
+    pub max_messages_per_s: usize,
+    /// Largest header of a request, in bytes. 8 KiB to 1 MiB, default 16 KiB.
+    pub max_header_bytes: usize,
+    /// How long the header of a request, or a TLS handshake, may take. 0.1 s to a day, default 10 s.
+    pub header_timeout: Duration,
+    /// How long a plain HTTP request may take. 1 s to a day, default 60 s.
+    pub request_timeout: Duration,
     /// A stream that sends nothing for so long is closed. 1 s to a day, default 60 s.
     pub idle_timeout: Duration,
     /// How long a session waits for its publisher when the connection breaks. 0 to a day, default 30 s.
@@ -47,10 +65,23 @@ impl ServerConfig {
                 vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7007)],
                 |text| text.parse().ok(),
             ),
+            allow_insecure: r.boolean("server.allow_insecure", false),
+            token_file: r.optional_path("server.token_file"),
+            allowed_origins: r.list_or_none(
+                "server.allowed_origins",
+                "\"*\", or origins such as \"https://meetings.example\" without a path",
+                is_origin,
+            ),
+            tls_certificate: r.optional_path("server.tls_certificate"),
+            tls_key: r.optional_path("server.tls_key"),
             max_sessions: count(r, "server.max_sessions", 1..=100_000, 64),
             max_connections: count(r, "server.max_connections", 1..=100_000, 512),
             max_subscribers_per_session: count(r, "server.max_subscribers_per_session", 1..=100_000, 256),
             max_frame_bytes: size(r, "server.max_frame_bytes", "of bytes", 1024..=64 << 20, 1 << 20),
+            max_messages_per_s: count(r, "server.max_messages_per_s", 1..=100_000, 100),
+            max_header_bytes: size(r, "server.max_header_bytes", "of bytes", 8192..=1 << 20, 16_384),
+            header_timeout: r.seconds("server.header_timeout_s", 0.1..=DAY_S, 10.0),
+            request_timeout: r.seconds("server.request_timeout_s", 1.0..=DAY_S, 60.0),
             idle_timeout: r.seconds("server.idle_timeout_s", 1.0..=DAY_S, 60.0),
             resume_grace: r.seconds("server.resume_grace_s", 0.0..=DAY_S, 30.0),
             ping_interval: r.seconds("server.ping_interval_s", 0.1..=DAY_S, 20.0),
@@ -61,8 +92,18 @@ impl ServerConfig {
         if config.ping_interval >= config.idle_timeout {
             r.broken_rule("server.ping_interval_s", "<", "server.idle_timeout_s");
         }
+        if config.tls_certificate.is_some() != config.tls_key.is_some() {
+            r.broken_rule("server.tls_certificate", "set together with", "server.tls_key");
+        }
         config
     }
+}
+
+/// Whether a text is `*`, or a scheme of the web with a host and perhaps a port.
+fn is_origin(text: &str) -> bool {
+    let authority = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    text == "*"
+        || authority.is_some_and(|a| !a.is_empty() && !a.contains(|c: char| c == '/' || c.is_whitespace()))
 }
 
 /// Which channel of the input becomes the mono signal.

@@ -13,9 +13,11 @@ use crate::{Config, ConfigError, Fault, FaultKind, Faults, Loaded, Origin};
 /// What every variable of ours begins with.
 pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Variables with the prefix that are not keys.
-const RESERVED_VARIABLES: [&str; 2] = [CONFIG_VARIABLE, VOICES_KEY_VARIABLE];
+const RESERVED_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, TOKEN_VARIABLE, VOICES_KEY_VARIABLE];
 /// The variable that names the configuration file when no flag does.
 pub const CONFIG_VARIABLE: &str = "DIARIZED_CONFIG";
+/// The variable that holds the token of the client commands.
+pub const TOKEN_VARIABLE: &str = "DIARIZED_TOKEN";
 /// The variable that holds the key of the voiceprint store; never part of a configuration that is shown.
 pub const VOICES_KEY_VARIABLE: &str = "DIARIZED_VOICES_KEY";
 /// The most that is read of a configuration file, in bytes.

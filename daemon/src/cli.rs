@@ -49,6 +49,8 @@ pub enum Command {
     Listen(commands::listen::Args),
     /// Play a file into a running server, in real time or faster, and show the labels that come back.
     Stream(commands::stream::Args),
+    /// Make, list and revoke the tokens that a server asks its clients for.
+    Token(commands::token::Args),
     /// List the audio capture devices.
     Devices(commands::devices::Args),
     /// Show the effective configuration and where each value came from, or check a file.
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Label(args) => commands::label::run(args),
         Command::Listen(args) => commands::listen::run(args),
         Command::Stream(args) => commands::stream::run(args),
+        Command::Token(args) => commands::token::run(args),
         Command::Devices(args) => commands::devices::run(args),
         Command::Config(args) => commands::config::run(args),
         Command::Embed(args) => commands::embed::run(args),

@@ -1,5 +1,6 @@
 //! The daemon: all threads, sockets, files, clocks and devices of `diarized` live here.
 
+pub mod access;
 pub mod audio_file;
 pub mod batch_embedder;
 #[cfg(feature = "microphone")]

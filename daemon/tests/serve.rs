@@ -218,7 +218,7 @@ fn what_stops_a_server_says_what_to_do() {
 
     let (code, _, stderr) = run(&["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(code, 78);
-    assert!(stderr.contains("no authentication") && stderr.contains("--allow-remote"), "{stderr}");
+    assert!(stderr.contains("without authentication") && stderr.contains("--allow-insecure"), "{stderr}");
 
     let (code, _, stderr) = run(&["serve", "--listen", "127.0.0.1:0", "--model", "/nonexistent"]);
     assert_eq!(code, 66);

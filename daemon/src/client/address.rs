@@ -1,18 +1,24 @@
-//! The address of a server, as a person types it.
+//! The address of a server, as a person types it, and what is shown there.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
+use super::tls::{Authorities, TlsError};
 use crate::protocol::DEFAULT_PORT;
 
 /// Host and port of a server; and the session, when the address named one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Address {
     host: String,
     port: u16,
     /// The `session` of an address such as `ws://host:7007/v1/events?session=kitchen`.
     pub session: Option<String>,
+    token: Option<Arc<str>>,
+    /// What the server's certificate is held against, where the connection is encrypted.
+    authorities: Option<Authorities>,
 }
 
 /// A text that is not the address of a server.
@@ -20,33 +26,27 @@ pub struct Address {
 #[non_exhaustive]
 pub enum AddressError {
     /// Not an address at all.
-    #[error("{got:?} is not an address; write it as ws://127.0.0.1:7007")]
+    #[error("{got:?} is not an address; write it as ws://127.0.0.1:7007, or wss:// where the server has TLS")]
     Malformed {
-        /// The text.
-        got: String,
-    },
-    /// Encrypted connections are not built in.
-    #[error("{got:?} asks for an encrypted connection, which this version cannot make; use ws://")]
-    Encrypted {
         /// The text.
         got: String,
     },
 }
 
 impl Address {
-    /// Reads `ws://host:port`, `http://host:port` or `host:port`; the port may be left out, and a path with a
-    /// `session` in its query may follow.
+    /// Reads `ws://host:port`, `wss://`, `http://`, `https://` or `host:port`; the port may be left out, and a path
+    /// with a `session` in its query may follow.
     ///
     /// # Errors
     /// [`AddressError`]
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let malformed = || AddressError::Malformed { got: text.to_owned() };
         let (scheme, rest) = text.trim().split_once("://").unwrap_or(("ws", text.trim()));
-        match scheme {
-            "ws" | "http" => {}
-            "wss" | "https" => return Err(AddressError::Encrypted { got: text.to_owned() }),
+        let authorities = match scheme {
+            "ws" | "http" => None,
+            "wss" | "https" => Some(Authorities::System),
             _ => return Err(malformed()),
-        }
+        };
         let uri: Uri = format!("ws://{rest}").parse().map_err(|_| malformed())?;
         let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(malformed)?.to_owned();
         let session = uri.query().and_then(|query| {
@@ -58,19 +58,58 @@ impl Address {
             None if has_port => return Err(malformed()),
             port => port.unwrap_or(DEFAULT_PORT),
         };
-        Ok(Self { host, port, session })
+        Ok(Self { host, port, session, token: None, authorities })
+    }
+
+    /// The same, where this token is shown.
+    #[must_use]
+    pub fn with_token(self, token: Option<&str>) -> Self {
+        Self { token: token.map(Arc::from), ..self }
+    }
+
+    /// The same, whose certificate is held against the authorities in this PEM file; without one, against the
+    /// system's. Nothing changes where the connection is not encrypted.
+    ///
+    /// # Errors
+    /// [`TlsError`]
+    pub fn with_authorities(mut self, file: Option<&Path>) -> Result<Self, TlsError> {
+        if let (Some(_), Some(file)) = (&self.authorities, file) {
+            self.authorities = Some(Authorities::read(file)?);
+        }
+        Ok(self)
     }
 
     /// The URL of a path, which begins with `/`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("ws://{self}{path}")
+        let scheme = if self.authorities.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{self}{path}")
+    }
+
+    /// Host without the brackets of an IPv6 address, and port.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        (self.host.trim_start_matches('[').trim_end_matches(']'), self.port)
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    pub(super) fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref()
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Address {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", self.url(""))
     }
 }
 
@@ -84,16 +123,25 @@ mod tests {
         for text in ["ws://127.0.0.1:7007", "http://127.0.0.1:7007/", "127.0.0.1:7007", "127.0.0.1"] {
             assert_eq!(url(text).as_deref(), Ok("ws://127.0.0.1:7007/v1/events"), "{text}");
         }
+        for text in ["wss://box.example", "https://box.example:7007/"] {
+            assert_eq!(url(text).as_deref(), Ok("wss://box.example:7007/v1/events"), "{text}");
+        }
         assert_eq!(url("[::1]:80").as_deref(), Ok("ws://[::1]:80/v1/events"));
+        assert_eq!(Address::parse("[::1]:80").unwrap().host_and_port(), ("::1", 80));
         let with = Address::parse("ws://host:1/v1/events?since=3&session=kitchen").unwrap();
         assert_eq!(with.session.as_deref(), Some("kitchen"));
     }
 
     #[test]
     fn what_is_no_address_is_said_to_be_none() {
-        assert!(matches!(Address::parse("wss://host"), Err(AddressError::Encrypted { .. })));
         for text in ["", "ftp://host", "ws://", "ho st", "host:port"] {
             assert!(matches!(Address::parse(text), Err(AddressError::Malformed { .. })), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_not_shown_to_whoever_debugs() {
+        let address = Address::parse("box").unwrap().with_token(Some("dz_secret"));
+        assert!(!format!("{address:?} {address}").contains("secret"));
     }
 }

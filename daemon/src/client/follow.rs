@@ -65,16 +65,16 @@ impl Follow {
             retry_at: Instant::now(),
             is_back: false,
         };
-        follow.socket = Some(connect(&follow.url()).await?);
+        follow.socket = Some(connect(&follow.address, &follow.path()).await?);
         Ok(follow)
     }
 
-    fn url(&self) -> String {
+    fn path(&self) -> String {
         let since = match self.since {
             Some(seq) if self.session != "*" => format!("&since={seq}"),
             _ => String::new(),
         };
-        self.address.url(&format!("/v1/events?session={}{since}", self.session))
+        format!("/v1/events?session={}{since}", self.session)
     }
 
     /// The next news; after [`News::Closed`] there are none.
@@ -85,7 +85,7 @@ impl Follow {
             }
             let Some(socket) = &mut self.socket else {
                 tokio::time::sleep_until(self.retry_at).await;
-                match connect(&self.url()).await {
+                match connect(&self.address, &self.path()).await {
                     Ok(socket) => {
                         self.socket = Some(socket);
                         self.is_back = true;

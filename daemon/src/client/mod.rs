@@ -6,6 +6,7 @@ mod follow;
 mod outgoing;
 mod publish;
 mod terminal;
+mod tls;
 mod view;
 mod wire_audio;
 
@@ -13,16 +14,25 @@ pub use address::{Address, AddressError};
 pub use follow::{Follow, News};
 pub use publish::{Playback, PublishError, Summary, publish};
 pub use terminal::Terminal;
+pub use tls::TlsError;
 pub use view::View;
 
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// The bytes of a connection, plain or encrypted.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
 /// A connection to a server.
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,16 +61,36 @@ pub enum ConnectError {
     },
 }
 
-async fn connect(url: &str) -> Result<Socket, ConnectError> {
+async fn connect(address: &Address, path: &str) -> Result<Socket, ConnectError> {
+    let url = address.url(path);
+    match tokio::time::timeout(CONNECT_TIMEOUT, try_connect(address, &url)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(reason)) => Err(ConnectError::Refused { url, reason }),
+        Err(_) => Err(ConnectError::Timeout { url }),
+    }
+}
+
+async fn try_connect(address: &Address, url: &str) -> Result<Socket, String> {
+    use tokio_tungstenite::tungstenite::Error;
+    let mut request = url.into_client_request().map_err(|error| reason_of(&error))?;
+    if let Some(token) = address.token() {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| "the token holds what no token holds".to_owned())?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    let tcp = TcpStream::connect(address.host_and_port()).await.map_err(|e| reason_of(&Error::Io(e)))?;
+    tcp.set_nodelay(true).map_err(|e| reason_of(&Error::Io(e)))?;
+    let stream: Box<dyn Stream> = match address.authorities() {
+        None => Box::new(tcp),
+        Some(authorities) => Box::new(authorities.encrypt(address.host_and_port().0, tcp).await?),
+    };
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let connecting = tokio_tungstenite::connect_async_with_config(url, Some(config), true);
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(ConnectError::Refused { url: url.to_owned(), reason: reason_of(&error) }),
-        Err(_) => Err(ConnectError::Timeout { url: url.to_owned() }),
-    }
+    let opening = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
+    let (socket, _) = opening.await.map_err(|error| reason_of(&error))?;
+    Ok(socket)
 }
 
 /// What went wrong, with a hint where the cause is a common one.

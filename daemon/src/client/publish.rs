@@ -93,7 +93,7 @@ pub async fn publish(
     }
     let mut outgoing = Outgoing::new(file, playback);
     let mut incoming = Incoming { acked: watch::Sender::new(0), ..Incoming::default() };
-    let mut socket = connect(&address.url(&path)).await?;
+    let mut socket = connect(address, &path).await?;
     let mut backoff = Backoff::new();
     let ended = loop {
         let outcome = exchange(socket, &mut outgoing, &mut incoming, &mut hear).await;
@@ -191,7 +191,7 @@ async fn take_up(
     (session, started): &(String, Started),
 ) -> Result<(Socket, ServerMessage, String, u64), PublishError> {
     let lost = |reason: &str| PublishError::Lost { reason: reason.to_owned() };
-    let mut socket = connect(&address.url("/v1/stream")).await?;
+    let mut socket = connect(address, "/v1/stream").await?;
     let resume = Resume {
         session: session.clone(),
         token: started.token.clone(),

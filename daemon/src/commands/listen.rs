@@ -1,5 +1,6 @@
 //! `diarized listen`: follows a running server in the terminal.
 
+use super::server_args::ServerArgs;
 use crate::cli::exit;
 use crate::client::{Address, Follow, News, Terminal, View};
 use crate::protocol::CloseCode;
@@ -10,6 +11,9 @@ pub struct Args {
     /// Address of the server, such as ws://127.0.0.1:7007; a session in its query is followed alone.
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:7007")]
     url: String,
+
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// Session to follow; without one all of them.
     #[arg(long, value_name = "ID")]
@@ -29,7 +33,7 @@ pub struct Args {
 /// # Errors
 /// The server cannot be reached, or standard output is closed.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let address = Address::parse(&args.url)?;
+    let address = args.server.address(&args.url)?;
     let session = args.session.or_else(|| address.session.clone()).unwrap_or_else(|| "*".to_owned());
     if session == "*" && args.since.is_some() {
         anyhow::bail!("--since counts the events of one session; name it with --session");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::server_args::ServerArgs;
 use crate::audio_file::AudioFile;
 use crate::cli::exit;
 use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
@@ -16,6 +17,9 @@ pub struct Args {
     /// Address of the server.
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:7007")]
     url: String,
+
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// Id that the session shall have; without one the server makes one.
     #[arg(long, value_name = "ID")]
@@ -43,7 +47,7 @@ fn speed(text: &str) -> Result<f64, String> {
 /// # Errors
 /// The server cannot be reached, or refused or lost the stream.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let address = Address::parse(&args.url)?;
+    let address = args.server.address(&args.url)?;
     let file = match AudioFile::open(&args.file) {
         Ok(file) => file,
         Err(error) => {

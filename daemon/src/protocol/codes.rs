@@ -14,8 +14,10 @@ pub enum CloseCode {
     ShuttingDown = 1001,
     /// The client sent something that is not of the protocol.
     BadRequest = 4400,
-    /// The client has not proved who it is, or not well enough.
+    /// The client has not proved who it is.
     Unauthorised = 4401,
+    /// The client may not do this.
+    Forbidden = 4403,
     /// No such session.
     NotFound = 4404,
     /// Nothing was heard from the client for too long.
@@ -32,11 +34,12 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::ShuttingDown,
         Self::BadRequest,
         Self::Unauthorised,
+        Self::Forbidden,
         Self::NotFound,
         Self::Idle,
         Self::Conflict,
@@ -59,6 +62,7 @@ impl CloseCode {
             Self::ShuttingDown => "shutting down",
             Self::BadRequest => "bad request",
             Self::Unauthorised => "unauthorised",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "no such session",
             Self::Idle => "idle",
             Self::Conflict => "conflict",
@@ -129,8 +133,10 @@ error_codes! {
     VoicesOff, "voices_off", NotFound;
     /// The voiceprint store cannot be used.
     VoiceStore, "voice_store", Internal;
-    /// The token is not the right one.
+    /// A token is missing, unknown or revoked, or not the one of the session.
     Unauthorised, "unauthorised", Unauthorised;
+    /// The token, the web page or the name of the server is not good for this.
+    Forbidden, "forbidden", Forbidden;
     /// No such session.
     NotFound, "not_found", NotFound;
     /// Nothing was heard from the client for too long.
@@ -145,6 +151,8 @@ error_codes! {
     TooManySessions, "too_many_sessions", TooMany;
     /// The server serves as many subscribers as it may.
     TooManySubscribers, "too_many_subscribers", TooMany;
+    /// Text messages came faster than the server takes them.
+    TooManyMessages, "too_many_messages", TooMany;
     /// The server shuts down.
     ShuttingDown, "shutting_down", ShuttingDown;
     /// A fault of the server; the session is lost, others are not.

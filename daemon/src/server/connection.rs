@@ -7,13 +7,15 @@ use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::Shared;
+use super::guard::SUBPROTOCOL;
 use super::writer::{Out, Writer};
+use crate::access::Identity;
 use crate::protocol::server_message::{Ack, Error};
 use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::session::{Command, Correction, CorrectionError, Session};
@@ -38,6 +40,10 @@ pub(super) enum Heard {
     TooLarge(usize),
     /// A text frame that is not UTF-8.
     NotUtf8,
+    /// More text frames came than may.
+    TooMany,
+    /// The peer's token is no longer good.
+    Revoked,
 }
 
 /// The outgoing half has ended, and with it the connection.
@@ -51,11 +57,19 @@ pub(super) struct Connection {
     writer: JoinHandle<()>,
     writer_is_done: bool,
     last_heard: Instant,
+    pub(super) identity: Identity,
+    reloaded: watch::Receiver<u64>,
+    rate: Rate,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Upgrades a request and runs `serve` on the connection, if there is room for one more.
-pub(super) fn accept<F, Fut>(shared: Arc<Shared>, upgrade: WebSocketUpgrade, serve: F) -> Response
+pub(super) fn accept<F, Fut>(
+    shared: Arc<Shared>,
+    upgrade: WebSocketUpgrade,
+    identity: Identity,
+    serve: F,
+) -> Response
 where
     F: FnOnce(Connection) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
@@ -64,20 +78,32 @@ where
         return super::http::unavailable("as many connections are open as this server takes");
     };
     let max = shared.limits.max_message_bytes;
-    upgrade.max_message_size(max).max_frame_size(max).on_upgrade(move |socket| async move {
-        let connection = Connection::new(shared, socket, permit);
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(max).max_frame_size(max);
+    upgrade.on_upgrade(move |socket| async move {
+        let connection = Connection::new(shared, socket, identity, permit);
         serve(connection).await;
     })
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, socket: WebSocket, permit: OwnedSemaphorePermit) -> Self {
+    fn new(shared: Arc<Shared>, socket: WebSocket, identity: Identity, permit: OwnedSemaphorePermit) -> Self {
         shared.metrics.connections.add(1);
         let (sink, stream) = socket.split();
         let (out, requests) = mpsc::channel(REPLIES);
         let writer = tokio::spawn(Writer::new(sink, requests, Arc::clone(&shared)).run());
-        let last_heard = Instant::now();
-        Self { shared, stream, out, writer, writer_is_done: false, last_heard, _permit: permit }
+        let (reloaded, rate) = (shared.access.reloaded(), Rate::new(shared.limits.max_messages_per_s));
+        Self {
+            shared,
+            stream,
+            out,
+            writer,
+            writer_is_done: false,
+            last_heard: Instant::now(),
+            identity,
+            reloaded,
+            rate,
+            _permit: permit,
+        }
     }
 
     /// The next thing from the peer, or [`Heard::Idle`] when `deadline` passes first.
@@ -91,12 +117,20 @@ impl Connection {
                     self.writer_is_done = true;
                     return Err(Over);
                 }
+                // The sender lives in `shared`, so this cannot fail.
+                _ = self.reloaded.changed() => {
+                    if self.shared.access.is_still_good(&self.identity) {
+                        continue;
+                    }
+                    return Ok(Heard::Revoked);
+                }
                 () = sleep_until(wake_at) => {
                     return Ok(if wake_at < dead_at { Heard::Idle } else { Heard::Gone });
                 }
             };
             self.last_heard = Instant::now();
             return Ok(match next {
+                Some(Ok(Message::Text(_))) if !self.rate.takes_one_more(self.last_heard) => Heard::TooMany,
                 Some(Ok(Message::Text(text))) => Heard::Text(text),
                 Some(Ok(Message::Binary(bytes))) => Heard::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -146,6 +180,19 @@ impl Connection {
     ) -> Result<(), Over> {
         self.shared.metrics.client_errors.add(1);
         self.say(Out::Fatal(error(session, code, reason, true), code.close_code())).await
+    }
+
+    /// Tells the peer that its token is no longer good, and closes.
+    pub(super) async fn revoke(&mut self, session: Option<&str>) -> Result<(), Over> {
+        let code = ErrorCode::Unauthorised;
+        self.fail(session, code, "the token was revoked").await?;
+        self.say(Out::Close(code.close_code())).await
+    }
+
+    /// Why a peer that sends too many messages is closed.
+    pub(super) fn too_many_messages(&self) -> String {
+        let max = self.shared.limits.max_messages_per_s;
+        format!("more than {max} text messages came in a second (server.max_messages_per_s)")
     }
 
     /// What a message that could not be read is answered with.
@@ -224,6 +271,30 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.metrics.connections.sub(1);
         self.writer.abort();
+    }
+}
+
+/// Counts messages against what may come in a second; twice as much may come at once.
+#[derive(Debug)]
+struct Rate {
+    per_s: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Rate {
+    fn new(per_s: usize) -> Self {
+        let per_s = per_s as f64;
+        Self { per_s, left: 2.0 * per_s, at: Instant::now() }
+    }
+
+    fn takes_one_more(&mut self, now: Instant) -> bool {
+        let grown = now.saturating_duration_since(self.at).as_secs_f64() * self.per_s;
+        self.left = (self.left + grown).min(2.0 * self.per_s);
+        self.at = now;
+        let takes = self.left >= 1.0;
+        self.left -= f64::from(u8::from(takes));
+        takes
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
 use super::connection::{ASKED, Connection, Heard, Over, accept, as_command};
 use super::writer::{Feed, Out};
 use super::{Shared, http};
+use crate::access::{Denied, Identity, Scope};
 use crate::hub::FollowAll;
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::{Cursor, Session};
@@ -17,10 +18,11 @@ use crate::session::{Cursor, Session};
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<Vec<(String, String)>>,
+    Extension(identity): Extension<Identity>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => accept(shared, upgrade, |connection| serve(connection, query)),
+        Ok(upgrade) => accept(shared, upgrade, identity, |connection| serve(connection, query)),
         Err(rejection) => http::not_a_websocket(&rejection),
     }
 }
@@ -106,6 +108,11 @@ async fn follow(connection: &mut Connection, session: Option<Arc<Session>>, feed
             Heard::Text(text) => match ClientMessage::parse(&text) {
                 Ok(ClientMessage::Close(_)) => return connection.say(ASKED).await,
                 Ok(ClientMessage::KeepAlive(_)) => {}
+                Ok(_) if !connection.identity.may(Scope::Publish) => {
+                    let name = connection.identity.name().to_owned();
+                    let denied = Denied::Scope { name, needed: Scope::Publish };
+                    connection.complain(session.map(Arc::as_ref), ErrorCode::Forbidden, denied).await?;
+                }
                 Ok(message) => match (as_command(message), session) {
                     (Ok(Ok(command)), Some(session)) => connection.command(session, command).await?,
                     (Ok(Err(error)), Some(session)) => {
@@ -138,6 +145,12 @@ async fn follow(connection: &mut Connection, session: Option<Arc<Session>>, feed
                 connection.fail(session.map(|s| s.id()), code, reason).await?;
                 return connection.say(Out::Close(code.close_code())).await;
             }
+            Heard::TooMany => {
+                let (code, reason) = (ErrorCode::TooManyMessages, connection.too_many_messages());
+                connection.fail(session.map(|s| s.id()), code, reason).await?;
+                return connection.say(Out::Close(code.close_code())).await;
+            }
+            Heard::Revoked => return connection.revoke(session.map(|s| s.id())).await,
             Heard::Closed(_) | Heard::Gone | Heard::Idle => return Ok(()),
         }
     }

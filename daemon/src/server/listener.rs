@@ -1,50 +1,132 @@
-//! A TCP listener that holds so many connections and leaves further ones in the operating system's queue.
+//! Accepts connections, plain or TLS, no more than may be open, and serves HTTP on each within limits of time and size.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
 
-/// Accepts only while a permit is free.
-pub(super) struct Limited {
-    tcp: TcpListener,
-    permits: Arc<Semaphore>,
+use super::Shared;
+
+/// Header lines in a request; more than any client sends.
+const MAX_HEADERS: usize = 100;
+/// How long to wait when the operating system has no more file descriptors for us.
+const OUT_OF_FILES: Duration = Duration::from_millis(100);
+
+/// Serves on `tcp` until the hub shuts down, then sees its connections to their end. Those in excess of the permits
+/// of `open` wait in the operating system's queue.
+pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut down = shared.hub.shutting_down();
+    loop {
+        let next = async {
+            let permit = Arc::clone(&open).acquire_owned().await.expect("nobody closes this semaphore");
+            (tcp.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            next = next => next,
+            // An error means that the hub is gone, which ends the serving too.
+            _ = down.wait_for(|down| *down) => break,
+        };
+        match accepted {
+            Ok((tcp, _)) => {
+                connections.spawn(connection(tcp, permit, router.clone(), Arc::clone(&shared)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(OUT_OF_FILES).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(tcp);
+    while connections.join_next().await.is_some() {}
 }
 
-/// A connection that gives its permit back when it is dropped.
-pub(super) struct Connection {
-    tcp: TcpStream,
+async fn connection(tcp: TcpStream, permit: OwnedSemaphorePermit, router: Router, shared: Arc<Shared>) {
+    // Labels are small and late ones are worth less.
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let limits = &shared.limits;
+    let stream = match &shared.tls {
+        None => Stream::Plain(tcp),
+        Some(tls) => match tokio::time::timeout(limits.header, tls.acceptor().accept(tcp)).await {
+            Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+            Ok(Err(error)) => return tracing::debug!(%error, "no TLS came about"),
+            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        },
+    };
+    let io = TokioIo::new(Connection { stream, write_limit: limits.write, stalled: None, _permit: permit });
+    let mut down = shared.hub.shutting_down();
+    let http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header)
+        .max_buf_size(limits.max_header_bytes)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(io, TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut http = std::pin::pin!(http);
+    let served = tokio::select! {
+        served = &mut http => served,
+        () = async { drop(down.wait_for(|down| *down).await) } => {
+            // The request that is under way is answered, and no other is taken.
+            http.as_mut().graceful_shutdown();
+            http.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection broke");
+    }
+}
+
+/// The bytes of a connection.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection that gives its permit back when it is dropped, which an upgraded one does when its socket closes.
+struct Connection {
+    stream: Stream,
+    /// How long the peer may take nothing of what is written.
+    write_limit: Duration,
+    /// Runs out when it has not for so long.
+    stalled: Option<Pin<Box<Sleep>>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Limited {
-    pub(super) fn new(tcp: TcpListener, permits: Arc<Semaphore>) -> Self {
-        Self { tcp, permits }
-    }
+/// Calls a method of whichever stream there is.
+macro_rules! forward {
+    ($self:ident.$method:ident($($arg:expr),*)) => {
+        match &mut $self.stream {
+            Stream::Plain(stream) => Pin::new(stream).$method($($arg),*),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).$method($($arg),*),
+        }
+    };
 }
 
-impl axum::serve::Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let _permit = permit.expect("nobody closes this semaphore");
-        let (tcp, peer) = axum::serve::Listener::accept(&mut self.tcp).await;
-        // Labels are small and late ones are worth less.
-        if let Err(error) = tcp.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
+impl Connection {
+    /// What became of a write, or an error once the peer has taken nothing for too long.
+    fn or_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
         }
-        (Connection { tcp, _permit }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        let limit = self.write_limit;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -54,21 +136,23 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
+        forward!(self.poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        let written = forward!(self.poll_write(cx, buf));
+        self.or_stalled(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        let flushed = forward!(self.poll_flush(cx));
+        self.or_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        forward!(self.poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
@@ -76,10 +160,14 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        let written = forward!(self.poll_write_vectored(cx, bufs));
+        self.or_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

@@ -93,6 +93,8 @@ pub struct Metrics {
     pub audio_bytes: Count,
     /// Times that a publisher took its session up again.
     pub streams_resumed: Count,
+    /// Requests turned away for want of a token, a scope or a known origin.
+    pub denied: Count,
     /// Errors that clients were told of.
     pub client_errors: Count,
 }
@@ -128,6 +130,7 @@ impl Metrics {
             "Sessions taken up again by their publisher.",
             self.streams_resumed.get() as f64,
         );
+        line("requests_denied_total", "counter", "Requests turned away.", self.denied.get() as f64);
         line(
             "client_errors_total",
             "counter",

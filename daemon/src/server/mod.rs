@@ -3,6 +3,7 @@
 mod connection;
 mod corrections;
 mod events;
+mod guard;
 mod http;
 mod listener;
 mod metrics;
@@ -10,6 +11,7 @@ mod page;
 mod speakers;
 mod open;
 mod stream;
+mod tls;
 mod writer;
 
 use std::sync::{Arc, OnceLock};
@@ -17,14 +19,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::access::Access;
 use crate::hub::Hub;
 
 pub use metrics::Metrics;
 pub use speakers::Voices;
+pub use tls::{Tls, TlsError};
 
 /// How much clients may ask of the server, and how long it waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,14 @@ pub struct Limits {
     pub max_subscribers: usize,
     /// Bytes in one message of a client.
     pub max_message_bytes: usize,
+    /// Text messages of one connection in a second; twice as many may come at once.
+    pub max_messages_per_s: usize,
+    /// Bytes in the header of a request.
+    pub max_header_bytes: usize,
+    /// How long the header of a request, or a TLS handshake, may take.
+    pub header: Duration,
+    /// How long a plain HTTP request may take.
+    pub request: Duration,
     /// A publisher that sends no audio and no `keep_alive` for so long is idle.
     pub idle: Duration,
     /// How long a session waits for its publisher when the connection breaks.
@@ -55,6 +68,10 @@ impl Default for Limits {
             max_connections: 1024,
             max_subscribers: 256,
             max_message_bytes: 1 << 20,
+            max_messages_per_s: 100,
+            max_header_bytes: 16 << 10,
+            header: Duration::from_secs(10),
+            request: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             resume_grace: Duration::from_secs(30),
             ping: Duration::from_secs(20),
@@ -73,6 +90,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Who is known, where voices are enabled.
     pub(crate) voices: OnceLock<Arc<Voices>>,
+    pub(crate) access: Arc<Access>,
+    /// The certificate, where connections are encrypted.
+    tls: Option<Arc<Tls>>,
     /// One permit a WebSocket connection; whoever holds all knows that none is left.
     connections: Arc<Semaphore>,
 }
@@ -101,19 +121,20 @@ impl Leftovers {
 }
 
 impl Server {
-    /// A server of the sessions of `hub`.
+    /// A server of the sessions of `hub`, for whom `access` lets in, encrypted where there is a certificate.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, limits: Limits) -> Self {
+    pub fn new(hub: Arc<Hub>, limits: Limits, access: Arc<Access>, tls: Option<Arc<Tls>>) -> Self {
         let connections = Arc::new(Semaphore::new(limits.max_connections));
-        Self {
-            shared: Arc::new(Shared {
-                hub,
-                limits,
-                metrics: Metrics::default(),
-                voices: OnceLock::new(),
-                connections,
-            }),
-        }
+        let shared = Shared {
+            hub,
+            limits,
+            metrics: Metrics::default(),
+            voices: OnceLock::new(),
+            access,
+            tls,
+            connections,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Lets clients enrol people and compare voices. Only the first call counts.
@@ -145,6 +166,7 @@ impl Server {
             .merge(clips)
             .fallback(http::not_found)
             .method_not_allowed_fallback(http::method_not_allowed)
+            .layer(from_fn_with_state(Arc::clone(&self.shared), guard::guard))
             .layer(axum::middleware::map_response(page::keep_in_bounds))
             .with_state(Arc::clone(&self.shared))
     }
@@ -156,18 +178,7 @@ impl Server {
         let open = Arc::new(Semaphore::new(shared.limits.max_connections));
         let mut serving = tokio::task::JoinSet::new();
         for tcp in listeners {
-            let listener = listener::Limited::new(tcp, Arc::clone(&open));
-            let mut down = shared.hub.shutting_down();
-            let stop = async move {
-                // An error means that the hub is gone, which ends the serving too.
-                let _ = down.wait_for(|down| *down).await;
-            };
-            let served = axum::serve(listener, self.router()).with_graceful_shutdown(stop);
-            serving.spawn(async move {
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "a listener failed");
-                }
-            });
+            serving.spawn(listener::serve(tcp, Arc::clone(&open), self.router(), Arc::clone(&shared)));
         }
         let mut down = shared.hub.shutting_down();
         let _ = down.wait_for(|down| *down).await;

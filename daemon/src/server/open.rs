@@ -228,6 +228,10 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
                               in the query, as /v1/stream?sample_rate=16000";
                 return fault(ErrorCode::NotStarted, reason);
             }
+            Heard::TooMany => {
+                return fault(ErrorCode::TooManyMessages, &connection.too_many_messages());
+            }
+            Heard::Revoked => return fault(ErrorCode::Unauthorised, "the token was revoked"),
             Heard::NotUtf8 => return fault(ErrorCode::BadMessage, "a text frame is not UTF-8"),
             Heard::TooLarge(got) => {
                 return fault(ErrorCode::FrameTooLarge, &format!("a message of {got} bytes before `start`"));

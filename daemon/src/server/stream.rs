@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Utf8Bytes, WebSocketUpgrade};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 use diarized_models::events::GapReason;
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use super::connection::{Connection, Heard, Over, accept, ack, as_command};
 use super::open::{Opened, open};
 use super::writer::Out;
 use super::{Shared, http};
+use crate::access::Identity;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
 use crate::session::{Seated, Session};
@@ -25,10 +26,11 @@ pub(super) const MAX_GAP_S: f64 = 86_400.0;
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<Vec<(String, String)>>,
+    Extension(identity): Extension<Identity>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => accept(shared, upgrade, |connection| serve(connection, query)),
+        Ok(upgrade) => accept(shared, upgrade, identity, |connection| serve(connection, query)),
         Err(rejection) => http::not_a_websocket(&rejection),
     }
 }
@@ -128,6 +130,15 @@ impl Publisher {
             Heard::NotUtf8 => {
                 let reason = "a text frame is not UTF-8".to_owned();
                 self.end_with(connection, ErrorCode::BadMessage, reason).await?
+            }
+            Heard::TooMany => {
+                let reason = connection.too_many_messages();
+                self.end_with(connection, ErrorCode::TooManyMessages, reason).await?
+            }
+            Heard::Revoked => {
+                // The session waits for somebody with a token that is good.
+                connection.revoke(Some(self.session.id())).await?;
+                return Ok(Step::Lost);
             }
             Heard::TooLarge(got) => return Ok(Step::TooLarge(got)),
             Heard::Idle => {

@@ -1,5 +1,6 @@
 //! The server on real sockets, its diarizer scripted: what is checked here is the protocol.
 
+mod access;
 mod corrections;
 mod faults;
 mod http;
@@ -46,13 +47,23 @@ pub(crate) async fn serve_with(params: HubParams, limits: Limits) -> Running {
     serve_at("127.0.0.1:0", params, limits).await
 }
 
+/// A server that lets in whom `access` does.
+async fn serve_guarded(access: Arc<Access>, limits: Limits) -> Running {
+    serve_all("127.0.0.1:0", HubParams::default(), limits, access).await
+}
+
 pub(crate) async fn serve_at(addr: &str, params: HubParams, limits: Limits) -> Running {
+    serve_all(addr, params, limits, Arc::new(Access::open())).await
+}
+
+async fn serve_all(addr: &str, params: HubParams, limits: Limits, access: Arc<Access>) -> Running {
     let factory = Arc::new(ScriptedFactory::default());
     let gate = Arc::clone(&factory.gate);
     let hub = Hub::new(params, Arc::clone(&factory) as Arc<dyn EngineFactory>);
     let listener = TcpListener::bind(addr).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let task = tokio::spawn(Server::new(Arc::clone(&hub), limits).run(vec![listener]));
+    let server = Server::new(Arc::clone(&hub), limits, access, None);
+    let task = tokio::spawn(server.run(vec![listener]));
     Running { addr, hub, gate, factory, task }
 }
 
@@ -75,18 +86,29 @@ impl Running {
     /// Status and body of one request.
     async fn http(&self, method: &str, path: &str) -> (u16, String) {
         let addr = self.addr;
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-        let answer = tokio::task::spawn_blocking(move || {
-            let mut tcp = std::net::TcpStream::connect(addr).unwrap();
-            tcp.write_all(request.as_bytes()).unwrap();
-            let mut answer = String::new();
-            tcp.read_to_string(&mut answer).unwrap();
-            answer
-        })
-        .await
-        .unwrap();
+        self.request(format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")).await
+    }
+
+    /// Status and body of the answer to these bytes.
+    async fn request(&self, request: String) -> (u16, String) {
+        let answer = self.raw(&request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// All that comes back for these bytes until the server closes; nothing if it resets.
+    async fn raw(&self, request: &str) -> String {
+        let (addr, request) = (self.addr, request.to_owned());
+        let answering = tokio::task::spawn_blocking(move || {
+            let mut tcp = std::net::TcpStream::connect(addr).unwrap();
+            tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+            tcp.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            // A reset loses what was not read; what came before it stays.
+            let _ = tcp.read_to_end(&mut answer);
+            String::from_utf8(answer).unwrap()
+        });
+        answering.await.unwrap()
     }
 
     pub(crate) async fn shut_down(self) -> Leftovers {

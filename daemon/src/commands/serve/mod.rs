@@ -7,16 +7,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use diarized_config::{Config, LogConfig, LogFormat};
+use diarized_config::{Config, Loaded, LogConfig, LogFormat};
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::config_args::ConfigArgs;
+use self::door::Door;
+use self::signals::{Hangups, Signals, tell, tell_reloading, watchdog};
+use super::config_args::{ConfigArgs, FlagValue};
 use crate::cli::exit;
 use crate::engine::LiveEngines;
 use crate::hub::{Hub, HubParams};
 use crate::server::{Leftovers, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::voices::Registry;
+
+mod door;
+#[cfg(feature = "microphone")]
+mod microphone;
+#[cfg(not(feature = "microphone"))]
+#[path = "no_microphone.rs"]
+mod microphone;
+mod signals;
 
 /// Arguments of `diarized serve`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +42,10 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT")]
     listen: Vec<String>,
 
-    /// Listen on other than loopback addresses: whoever reaches the port may listen in and send audio.
+    /// Listen on other than loopback addresses without asking for tokens: whoever reaches the port may listen in and
+    /// send audio.
     #[arg(long)]
-    allow_remote: bool,
+    allow_insecure: bool,
 
     /// Capture this device (`default` if none is named) as the session `microphone`.
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
@@ -55,40 +70,35 @@ const VOICES_EVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// The model cannot be loaded, an address cannot be listened on, or the device cannot be opened.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let flags = [
-        ("--listen", "server.listen", (!args.listen.is_empty()).then(|| args.listen.join(","))),
-        ("--microphone", "capture.enabled", args.microphone.as_ref().map(|_| "true".to_owned())),
-        ("--microphone", "capture.device", args.microphone.clone()),
-        ("--voices", "voices.enabled", args.voices.then(|| "true".to_owned())),
-        ("--model", "model.path", args.model.as_ref().map(|path| path.display().to_string())),
-    ];
-    let config = match args.config.load(&flags) {
-        Ok(loaded) => loaded.config,
+    let flags = args.flags();
+    let loaded = match args.config.load(&flags) {
+        Ok(loaded) => loaded,
         Err(code) => return Ok(code),
     };
-    start_log(&config.log);
-    if let Some(addr) = config.server.listen.iter().find(|addr| !addr.ip().is_loopback())
-        && !args.allow_remote
-    {
-        eprintln!(
-            "diarized: {addr} can be reached from other machines, and there is no authentication: whoever reaches it \
-             may listen in. Listen on 127.0.0.1, or say --allow-remote if the network is trusted"
-        );
-        return Ok(exit::CONFIG);
-    }
+    let log = start_log(&loaded.config.log);
+    let door = match Door::open(&loaded.config.server) {
+        Ok(door) => door,
+        Err(error) => {
+            eprintln!("diarized: {error:#}");
+            return Ok(exit::CONFIG);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)
         .thread_name("server")
         .enable_all()
         .build()?;
-    let code = runtime.block_on(serve(&config));
+    let reload = Reload { config: args.config, flags, loaded, log, door };
+    let code = runtime.block_on(serve(reload));
     // A capture that is stuck in its device must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(config: &Config) -> anyhow::Result<u8> {
+async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
+    let mut hangups = Hangups::new()?;
+    let config = &reload.loaded.config.clone();
     let engines = match LiveEngines::start(config) {
         Ok(engines) => Arc::new(engines),
         Err(error) => {
@@ -104,7 +114,8 @@ async fn serve(config: &Config) -> anyhow::Result<u8> {
         listeners.push(listen(addr).await?);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-    let mut server = Server::new(Arc::clone(&hub), limits(config));
+    let (access, tls) = (Arc::clone(&reload.door.access), reload.door.tls.clone());
+    let mut server = Server::new(Arc::clone(&hub), limits(config), access, tls);
     if let Some(registry) = engines.voices() {
         let max_clip_bytes = config.voices.max_clip_bytes;
         server = server.with_voices(Voices::new(
@@ -117,9 +128,24 @@ async fn serve(config: &Config) -> anyhow::Result<u8> {
     let microphone = microphone::start(config, &hub)?;
     let mut running = tokio::spawn(server.run(listeners));
     tell_ready(&addresses, config);
+    tell(NotifyState::Ready);
 
+    let mut reload = reload;
+    let reloading = async {
+        loop {
+            hangups.next().await;
+            tell_reloading();
+            reload.reload();
+            tell(NotifyState::Ready);
+        }
+    };
     let down = async {
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            never = reloading => never,
+            () = watchdog() => {}
+        }
+        tell(NotifyState::Stopping);
         tracing::info!("stopping: a second signal ends the process at once");
         microphone.stop(config.server.shutdown_grace).await;
         hub.shut_down();
@@ -161,6 +187,10 @@ fn limits(config: &Config) -> Limits {
         max_connections: server.max_connections,
         max_subscribers: server.max_subscribers_per_session,
         max_message_bytes: server.max_frame_bytes,
+        max_messages_per_s: server.max_messages_per_s,
+        max_header_bytes: server.max_header_bytes,
+        header: server.header_timeout,
+        request: server.request_timeout,
         idle: server.idle_timeout,
         resume_grace: server.resume_grace,
         ping: server.ping_interval,
@@ -192,13 +222,14 @@ async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
 /// The one line that says that the server is there, on standard output for whoever started it.
 fn tell_ready(addresses: &[SocketAddr], config: &Config) {
     let mut out = std::io::stdout().lock();
+    let s = if config.server.tls_certificate.is_some() { "s" } else { "" };
     for addr in addresses {
         let microphone = if config.capture.enabled { "; session microphone" } else { "" };
         // Nobody may be reading; the server serves all the same.
         let _ = writeln!(
             out,
-            "diarized {} is ready at http://{addr} (audio: ws://{addr}/v1/stream, events: \
-             ws://{addr}/v1/events?session=*{microphone})",
+            "diarized {} is ready at http{s}://{addr} (audio: ws{s}://{addr}/v1/stream, events: \
+             ws{s}://{addr}/v1/events?session=*{microphone})",
             env!("CARGO_PKG_VERSION"),
         );
     }
@@ -218,117 +249,72 @@ fn tell_end(leftovers: &Leftovers) -> u8 {
     exit::FAILURE
 }
 
-/// Log lines go to standard error; neither audio nor embeddings are ever in them.
-fn start_log(config: &LogConfig) {
-    let filter = tracing_subscriber::EnvFilter::new(format!("warn,diarized={}", config.level.as_str()));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Changes the level of the log while the process runs.
+type LogHandle = tracing_subscriber::reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+
+fn log_filter(config: &LogConfig) -> EnvFilter {
+    EnvFilter::new(format!("warn,diarized={}", config.level.as_str()))
+}
+
+/// Log lines go to standard error; neither audio, embeddings nor tokens are ever in them.
+fn start_log(config: &LogConfig) -> LogHandle {
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(log_filter(config));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter);
     // A second start, as in tests, leaves the first log as it is.
     let _ = match config.format {
-        LogFormat::Json => log.json().try_init(),
-        _ => log.try_init(),
+        LogFormat::Json => log.with(lines.json()).try_init(),
+        _ => log.with(lines).try_init(),
     };
+    handle
 }
 
-/// SIGINT and SIGTERM, or Ctrl-C where there are no signals.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
+/// What SIGHUP loads again.
+struct Reload {
+    config: ConfigArgs,
+    flags: Vec<FlagValue>,
+    loaded: Loaded,
+    log: LogHandle,
+    door: Door,
 }
 
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
+/// Keys that take effect without a restart, besides the content of the files that the configuration names.
+const LIVE_KEYS: [&str; 1] = ["log.level"];
 
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        // Without the handler there is nothing to wait for.
-        let _ = tokio::signal::ctrl_c().await;
-    }
-}
-
-/// The capture device as a session.
-#[cfg(feature = "microphone")]
-mod microphone {
-    use std::time::Duration;
-
-    use diarized_config::{Channel, Config};
-    use diarized_dsp::ChannelSelect;
-
-    use crate::capture::{Capture, CaptureParams, open_microphone};
-    use crate::hub::Hub;
-
-    /// A running capture, if there is one.
-    pub(super) struct Microphone(Option<Capture>);
-
-    pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
-        if !config.capture.enabled {
-            return Ok(Microphone(None));
-        }
-        let (channel, n_channels_min) = match config.capture.channel {
-            Channel::Mix => (ChannelSelect::Mix, 1),
-            Channel::One(idx) => (ChannelSelect::One(idx), idx + 1),
+impl Reload {
+    /// Loads tokens, certificates and what of the configuration can change; what cannot be loaded stays as it was.
+    fn reload(&mut self) {
+        self.door.reload();
+        let loaded = match self.config.load(&self.flags) {
+            Ok(loaded) => loaded,
+            Err(_) => return tracing::error!("the configuration is faulty and stays as it was"),
         };
-        let params = CaptureParams {
-            device: config.capture.device.clone(),
-            n_channels_min,
-            buffer_ms: config.capture.buffer_ms,
-        };
-        Ok(Microphone(Some(open_microphone(hub, params, channel)?)))
-    }
-
-    impl Microphone {
-        /// Stops the device and lets what it delivered reach the session.
-        pub(super) async fn stop(self, grace: Duration) {
-            let Some(capture) = self.0 else { return };
-            let joining = tokio::task::spawn_blocking(move || capture.join());
-            match tokio::time::timeout(grace, joining).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(error))) => tracing::error!(%error, "the capture failed"),
-                Ok(Err(error)) => tracing::error!(%error, "the capture could not be joined"),
-                Err(_) => tracing::error!("the capture thread does not end; its device hangs"),
-            }
+        if let Err(error) = self.log.reload(log_filter(&loaded.config.log)) {
+            tracing::warn!(%error, "the level of the log stays as it was");
+        }
+        let changed =
+            loaded.settings.iter().zip(&self.loaded.settings).filter(|(new, old)| new.value != old.value);
+        let (live, waiting): (Vec<_>, Vec<_>) =
+            changed.map(|(new, _)| new.key).partition(|key| LIVE_KEYS.contains(key));
+        tracing::info!(changed = live.join(" "), "tokens, certificates and configuration were loaded again");
+        if !waiting.is_empty() {
+            tracing::warn!(keys = waiting.join(" "), "these keys have changed and need a restart");
         }
     }
 }
 
-/// A build without capture.
-#[cfg(not(feature = "microphone"))]
-mod microphone {
-    use std::time::Duration;
-
-    use diarized_config::Config;
-
-    use crate::hub::Hub;
-
-    pub(super) struct Microphone;
-
-    pub(super) fn start(config: &Config, _hub: &Hub) -> anyhow::Result<Microphone> {
-        anyhow::ensure!(!config.capture.enabled, "this build has no capture; it takes audio over WebSocket");
-        Ok(Microphone)
-    }
-
-    impl Microphone {
-        pub(super) async fn stop(self, _grace: Duration) {}
+impl Args {
+    fn flags(&self) -> Vec<FlagValue> {
+        let is_set = |flag: bool| flag.then(|| "true".to_owned());
+        vec![
+            ("--listen", "server.listen", (!self.listen.is_empty()).then(|| self.listen.join(","))),
+            ("--allow-insecure", "server.allow_insecure", is_set(self.allow_insecure)),
+            ("--microphone", "capture.enabled", is_set(self.microphone.is_some())),
+            ("--microphone", "capture.device", self.microphone.clone()),
+            ("--voices", "voices.enabled", is_set(self.voices)),
+            ("--model", "model.path", self.model.as_ref().map(|path| path.display().to_string())),
+        ]
     }
 }

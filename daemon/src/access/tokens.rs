@@ -1,0 +1,293 @@
+//! The token file: one line a token with its name, scopes and hash. The tokens themselves are nowhere.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Scope, Scopes};
+use crate::secret::{SecretHash, random_hex};
+
+/// What every token begins with, so that people and scanners recognise one.
+const PREFIX: &str = "dz_";
+/// Randomness in a token: more than can ever be guessed, which is why a fast hash suffices.
+const TOKEN_BYTES: usize = 24;
+/// The most that is read of a token file, in bytes.
+const MAX_FILE_BYTES: usize = 1 << 20;
+
+const HEADER: &str = "\
+# Tokens of diarized, one a line: name, scopes, SHA-256 of the token, day of making.
+# Made by `diarized token`; a server loads the file again on SIGHUP.
+";
+
+/// One token, without the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What people call it.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it was made, in days since 1970.
+    pub made_day: u64,
+    hash: SecretHash,
+}
+
+impl Entry {
+    /// The day of making, as `2026-01-31`.
+    #[must_use]
+    pub fn made_on(&self) -> String {
+        date_of(self.made_day)
+    }
+}
+
+/// Why a token file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenFileError {
+    /// It cannot be read or written.
+    #[error("cannot {what} the token file {}", path.display())]
+    Io {
+        /// `read` or `write`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A line is not a token's.
+    #[error("{}:{line}: {reason}; a line reads NAME SCOPES SHA256 DAY, and `diarized token add` writes one", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two tokens cannot share a name.
+    #[error("there is a token {name:?} already; revoke it first or choose another name")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+}
+
+/// All tokens of a server.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens(Vec<Arc<Entry>>);
+
+/// Whether `name` may name a token: 1 to 64 letters, digits, `-`, `_` and `.`.
+#[must_use]
+pub fn is_token_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+impl Tokens {
+    /// Reads a token file.
+    ///
+    /// # Errors
+    /// [`TokenFileError`]
+    pub fn load(path: &Path) -> Result<Self, TokenFileError> {
+        let io = |source| TokenFileError::Io { what: "read", path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(io)?;
+        if text.len() > MAX_FILE_BYTES {
+            return Err(io(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"))));
+        }
+        Self::parse(&text).map_err(|(line, reason)| TokenFileError::Line {
+            path: path.to_owned(),
+            line,
+            reason,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        let mut tokens = Self::default();
+        for (idx, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let entry = entry(line).map_err(|reason| (idx + 1, reason))?;
+            if tokens.0.iter().any(|known| known.name == entry.name) {
+                return Err((idx + 1, format!("a second token is called {:?}", entry.name)));
+            }
+            tokens.0.push(Arc::new(entry));
+        }
+        Ok(tokens)
+    }
+
+    /// The token file's text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.0.iter().fold(HEADER.to_owned(), |mut out, entry| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{} {} {} {}", entry.name, entry.scopes, entry.hash, entry.made_on());
+            out
+        })
+    }
+
+    /// Writes the token file, whole or not at all, readable by its owner and group.
+    ///
+    /// # Errors
+    /// [`TokenFileError::Io`]; the file is as it was.
+    pub fn save(&self, path: &Path) -> Result<(), TokenFileError> {
+        let io = |source| TokenFileError::Io { what: "write", path: path.to_owned(), source };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", random_hex(4)));
+        let beside = PathBuf::from(beside);
+        let written = write_private(&beside, &self.to_text()).and_then(|()| std::fs::rename(&beside, path));
+        written.map_err(|error| {
+            // What could not be put in place is of no use.
+            let _ = std::fs::remove_file(&beside);
+            io(error)
+        })
+    }
+
+    /// Every token, in the order of the file.
+    #[must_use]
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.0
+    }
+
+    /// The entry of a token.
+    #[must_use]
+    pub fn find(&self, token: &str) -> Option<&Arc<Entry>> {
+        self.0.iter().find(|entry| entry.hash.fits(token))
+    }
+
+    /// Makes a token and gives it, which nothing will again.
+    ///
+    /// # Errors
+    /// [`TokenFileError::Taken`]
+    pub fn add(&mut self, name: &str, scopes: Scopes) -> Result<String, TokenFileError> {
+        if self.0.iter().any(|entry| entry.name == name) {
+            return Err(TokenFileError::Taken { name: name.to_owned() });
+        }
+        let token = format!("{PREFIX}{}", random_hex(TOKEN_BYTES));
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (hash, made_day) = (SecretHash::of(&token), seconds / 86_400);
+        self.0.push(Arc::new(Entry { name: name.to_owned(), scopes, made_day, hash }));
+        Ok(token)
+    }
+
+    /// Forgets a token. Whether there was one of this name.
+    pub fn revoke(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|entry| entry.name != name);
+        self.0.len() < before
+    }
+}
+
+fn entry(line: &str) -> Result<Entry, String> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [name, scopes, hash, day] = fields[..] else { return Err(format!("{} fields", fields.len())) };
+    if !is_token_name(name) {
+        return Err(format!("name ({name:?}) must be 1 to 64 letters, digits, -, _ and ."));
+    }
+    let scope = |word| Scope::parse(word).ok_or_else(|| format!("there is no scope {word:?}"));
+    let scopes = scopes.split(',').map(scope).collect::<Result<Scopes, String>>()?;
+    let hash = SecretHash::parse(hash).ok_or("the hash is not 64 hexadecimal digits")?;
+    let made_day = day_of(day).ok_or_else(|| format!("{day:?} is no day"))?;
+    Ok(Entry { name: name.to_owned(), scopes, made_day, hash })
+}
+
+/// The calendar date of a day since 1970 (Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn date_of(day: u64) -> String {
+    let z = day + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (d, m) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let y = yoe + era * 400 + u64::from(m <= 2);
+    format!("{y:04}-{m:02}-{d:02}")
+}
+
+/// The day of a calendar date; the inverse of [`date_of`], which checks it.
+fn day_of(date: &str) -> Option<u64> {
+    let (year, _) = date.split_once('-')?;
+    let year: u64 = year.parse().ok().filter(|y| (1970..10_000).contains(y))?;
+    let first = (year - 1970) * 365 + (year - 1969) / 4 - (year - 1901) / 100 + (year - 1601) / 400;
+    (first..first + 366).find(|day| date_of(*day) == date)
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o640);
+    }
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_file_round_trips_and_holds_no_token() {
+        let mut tokens = Tokens::default();
+        let ada = tokens.add("ada", Scopes::all()).unwrap();
+        tokens.add("bob.laptop", [Scope::Subscribe].into_iter().collect()).unwrap();
+        assert!(ada.starts_with("dz_") && ada.len() == 51);
+        assert!(matches!(tokens.add("ada", Scopes::all()), Err(TokenFileError::Taken { .. })));
+        let text = tokens.to_text();
+        assert!(!text.contains(&ada[3..]));
+        let read = Tokens::parse(&text).unwrap();
+        assert_eq!(read.entries(), tokens.entries());
+        assert_eq!(read.find(&ada).unwrap().name, "ada");
+        assert!(read.find("dz_0").is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_said_with_its_number() {
+        let hash = SecretHash::of("x");
+        let cases = [
+            ("ada publish", "2 fields"),
+            (&format!("ä publish {hash} 2026-01-31"), "name (\"ä\")"),
+            (&format!("ada write {hash} 2026-01-31"), "no scope \"write\""),
+            ("ada publish 0123 2026-01-31", "64 hexadecimal digits"),
+            (&format!("ada publish {hash} 2026-02-30"), "\"2026-02-30\" is no day"),
+            (&format!("ada publish {hash} 2026-01-31\nada publish {hash} 2026-01-31"), "a second token"),
+        ];
+        for (line, expected) in cases {
+            let (_, reason) = Tokens::parse(&format!("# comment\n\n{line}\n")).unwrap_err();
+            assert!(reason.contains(expected), "{line}: {reason}");
+        }
+        let (line, _) = Tokens::parse("# comment\n\nada\n").unwrap_err();
+        assert_eq!(line, 3);
+    }
+
+    #[test]
+    fn days_are_dates() {
+        for (day, date) in
+            [(0, "1970-01-01"), (11_016, "2000-02-29"), (20_484, "2026-01-31"), (47_541, "2100-03-01")]
+        {
+            assert_eq!((date_of(day).as_str(), day_of(date)), (date, Some(day)));
+        }
+        for bad in ["2026-1-31", "2026-02-29", "1969-12-31", "", "-", "99999-01-01"] {
+            assert_eq!(day_of(bad), None, "{bad}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_not_for_everybody_and_is_replaced_whole() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let mut tokens = Tokens::default();
+        for name in ["a", "b"] {
+            tokens.add(name, Scopes::all()).unwrap();
+            tokens.save(&path).unwrap();
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o007, 0);
+        assert_eq!(Tokens::load(&path).unwrap().entries().len(), 2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}

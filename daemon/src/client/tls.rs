@@ -1,0 +1,83 @@
+//! The client's side of encrypted connections: which authorities the server's certificate is held against.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+/// Why authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The file is not there or is no PEM.
+    #[error("cannot read the authorities in {}: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: pem::Error,
+    },
+    /// There is no certificate that can be used.
+    #[error("{place} holds no certificate of an authority; name a PEM file with --ca")]
+    NoAuthority {
+        /// Where it was looked for.
+        place: String,
+    },
+}
+
+/// What a server's certificate is held against.
+#[derive(Clone)]
+pub(super) enum Authorities {
+    /// The system's, read when they are needed.
+    System,
+    /// Those of a file.
+    These(Arc<RootCertStore>),
+}
+
+impl Authorities {
+    /// Reads a PEM file.
+    pub(super) fn read(path: &Path) -> Result<Self, TlsError> {
+        let pem = |source| TlsError::Pem { path: path.to_owned(), source };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(path).map_err(pem)? {
+            roots.add_parsable_certificates([certificate.map_err(pem)?]);
+        }
+        if roots.is_empty() {
+            return Err(TlsError::NoAuthority { place: path.display().to_string() });
+        }
+        Ok(Self::These(Arc::new(roots)))
+    }
+
+    fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
+        match self {
+            Self::These(roots) => Ok(Arc::clone(roots)),
+            Self::System => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err(TlsError::NoAuthority { place: "the system".to_owned() });
+                }
+                Ok(Arc::new(roots))
+            }
+        }
+    }
+
+    /// Encrypts a connection to `host`, whose certificate must be good; says why it is not.
+    pub(super) async fn encrypt(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let roots = self.roots().map_err(|error| error.to_string())?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        connecting.await.map_err(|error| format!("no encrypted connection: {error}"))
+    }
+}

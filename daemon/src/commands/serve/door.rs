@@ -1,0 +1,69 @@
+//! Who may come in: tokens, origins and certificate as configured, and the refusal to stand open by mistake.
+
+use std::sync::Arc;
+
+use diarized_config::ServerConfig;
+
+use crate::access::{Access, AllowedOrigin, Origins};
+use crate::server::{Tls, TlsError};
+
+/// What is asked of those who knock.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) access: Arc<Access>,
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+impl Door {
+    /// Loads what the configuration names.
+    pub(super) fn open(config: &ServerConfig) -> anyhow::Result<Self> {
+        let origins = config.allowed_origins.iter().map(|text| {
+            AllowedOrigin::parse(text).ok_or_else(|| {
+                anyhow::anyhow!("server.allowed_origins: {text:?} is not an origin such as https://a.example")
+            })
+        });
+        let origins = Origins::new(origins.collect::<Result<_, _>>()?);
+        let access = match &config.token_file {
+            Some(file) => Access::with_tokens(file.clone(), origins)?,
+            None => Access::without_tokens(origins),
+        };
+        let remote = config.listen.iter().find(|addr| !addr.ip().is_loopback());
+        if let Some(addr) = remote
+            && !access.asks_for_tokens()
+            && !config.allow_insecure
+        {
+            anyhow::bail!(
+                "{addr} can be reached from other machines, and without authentication whoever reaches it may listen \
+                 in. Listen on 127.0.0.1, make tokens with `diarized token add` and name their file as \
+                 server.token_file, or say --allow-insecure if everybody who can reach it is trusted"
+            );
+        }
+        if access.asks_for_tokens() && access.n_tokens() == 0 {
+            tracing::warn!(
+                "server.token_file holds no token, so nobody can come in; `diarized token add` makes one"
+            );
+        }
+        let tls = match (&config.tls_certificate, &config.tls_key) {
+            (Some(certificate), Some(key)) => Some(Arc::new(Tls::load(certificate.clone(), key.clone())?)),
+            _ => None,
+        };
+        if remote.is_some() && access.asks_for_tokens() && tls.is_none() {
+            tracing::warn!(
+                "tokens and labels travel unencrypted; set server.tls_certificate and server.tls_key, or put a proxy \
+                 with TLS before the server"
+            );
+        }
+        Ok(Self { access: Arc::new(access), tls })
+    }
+
+    /// Loads tokens and certificate again; what cannot be loaded stays as it was.
+    pub(super) fn reload(&self) {
+        if let Err(error) = self.access.reload() {
+            tracing::error!("the tokens stay as they were: {:#}", anyhow::Error::new(error));
+        }
+        let reloaded: Result<(), TlsError> = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
+        if let Err(error) = reloaded {
+            tracing::error!("the certificate stays as it was: {:#}", anyhow::Error::new(error));
+        }
+    }
+}

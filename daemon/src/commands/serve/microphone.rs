@@ -1,0 +1,42 @@
+//! The capture device as a session of the server.
+
+use std::time::Duration;
+
+use diarized_config::{Channel, Config};
+use diarized_dsp::ChannelSelect;
+
+use crate::capture::{Capture, CaptureParams, open_microphone};
+use crate::hub::Hub;
+
+/// A running capture, if there is one.
+pub(super) struct Microphone(Option<Capture>);
+
+pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
+    if !config.capture.enabled {
+        return Ok(Microphone(None));
+    }
+    let (channel, n_channels_min) = match config.capture.channel {
+        Channel::Mix => (ChannelSelect::Mix, 1),
+        Channel::One(idx) => (ChannelSelect::One(idx), idx + 1),
+    };
+    let params = CaptureParams {
+        device: config.capture.device.clone(),
+        n_channels_min,
+        buffer_ms: config.capture.buffer_ms,
+    };
+    Ok(Microphone(Some(open_microphone(hub, params, channel)?)))
+}
+
+impl Microphone {
+    /// Stops the device and lets what it delivered reach the session.
+    pub(super) async fn stop(self, grace: Duration) {
+        let Some(capture) = self.0 else { return };
+        let joining = tokio::task::spawn_blocking(move || capture.join());
+        match tokio::time::timeout(grace, joining).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the capture failed"),
+            Ok(Err(error)) => tracing::error!(%error, "the capture could not be joined"),
+            Err(_) => tracing::error!("the capture thread does not end; its device hangs"),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the operating system and its service manager say to the server, and what it says back.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// SIGINT and SIGTERM, or Ctrl-C where there are no signals.
+pub(super) struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    pub(super) fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) async fn next(&mut self) {
+        // Without the handler there is nothing to wait for.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// Waits for each SIGHUP; for ever where there are no signals.
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        self.hangup.recv().await;
+        #[cfg(not(unix))]
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells the service manager, where there is one.
+pub(super) fn tell(state: NotifyState) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+/// Tells it that the configuration is being loaded again; [`NotifyState::Ready`] says when that is done.
+pub(super) fn tell_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => {
+            if let Err(error) = sd_notify::notify(&[NotifyState::Reloading, now]) {
+                tracing::warn!(%error, "the service manager could not be told");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "there is no monotonic clock for the service manager"),
+    }
+}
+
+/// Tells a watchdog, where one is asked for, that the process lives, for as long as this is polled: from the runtime
+/// that serves the sockets, so that one that is stuck is noticed.
+pub(super) async fn watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
+        return std::future::pending().await;
+    };
+    let mut every = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+    loop {
+        every.tick().await;
+        tell(NotifyState::Watchdog);
+    }
+}

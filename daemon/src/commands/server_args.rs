@@ -1,0 +1,36 @@
+//! The flags by which a client command says which server it means and what it shows it.
+
+use std::path::PathBuf;
+
+use crate::client::Address;
+
+/// What a server wants to see and what shall be seen of it. Flatten it into a command's arguments.
+#[derive(Clone, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerArgs {
+    /// Token to show; better in the environment than on the command line, where others see it.
+    #[arg(long, value_name = "TOKEN", env = diarized_config::TOKEN_VARIABLE, hide_env_values = true)]
+    token: Option<String>,
+
+    /// PEM file of the authorities that the server's certificate is held against, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for ServerArgs {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerArgs").field("ca", &self.ca).finish_non_exhaustive()
+    }
+}
+
+impl ServerArgs {
+    /// The server at `url`.
+    ///
+    /// # Errors
+    /// `url` is no address, or the authorities cannot be read.
+    pub fn address(&self, url: &str) -> anyhow::Result<Address> {
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        Ok(Address::parse(url)?.with_token(token).with_authorities(self.ca.as_deref())?)
+    }
+}

@@ -1,0 +1,128 @@
+//! `diarized token`: makes, lists and revokes the tokens that clients show.
+
+use std::path::PathBuf;
+
+use super::config_args::ConfigArgs;
+use crate::access::{Scope, Scopes, Tokens, is_token_name};
+use crate::cli::exit;
+
+/// Arguments of `diarized token`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a token and print it, once: only its hash is kept.
+    Add {
+        /// Name of the token, for people: who or what will show it.
+        #[arg(value_name = "NAME", value_parser = name)]
+        name: String,
+
+        /// What it allows: publish (send audio, correct labels), subscribe (read and follow), voices (voiceprints),
+        /// metrics, admin (everything). May be given several times, or separated by commas.
+        #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope)]
+        scope: Vec<Scope>,
+
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the tokens: name, scopes, day of making.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Forget a token.
+    Revoke {
+        /// Name of the token.
+        #[arg(value_name = "NAME")]
+        name: String,
+
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the tokens are.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The token file; without it the one of the configuration (server.token_file).
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match is_token_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected 1 to 64 letters, digits, -, _ and .".to_owned()),
+    }
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let all = Scope::ALL.map(Scope::as_str).join(", ");
+    Scope::parse(text).ok_or_else(|| format!("expected one of {all}"))
+}
+
+impl Place {
+    /// The token file, or the exit code when there is none, which was told.
+    fn path(&self) -> Result<PathBuf, u8> {
+        let configured = match &self.file {
+            Some(file) => Some(file.clone()),
+            None => self.config.load(&[])?.config.server.token_file,
+        };
+        configured.ok_or_else(|| {
+            eprintln!(
+                "diarized: which token file? name it with --file, or set server.token_file in the configuration"
+            );
+            exit::CONFIG
+        })
+    }
+}
+
+/// Runs the command and gives the exit code.
+///
+/// # Errors
+/// The token file cannot be read or written, or a name is taken.
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    let (Action::Add { place, .. } | Action::List { place } | Action::Revoke { place, .. }) = &args.action;
+    let path = match place.path() {
+        Ok(path) => path,
+        Err(code) => return Ok(code),
+    };
+    let is_add = matches!(args.action, Action::Add { .. });
+    let mut tokens = if is_add && !path.exists() { Tokens::default() } else { Tokens::load(&path)? };
+    let shown = path.display();
+    match &args.action {
+        Action::Add { name, scope, .. } => {
+            let token = tokens.add(name, scope.iter().copied().collect::<Scopes>())?;
+            tokens.save(&path)?;
+            println!("{token}");
+            eprintln!(
+                "diarized: token {name:?} is in {shown}; it is shown this once. A running server takes it on SIGHUP"
+            );
+        }
+        Action::List { .. } => {
+            for entry in tokens.entries() {
+                println!("{:<24} {:<32} {}", entry.name, entry.scopes.to_string(), entry.made_on());
+            }
+        }
+        Action::Revoke { name, .. } => {
+            if !tokens.revoke(name) {
+                eprintln!(
+                    "diarized: there is no token {name:?} in {shown}; `diarized token list` shows them"
+                );
+                return Ok(exit::NO_INPUT);
+            }
+            tokens.save(&path)?;
+            eprintln!(
+                "diarized: token {name:?} is no longer in {shown}. A running server forgets it on SIGHUP"
+            );
+        }
+    }
+    Ok(exit::OK)
+}
