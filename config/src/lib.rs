@@ -27,7 +27,7 @@ pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};
 pub use origin::{Origin, Setting, Value};
 pub use sections::{
     AudioConfig, CaptureConfig, Channel, DiarizationConfig, InferenceConfig, LogConfig, LogFormat, LogLevel,
-    ModelConfig, ServerConfig, VadMode,
+    ModelConfig, ServerConfig, StorageConfig, VadMode,
 };
 pub use source::{CONFIG_VARIABLE, Sources, TOKEN_VARIABLE, VOICES_KEY_VARIABLE};
 pub use voices::VoicesConfig;
@@ -38,8 +38,8 @@ use reader::Reader;
 pub const EXAMPLE: &str = include_str!("../diarized.toml");
 
 /// Names of the sections, in the order of the example.
-const SECTIONS: [&str; 8] =
-    ["server", "capture", "audio", "model", "diarization", "voices", "inference", "log"];
+const SECTIONS: [&str; 9] =
+    ["server", "capture", "audio", "model", "diarization", "voices", "inference", "storage", "log"];
 
 /// The checked configuration: plain values that keep every rule.
 ///
@@ -61,6 +61,8 @@ pub struct Config {
     pub voices: VoicesConfig,
     /// How fast.
     pub inference: InferenceConfig,
+    /// What is kept of sessions.
+    pub storage: StorageConfig,
     /// What is written on stderr.
     pub log: LogConfig,
 }
@@ -75,6 +77,7 @@ impl Config {
             diarization: DiarizationConfig::read(r),
             voices: VoicesConfig::read(r),
             inference: InferenceConfig::read(r),
+            storage: StorageConfig::read(r),
             log: LogConfig::read(r),
         }
     }

@@ -80,12 +80,23 @@ impl Reader {
         unit: &str,
         allowed: RangeInclusive<i64>,
     ) -> Option<i64> {
+        self.optional_integer_or(key, unit, allowed, None)
+    }
+
+    /// A whole number in `allowed`, or "none".
+    pub(crate) fn optional_integer_or(
+        &mut self,
+        key: &'static str,
+        unit: &str,
+        allowed: RangeInclusive<i64>,
+        default: Option<i64>,
+    ) -> Option<i64> {
         let parse = |raw: &RawValue| match is_none(raw) {
             true => Some(None),
             false => integer(raw).filter(|n| allowed.contains(n)).map(Some),
         };
         let expected = || format!("{}, or \"{NONE}\"", whole_number(unit, &allowed));
-        self.value(key, None, expected, parse, |n| n.map_or(Value::Unset, Value::Integer))
+        self.value(key, default, expected, parse, |n| n.map_or(Value::Unset, Value::Integer))
     }
 
     /// A finite number in `allowed`.

@@ -324,6 +324,27 @@ impl InferenceConfig {
     }
 }
 
+/// `[storage]`: what is kept of sessions for those who ask after their end. Audio never is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StorageConfig {
+    /// SQLite file of the kept sessions; `None` keeps none. Default `None`.
+    pub path: Option<PathBuf>,
+    /// Days after its end for which a session is kept; `None` keeps it until somebody deletes it. 1 to 36 500,
+    /// default 30.
+    pub keep_days: Option<u32>,
+}
+
+impl StorageConfig {
+    pub(crate) fn read(r: &mut Reader) -> Self {
+        let keep_days = r.optional_integer_or("storage.keep_days", "of days", 1..=36_500, Some(30));
+        Self {
+            path: r.optional_path("storage.path"),
+            keep_days: keep_days.map(|n| u32::try_from(n).expect("the range fits u32")),
+        }
+    }
+}
+
 /// Form of the log lines on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -19,4 +19,5 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod storage;
 pub mod voices;

@@ -11,6 +11,7 @@ use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SpeakerHints};
 use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
+use crate::storage::{Kept, Storage, StorageError};
 
 mod follow;
 
@@ -63,6 +64,8 @@ pub enum OpenError {
 pub struct Hub {
     params: HubParams,
     factory: Arc<dyn EngineFactory>,
+    /// Where sessions are kept, if they are.
+    storage: Option<Arc<Storage>>,
     inner: Mutex<Inner>,
     /// Counts everything that any session says, and every opening.
     tick: watch::Sender<u64>,
@@ -118,12 +121,23 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub without sessions, whose sessions' diarizers come from `factory`.
+    /// A hub without sessions, whose sessions' diarizers come from `factory`, and which keeps none.
     #[must_use]
     pub fn new(params: HubParams, factory: Arc<dyn EngineFactory>) -> Arc<Self> {
+        Self::keeping(params, factory, None)
+    }
+
+    /// The same, whose sessions are kept where `storage` says.
+    #[must_use]
+    pub fn keeping(
+        params: HubParams,
+        factory: Arc<dyn EngineFactory>,
+        storage: Option<Arc<Storage>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             params,
             factory,
+            storage,
             inner: Mutex::default(),
             tick: watch::Sender::new(0),
             shutting_down: watch::Sender::new(false),
@@ -173,6 +187,9 @@ impl Hub {
                     channels = format.channels,
                     "session opened"
                 );
+                if let Some(storage) = &self.storage {
+                    storage.follow(session);
+                }
                 self.tick.send_modify(|n| *n += 1);
             }
             Err(_) => {
@@ -228,19 +245,61 @@ impl Hub {
         }
     }
 
-    /// The session of this id, live or ended.
+    /// The session of this id in memory, live or ended.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
         self.inner.lock().sessions.get(id).cloned()
     }
 
-    /// All sessions, oldest first.
+    /// The session of this id, in memory or kept.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it could not be looked for.
+    pub async fn find(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
+        let found = self.get(id);
+        let (Some(storage), None) = (&self.storage, &found) else { return Ok(found) };
+        let (storage, id) = (Arc::clone(storage), id.to_owned());
+        blocking(move || storage.load(&id)).await
+    }
+
+    /// The newest `max` kept sessions that are no longer in memory, newest first.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub async fn kept(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+        let Some(storage) = &self.storage else { return Ok(Vec::new()) };
+        let storage = Arc::clone(storage);
+        let mut all = blocking(move || storage.list(max)).await?;
+        let inner = self.inner.lock();
+        all.retain(|kept| !inner.sessions.contains_key(&kept.id));
+        Ok(all)
+    }
+
+    /// Where sessions are kept, if they are.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Arc<Storage>> {
+        self.storage.as_ref()
+    }
+
+    /// All sessions in memory, oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         self.inner.lock().order.iter().cloned().collect()
     }
 
-    /// Ends a live session, or forgets an ended one. Whether there was one of this id.
+    /// Ends a live session, or forgets an ended one, in memory and where it is kept. Whether there was one of this id.
+    ///
+    /// # Errors
+    /// [`StorageError`] if what is kept could not be forgotten.
+    pub async fn forget(&self, id: &str) -> Result<bool, StorageError> {
+        let is_live = self.get(id).is_some_and(|session| session.channel().ended().is_none());
+        let was_here = self.delete(id);
+        let Some(storage) = self.storage.as_ref().filter(|_| !is_live) else { return Ok(was_here) };
+        let (storage, id) = (Arc::clone(storage), id.to_owned());
+        Ok(blocking(move || storage.forget(&id)).await? || was_here)
+    }
+
+    /// Ends a live session, or forgets an ended one in memory. Whether there was one of this id.
     pub fn delete(&self, id: &str) -> bool {
         let mut inner = self.inner.lock();
         let Some(session) = inner.sessions.get(id).cloned() else { return false };
@@ -334,6 +393,16 @@ impl Inner {
                 return id;
             }
         }
+    }
+}
+
+/// Runs what waits for the disk where it holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(StorageError::Thread(std::io::Error::other(error))),
     }
 }
 

@@ -230,11 +230,13 @@ pub enum EndReason {
     Shutdown,
     /// A fault of the server.
     Failed,
+    /// The process ended in the middle of it; what was written until then is kept.
+    Interrupted,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Closed,
         Self::Disconnected,
         Self::Idle,
@@ -243,7 +245,14 @@ impl EndReason {
         Self::SourceEnded,
         Self::Shutdown,
         Self::Failed,
+        Self::Interrupted,
     ];
+
+    /// Reads the word on the wire.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
 
     /// The word on the wire.
     #[must_use]
@@ -257,6 +266,7 @@ impl EndReason {
             Self::SourceEnded => "source_ended",
             Self::Shutdown => "shutdown",
             Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
         }
     }
 }

@@ -68,19 +68,20 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
 
 async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
     let shared = Arc::clone(&connection.shared);
-    let outcome = wanted(&query).and_then(|wanted| {
-        let (key, session, feed) = match wanted {
-            Wanted::All => ("*".to_owned(), None, Feed::All(FollowAll::new(&shared.hub))),
-            Wanted::One { id, since } => {
-                let session = shared.hub.get(&id).ok_or_else(|| {
-                    let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
-                    (ErrorCode::NotFound, reason)
-                })?;
+    let wanted = match wanted(&query) {
+        Ok(Wanted::One { id, since }) => find(&shared, id).await.map(|session| (Some(session), since)),
+        Ok(Wanted::All) => Ok((None, None)),
+        Err(fault) => Err(fault),
+    };
+    let outcome = wanted.and_then(|(session, since)| {
+        let (key, session, feed) = match session {
+            None => ("*".to_owned(), None, Feed::All(FollowAll::new(&shared.hub))),
+            Some(session) => {
                 let cursor = match since {
                     Some(seq) => Cursor::since(session.channel(), seq),
                     None => Cursor::from_now(session.channel()),
                 };
-                (id, Some(session), Feed::One(cursor))
+                (session.id().to_owned(), Some(session), Feed::One(cursor))
             }
         };
         let max = shared.limits.max_subscribers;
@@ -97,6 +98,22 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
     // Over or not, the peer is given the time to read the last words.
     let _ = followed;
     connection.linger().await;
+}
+
+/// The session of this id, in memory or kept.
+async fn find(shared: &Shared, id: String) -> Result<Arc<Session>, (ErrorCode, String)> {
+    match shared.hub.find(&id).await {
+        Ok(Some(session)) => Ok(session),
+        Ok(None) => {
+            let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
+            Err((ErrorCode::NotFound, reason))
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the kept sessions cannot be reached");
+            Err((ErrorCode::Internal, "the kept sessions cannot be reached".to_owned()))
+        }
+    }
 }
 
 /// Delivers until either side has enough.

@@ -15,6 +15,10 @@ use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::{Body, EndReason, Error};
 use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
 use crate::session::{Session, Source};
+use crate::storage::{Kept, StorageError};
+
+/// Kept sessions in the list, the newest ones.
+const MAX_LISTED: usize = 1000;
 
 /// One session in the list.
 #[derive(Debug, Serialize)]
@@ -56,10 +60,38 @@ impl Listed {
     }
 }
 
+impl Listed {
+    fn of_kept(kept: Kept) -> Self {
+        let began = kept.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            session: kept.id,
+            live: false,
+            connected: false,
+            source: kept.source.as_str(),
+            began_unix_s: crate::protocol::Decimal(began.as_secs_f64()),
+            duration_s: diarized_dsp::SampleIndex(kept.at).into(),
+            seq: kept.seq,
+            speakers: kept.n_speakers,
+            segments: kept.n_segments,
+            subscribers: 0,
+            audio: kept.format,
+            reason: kept.reason,
+        }
+    }
+}
+
 /// An error as the WebSocket would tell it.
 pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
     let error = Body::from(Error { code, reason: reason.to_string(), fatal: true });
     (status, Json(ServerMessage::to_connection(None, error))).into_response()
+}
+
+/// The kept sessions cannot be reached; the log says more than a client is told.
+fn unreadable(error: &StorageError) -> Response {
+    let error: &dyn std::error::Error = error;
+    tracing::error!(error, "the kept sessions cannot be reached");
+    let reason = "the kept sessions cannot be reached; the server's log says why";
+    failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason)
 }
 
 pub(super) fn unavailable(reason: &str) -> Response {
@@ -99,7 +131,13 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
-    let all: Vec<_> = shared.hub.sessions().iter().map(|session| Listed::of(session, &shared)).collect();
+    let kept = match shared.hub.kept(MAX_LISTED).await {
+        Ok(kept) => kept,
+        Err(error) => return unreadable(&error),
+    };
+    // Oldest first, and what is in memory last: it is the newest.
+    let mut all: Vec<_> = kept.into_iter().rev().map(Listed::of_kept).collect();
+    all.extend(shared.hub.sessions().iter().map(|session| Listed::of(session, &shared)));
     let (version, model) = (env!("CARGO_PKG_VERSION"), shared.hub.model());
     Json(serde_json::json!({ "version": version, "model": model, "sessions": all })).into_response()
 }
@@ -110,9 +148,13 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
         Some((id, extension)) => (id, Some(extension)),
         None => (name.as_str(), None),
     };
-    let Some(session) = shared.hub.get(id) else {
-        let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
-        return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
+    let session = match shared.hub.find(id).await {
+        Ok(Some(session)) => session,
+        Ok(None) => {
+            let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
+            return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
+        }
+        Err(error) => return unreadable(&error),
     };
     let (format, content_type) = match extension {
         None | Some("json") => return Json(session.channel().snapshot()).into_response(),
@@ -130,10 +172,12 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
 }
 
 pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    if shared.hub.delete(&id) {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        let reason = format!("there is no session {id:?}");
-        failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+    match shared.hub.forget(&id).await {
+        Ok(true) => StatusCode::NO_CONTENT.into_response(),
+        Ok(false) => {
+            let reason = format!("there is no session {id:?}");
+            failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+        }
+        Err(error) => unreadable(&error),
     }
 }

@@ -117,7 +117,7 @@ async fn take_up(
     resume: Resume,
     audio: Option<AudioFormat>,
 ) -> Result<Outcome, Over> {
-    let session = match known(connection, &resume, audio) {
+    let session = match known(connection, &resume, audio).await {
         Ok(session) => session,
         Err(fault) => return Ok(Err(fault)),
     };
@@ -151,7 +151,7 @@ async fn take_up(
 }
 
 /// The session that a client may take up.
-fn known(
+async fn known(
     connection: &Connection,
     resume: &Resume,
     audio: Option<AudioFormat>,
@@ -161,7 +161,12 @@ fn known(
         let reason = format!("received_s ({received_s}) must be 0 or above, and below a year");
         return Err(Fault(ErrorCode::BadMessage, reason));
     }
-    let session = connection.shared.hub.get(id).ok_or_else(|| {
+    let found = connection.shared.hub.find(id).await.map_err(|error| {
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(error, "the kept sessions cannot be reached");
+        Fault(ErrorCode::Internal, "the kept sessions cannot be reached".to_owned())
+    })?;
+    let session = found.ok_or_else(|| {
         let reason = format!(
             "there is no session {id:?} to resume; a session waits server.resume_grace_s for its publisher"
         );

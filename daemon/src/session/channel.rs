@@ -81,6 +81,21 @@ impl Channel {
         })
     }
 
+    /// The channel of a session that has ended, with the events that led to `moment` as far as they are there.
+    #[must_use]
+    pub(super) fn archived(id: &str, source: Source, moment: Moment, events: Vec<Utf8Bytes>) -> Arc<Self> {
+        let base_seq = moment.seq.saturating_sub(events.len() as u64);
+        let channel = Self::new(id, source, JournalParams::default(), watch::Sender::new(0));
+        {
+            let mut inner = channel.inner.lock();
+            inner.journal = Journal::archived(base_seq, events);
+            inner.state = moment.state;
+            inner.at = moment.at;
+            inner.ended = moment.ended;
+        }
+        channel
+    }
+
     /// Id of the session.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -172,9 +187,15 @@ impl Channel {
         outcome
     }
 
-    /// Says something that is no label, such as a warning, as the next event.
+    /// Says something that is no label, such as a warning, as the next event; nothing once the session has ended.
     pub(super) fn publish_body(&self, at: SampleIndex, body: impl Into<Body>) {
-        self.inner.lock().push(&self.id, at, body.into());
+        {
+            let mut inner = self.inner.lock();
+            if inner.ended.is_some() {
+                return;
+            }
+            inner.push(&self.id, at, body.into());
+        }
         self.announce();
     }
 
@@ -244,6 +265,29 @@ pub enum Delivery {
     Ended(EndReason),
 }
 
+/// Numbered events for whoever keeps them, and the labels that they lead to.
+#[derive(Debug)]
+pub struct Batch {
+    /// The labels to begin anew with, when the events before `first_seq` are gone.
+    pub restart: Option<Moment>,
+    /// Number of the first of `events`; of the next event, where there are none.
+    pub first_seq: u64,
+    /// Encoded events, one after the other.
+    pub events: Vec<Utf8Bytes>,
+    /// The session when this was read.
+    pub now: Moment,
+    /// What is left to read.
+    pub delivery: Delivery,
+}
+
+impl Batch {
+    /// Whether nothing new is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.restart.is_none() && self.events.is_empty()
+    }
+}
+
 /// One reader's place in a session.
 #[derive(Debug)]
 pub struct Cursor {
@@ -267,7 +311,10 @@ impl Cursor {
     #[must_use]
     pub fn since(channel: &Arc<Channel>, seq: u64) -> Self {
         let mut cursor = Self::from_now(channel);
-        cursor.wants_snapshot = seq > channel.last_seq();
+        // Whoever followed a session up to its interruption may have heard events that are lost, under numbers that
+        // what is kept has given to others.
+        let is_interrupted = channel.ended() == Some(EndReason::Interrupted);
+        cursor.wants_snapshot = seq > channel.last_seq() || (is_interrupted && seq == channel.last_seq());
         cursor.next_seq = seq.saturating_add(1);
         cursor
     }
@@ -276,6 +323,28 @@ impl Cursor {
     #[must_use]
     pub fn channel(&self) -> &Arc<Channel> {
         &self.channel
+    }
+
+    /// The next events, at most `max`, for whoever keeps them and wants no stats.
+    pub fn read_events(&mut self, max: usize) -> Batch {
+        self.tick.mark_unchanged();
+        let inner = self.channel.inner.lock();
+        let now = inner.moment();
+        let is_behind = self.wants_snapshot || self.next_seq < inner.journal.first_seq();
+        let restart = is_behind.then(|| now.clone());
+        if restart.is_some() {
+            self.next_seq = now.seq + 1;
+            self.wants_snapshot = false;
+        }
+        let first_seq = self.next_seq;
+        let events: Vec<_> = inner.journal.from(first_seq, max).into_iter().flatten().cloned().collect();
+        self.next_seq += events.len() as u64;
+        let delivery = match now.ended {
+            _ if self.next_seq <= inner.journal.last_seq() => Delivery::More,
+            Some(reason) => Delivery::Ended(reason),
+            None => Delivery::UpToDate,
+        };
+        Batch { restart, first_seq, events, now, delivery }
     }
 
     /// Appends what comes next to `out`, at most `max` events.

@@ -106,6 +106,14 @@ pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
     (Sender { format, queue: tx, places, counters, finished: AtomicBool::new(false) }, inbox)
 }
 
+/// The near end of a queue that takes nothing, after `n_received` samples of each channel at the declared rate.
+pub(super) fn closed(format: AudioFormat, n_received: u64) -> Sender {
+    let (sender, inbox) = queue(format);
+    inbox.counters.n_received.store(n_received, Ordering::Relaxed);
+    sender.finished.store(true, Ordering::Release);
+    sender
+}
+
 impl Sender {
     /// Queues a binary frame of whole samples; waits while the session is behind.
     ///

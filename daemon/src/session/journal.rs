@@ -33,6 +33,14 @@ impl Journal {
         Self { params, entries: VecDeque::new(), n_bytes: 0, last_seq: 0 }
     }
 
+    /// A journal that holds these events alone, after `base_seq` that it does not.
+    pub(super) fn archived(base_seq: u64, events: Vec<Utf8Bytes>) -> Self {
+        let params = JournalParams { max_events: usize::MAX, max_bytes: usize::MAX };
+        let n_bytes = events.iter().map(|json| json.as_str().len()).sum();
+        let last_seq = base_seq + events.len() as u64;
+        Self { params, entries: events.into(), n_bytes, last_seq }
+    }
+
     /// Number of the newest event, 0 before the first.
     pub(super) fn last_seq(&self) -> u64 {
         self.last_seq

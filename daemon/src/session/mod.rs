@@ -15,7 +15,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use channel::{Channel, Cursor, Delivery, Moment};
+pub use channel::{Batch, Channel, Cursor, Delivery, Moment};
 pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
@@ -23,13 +23,14 @@ pub use seat::{Seated, Vacancy};
 
 use seat::Seat;
 
-use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
+use axum::extract::ws::Utf8Bytes;
+use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ};
 use diarized_models::SpeakerId;
 use diarized_models::diarizer::SpeakerVoice;
 use parking_lot::Mutex;
 
 use crate::protocol::AudioFormat;
-use crate::protocol::server_message::EndReason;
+use crate::protocol::server_message::{EndReason, Warning};
 use crate::secret::SecretHash;
 
 /// Where a session's audio comes from.
@@ -42,6 +43,12 @@ pub enum Source {
 }
 
 impl Source {
+    /// Reads the word on the wire.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Stream, Self::Microphone].into_iter().find(|source| source.as_str() == word)
+    }
+
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -65,6 +72,19 @@ pub enum StartError {
     /// The operating system gave no thread.
     #[error("no thread for the session")]
     Thread(#[source] std::io::Error),
+}
+
+/// A session that has ended and was kept, as it is put together again.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    pub(crate) id: String,
+    pub(crate) source: Source,
+    pub(crate) format: AudioFormat,
+    pub(crate) began: SystemTime,
+    pub(crate) token_hash: SecretHash,
+    pub(crate) moment: Moment,
+    /// The last events before `moment`, encoded.
+    pub(crate) events: Vec<Utf8Bytes>,
 }
 
 /// A running or finished session; shared by its publisher, its readers and the hub.
@@ -119,6 +139,25 @@ impl Session {
         }))
     }
 
+    /// A session that takes nothing and says what it said.
+    #[must_use]
+    pub(crate) fn archived(archive: Archive) -> Arc<Self> {
+        let Archive { id, source, format, began, token_hash, moment, events } = archive;
+        let heard = u128::from(moment.at.0) * u128::from(format.sample_rate);
+        let n_received = u64::try_from(heard / u128::from(SAMPLE_RATE_HZ)).unwrap_or(u64::MAX);
+        Arc::new(Self {
+            number: u64::MAX,
+            channel: Channel::archived(&id, source, moment, events),
+            input: input::closed(format, n_received),
+            format,
+            began,
+            token: Mutex::new(None),
+            token_hash,
+            seat: Seat::new(),
+            thread: Mutex::new(None),
+        })
+    }
+
     /// Id of the session.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -159,6 +198,18 @@ impl Session {
     #[must_use]
     pub fn is_token(&self, token: &str) -> bool {
         self.token_hash.fits(token)
+    }
+
+    /// What is kept of the publisher's secret.
+    #[must_use]
+    pub fn token_hash(&self) -> &SecretHash {
+        &self.token_hash
+    }
+
+    /// Warns everybody who follows the session, unless it has ended.
+    pub(crate) fn warn(&self, code: &str, reason: &str) {
+        let warning = Warning { code: code.to_owned(), reason: reason.to_owned() };
+        self.channel.publish_body(self.channel.now().at, warning);
     }
 
     /// Takes the publisher's place; whoever holds it is asked to go, and waited for.

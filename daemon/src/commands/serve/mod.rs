@@ -22,6 +22,7 @@ use crate::engine::LiveEngines;
 use crate::hub::{Hub, HubParams};
 use crate::server::{Leftovers, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
+use crate::storage::{Storage, StorageParams};
 use crate::voices::Registry;
 
 mod door;
@@ -108,7 +109,17 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     };
     let journal = JournalParams { max_events: config.server.journal_events, ..JournalParams::default() };
     let params = HubParams { max_sessions: config.server.max_sessions, journal, ..HubParams::default() };
-    let hub = Hub::new(params, Arc::clone(&engines) as Arc<dyn EngineFactory>);
+    let storage = match config.storage.path.clone() {
+        None => None,
+        Some(path) => {
+            let keep = config.storage.keep_days.map(|days| Duration::from_secs(86_400) * days);
+            Some(
+                Storage::open(StorageParams { path, keep })
+                    .context("sessions cannot be kept (storage.path)")?,
+            )
+        }
+    };
+    let hub = Hub::keeping(params, Arc::clone(&engines) as Arc<dyn EngineFactory>, storage);
     let mut listeners = Vec::new();
     for &addr in &config.server.listen {
         listeners.push(listen(addr).await?);
@@ -161,6 +172,9 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         },
     };
     let leftovers = leftovers.context("the server panicked")?;
+    if let Some(storage) = hub.storage().cloned() {
+        tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
+    }
     Ok(tell_end(&leftovers))
 }
 

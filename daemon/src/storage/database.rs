@@ -1,0 +1,378 @@
+//! The SQLite file: its tables, and what is written to and read from them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::Utf8Bytes;
+use diarized_dsp::SampleIndex;
+use diarized_models::SessionState;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{Kept, unix_ms};
+use crate::protocol::server_message::{Body, EndReason, Ended, Snapshot};
+use crate::protocol::{AudioFormat, ServerMessage};
+use crate::secret::SecretHash;
+use crate::session::{Archive, Batch, Delivery, Moment, Session, Source};
+
+/// Version of the tables, in `PRAGMA user_version`.
+const VERSION: i64 = 1;
+/// How long one connection waits for another's write.
+const BUSY: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+CREATE TABLE sessions (
+    key        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    source     TEXT NOT NULL,
+    format     TEXT NOT NULL,
+    token_hash TEXT NOT NULL,
+    began_ms   INTEGER NOT NULL,
+    ended_ms   INTEGER,
+    reason     TEXT,
+    seq        INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    n_speakers INTEGER NOT NULL,
+    n_segments INTEGER NOT NULL,
+    -- Labels after event base_seq; the events after it are in the table below.
+    base_seq   INTEGER NOT NULL DEFAULT 0,
+    base       TEXT
+);
+CREATE INDEX sessions_by_end ON sessions (ended_ms);
+CREATE TABLE events (
+    session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
+    seq     INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (session, seq)
+) WITHOUT ROWID;
+";
+
+/// Why sessions cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file or its folder cannot be made.
+    #[error("cannot make {}; choose another place with storage.path", path.display())]
+    Make {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// SQLite says no.
+    #[error("the database of kept sessions fails")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was written by a newer version.
+    #[error("{} was written by a newer version of diarized (tables {got}, known {VERSION}); keep it and choose another storage.path", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Version of its tables.
+        got: i64,
+    },
+    /// What was read makes no sense.
+    #[error("the kept session {id:?} cannot be read: {reason}")]
+    Damaged {
+        /// Id of the session.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operating system gave no thread.
+    #[error("no thread for the storage")]
+    Thread(#[source] std::io::Error),
+}
+
+/// One connection to the file.
+#[derive(Debug)]
+pub(super) struct Database {
+    sqlite: Connection,
+}
+
+impl Database {
+    /// Opens the file, for its owner alone, and makes the tables if they are not there.
+    pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        let make = |source| StorageError::Make { path: path.to_owned(), source };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(make)?;
+        }
+        make_private(path).map_err(make)?;
+        let mut sqlite = Connection::open(path)?;
+        sqlite.busy_timeout(BUSY)?;
+        sqlite.pragma_update(None, "journal_mode", "WAL")?;
+        // A commit survives the death of the process; that of the machine may cost the last ones.
+        sqlite.pragma_update(None, "synchronous", "NORMAL")?;
+        sqlite.pragma_update(None, "foreign_keys", true)?;
+        // What is forgotten is overwritten, not just unlinked.
+        sqlite.pragma_update(None, "secure_delete", true)?;
+        let version: i64 = sqlite.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version {
+            0 => {
+                let tables = sqlite.transaction()?;
+                tables.execute_batch(TABLES)?;
+                tables.pragma_update(None, "user_version", VERSION)?;
+                tables.commit()?;
+            }
+            VERSION => {}
+            got => return Err(StorageError::Newer { path: path.to_owned(), got }),
+        }
+        Ok(Self { sqlite })
+    }
+
+    /// Writes what a session said, all of it or nothing, and gives the key of its row.
+    pub(super) fn write(
+        &mut self,
+        session: &Session,
+        key: Option<i64>,
+        batch: &Batch,
+    ) -> Result<i64, StorageError> {
+        let write = self.sqlite.transaction()?;
+        let key = match key {
+            Some(key) => key,
+            None => {
+                // An id that is used again replaces the session that had it.
+                write.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([session.id()])?;
+                let format = serde_json::to_string(&session.format()).unwrap_or_default();
+                write
+                    .prepare_cached(
+                        "INSERT INTO sessions (id, source, format, token_hash, began_ms, seq, at, n_speakers, n_segments)
+                         VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0)",
+                    )?
+                    .execute(params![
+                        session.id(),
+                        session.channel().source().as_str(),
+                        format,
+                        session.token_hash().to_string(),
+                        unix_ms(session.began())
+                    ])?;
+                write.last_insert_rowid()
+            }
+        };
+        if let Some(moment) = &batch.restart {
+            // Events were missed while writing failed: the labels as they stood then take their place.
+            let base = snapshot_json(session.id(), session.channel().source(), moment);
+            write.prepare_cached("DELETE FROM events WHERE session = ?1")?.execute([key])?;
+            write
+                .prepare_cached("UPDATE sessions SET base_seq = ?2, base = ?3 WHERE key = ?1")?
+                .execute(params![key, signed(moment.seq), base])?;
+        }
+        {
+            let mut insert =
+                write.prepare_cached("INSERT INTO events (session, seq, message) VALUES (?1, ?2, ?3)")?;
+            for (seq, message) in (batch.first_seq..).zip(&batch.events) {
+                insert.execute(params![key, signed(seq), message.as_str()])?;
+            }
+        }
+        let (reason, ended_ms) = match batch.delivery {
+            Delivery::Ended(reason) => (Some(reason.as_str()), Some(unix_ms(SystemTime::now()))),
+            _ => (None, None),
+        };
+        let now = &batch.now;
+        write
+            .prepare_cached(
+                "UPDATE sessions SET seq = ?2, at = ?3, n_speakers = ?4, n_segments = ?5, reason = ?6, ended_ms = ?7
+                 WHERE key = ?1",
+            )?
+            .execute(params![
+                key,
+                signed(batch.first_seq + batch.events.len() as u64 - 1),
+                signed(now.at.0),
+                signed(now.state.speakers().len() as u64),
+                signed(now.state.segments().len() as u64),
+                reason,
+                ended_ms
+            ])?;
+        write.commit()?;
+        Ok(key)
+    }
+
+    /// Ends every session that is still open as `interrupted`, and gives their number.
+    pub(super) fn end_interrupted(&mut self) -> Result<usize, StorageError> {
+        let open: Vec<(i64, String)> = {
+            let mut select = self.sqlite.prepare("SELECT key, id FROM sessions WHERE reason IS NULL")?;
+            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for (key, id) in &open {
+            let (kept, archive) = self.read(id)?.ok_or_else(|| damaged(id, "its row is gone"))?;
+            let at = SampleIndex(kept.at);
+            let speakers = archive.moment.state.speakers().len();
+            let ended = Ended { duration_s: at.into(), speakers, reason: EndReason::Interrupted };
+            let message = ServerMessage {
+                session: Some(id.clone()),
+                seq: Some(kept.seq + 1),
+                at: Some(at.into()),
+                body: ended.into(),
+            };
+            let write = self.sqlite.transaction()?;
+            write.execute(
+                "INSERT INTO events (session, seq, message) VALUES (?1, ?2, ?3)",
+                params![key, signed(kept.seq + 1), message.to_json()],
+            )?;
+            write.execute(
+                "UPDATE sessions SET seq = ?2, reason = ?3, ended_ms = ?4 WHERE key = ?1",
+                params![
+                    key,
+                    signed(kept.seq + 1),
+                    EndReason::Interrupted.as_str(),
+                    unix_ms(SystemTime::now())
+                ],
+            )?;
+            write.commit()?;
+        }
+        Ok(open.len())
+    }
+
+    /// The newest sessions, newest first.
+    pub(super) fn list(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+        let mut select = self.sqlite.prepare_cached(
+            "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason FROM sessions
+             ORDER BY began_ms DESC, key DESC LIMIT ?1",
+        )?;
+        let rows = select.query_map([signed(max as u64)], |row| Ok(kept(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
+    /// A session that has ended.
+    pub(super) fn load(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
+        let read = self.read(id)?;
+        Ok(read.filter(|(kept, _)| kept.reason.is_some()).map(|(_, archive)| Session::archived(archive)))
+    }
+
+    /// A session and all that it said, put together again.
+    fn read(&self, id: &str) -> Result<Option<(Kept, Archive)>, StorageError> {
+        let row = self
+            .sqlite
+            .prepare_cached(
+                "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason, key, base_seq, base,
+                        token_hash
+                 FROM sessions WHERE id = ?1",
+            )?
+            .query_row([id], |row| {
+                let (key, base_seq): (i64, i64) = (row.get(9)?, row.get(10)?);
+                let (base, token_hash): (Option<String>, String) = (row.get(11)?, row.get(12)?);
+                Ok((kept(row), key, unsigned(base_seq), base, token_hash))
+            })
+            .optional()?;
+        let Some((kept, key, base_seq, base, token_hash)) = row else { return Ok(None) };
+        let kept = kept?;
+        let mut state = match base.as_deref().map(ServerMessage::parse) {
+            None => SessionState::new(),
+            Some(Ok(ServerMessage { body: Body::Snapshot(base), .. })) => {
+                base.to_state().map_err(|e| damaged(id, e))?
+            }
+            Some(_) => return Err(damaged(id, "its labels are no snapshot")),
+        };
+        let mut events = Vec::new();
+        let mut select =
+            self.sqlite.prepare_cached("SELECT seq, message FROM events WHERE session = ?1 ORDER BY seq")?;
+        let mut rows = select.query([key])?;
+        while let Some(row) = rows.next()? {
+            let (seq, text): (i64, String) = (row.get(0)?, row.get(1)?);
+            if unsigned(seq) != base_seq + events.len() as u64 + 1 {
+                return Err(damaged(id, format!("event {} is missing", base_seq + events.len() as u64 + 1)));
+            }
+            let message = ServerMessage::parse(&text).map_err(|e| damaged(id, e))?;
+            if !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
+                let event = message.body.to_event().map_err(|e| damaged(id, e))?;
+                state.apply(&event).map_err(|e| damaged(id, e))?;
+            }
+            events.push(Utf8Bytes::from(text));
+        }
+        let moment = Moment {
+            seq: base_seq + events.len() as u64,
+            at: SampleIndex(kept.at),
+            state: Arc::new(state),
+            ended: Some(kept.reason.unwrap_or(EndReason::Interrupted)),
+        };
+        let token_hash = SecretHash::parse(&token_hash).ok_or_else(|| damaged(id, "its token"))?;
+        let archive = Archive {
+            id: kept.id.clone(),
+            source: kept.source,
+            format: kept.format,
+            began: kept.began,
+            token_hash,
+            moment,
+            events,
+        };
+        Ok(Some((kept, archive)))
+    }
+
+    /// Forgets a session. Whether there was one.
+    pub(super) fn forget(&mut self, id: &str) -> Result<bool, StorageError> {
+        Ok(self.sqlite.execute("DELETE FROM sessions WHERE id = ?1", [id])? > 0)
+    }
+
+    /// Forgets the sessions that ended before this; gives their number.
+    pub(super) fn expire(&mut self, before: SystemTime) -> Result<usize, StorageError> {
+        Ok(self.sqlite.execute("DELETE FROM sessions WHERE ended_ms < ?1", [unix_ms(before)])?)
+    }
+}
+
+#[cfg(test)]
+impl Database {
+    /// Waits for no other connection.
+    pub(super) fn give_up_at_once(&self) {
+        self.sqlite.busy_timeout(Duration::ZERO).unwrap();
+    }
+}
+
+/// The first nine columns of a row.
+fn kept(row: &Row) -> Result<Kept, StorageError> {
+    let id: String = row.get(0)?;
+    let (source, format): (String, String) = (row.get(1)?, row.get(2)?);
+    let (began_ms, seq, at, n_speakers, n_segments): (i64, i64, i64, i64, i64) =
+        (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
+    let reason: Option<String> = row.get(8)?;
+    let source = Source::parse(&source).ok_or_else(|| damaged(&id, format!("source {source:?}")))?;
+    let format: AudioFormat = serde_json::from_str(&format).map_err(|e| damaged(&id, e))?;
+    let reason = reason
+        .map(|word| EndReason::parse(&word).ok_or_else(|| damaged(&id, format!("reason {word:?}"))))
+        .transpose()?;
+    Ok(Kept {
+        id,
+        source,
+        format,
+        began: UNIX_EPOCH + Duration::from_millis(unsigned(began_ms)),
+        seq: unsigned(seq),
+        at: unsigned(at),
+        n_speakers: unsigned(n_speakers) as usize,
+        n_segments: unsigned(n_segments) as usize,
+        reason,
+    })
+}
+
+fn snapshot_json(id: &str, source: Source, moment: &Moment) -> String {
+    let message = ServerMessage {
+        session: Some(id.to_owned()),
+        seq: Some(moment.seq),
+        at: Some(moment.at.into()),
+        body: Snapshot::of(&moment.state, source.as_str(), moment.ended).into(),
+    };
+    message.to_json()
+}
+
+fn damaged(id: &str, reason: impl ToString) -> StorageError {
+    StorageError::Damaged { id: id.to_owned(), reason: reason.to_string() }
+}
+
+/// SQLite counts with a sign; nothing that is counted here comes near the end of it.
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// Makes the file if it is not there, readable by its owner alone; SQLite gives the files beside it the same rights.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
+}

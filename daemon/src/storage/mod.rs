@@ -1,0 +1,298 @@
+//! Kept sessions: what was said, in one SQLite file, for those who ask after the session or the process has ended.
+//!
+//! A writer thread follows every session as a subscriber does and commits what is new twice a second, so that a
+//! process that is killed loses less than a second of events. A session never waits for the disk: when writing fails,
+//! sessions go on, and what has left their journals meanwhile is made up for by a snapshot.
+
+mod database;
+#[cfg(test)]
+mod tests;
+
+pub use database::StorageError;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::protocol::AudioFormat;
+use crate::protocol::server_message::EndReason;
+use crate::session::{Batch, Cursor, Delivery, Session, Source};
+use database::Database;
+
+/// Time between two commits.
+const WRITE_EVERY: Duration = Duration::from_millis(500);
+/// Time between two looks for sessions that are too old.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+/// Events of one session in one transaction, so that one session does not hold up the others.
+const MAX_BATCH: usize = 10_000;
+/// Code of the warning that the live sessions get when writing fails.
+const WARNING: &str = "storage_failed";
+
+/// Where and for how long sessions are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageParams {
+    /// The SQLite file; made if it is not there, with its folder.
+    pub path: PathBuf,
+    /// How long ended sessions are kept; without it until somebody deletes them.
+    pub keep: Option<Duration>,
+}
+
+/// One kept session, without its labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// Id of the session.
+    pub id: String,
+    /// Where its audio came from.
+    pub source: Source,
+    /// What the publisher declared its audio to be.
+    pub format: AudioFormat,
+    /// When it began.
+    pub began: SystemTime,
+    /// Number of its last event.
+    pub seq: u64,
+    /// Audio heard, in samples at 16 kHz.
+    pub at: u64,
+    /// How many speakers it has.
+    pub n_speakers: usize,
+    /// How many segments it has.
+    pub n_segments: usize,
+    /// Why it ended; none while it runs.
+    pub reason: Option<EndReason>,
+}
+
+/// The kept sessions. Shared; methods block on the disk.
+#[derive(Debug)]
+pub struct Storage {
+    reader: Mutex<Database>,
+    writer: Mutex<Writer>,
+    /// Sessions that opened since the writer looked.
+    opened: Mutex<Vec<Arc<Session>>>,
+    stop: Sender<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    is_failing: AtomicBool,
+    n_errors: AtomicU64,
+    n_events: AtomicU64,
+}
+
+/// What the writer holds.
+#[derive(Debug)]
+struct Writer {
+    database: Database,
+    keep: Option<Duration>,
+    followed: BTreeMap<u64, Followed>,
+    expired_at: Option<Instant>,
+}
+
+/// One session that is being written.
+#[derive(Debug)]
+struct Followed {
+    session: Arc<Session>,
+    cursor: Cursor,
+    /// Row of the session, once it has one.
+    key: Option<i64>,
+    /// What was read and could not be written yet.
+    unwritten: Option<Batch>,
+}
+
+impl Storage {
+    /// Opens the file, ends the sessions that a killed process left behind as `interrupted`, forgets what is too old,
+    /// and starts the thread `storage`.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub fn open(params: StorageParams) -> Result<Arc<Self>, StorageError> {
+        let mut database = Database::open(&params.path)?;
+        let n_interrupted = database.end_interrupted()?;
+        if n_interrupted > 0 {
+            tracing::warn!(
+                sessions = n_interrupted,
+                "sessions that ran when the process ended last are kept as interrupted"
+            );
+        }
+        let reader = Database::open(&params.path)?;
+        let (stop, stopped) = bounded(1);
+        let writer = Writer { database, keep: params.keep, followed: BTreeMap::new(), expired_at: None };
+        let storage = Arc::new(Self {
+            reader: Mutex::new(reader),
+            writer: Mutex::new(writer),
+            opened: Mutex::default(),
+            stop,
+            thread: Mutex::new(None),
+            is_failing: AtomicBool::new(false),
+            n_errors: AtomicU64::new(0),
+            n_events: AtomicU64::new(0),
+        });
+        let us = Arc::downgrade(&storage);
+        let work = move || {
+            loop {
+                let is_last = !matches!(wait(&stopped), Err(RecvTimeoutError::Timeout));
+                let Some(storage) = us.upgrade() else { return };
+                storage.write();
+                if is_last {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work);
+        *storage.thread.lock() = Some(thread.map_err(StorageError::Thread)?);
+        Ok(storage)
+    }
+
+    /// Keeps a session that has just opened.
+    pub(crate) fn follow(&self, session: &Arc<Session>) {
+        self.opened.lock().push(Arc::clone(session));
+    }
+
+    /// Writes what is still to be written and stops the thread.
+    pub fn close(&self) {
+        // A thread that has ended needs no word.
+        let _ = self.stop.try_send(());
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the storage thread panicked; the last events are not kept");
+        }
+    }
+
+    /// The newest `max` kept sessions, newest first.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub fn list(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+        self.reader.lock().list(max)
+    }
+
+    /// A kept session that has ended, as a session that takes nothing and says what it said.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub fn load(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
+        self.reader.lock().load(id)
+    }
+
+    /// Forgets a session for good. Whether it was kept.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub fn forget(&self, id: &str) -> Result<bool, StorageError> {
+        self.opened.lock().retain(|session| session.id() != id);
+        let mut writer = self.writer.lock();
+        writer.followed.retain(|_, followed| followed.session.id() != id);
+        writer.database.forget(id)
+    }
+
+    /// Whether the last attempt to write failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Attempts to write that failed.
+    #[must_use]
+    pub fn n_errors(&self) -> u64 {
+        self.n_errors.load(Ordering::Relaxed)
+    }
+
+    /// Events written.
+    #[must_use]
+    pub fn n_events(&self) -> u64 {
+        self.n_events.load(Ordering::Relaxed)
+    }
+
+    /// Writes what was said since the last time.
+    fn write(&self) {
+        let mut writer = self.writer.lock();
+        for session in std::mem::take(&mut *self.opened.lock()) {
+            let cursor = Cursor::since(session.channel(), 0);
+            let followed = Followed { session, cursor, key: None, unwritten: None };
+            writer.followed.insert(followed.session.number(), followed);
+        }
+        let outcome = writer.write(&self.n_events);
+        let sessions: Vec<_> = writer.followed.values().map(|f| Arc::clone(&f.session)).collect();
+        drop(writer);
+        match outcome {
+            Ok(()) => {
+                if self.is_failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("sessions are kept again; what was missed is made up for");
+                }
+            }
+            Err(error) => {
+                self.n_errors.fetch_add(1, Ordering::Relaxed);
+                if !self.is_failing.swap(true, Ordering::Relaxed) {
+                    let reason = format!("{:#}", anyhow::Error::new(error));
+                    tracing::error!(reason, "sessions are not kept; they go on, and writing is tried again");
+                    for session in sessions {
+                        session.warn(
+                            WARNING,
+                            "what is said is not kept at the moment; the server's log says why",
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn write(&mut self, n_written: &AtomicU64) -> Result<(), StorageError> {
+        let mut ended = Vec::new();
+        for (number, followed) in &mut self.followed {
+            loop {
+                let unwritten = followed.unwritten.take();
+                // What could not be written is old: more may have been said since.
+                let is_old = unwritten.is_some();
+                let batch = unwritten.unwrap_or_else(|| followed.cursor.read_events(MAX_BATCH));
+                let is_new = followed.key.is_none();
+                if batch.is_empty() && !is_new && !matches!(batch.delivery, Delivery::Ended(_)) {
+                    break;
+                }
+                match self.database.write(&followed.session, followed.key, &batch) {
+                    Ok(key) => followed.key = Some(key),
+                    Err(error) => {
+                        followed.unwritten = Some(batch);
+                        return Err(error);
+                    }
+                }
+                n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
+                match batch.delivery {
+                    Delivery::More => {}
+                    Delivery::UpToDate if is_old => {}
+                    Delivery::UpToDate => break,
+                    Delivery::Ended(_) => {
+                        ended.push(*number);
+                        break;
+                    }
+                }
+            }
+        }
+        for number in ended {
+            self.followed.remove(&number);
+        }
+        if let Some(keep) = self.keep
+            && self.expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY)
+        {
+            self.expired_at = Some(Instant::now());
+            let n_expired = self.database.expire(SystemTime::now() - keep)?;
+            if n_expired > 0 {
+                tracing::info!(sessions = n_expired, "kept sessions were forgotten because of their age");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait(stopped: &Receiver<()>) -> Result<(), RecvTimeoutError> {
+    stopped.recv_timeout(WRITE_EVERY)
+}
+
+/// Milliseconds since 1970.
+fn unix_ms(time: SystemTime) -> i64 {
+    let ms = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}

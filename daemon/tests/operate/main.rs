@@ -1,0 +1,327 @@
+//! The daemon as those who operate it meet it: networks that break, processes that are killed, full disks, tokens,
+//! certificates and the service manager. The real binary, its real model, real sockets and files.
+
+#![cfg(unix)]
+
+mod server;
+
+// The tests of the server use the rest of it.
+#[allow(dead_code)]
+#[path = "../../src/server/tests/network.rs"]
+mod network;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use diarized::protocol::ServerMessage;
+use diarized::protocol::server_message::{Body, EndReason};
+use diarized_models::SessionState;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore};
+
+use network::Proxy;
+use server::{PATIENCE, Server, clean, diarized, example, outcome};
+
+/// What the events of one session make of an empty state, and how it ended; the numbers must be gapless.
+fn replay(json: &str) -> (SessionState, Option<EndReason>) {
+    let (mut state, mut ended, mut seq) = (SessionState::new(), None, 0);
+    for line in json.lines() {
+        let message = ServerMessage::parse(line).unwrap();
+        if let Some(got) = message.seq {
+            assert_eq!(got, seq + 1, "no loss, no doubling");
+            seq = got;
+        }
+        match message.body {
+            Body::Ended(end) => ended = Some(end.reason),
+            body => {
+                if let Ok(event) = body.to_event() {
+                    state.apply(&event).unwrap();
+                }
+            }
+        }
+    }
+    (state, ended)
+}
+
+fn stream(url: &str, rest: &[&str]) -> std::process::Command {
+    let file = example();
+    let mut command = diarized(&["stream", file.to_str().unwrap(), "--url", url, "--json"]);
+    command.args(rest);
+    command
+}
+
+#[test]
+fn a_stream_over_a_network_that_breaks_gets_the_labels_of_one_that_does_not() {
+    let server = Server::start(&[]);
+    let (code, whole, _) = outcome(&mut stream(&server.url, &["--speed", "max"]));
+    assert_eq!(code, 0);
+    let (whole, _) = replay(&whole);
+    assert!(whole.segments().len() > 5, "there is a conversation to compare");
+    for budgets in [vec![1_000_000], vec![123_457, 700_001, 31]] {
+        let n = budgets.len();
+        let network = Proxy::cutting(server.addr, budgets);
+        let (code, cut, stderr) =
+            outcome(&mut stream(&format!("ws://{}", network.addr), &["--speed", "max"]));
+        assert_eq!((code, network.n_cut.load(Ordering::SeqCst)), (0, n), "{stderr}");
+        assert!(stderr.contains("trying again in") && stderr.contains("connected again"), "{stderr}");
+        assert_eq!(replay(&cut), (whole.clone(), Some(EndReason::Closed)));
+    }
+}
+
+#[test]
+fn a_killed_server_loses_less_than_a_second_of_what_it_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("storage.path={}", folder.path().join("sessions.sqlite").display());
+    let server = Server::start(&["--set", &path]);
+    let (code, ..) = outcome(&mut stream(&server.url, &["--speed", "max", "--session", "before"]));
+    assert_eq!(code, 0);
+    let mut publisher = stream(&server.url, &["--speed", "4", "--session", "talk"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut heard = Vec::new();
+    for line in BufReader::new(publisher.stdout.take().unwrap()).lines() {
+        let message = ServerMessage::parse(&line.unwrap()).unwrap();
+        if let Some(seq) = message.seq {
+            heard.push((Instant::now(), seq));
+        }
+        if heard.len() >= 20 && heard[heard.len() - 1].0 - heard[0].0 > Duration::from_secs(3) {
+            break;
+        }
+    }
+    server.signal("KILL");
+    let killed_at = Instant::now();
+    assert_eq!(server.wait(), None);
+    publisher.kill().unwrap();
+    publisher.wait().unwrap();
+
+    let server = Server::start(&["--set", &path]);
+    server.wait_for_log("kept as interrupted");
+    let (_, list) = server.http("GET", "/v1/sessions");
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let of =
+        |id: &str| list["sessions"].as_array().unwrap().iter().find(|s| s["session"] == id).cloned().unwrap();
+    assert_eq!((&of("before")["reason"], &of("before")["live"]), (&"closed".into(), &false.into()));
+    assert_eq!((&of("talk")["reason"], &of("talk")["live"]), (&"interrupted".into(), &false.into()));
+    let last = of("talk")["seq"].as_u64().unwrap();
+    let old: Vec<_> = heard.iter().filter(|(at, _)| killed_at - *at > Duration::from_secs(1)).collect();
+    assert!(old.len() > 5, "enough was said before the last second: {}", heard.len());
+    assert!(
+        last > old.last().unwrap().1,
+        "event {} of more than a second before is lost",
+        old.last().unwrap().1
+    );
+
+    let events = ["listen", &server.url, "--session", "talk", "--since", "0", "--json"];
+    let (code, events, _) = outcome(&mut diarized(&events));
+    assert_eq!(code, 0);
+    let (state, ended) = replay(&events);
+    assert_eq!(ended, Some(EndReason::Interrupted));
+    let (_, snapshot) = server.http("GET", "/v1/sessions/talk.json");
+    let Body::Snapshot(snapshot) = ServerMessage::parse(&snapshot).unwrap().body else {
+        panic!("{snapshot}")
+    };
+    assert_eq!((snapshot.to_state().unwrap(), snapshot.live), (state, false));
+    let (status, rttm) = server.http("GET", "/v1/sessions/talk.rttm");
+    assert_eq!((status, rttm.lines().count()), (200, snapshot.segments.len()));
+    assert_eq!(server.http("DELETE", "/v1/sessions/talk").0, 204);
+    assert_eq!(server.http("GET", "/v1/sessions/talk").0, 404);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    // What was forgotten stays so, and the other one is still there.
+    let server = Server::start(&["--set", &path]);
+    assert_eq!(server.http("GET", "/v1/sessions/talk").0, 404);
+    assert_eq!(server.http("GET", "/v1/sessions/before.vtt").0, 200);
+}
+
+#[test]
+fn a_terminated_server_keeps_all_that_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("storage.path={}", folder.path().join("sessions.sqlite").display());
+    let server = Server::start(&["--set", &path]);
+    let mut publisher = stream(&server.url, &["--speed", "4", "--session", "talk"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(publisher.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut heard = String::new();
+    let mut hear = |line: String| heard.push_str(&(line + "\n"));
+    for line in lines.by_ref() {
+        let is_segment = line.contains("\"segment\"");
+        hear(line);
+        if is_segment {
+            break;
+        }
+    }
+    server.signal("TERM");
+    lines.for_each(&mut hear);
+    assert_eq!(publisher.wait().unwrap().code(), Some(1));
+    assert_eq!(server.wait(), Some(0));
+    let server = Server::start(&["--set", &path]);
+    let events = ["listen", &server.url, "--session", "talk", "--since", "0", "--json"];
+    let (_, events, _) = outcome(&mut diarized(&events));
+    assert_eq!(replay(&events), replay(&heard));
+    assert_eq!(replay(&events).1, Some(EndReason::Shutdown));
+}
+
+#[test]
+fn sessions_go_on_when_the_disk_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("storage.path={}", folder.path().join("sessions.sqlite").display());
+    // A file may not grow above some hundred kilobytes; to the process that is a disk that is full.
+    let mut command = clean("sh");
+    command.args(["-c", "ulimit -f 200; trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_diarized")]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--set", &path]);
+    let server = Server::run(command);
+    let mut warned = String::new();
+    for n in 0..10 {
+        let id = format!("talk{n}");
+        let (code, json, stderr) = outcome(&mut stream(&server.url, &["--speed", "10", "--session", &id]));
+        assert_eq!(code, 0, "{stderr}");
+        let (state, ended) = replay(&json);
+        assert!(state.segments().len() > 5 && ended == Some(EndReason::Closed));
+        if json.contains("\"storage_failed\"") {
+            warned = json;
+            break;
+        }
+    }
+    assert!(!warned.is_empty(), "nobody was warned\n{}", server.log());
+    assert!(server.log().contains("sessions are not kept"), "{}", server.log());
+    assert_eq!(server.http("GET", "/readyz").0, 200, "it serves all the same");
+}
+
+/// The certificate that a server shows.
+fn certificate_of(server: &Server, authority: &Path) -> CertificateDer<'static> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut tls =
+        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut tcp = TcpStream::connect(server.addr).unwrap();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut tcp).unwrap();
+    }
+    tls.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+#[test]
+fn tokens_and_certificates_guard_a_server_and_are_loaded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+    let authority = fixtures.join("authority.pem");
+    let put = |name: &str| {
+        std::fs::copy(fixtures.join(format!("{name}.pem")), at("server.pem")).unwrap();
+        std::fs::copy(fixtures.join(format!("{name}.key")), at("server.key")).unwrap();
+    };
+    put("first");
+    let tokens = at("tokens");
+    let add = |name: &str, scope: &str| {
+        let args = ["token", "add", name, "--scope", scope, "--file", &tokens];
+        let (code, stdout, stderr) = outcome(&mut diarized(&args));
+        assert_eq!(code, 0, "{stderr}");
+        stdout.trim().to_owned()
+    };
+    let (good, other) = (add("laptop", "publish"), add("screen", "subscribe"));
+    std::fs::write(
+        at("diarized.toml"),
+        "[server]\ntoken_file = \"tokens\"\ntls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n\
+         [log]\nlevel = \"debug\"\n",
+    )
+    .unwrap();
+    let server = Server::start(&["--config", &at("diarized.toml")]);
+    assert!(server.url.starts_with("wss://"));
+    let ca = ["--ca", authority.to_str().unwrap(), "--speed", "max"];
+    let play = |token: &str, rest: &[&str]| outcome(stream(&server.url, rest).env("DIARIZED_TOKEN", token));
+    let (code, json, stderr) = play(&good, &ca);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(replay(&json).1, Some(EndReason::Closed));
+    for (token, code, said) in
+        [("", 4401, "a token is needed"), (&other, 4403, "has not the scope \"publish\"")]
+    {
+        let (exit, _, stderr) = play(token, &ca);
+        assert!(exit == 1 && stderr.contains(&format!("with {code}: ")) && stderr.contains(said), "{stderr}");
+    }
+    let (exit, _, stderr) = play(&good, &["--speed", "max"]);
+    assert!(
+        exit == 1 && stderr.contains("certificate"),
+        "an authority that the system does not know: {stderr}"
+    );
+
+    let of = |name: &str| CertificateDer::from_pem_file(fixtures.join(format!("{name}.pem"))).unwrap();
+    assert_eq!(certificate_of(&server, &authority), of("first"));
+    put("second");
+    let (code, list, _) = outcome(&mut diarized(&["token", "list", "--file", &tokens]));
+    assert!(code == 0 && list.contains("laptop") && !list.contains(&good), "{list}");
+    assert_eq!(outcome(&mut diarized(&["token", "revoke", "laptop", "--file", &tokens])).0, 0);
+    server.signal("HUP");
+    server.wait_for_log("were loaded again");
+    assert_eq!(certificate_of(&server, &authority), of("second"));
+    let (exit, _, stderr) = play(&good, &ca);
+    assert!(exit == 1 && stderr.contains("4401"), "{stderr}");
+    // A certificate that is no good changes nothing.
+    std::fs::write(at("server.pem"), "nothing").unwrap();
+    server.signal("HUP");
+    server.wait_for_log("the certificate stays as it was");
+    assert_eq!(certificate_of(&server, &authority), of("second"));
+    for secret in [&good, &other] {
+        assert!(!server.log().contains(&secret[3..]), "a token is in the log");
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_and_the_log_level_follows_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = |wanted: &str| {
+        let mut bytes = [0; 1024];
+        loop {
+            let n = socket.recv(&mut bytes).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..n]);
+            if text.lines().any(|line| line == wanted) {
+                return;
+            }
+            // The watchdog may come at any time, all else only when it is expected.
+            assert!(text.starts_with("WATCHDOG=1"), "{text} instead of {wanted}");
+        }
+    };
+    let config = folder.path().join("diarized.toml");
+    std::fs::write(&config, "[log]\nlevel = \"error\"\n").unwrap();
+    let mut command = diarized(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+    command.env("NOTIFY_SOCKET", folder.path().join("notify")).env("WATCHDOG_USEC", "200000");
+    let server = Server::run(command);
+    told("READY=1");
+    told("WATCHDOG=1");
+    told("WATCHDOG=1");
+    std::fs::write(&config, "[server]\nmax_sessions = 3\n[log]\nlevel = \"info\"\nformat = \"text\"\n")
+        .unwrap();
+    server.signal("HUP");
+    told("RELOADING=1");
+    told("READY=1");
+    server.wait_for_log("log.level");
+    server.wait_for_log("server.max_sessions");
+    std::fs::write(&config, "[log]\nlevel = \"loud\"\n").unwrap();
+    server.signal("HUP");
+    told("RELOADING=1");
+    told("READY=1");
+    server.wait_for_log("stays as it was");
+    assert_eq!(server.http("GET", "/healthz").0, 200);
+    server.signal("TERM");
+    told("STOPPING=1");
+    assert_eq!(server.wait(), Some(0));
+}
