@@ -191,7 +191,7 @@ impl Reader {
         self.value(key, default, || expected.to_owned(), parse_all, show)
     }
 
-    /// A list of texts that `fits` holds for, empty by default.
+    /// A list of texts that `fits` holds for, empty by default; `none` is the empty one.
     pub(crate) fn list_or_none(
         &mut self,
         key: &'static str,
@@ -201,12 +201,12 @@ impl Reader {
         let one = |text: &str| fits(text.trim()).then(|| text.trim().to_owned());
         let parse = |raw: &RawValue| match raw {
             RawValue::List(items) => items.iter().map(|item| one(text(item)?)).collect(),
-            RawValue::Untyped(text) if text.trim().is_empty() => Some(Vec::new()),
+            raw if is_none(raw) => Some(Vec::new()),
             RawValue::Untyped(text) => text.split(',').map(one).collect::<Option<Vec<_>>>(),
             RawValue::Text(text) => Some(vec![one(text)?]),
             _ => None,
         };
-        self.value(key, Vec::new(), || expected.to_owned(), parse, Value::List)
+        self.value(key, Vec::new(), || format!("{expected}, or \"{NONE}\""), parse, Value::List)
     }
 
     /// A path, or not set. A relative path written in a file is relative to the file's folder.

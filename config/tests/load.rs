@@ -89,6 +89,7 @@ fn every_key_can_be_set_from_the_environment_and_by_flag() {
         let variable = format!("DIARIZED_{}", setting.key.replace('.', "_").to_uppercase());
         let text = match &setting.value {
             Value::Text(text) => text.clone(),
+            Value::List(items) if items.is_empty() => "none".to_owned(),
             Value::List(items) => items.join(","),
             Value::Unset => "none".to_owned(),
             value => value.to_string(),
@@ -270,4 +271,23 @@ fn check(sources: Sources) {
         Ok(loaded) => assert_eq!(from_text(&loaded.to_toml()).load().unwrap().config, loaded.config),
         Err(faults) => assert!(!faults.as_slice().is_empty() && !faults.to_string().is_empty()),
     }
+}
+
+#[test]
+fn what_guards_the_server_is_checked() {
+    let text = "[server]\nallowed_origins = [\"https://a.example\", \"*\"]\ntls_certificate = \"a.pem\"\ntls_key = \"a.key\"\n";
+    let server = from_text(text).load().unwrap().config.server;
+    assert_eq!(server.allowed_origins, ["https://a.example", "*"]);
+    assert_eq!(server.tls_key.as_deref(), Some(Path::new("a.key")));
+    let single = from_text("[server]\nallowed_origins = \"http://a:1\"\n").load().unwrap();
+    assert_eq!(single.config.server.allowed_origins, ["http://a:1"]);
+    let from_env = [("DIARIZED_SERVER_ALLOWED_ORIGINS", "http://a, https://b"), ("DIARIZED_TOKEN", "dz_1")];
+    let loaded = Sources::new().env(vars(&from_env)).load().unwrap();
+    assert_eq!((loaded.config.server.allowed_origins.len(), loaded.warnings), (2, vec![]));
+    let path = messages(from_text("[server]\nallowed_origins = [\"https://a.example/page\"]\n"));
+    assert!(path.contains("server.allowed_origins") && path.contains("without a path"), "{path}");
+    let half = messages(from_text("[server]\ntls_key = \"a.key\"\n"));
+    assert!(half.contains("must be set together with server.tls_key"), "{half}");
+    let days = from_text("[storage]\nkeep_days = \"none\"\n").load().unwrap().config.storage.keep_days;
+    assert_eq!((days, Config::default().storage.keep_days), (None, Some(30)));
 }

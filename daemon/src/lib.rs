@@ -13,6 +13,7 @@ pub mod hub;
 pub mod interrupt;
 pub mod kaldi;
 pub mod labelling;
+pub mod metrics;
 pub mod output;
 pub mod protocol;
 pub mod secret;

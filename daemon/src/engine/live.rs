@@ -11,7 +11,7 @@ use diarized_models::{Diarizer, DiarizerParams, Embedder, ModelCard, Said, Speak
 
 use super::{Answer, EngineError as SetUpError, InferencePool, diarizer_params, load_embedder};
 use crate::protocol::SpeakerHints;
-use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
+use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::voices::Registry;
 
 /// Windows of one session that may be with the pool: enough to keep every core busy, few enough that no session
@@ -92,6 +92,10 @@ impl EngineFactory for LiveEngines {
 
     fn model(&self) -> &str {
         &self.card.name
+    }
+
+    fn inference(&self) -> InferenceStats {
+        self.pool.stats()
     }
 }
 

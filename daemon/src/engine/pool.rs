@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::metrics::{Count, Histogram};
+use crate::session::InferenceStats;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use diarized_models::{EmbedError, EmbedRequest, Embedder, Embedding, WorkId};
 
 /// Windows that may wait for a thread; whoever hands in a further one waits.
 const QUEUE: usize = 256;
+
+/// Bounds of the time that one window takes, in seconds.
+const INFERENCE_BOUNDS_S: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 
 /// What became of one window.
 #[derive(Debug)]
@@ -28,12 +33,20 @@ struct Job {
     answers: Sender<Answer>,
 }
 
+/// What the threads count.
+#[derive(Debug)]
+struct Counted {
+    seconds: Histogram,
+    failed: Count,
+}
+
 /// Threads that share one voice model. Dropping the pool ends the threads after what is queued.
 #[derive(Debug)]
 pub struct InferencePool {
     embedder: Arc<Embedder>,
     jobs: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    counted: Arc<Counted>,
 }
 
 impl InferencePool {
@@ -47,15 +60,29 @@ impl InferencePool {
             n => n,
         };
         let (jobs, queue) = bounded(QUEUE);
+        let counted =
+            Arc::new(Counted { seconds: Histogram::new(INFERENCE_BOUNDS_S), failed: Count::default() });
         let threads = (0..n_threads)
             .map(|idx| {
-                let (embedder, queue) = (Arc::clone(&embedder), queue.clone());
+                let (embedder, queue, counted) = (Arc::clone(&embedder), queue.clone(), Arc::clone(&counted));
                 std::thread::Builder::new()
                     .name(format!("inference-{idx}"))
-                    .spawn(move || work(&embedder, &queue))
+                    .spawn(move || work(&embedder, &queue, &counted))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { embedder, jobs: Some(jobs), threads })
+        Ok(Self { embedder, jobs: Some(jobs), threads, counted })
+    }
+
+    /// How the threads are doing.
+    #[must_use]
+    pub fn stats(&self) -> InferenceStats {
+        InferenceStats {
+            seconds: self.counted.seconds.read(),
+            failed: self.counted.failed.get(),
+            waiting: self.jobs.as_ref().map_or(0, Sender::len),
+            threads: self.threads.len(),
+            alive: self.threads.iter().filter(|thread| !thread.is_finished()).count(),
+        }
     }
 
     /// The voice model.
@@ -87,7 +114,7 @@ impl Drop for InferencePool {
     }
 }
 
-fn work(embedder: &Embedder, queue: &Receiver<Job>) {
+fn work(embedder: &Embedder, queue: &Receiver<Job>, counted: &Counted) {
     for Job { request, answers } in queue {
         let began = Instant::now();
         let embed = || embedder.embed(&request.features, request.n_frames);
@@ -95,7 +122,10 @@ fn work(embedder: &Embedder, queue: &Receiver<Job>) {
             tracing::error!(n_frames = request.n_frames, "the network panicked on a window");
             Err(EmbedError::Inference("the network panicked".to_owned()))
         });
+        let busy = began.elapsed();
+        counted.seconds.observe(busy.as_secs_f64());
+        counted.failed.add(u64::from(result.is_err()));
         // A session that has ended meanwhile needs no answer.
-        let _ = answers.send(Answer { id: request.id, result, busy: began.elapsed() });
+        let _ = answers.send(Answer { id: request.id, result, busy });
     }
 }

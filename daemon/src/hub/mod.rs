@@ -11,6 +11,7 @@ use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SpeakerHints};
 use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
+use crate::session::{Counted, HubSide, InferenceStats};
 use crate::storage::{Kept, Storage, StorageError};
 
 mod follow;
@@ -60,6 +61,9 @@ pub enum OpenError {
     Start(#[from] StartError),
 }
 
+/// Says what is not well, if anything.
+type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// All sessions. Shared by every connection; no method waits but [`Hub::drained`].
 pub struct Hub {
     params: HubParams,
@@ -67,8 +71,10 @@ pub struct Hub {
     /// Where sessions are kept, if they are.
     storage: Option<Arc<Storage>>,
     inner: Mutex<Inner>,
-    /// Counts everything that any session says, and every opening.
-    tick: watch::Sender<u64>,
+    /// What sessions tell us: a count of everything said and of every opening, and what they count together.
+    side: HubSide,
+    /// What else must be well for the server to be ready.
+    checks: Mutex<Vec<Check>>,
     shutting_down: watch::Sender<bool>,
     counters: Counters,
 }
@@ -139,7 +145,8 @@ impl Hub {
             factory,
             storage,
             inner: Mutex::default(),
-            tick: watch::Sender::new(0),
+            side: HubSide::new(),
+            checks: Mutex::default(),
             shutting_down: watch::Sender::new(false),
             counters: Counters::default(),
         })
@@ -190,7 +197,7 @@ impl Hub {
                 if let Some(storage) = &self.storage {
                     storage.follow(session);
                 }
-                self.tick.send_modify(|n| *n += 1);
+                self.side.tick.send_modify(|n| *n += 1);
             }
             Err(_) => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -222,7 +229,7 @@ impl Hub {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
         }
         let engine = self.factory.engine_for(speakers).map_err(StartError::Engine)?;
-        let channel = Channel::new(&id, source, self.params.journal, self.tick.clone());
+        let channel = Channel::new(&id, source, self.params.journal, self.side.clone());
         let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
         inner.n_opened += 1;
         if let Some(old) = inner.sessions.insert(id, Arc::clone(&session)) {
@@ -316,13 +323,45 @@ impl Hub {
     /// A receiver that changes whenever any session says something or opens.
     #[must_use]
     pub fn tick(&self) -> watch::Receiver<u64> {
-        self.tick.subscribe()
+        self.side.tick.subscribe()
     }
 
     /// A receiver that turns `true` when the process is on its way out.
     #[must_use]
     pub fn shutting_down(&self) -> watch::Receiver<bool> {
         self.shutting_down.subscribe()
+    }
+
+    /// Makes readiness depend on something besides sessions, such as a device.
+    pub fn check(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.checks.lock().push(Box::new(check));
+    }
+
+    /// Whether the server does what it is there for: it takes sessions, its workers run, its device is there.
+    ///
+    /// # Errors
+    /// What is not well, for people.
+    pub fn readiness(&self) -> Result<(), String> {
+        if *self.shutting_down.borrow() {
+            return Err("shutting down".to_owned());
+        }
+        let inference = self.inference();
+        if inference.alive < inference.threads {
+            return Err(format!("{} of {} inference threads run", inference.alive, inference.threads));
+        }
+        self.checks.lock().iter().try_for_each(|check| check())
+    }
+
+    /// How the workers that embed for all sessions are doing.
+    #[must_use]
+    pub fn inference(&self) -> InferenceStats {
+        self.factory.inference()
+    }
+
+    /// What all sessions have counted together.
+    #[must_use]
+    pub fn counted(&self) -> &Counted {
+        &self.side.counted
     }
 
     /// Opens no more sessions and ends the live ones after what is queued; returns at once.
@@ -335,7 +374,7 @@ impl Hub {
         for session in sessions {
             session.finish(EndReason::Shutdown);
         }
-        self.tick.send_modify(|n| *n += 1);
+        self.side.tick.send_modify(|n| *n += 1);
     }
 
     /// Waits until every session has ended. Only of use after [`Self::shut_down`].

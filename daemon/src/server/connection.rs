@@ -167,7 +167,7 @@ impl Connection {
         code: ErrorCode,
         reason: impl ToString,
     ) -> Result<(), Over> {
-        self.shared.metrics.client_errors.add(1);
+        self.shared.metrics.error(code);
         self.say(Out::Reply(error(session.map(Session::id), code, reason, false))).await
     }
 
@@ -178,7 +178,7 @@ impl Connection {
         code: ErrorCode,
         reason: impl ToString,
     ) -> Result<(), Over> {
-        self.shared.metrics.client_errors.add(1);
+        self.shared.metrics.error(code);
         self.say(Out::Fatal(error(session, code, reason, true), code.close_code())).await
     }
 

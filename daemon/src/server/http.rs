@@ -118,15 +118,14 @@ pub(super) async fn health() -> &'static str {
 }
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    if *shared.hub.shutting_down().borrow() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
-    } else {
-        "ready\n".into_response()
+    match shared.hub.readiness() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let page = shared.metrics.page(&shared.hub.stats());
+    let page = shared.metrics.page(&shared.hub);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 

@@ -1,35 +1,13 @@
 //! What the server counts, and the page that Prometheus reads.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::hub::HubStats;
-
-/// A number that any thread may change.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// Adds.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Takes away what was added.
-    pub fn sub(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
-    }
-
-    /// The number.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::hub::Hub;
+use crate::metrics::{Count, Page};
+use crate::protocol::ErrorCode;
 
 /// Subscribers by what they follow.
 #[derive(Debug, Default)]
@@ -81,7 +59,7 @@ impl Drop for Place {
 }
 
 /// What the server counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     /// WebSocket connections that are open.
     pub connections: Count,
@@ -95,55 +73,89 @@ pub struct Metrics {
     pub streams_resumed: Count,
     /// Requests turned away for want of a token, a scope or a known origin.
     pub denied: Count,
-    /// Errors that clients were told of.
-    pub client_errors: Count,
+    /// Errors that WebSocket clients were told of, in the order of [`ErrorCode::ALL`].
+    errors: Vec<Count>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            connections: Count::default(),
+            subscribers: Subscribers::default(),
+            messages_sent: Count::default(),
+            audio_bytes: Count::default(),
+            streams_resumed: Count::default(),
+            denied: Count::default(),
+            errors: ErrorCode::ALL.iter().map(|_| Count::default()).collect(),
+        }
+    }
 }
 
 impl Metrics {
+    /// Counts an error that a client is told of.
+    pub fn error(&self, code: ErrorCode) {
+        if let Some(idx) = ErrorCode::ALL.iter().position(|known| *known == code) {
+            self.errors[idx].add(1);
+        }
+    }
+
     /// The page, in Prometheus' text format 0.0.4.
     #[must_use]
-    pub fn page(&self, hub: &HubStats) -> String {
-        let mut out = String::new();
-        let mut line = |name: &str, kind: &str, help: &str, value: f64| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "# HELP diarized_{name} {help}\n# TYPE diarized_{name} {kind}\ndiarized_{name} {value}"
+    pub fn page(&self, hub: &Hub) -> String {
+        let (stats, counted, inference) = (hub.stats(), hub.counted(), hub.inference());
+        let mut page = Page::default();
+        page.gauge("sessions", "Sessions that run.", stats.live as f64);
+        page.gauge("sessions_ended", "Ended sessions in memory.", stats.ended as f64);
+        page.counter("sessions_opened_total", "Sessions opened.", stats.opened as f64);
+        page.counter("sessions_refused_total", "Sessions refused.", stats.refused as f64);
+        page.counter("streams_resumed_total", "Sessions taken up again.", self.streams_resumed.get() as f64);
+        page.counters("events_total", "Events said, by their type.", "type", counted.events());
+        page.counter("events_missed_total", "Events slow subscribers missed.", stats.missed as f64);
+        page.counter("audio_heard_seconds_total", "Audio that reached a diarizer.", stats.heard_s);
+        page.counter("audio_dropped_seconds_total", "Audio lost to overruns.", stats.dropped_s);
+        page.counter("audio_received_bytes_total", "Audio from clients.", self.audio_bytes.get() as f64);
+        page.histogram(
+            "lag_seconds",
+            "Audio received and not yet heard, every two seconds of each session.",
+            &counted.lag.read(),
+        );
+        page.gauge("lag_seconds_max", "Largest lag of a running session.", stats.max_lag_s);
+        page.counter("windows_total", "Windows embedded.", inference.seconds.count as f64);
+        page.counter("windows_failed_total", "Windows that the network failed on.", inference.failed as f64);
+        page.histogram("inference_seconds", "Time to embed one window.", &inference.seconds);
+        page.gauge("inference_queue", "Windows that wait for a thread.", inference.waiting as f64);
+        page.gauge("inference_threads", "Threads that embed.", inference.alive as f64);
+        page.gauge("connections", "Open WebSocket connections.", self.connections.get() as f64);
+        page.gauge("subscribers", "Subscribers on /v1/events.", self.subscribers.total() as f64);
+        page.counter("messages_sent_total", "Text messages sent.", self.messages_sent.get() as f64);
+        let errors = ErrorCode::ALL.iter().zip(&self.errors).map(|(code, n)| (code.as_str(), n.get()));
+        page.counters(
+            "errors_total",
+            "Errors WebSocket clients were told of, by their code.",
+            "code",
+            errors,
+        );
+        page.counter("requests_denied_total", "Requests turned away.", self.denied.get() as f64);
+        if let Some(storage) = hub.storage() {
+            page.counter("storage_events_total", "Events kept.", storage.n_events() as f64);
+            page.counter("storage_errors_total", "Failed attempts to keep.", storage.n_errors() as f64);
+            page.gauge(
+                "storage_failing",
+                "1 while keeping fails.",
+                f64::from(u8::from(storage.is_failing())),
             );
-        };
-        line("sessions", "gauge", "Sessions that run.", hub.live as f64);
-        line("sessions_ended", "gauge", "Ended sessions still readable.", hub.ended as f64);
-        line("sessions_opened_total", "counter", "Sessions opened.", hub.opened as f64);
-        line("sessions_refused_total", "counter", "Sessions refused.", hub.refused as f64);
-        line("events_total", "counter", "Session events said.", hub.events as f64);
-        line("events_missed_total", "counter", "Events slow subscribers missed.", hub.missed as f64);
-        line("audio_heard_seconds_total", "counter", "Audio that reached a diarizer.", hub.heard_s);
-        line("audio_dropped_seconds_total", "counter", "Audio lost to overruns.", hub.dropped_s);
-        line("lag_seconds_max", "gauge", "Largest lag of a running session.", hub.max_lag_s);
-        line("connections", "gauge", "Open WebSocket connections.", self.connections.get() as f64);
-        line("subscribers", "gauge", "Subscribers on /v1/events.", self.subscribers.total() as f64);
-        line("messages_sent_total", "counter", "Text messages sent.", self.messages_sent.get() as f64);
-        line("audio_received_bytes_total", "counter", "Audio from clients.", self.audio_bytes.get() as f64);
-        line(
-            "streams_resumed_total",
-            "counter",
-            "Sessions taken up again by their publisher.",
-            self.streams_resumed.get() as f64,
-        );
-        line("requests_denied_total", "counter", "Requests turned away.", self.denied.get() as f64);
-        line(
-            "client_errors_total",
-            "counter",
-            "Errors clients were told of.",
-            self.client_errors.get() as f64,
-        );
-        out
+        }
+        page.gauge("ready", "1 while /readyz says ready.", f64::from(u8::from(hub.readiness().is_ok())));
+        page.finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::HubParams;
+    use crate::session::EngineFactory;
+    use crate::session::scripted::ScriptedFactory;
 
     #[test]
     fn places_are_given_back() {
@@ -156,10 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_has_help_and_type() {
-        let page = Metrics::default().page(&HubStats::default());
-        let names = page.lines().filter(|l| !l.starts_with('#')).count();
-        assert_eq!(page.lines().filter(|l| l.starts_with("# HELP")).count(), names);
-        assert_eq!(page.lines().filter(|l| l.starts_with("# TYPE")).count(), names);
+    fn the_dashboard_shows_nothing_that_is_not_measured() {
+        let hub =
+            Hub::new(HubParams::default(), Arc::new(ScriptedFactory::default()) as Arc<dyn EngineFactory>);
+        let page = Metrics::default().page(&hub);
+        let dashboard = include_str!("../../../docs/grafana.json");
+        let _: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let shown: Vec<_> = dashboard.split(|c| !is_word(c)).filter(|w| w.starts_with("diarized_")).collect();
+        assert!(shown.len() > 10, "{shown:?}");
+        for name in shown {
+            let is_kept = name.starts_with("diarized_storage_");
+            assert!(is_kept || page.lines().any(|l| l.split([' ', '{']).next() == Some(name)), "{name}");
+        }
     }
 }

@@ -165,6 +165,7 @@ where
                 Some(Feed::Own(cursor) | Feed::One(cursor)) => Some(cursor.channel().id().to_owned()),
                 _ => None,
             };
+            self.shared.metrics.error(code);
             let error = Error { code, reason: reason.to_owned(), fatal: true };
             self.say(&ServerMessage::to_connection(session.as_deref(), error)).await?;
         }

@@ -17,7 +17,66 @@ use tokio::sync::watch;
 
 use super::Source;
 use super::journal::{Journal, JournalParams};
+use crate::metrics::{Count, Histogram};
 use crate::protocol::server_message::{Body, EndReason, Ended, Lagged, ServerMessage, Snapshot, Stats};
+
+/// What all sessions of a hub count together.
+#[derive(Debug)]
+pub struct Counted {
+    /// Audio received and not yet heard, each time that stats are told.
+    pub lag: Histogram,
+    /// Events said, in the order of [`Body::TYPES`].
+    events: Vec<Count>,
+}
+
+/// Bounds of the lag, in seconds.
+const LAG_BOUNDS_S: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// What is no event of a session.
+const NOT_EVENTS: [&str; 6] = ["started", "snapshot", "ack", "stats", "lagged", "error"];
+
+impl Default for Counted {
+    fn default() -> Self {
+        let events = Body::TYPES.iter().map(|_| Count::default()).collect();
+        Self { lag: Histogram::new(LAG_BOUNDS_S), events }
+    }
+}
+
+impl Counted {
+    /// Events said, by their type.
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = Body::TYPES.iter().zip(&self.events).map(|(kind, n)| (*kind, n.get()));
+        all.filter(|(kind, _)| !NOT_EVENTS.contains(kind))
+    }
+
+    fn event(&self, kind: &str) {
+        if let Some(idx) = Body::TYPES.iter().position(|known| *known == kind) {
+            self.events[idx].add(1);
+        }
+    }
+}
+
+/// What a session tells the hub that holds it.
+#[derive(Debug, Clone)]
+pub struct HubSide {
+    /// Counts everything said, for whoever follows all sessions.
+    pub tick: watch::Sender<u64>,
+    /// What all sessions count together.
+    pub counted: Arc<Counted>,
+}
+
+impl HubSide {
+    /// A hub's side before anything was said.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { tick: watch::Sender::new(0), counted: Arc::default() }
+    }
+}
+
+impl Default for HubSide {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// The speaking end of a session; written by its thread, read by any number of cursors.
 #[derive(Debug)]
@@ -27,8 +86,7 @@ pub struct Channel {
     inner: Mutex<Inner>,
     /// Counts everything said, so that readers know when to look.
     tick: watch::Sender<u64>,
-    /// The same for whoever follows all sessions.
-    hub_tick: watch::Sender<u64>,
+    hub: HubSide,
     /// Events that slow readers got a snapshot instead of.
     n_missed: AtomicU64,
 }
@@ -44,6 +102,7 @@ struct Inner {
     n_stats: u64,
     /// What was heard of each speaker, once the session has ended.
     voices: BTreeMap<SpeakerId, SpeakerVoice>,
+    counted: Arc<Counted>,
 }
 
 /// The state of a session at one moment.
@@ -60,9 +119,9 @@ pub struct Moment {
 }
 
 impl Channel {
-    /// A channel without events. `hub_tick` is bumped by everything said.
+    /// A channel without events; `hub` learns of everything said.
     #[must_use]
-    pub fn new(id: &str, source: Source, journal: JournalParams, hub_tick: watch::Sender<u64>) -> Arc<Self> {
+    pub fn new(id: &str, source: Source, journal: JournalParams, hub: HubSide) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
             source,
@@ -74,9 +133,10 @@ impl Channel {
                 stats: None,
                 n_stats: 0,
                 voices: BTreeMap::new(),
+                counted: Arc::clone(&hub.counted),
             }),
             tick: watch::Sender::new(0),
-            hub_tick,
+            hub,
             n_missed: AtomicU64::new(0),
         })
     }
@@ -85,7 +145,7 @@ impl Channel {
     #[must_use]
     pub(super) fn archived(id: &str, source: Source, moment: Moment, events: Vec<Utf8Bytes>) -> Arc<Self> {
         let base_seq = moment.seq.saturating_sub(events.len() as u64);
-        let channel = Self::new(id, source, JournalParams::default(), watch::Sender::new(0));
+        let channel = Self::new(id, source, JournalParams::default(), HubSide::new());
         {
             let mut inner = channel.inner.lock();
             inner.journal = Journal::archived(base_seq, events);
@@ -201,6 +261,7 @@ impl Channel {
 
     /// Makes these the newest stats; those not yet read are forgotten.
     pub(super) fn set_stats(&self, stats: Stats) {
+        self.hub.counted.lag.observe(stats.lag_s.0);
         let json = ServerMessage::to_connection(Some(&self.id), stats).to_json();
         {
             let mut inner = self.inner.lock();
@@ -226,7 +287,7 @@ impl Channel {
 
     fn announce(&self) {
         self.tick.send_modify(|n| *n += 1);
-        self.hub_tick.send_modify(|n| *n += 1);
+        self.hub.tick.send_modify(|n| *n += 1);
     }
 }
 
@@ -248,6 +309,7 @@ impl Inner {
 
     fn push(&mut self, id: &str, at: SampleIndex, body: Body) {
         self.at = self.at.max(at);
+        self.counted.event(body.kind());
         let seq = Some(self.journal.last_seq() + 1);
         let message = ServerMessage { session: Some(id.to_owned()), seq, at: Some(at.into()), body };
         self.journal.push(message.to_json().into());

@@ -5,6 +5,7 @@ use diarized_models::Said;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
+use crate::metrics::Reading;
 use crate::protocol::SpeakerHints;
 
 /// A correction by a person.
@@ -132,6 +133,21 @@ pub trait Engine: Send {
     fn take_busy(&mut self) -> std::time::Duration;
 }
 
+/// How the workers that embed for all sessions are doing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct InferenceStats {
+    /// Time that each window took.
+    pub seconds: Reading,
+    /// Windows without an embedding because the network failed.
+    pub failed: u64,
+    /// Windows that wait for a thread.
+    pub waiting: usize,
+    /// Threads that there shall be.
+    pub threads: usize,
+    /// Threads that run.
+    pub alive: usize,
+}
+
 /// Makes one [`Engine`] a session; shared by all connections.
 pub trait EngineFactory: Send + Sync {
     /// A diarizer at the start of a stream, as configured.
@@ -151,4 +167,9 @@ pub trait EngineFactory: Send + Sync {
 
     /// Name of the voice model that the engines use.
     fn model(&self) -> &str;
+
+    /// How the workers that all engines share are doing.
+    fn inference(&self) -> InferenceStats {
+        InferenceStats::default()
+    }
 }

@@ -15,8 +15,8 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use channel::{Batch, Channel, Cursor, Delivery, Moment};
-pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
+pub use channel::{Batch, Channel, Counted, Cursor, Delivery, HubSide, Moment};
+pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub use seat::{Seated, Vacancy};

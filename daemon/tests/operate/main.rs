@@ -196,6 +196,9 @@ fn sessions_go_on_when_the_disk_is_full() {
     }
     assert!(!warned.is_empty(), "nobody was warned\n{}", server.log());
     assert!(server.log().contains("sessions are not kept"), "{}", server.log());
+    let (_, metrics) = server.http("GET", "/metrics");
+    let errors = metrics.lines().find_map(|line| line.strip_prefix("diarized_storage_errors_total "));
+    assert!(errors.unwrap().parse::<f64>().unwrap() >= 1.0, "{metrics}");
     assert_eq!(server.http("GET", "/readyz").0, 200, "it serves all the same");
 }
 

@@ -1,5 +1,6 @@
 //! The capture device as a session of the server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diarized_config::{Channel, Config};
@@ -24,7 +25,13 @@ pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
         n_channels_min,
         buffer_ms: config.capture.buffer_ms,
     };
-    Ok(Microphone(Some(open_microphone(hub, params, channel)?)))
+    let capture = open_microphone(hub, params, channel)?;
+    let stats = Arc::clone(capture.stats());
+    hub.check(move || match stats.is_away() {
+        true => Err("the capture device is away".to_owned()),
+        false => Ok(()),
+    });
+    Ok(Microphone(Some(capture)))
 }
 
 impl Microphone {

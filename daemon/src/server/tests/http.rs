@@ -120,3 +120,37 @@ async fn what_is_not_there_is_said_in_the_words_of_the_protocol() {
         assert_eq!(error(&[message]).code, code, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_count_what_happens_and_readiness_says_what_is_not_well() {
+    let server = serve().await;
+    let mut publisher = server.publisher("a").await;
+    publisher.audio(script(&[(0.1, 4), (0.3, 2), (0.0, 1)])).await;
+    publisher.audio(vec![0; 3]).await;
+    let (all, _) = publisher.rest().await;
+    assert_eq!(error(&all).code, ErrorCode::BadFrame);
+    let (_, page) = server.http("GET", "/metrics").await;
+    let of = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("diarized_{name} ")));
+        line.unwrap_or_else(|| panic!("{name} is not in {page}")).parse::<f64>().unwrap()
+    };
+    assert_eq!((of("errors_total{code=\"bad_frame\"}"), of("errors_total{code=\"internal\"}")), (1.0, 0.0));
+    let n_segments = all.iter().filter(|m| m.body.kind() == "segment").count() as f64;
+    assert_eq!(
+        (of("events_total{type=\"segment\"}"), of("events_total{type=\"revision\"}")),
+        (n_segments, 1.0)
+    );
+    assert!(of("lag_seconds_count") >= 1.0 && of("audio_heard_seconds_total") > 0.6);
+    assert_eq!((of("ready"), of("sessions"), of("sessions_ended")), (1.0, 0.0, 1.0));
+    // A device that comes and goes.
+    let is_away = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let seen = Arc::clone(&is_away);
+    server.hub.check(move || match seen.load(std::sync::atomic::Ordering::SeqCst) {
+        true => Err("the capture device is away".to_owned()),
+        false => Ok(()),
+    });
+    assert_eq!(server.http("GET", "/readyz").await, (503, "the capture device is away\n".to_owned()));
+    assert!(server.http("GET", "/metrics").await.1.contains("\ndiarized_ready 0\n"));
+    is_away.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(server.http("GET", "/readyz").await.0, 200);
+}
