@@ -43,7 +43,8 @@ const SECTIONS: [&str; 9] =
 
 /// The checked configuration: plain values that keep every rule.
 ///
-/// `audio`, `model`, `diarization` and `voices` change what is said; `inference` only how fast; the others neither.
+/// `audio`, `model`, `diarization` and `voices` change what is said; `inference` only how fast, unless the machine is
+/// too slow; the others neither.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {

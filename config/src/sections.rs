@@ -310,17 +310,22 @@ impl DiarizationConfig {
     }
 }
 
-/// `[inference]`: what changes speed and never results.
+/// `[inference]`: what changes speed, and results only where the machine is too slow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InferenceConfig {
     /// Threads that compute embeddings; 0 takes one a core. 0 to 1024, default 0.
     pub threads: usize,
+    /// Whether every second window of a live stream is left out while they come late. Default true.
+    pub thin_when_late: bool,
 }
 
 impl InferenceConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
-        Self { threads: count(r, "inference.threads", 0..=1024, 0) }
+        Self {
+            threads: count(r, "inference.threads", 0..=1024, 0),
+            thin_when_late: r.boolean("inference.thin_when_late", true),
+        }
     }
 }
 

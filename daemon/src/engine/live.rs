@@ -1,14 +1,15 @@
 //! Diarizers of live sessions, embedded for by the shared pool.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use diarized_config::Config;
 use diarized_models::diarizer::{CorrectionError as Refusal, DiarizerError, SpeakerVoice};
 use diarized_models::events::GapReason;
-use diarized_models::{Diarizer, DiarizerParams, Embedder, ModelCard, Said, SpeakerId};
+use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard, Said, SpeakerId};
 
+use super::queue::{Schedule, Thinning};
 use super::{Answer, EngineError as SetUpError, InferencePool, diarizer_params, load_embedder};
 use crate::protocol::SpeakerHints;
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
@@ -24,7 +25,10 @@ pub struct LiveEngines {
     pool: Arc<InferencePool>,
     params: DiarizerParams,
     card: ModelCard,
+    embedder: Arc<Embedder>,
     voices: Option<Arc<Registry>>,
+    thins: bool,
+    whole_frames: usize,
 }
 
 impl LiveEngines {
@@ -44,14 +48,16 @@ impl LiveEngines {
             }
             false => None,
         };
-        let pool = Arc::new(InferencePool::new(embedder, config.inference.threads)?);
-        Ok(Self { pool, params, card, voices })
+        let pool = Arc::new(InferencePool::new(Arc::clone(&embedder), config.inference.threads)?);
+        let thins = config.inference.thin_when_late;
+        let whole_frames = Diarizer::window_frames(&params).into_iter().max().unwrap_or(0);
+        Ok(Self { pool, params, card, embedder, voices, thins, whole_frames })
     }
 
     /// The voice model.
     #[must_use]
     pub fn embedder(&self) -> &Arc<Embedder> {
-        self.pool.embedder()
+        &self.embedder
     }
 
     /// Who is known, if voices are enabled.
@@ -87,6 +93,9 @@ impl EngineFactory for LiveEngines {
             voices: self.voices.clone(),
             known_version: None,
             has_learned: false,
+            schedule: Schedule::default(),
+            thinning: self.thins.then(Thinning::default),
+            whole_frames: self.whole_frames,
         }))
     }
 
@@ -111,6 +120,12 @@ struct LiveEngine {
     /// Version of the registry that the diarizer knows.
     known_version: Option<u64>,
     has_learned: bool,
+    /// When windows are due.
+    schedule: Schedule,
+    /// Which of them are left out while the machine is too slow, if that is allowed.
+    thinning: Option<Thinning>,
+    /// Frames of a window of full length.
+    whole_frames: usize,
 }
 
 impl LiveEngine {
@@ -194,6 +209,9 @@ impl Engine for LiveEngine {
         while let Ok(answer) = self.answers.try_recv() {
             self.n_out -= 1;
             self.busy += answer.busy;
+            if let Some(thinning) = &mut self.thinning {
+                thinning.learn(answer.late);
+            }
             if let Err(error) = &answer.result {
                 tracing::warn!(%error, "a window could not be embedded and is left out of the labels");
             }
@@ -202,8 +220,17 @@ impl Engine for LiveEngine {
         while self.n_out < MAX_OUT
             && let Some(request) = self.diarizer.poll_work()
         {
+            if let Some(thinning) = &mut self.thinning
+                && thinning.leaves_out(request.n_frames == self.whole_frames)
+            {
+                let left_out = EmbedError::Inference("left out, because the machine is too slow".to_owned());
+                self.diarizer.provide(request.id, Err(left_out))?;
+                continue;
+            }
             self.n_out += 1;
-            self.pool.submit(request, &self.to_us);
+            let position = Duration::from_secs_f64(request.range.end().seconds());
+            let due = self.schedule.due(position, Instant::now());
+            self.pool.submit(due, request, &self.to_us);
         }
         while let Some(said) = self.diarizer.poll_event() {
             out.push(said);
@@ -228,6 +255,10 @@ impl Engine for LiveEngine {
 
     fn is_speech(&self) -> bool {
         self.diarizer.is_speech()
+    }
+
+    fn n_left_out(&self) -> u64 {
+        self.thinning.as_ref().map_or(0, |thinning| thinning.n_left_out)
     }
 
     fn take_busy(&mut self) -> Duration {

@@ -3,6 +3,7 @@
 mod live;
 mod options;
 mod pool;
+mod queue;
 
 pub use live::LiveEngines;
 pub use options::{EngineError, diarizer_params, load_embedder};

@@ -53,6 +53,9 @@ pub enum OpenError {
         /// The limit.
         max: usize,
     },
+    /// The machine does not keep up with the sessions that run.
+    #[error("the machine is too slow for the sessions that run already; try again later")]
+    Overloaded,
     /// The process is on its way out.
     #[error("the server shuts down")]
     ShuttingDown,
@@ -227,6 +230,9 @@ impl Hub {
         }
         if inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
+        }
+        if source == Source::Stream && self.inference().overloaded {
+            return Err(OpenError::Overloaded);
         }
         let engine = self.factory.engine_for(speakers).map_err(StartError::Engine)?;
         let channel = Channel::new(&id, source, self.params.journal, self.side.clone());

@@ -149,6 +149,8 @@ error_codes! {
     FrameTooLarge, "frame_too_large", FrameTooLarge;
     /// The server runs as many sessions as it may.
     TooManySessions, "too_many_sessions", TooMany;
+    /// The machine is too slow for the sessions that run.
+    Overloaded, "overloaded", TooMany;
     /// The server serves as many subscribers as it may.
     TooManySubscribers, "too_many_subscribers", TooMany;
     /// Text messages came faster than the server takes them.

@@ -169,6 +169,9 @@ pub struct Stats {
     pub level_dbfs: Decimal,
     /// Whether speech is heard now.
     pub speech: bool,
+    /// Windows left out so far because the machine was too slow for all its sessions.
+    #[serde(default)]
+    pub skipped_windows: u64,
 }
 
 /// Events were skipped because this subscriber was too slow; a `snapshot` that makes up for them follows.

@@ -124,6 +124,8 @@ impl Metrics {
         page.counter("windows_failed_total", "Windows that the network failed on.", inference.failed as f64);
         page.histogram("inference_seconds", "Time to embed one window.", &inference.seconds);
         page.gauge("inference_queue", "Windows that wait for a thread.", inference.waiting as f64);
+        let overloaded = f64::from(u8::from(inference.overloaded));
+        page.gauge("overloaded", "1 while windows wait so long that first labels come late.", overloaded);
         page.gauge("inference_threads", "Threads that embed.", inference.alive as f64);
         page.gauge("connections", "Open WebSocket connections.", self.connections.get() as f64);
         page.gauge("subscribers", "Subscribers on /v1/events.", self.subscribers.total() as f64);

@@ -98,6 +98,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
         let code = match &error {
             OpenError::Conflict { .. } => ErrorCode::Conflict,
             OpenError::TooMany { .. } => ErrorCode::TooManySessions,
+            OpenError::Overloaded => ErrorCode::Overloaded,
             OpenError::ShuttingDown => ErrorCode::ShuttingDown,
             OpenError::Start(_) => ErrorCode::Internal,
         };

@@ -129,6 +129,11 @@ pub trait Engine: Send {
     /// Whether speech is heard now.
     fn is_speech(&self) -> bool;
 
+    /// Windows left out so far because the machine was too slow.
+    fn n_left_out(&self) -> u64 {
+        0
+    }
+
     /// Time that workers spent on this session's windows since the last call.
     fn take_busy(&mut self) -> std::time::Duration;
 }
@@ -146,6 +151,8 @@ pub struct InferenceStats {
     pub threads: usize,
     /// Threads that run.
     pub alive: usize,
+    /// Whether windows waited so long just now that first labels come late.
+    pub overloaded: bool,
 }
 
 /// Makes one [`Engine`] a session; shared by all connections.

@@ -13,7 +13,7 @@ use diarized_models::events::{Change, Event, GapReason, RevisionReason, Segment,
 use diarized_models::{Embedding, Said, SessionState, SpeakerId, SpeakerInfo};
 use parking_lot::{Condvar, Mutex};
 
-use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory};
+use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::protocol::SpeakerHints;
 
 const BLOCK: usize = 1600;
@@ -48,6 +48,7 @@ pub(crate) struct ScriptedFactory {
     pub(crate) gate: Arc<Gate>,
     /// The hints of the engine that was made last.
     pub(crate) hints: Mutex<SpeakerHints>,
+    pub(crate) overloaded: std::sync::atomic::AtomicBool,
 }
 
 impl EngineFactory for ScriptedFactory {
@@ -58,6 +59,11 @@ impl EngineFactory for ScriptedFactory {
 
     fn model(&self) -> &str {
         "scripted"
+    }
+
+    fn inference(&self) -> InferenceStats {
+        let overloaded = self.overloaded.load(std::sync::atomic::Ordering::SeqCst);
+        InferenceStats { overloaded, ..InferenceStats::default() }
     }
 }
 

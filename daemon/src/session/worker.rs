@@ -282,6 +282,7 @@ impl Worker {
             heard_s: Seconds::from(self.heard),
             level_dbfs: Decimal(f64::from(self.engine.level_dbfs().max(-120.0))),
             speech: self.engine.is_speech(),
+            skipped_windows: self.engine.n_left_out(),
         });
     }
 }

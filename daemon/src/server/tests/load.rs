@@ -146,3 +146,18 @@ async fn sessions_and_subscribers_are_limited() {
     assert_eq!(first.rest().await.1, Some(1000));
     server.publisher("b").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_is_too_slow_takes_no_more_sessions_and_keeps_those_it_has() {
+    let server = serve().await;
+    let mut running = server.publisher("a").await;
+    server.factory.overloaded.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (all, code) = server.ws("/v1/stream?session=b").await.rest().await;
+    assert_eq!((error(&all).code, code), (ErrorCode::Overloaded, Some(4429)));
+    assert!(server.http("GET", "/metrics").await.1.contains("\ndiarized_overloaded 1\n"));
+    running.audio(script(&[(0.1, 3)])).await;
+    running.send(r#"{"type":"close"}"#).await;
+    assert_eq!(running.rest().await.1, Some(1000));
+    server.factory.overloaded.store(false, std::sync::atomic::Ordering::SeqCst);
+    server.publisher("b").await;
+}
