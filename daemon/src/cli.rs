@@ -59,6 +59,11 @@ pub enum Command {
     Embed(commands::embed::Args),
     /// Measure speed: the real-time factor on one core, memory, and how many live sessions a server carries.
     Bench(commands::bench::Args),
+    /// Write completions for a shell.
+    Completions(commands::completions::CompletionsArgs),
+    /// Write the man pages.
+    #[command(hide = true)]
+    Man(commands::completions::ManArgs),
     /// Make somebody known by their voice.
     Enrol(commands::enrol::Args),
     /// Who is enrolled: list, show, rename, delete, export, import.
@@ -84,6 +89,8 @@ pub fn run() -> ExitCode {
         Command::Config(args) => commands::config::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Completions(args) => commands::completions::completions(args),
+        Command::Man(args) => commands::completions::man(args),
         Command::Enrol(args) => commands::enrol::run(&args),
         Command::Voices(args) => commands::voices::run(&args),
         Command::Verify(args) => commands::verify::run(&args),

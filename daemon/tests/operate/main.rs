@@ -328,3 +328,38 @@ fn the_service_manager_is_told_and_the_log_level_follows_the_file() {
     told("STOPPING=1");
     assert_eq!(server.wait(), Some(0));
 }
+
+#[test]
+fn what_is_packaged_is_there_and_the_packaged_configuration_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let man = folder.path().join("man");
+    assert_eq!(outcome(&mut diarized(&["man", man.to_str().unwrap()])).0, 0);
+    let page = std::fs::read_to_string(man.join("diarized-serve.1")).unwrap();
+    assert!(page.contains("allow\\-insecure"), "{page}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = outcome(&mut diarized(&["completions", shell]));
+        assert!(code == 0 && script.contains("serve"), "{shell}");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = root.join("../packaging/diarized.toml");
+    let (code, _, stderr) = outcome(&mut diarized(&["config", "--check", config.to_str().unwrap()]));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    // Every file that the package names and that is not made by the build.
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let assets = manifest.split_once("assets = [").unwrap().1;
+    let named: Vec<_> =
+        assets.lines().filter_map(|l| l.trim().strip_prefix("[\"")?.split('"').next()).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for path in named.iter().filter(|path| !path.contains("target/")) {
+        assert!(root.join(path).is_file(), "{path}");
+    }
+    // What the unit starts is what the package installs.
+    let unit = std::fs::read_to_string(root.join("../packaging/systemd/diarized.service")).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert_eq!(start, "/usr/bin/diarized serve --config /etc/diarized/diarized.toml");
+    for sandbox in
+        ["NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=\n", "Type=notify-reload"]
+    {
+        assert!(unit.contains(sandbox), "{sandbox}");
+    }
+}

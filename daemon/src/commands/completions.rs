@@ -1,0 +1,48 @@
+//! `diarized completions` and `diarized man`: what shells and manuals know of the commands, made from the commands.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, exit};
+
+/// Arguments of `diarized completions`.
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell to write completions for, on standard output.
+    #[arg(value_name = "SHELL")]
+    shell: clap_complete::Shell,
+}
+
+/// Writes the completions and gives the exit code.
+///
+/// # Errors
+/// None now; the same form as of the other commands.
+pub fn completions(args: CompletionsArgs) -> anyhow::Result<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "diarized", &mut out);
+    // A pager that is closed early needs no more.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), &out);
+    Ok(exit::OK)
+}
+
+/// Arguments of `diarized man`.
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// Folder to write the pages into, one a command; made if it is not there.
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
+/// Writes the man pages and gives the exit code.
+///
+/// # Errors
+/// A page cannot be written.
+pub fn man(args: ManArgs) -> anyhow::Result<u8> {
+    let folder = &args.folder;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .with_context(|| format!("cannot write man pages into {}", folder.display()))?;
+    Ok(exit::OK)
+}
