@@ -14,7 +14,8 @@ use crate::protocol::client_message::Resume;
 use crate::protocol::server_message::Started;
 use crate::protocol::speakers::SpeakerHintsError;
 use crate::protocol::{
-    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, ServerMessage, SpeakerHints, Start, is_session_id, whole_ms,
+    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, ServerMessage, SpeakerHints, Start,
+    is_session_id, whole_ms,
 };
 use crate::session::{Cursor, Seated, Session, Source};
 
@@ -52,7 +53,8 @@ pub(super) async fn open(
             take_up(connection, resume, audio).await?
         }
         Ok(Start { resume: Some(_), .. }) => {
-            let reason = "`resume` names the session that goes on; `session` and `speakers` are for a new one";
+            let reason =
+                "`resume` names the session that goes on; `session` and `speakers` are for a new one";
             Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
         }
         Ok(start) => open_new(connection, &start).await,
@@ -250,8 +252,7 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
 
 /// The `start` that a query string stands for.
 fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
-    const EXPECTED: &str =
-        "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers; or resume, token, \
+    const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers; or resume, token, \
          received_s, since";
     fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
         value.parse().map_err(|_| {

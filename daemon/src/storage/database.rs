@@ -1,5 +1,6 @@
 //! The SQLite file: its tables, and what is written to and read from them.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -59,6 +60,12 @@ pub enum StorageError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// Another process keeps its sessions there.
+    #[error("another process keeps its sessions in {}; give each server a storage.path of its own", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// SQLite says no.
     #[error("the database of kept sessions fails")]
     Sqlite(#[from] rusqlite::Error),
@@ -96,7 +103,7 @@ impl Database {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(make)?;
         }
-        make_private(path).map_err(make)?;
+        drop(make_private(path).map_err(make)?);
         let mut sqlite = Connection::open(path)?;
         sqlite.busy_timeout(BUSY)?;
         sqlite.pragma_update(None, "journal_mode", "WAL")?;
@@ -365,8 +372,26 @@ fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
+/// Takes the sole right to write the sessions at `path`, until what is returned is dropped or the process ends: two
+/// processes would end each other's sessions as interrupted.
+pub(super) fn lock(path: &Path) -> Result<File, StorageError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-lock");
+    let beside = PathBuf::from(beside);
+    let make = |source| StorageError::Make { path: beside.clone(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(make)?;
+    }
+    let file = make_private(&beside).map_err(make)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(make(source)),
+    }
+}
+
 /// Makes the file if it is not there, readable by its owner alone; SQLite gives the files beside it the same rights.
-fn make_private(path: &Path) -> std::io::Result<()> {
+fn make_private(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
@@ -374,5 +399,5 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600);
     }
-    options.open(path).map(drop)
+    options.open(path)
 }

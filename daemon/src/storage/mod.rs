@@ -11,6 +11,7 @@ mod tests;
 pub use database::StorageError;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,6 +74,8 @@ pub struct Storage {
     writer: Mutex<Writer>,
     /// Sessions that opened since the writer looked.
     opened: Mutex<Vec<Arc<Session>>>,
+    /// The sole right to the file.
+    lock: Mutex<Option<File>>,
     stop: Sender<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
     is_failing: AtomicBool,
@@ -107,6 +110,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]
     pub fn open(params: StorageParams) -> Result<Arc<Self>, StorageError> {
+        let lock = database::lock(&params.path)?;
         let mut database = Database::open(&params.path)?;
         let n_interrupted = database.end_interrupted()?;
         if n_interrupted > 0 {
@@ -122,6 +126,7 @@ impl Storage {
             reader: Mutex::new(reader),
             writer: Mutex::new(writer),
             opened: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
             stop,
             thread: Mutex::new(None),
             is_failing: AtomicBool::new(false),
@@ -149,7 +154,7 @@ impl Storage {
         self.opened.lock().push(Arc::clone(session));
     }
 
-    /// Writes what is still to be written and stops the thread.
+    /// Writes what is still to be written, stops the thread and leaves the file to others.
     pub fn close(&self) {
         // A thread that has ended needs no word.
         let _ = self.stop.try_send(());
@@ -158,6 +163,7 @@ impl Storage {
         {
             tracing::error!("the storage thread panicked; the last events are not kept");
         }
+        *self.lock.lock() = None;
     }
 
     /// The newest `max` kept sessions, newest first.

@@ -71,6 +71,14 @@ fn a_kept_session_says_what_it_said_when_it_ran() {
     assert_eq!((again.began(), again.format()), (kept[0].began, session.format()));
     assert!(again.input().push_interleaved(&[0.0; 16]).is_err(), "it takes no more");
     assert!(storage.load("b").unwrap().is_none());
+
+    let params = StorageParams { path: path.clone(), keep: None };
+    assert!(
+        matches!(Storage::open(params.clone()), Err(StorageError::InUse { .. })),
+        "one process at a time"
+    );
+    storage.close();
+    Storage::open(params).unwrap();
 }
 
 #[cfg(unix)]
@@ -122,7 +130,7 @@ fn a_session_that_nobody_ended_is_interrupted_with_all_that_was_written() {
         assert!(all_of(&again, Some(since))[0].contains("\"snapshot\""));
     }
     // Opened once more, nothing is ended twice.
-    drop(storage);
+    storage.close();
     let storage = open(&copy.join("sessions.sqlite"));
     assert_eq!(all_of(&storage.load("a").unwrap().unwrap(), Some(0)), events);
 }

@@ -109,6 +109,11 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     };
     let journal = JournalParams { max_events: config.server.journal_events, ..JournalParams::default() };
     let params = HubParams { max_sessions: config.server.max_sessions, journal, ..HubParams::default() };
+    // Before the storage, so that a server that cannot start leaves what another one keeps alone.
+    let mut listeners = Vec::new();
+    for &addr in &config.server.listen {
+        listeners.push(listen(addr).await?);
+    }
     let storage = match config.storage.path.clone() {
         None => None,
         Some(path) => {
@@ -120,10 +125,6 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         }
     };
     let hub = Hub::keeping(params, Arc::clone(&engines) as Arc<dyn EngineFactory>, storage);
-    let mut listeners = Vec::new();
-    for &addr in &config.server.listen {
-        listeners.push(listen(addr).await?);
-    }
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let (access, tls) = (Arc::clone(&reload.door.access), reload.door.tls.clone());
     let mut server = Server::new(Arc::clone(&hub), limits(config), access, tls);
