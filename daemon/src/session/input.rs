@@ -172,7 +172,7 @@ impl Sender {
         speaker: SpeakerId,
     ) -> Result<oneshot::Receiver<Option<SpeakerVoice>>, Closed> {
         let (reply, outcome) = oneshot::channel();
-        self.push(Input::Voice(speaker, reply), 0).await?;
+        self.push(Input::Voice(speaker, reply), 0, 1).await?;
         Ok(outcome)
     }
 
