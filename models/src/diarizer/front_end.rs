@@ -48,7 +48,7 @@ struct Schedule {
 /// What tells speech from the rest, and its state.
 #[derive(Debug)]
 enum Detector {
-    WebRtc { vad: Vad, gate: SpeechGate },
+    WebRtc { vad: Box<Vad>, gate: Box<SpeechGate> },
     Network(Box<Network>),
 }
 
@@ -77,9 +77,10 @@ impl Detector {
     fn new(params: &DiarizerParams) -> Self {
         let mode = [VadMode::Quality, VadMode::LowBitrate, VadMode::Aggressive, VadMode::VeryAggressive];
         match params.options().vad {
-            SpeechDetector::WebRtc { mode: m } => {
-                Self::WebRtc { vad: Vad::new(mode[usize::from(m.min(3))]), gate: SpeechGate::new(params) }
-            }
+            SpeechDetector::WebRtc { mode: m } => Self::WebRtc {
+                vad: Box::new(Vad::new(mode[usize::from(m.min(3))])),
+                gate: Box::new(SpeechGate::new(params)),
+            },
             SpeechDetector::Network => Self::Network(Box::new(Network {
                 mel: LogMel::new(segmenter::front_end()),
                 rows: Vec::new(),
