@@ -7,8 +7,8 @@ use diarized_models::voiceprint::ModelId;
 use serde::{Deserialize, Serialize};
 
 use super::audit::note;
+use super::rows::{Person, find_in, has_recording, insert_person, insert_recording, read_voices};
 use super::seal::Seal;
-use super::store::{find_in, has_recording, insert_imported, insert_recording, read_voices};
 use super::{Key, NewRecording, Store, StoreError, Voice, checked_name, from_hex, to_hex};
 
 /// How an export is written.
@@ -156,7 +156,8 @@ impl Store {
                     if let Ok(other) = find_in(all, name) {
                         return Err(StoreError::NameTaken { name: name.to_owned(), id: other.id }.into());
                     }
-                    insert_imported(tx, seal, &voice.id, name, voice.consent.as_deref())?;
+                    let person = Person { name: name.to_owned(), consent: voice.consent.clone() };
+                    insert_person(tx, seal, &voice.id, &person)?;
                     count.voices += 1;
                 }
                 let before = count.recordings;

@@ -10,6 +10,7 @@ mod key;
 mod place;
 mod reading;
 mod registry;
+mod rows;
 mod seal;
 mod store;
 

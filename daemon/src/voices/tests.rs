@@ -261,7 +261,7 @@ fn child_that_is_killed_while_it_stores() {
             let recording = recording(&format!("{n}.wav"), 5);
             let id = random_id("r");
             let owner: String = tx.query_row("SELECT id FROM voice", [], |row| row.get(0))?;
-            store::insert_recording(tx, seal, &id, &owner, &model(), 0, &recording)?;
+            rows::insert_recording(tx, seal, &id, &owner, &model(), 0, &recording)?;
         }
         // The pages are on the disk, the transaction is not done.
         tx.cache_flush()?;
