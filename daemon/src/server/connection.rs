@@ -324,6 +324,7 @@ fn broken(error: axum::Error) -> Heard {
 }
 
 /// The command that a client message asks for; the message back if it is none.
+#[expect(clippy::result_large_err, reason = "the error is the message itself, handed back and not passed on")]
 pub(super) fn as_command(
     message: crate::protocol::ClientMessage,
 ) -> Result<Result<Command, diarized_models::events::ParseSpeakerIdError>, crate::protocol::ClientMessage> {
