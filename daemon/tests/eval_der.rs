@@ -27,6 +27,7 @@ fn folders_are_scored_recording_by_recording() {
     fs::create_dir(folder.path().join("hyp")).unwrap();
     write("ref/a.rttm", &(line("a", 0.0, 8.0, "Ann") + &line("a", 8.0, 2.0, "Bob")));
     write("ref/quiet.rttm", "");
+    write("ref/facts.json", "[{\"speakers\": 2}]");
     write("hyp/a.jsonl", "{\"type\":\"segment\",\"id\":1,\"start\":0,\"end\":10,\"speaker\":\"S1\"}\n");
     write("hyp/quiet.jsonl", "{\"type\":\"segment\",\"id\":1,\"start\":0,\"end\":5,\"speaker\":\"S1\"}\n");
 

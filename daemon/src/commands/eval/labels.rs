@@ -20,15 +20,18 @@ pub(super) struct Labels {
 /// Regions to be scored of each recording, by name.
 pub(super) type Uem = BTreeMap<String, Vec<Span>>;
 
-/// Reads a file, or every `.rttm`, `.json` and `.jsonl` file directly in a folder.
+/// Reads a file, or every `.rttm` file directly in a folder; in one without any, every `.json` and `.jsonl` file.
 pub(super) fn read(path: &Path) -> anyhow::Result<Labels> {
     if !path.is_dir() {
         let mut labels = Labels { is_one_file: true, ..Labels::default() };
         read_file(path, &mut labels)?;
         return Ok(labels);
     }
-    let is_labels = |file: &PathBuf| ["rttm", "json", "jsonl"].iter().any(|kind| has_extension(file, kind));
-    let files = files_in(path, is_labels)?;
+    // Beside references lie other files of JSON, such as what a simulation drew.
+    let mut files = files_in(path, |file| has_extension(file, "rttm"))?;
+    if files.is_empty() {
+        files = files_in(path, |file| has_extension(file, "json") || has_extension(file, "jsonl"))?;
+    }
     if files.is_empty() {
         bail!("{}: the folder holds no .rttm, .json or .jsonl file", path.display());
     }
