@@ -83,6 +83,7 @@ export interface StatsMessage extends OfSession {
     heard_s: number;
     level_dbfs: number;
     speech: boolean;
+    skipped_windows?: number;
 }
 export interface LaggedMessage extends OfSession {
     type: "lagged";

@@ -48,7 +48,7 @@ export const SERVER_SHAPES = Object.freeze({
     ack: { session: "string", received_s: "number", "finalized?": "boolean" },
     stats: {
         session: "string", lag_s: "number", rtf: "number", dropped_s: "number", heard_s: "number",
-        level_dbfs: "number", speech: "boolean",
+        level_dbfs: "number", speech: "boolean", "skipped_windows?": "number",
     },
     lagged: { session: "string", missed: "number" },
     error: { "session?": "string", code: "string", reason: "string", fatal: "boolean" },
