@@ -138,7 +138,9 @@ pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
     let mut all: Vec<_> = kept.into_iter().rev().map(Listed::of_kept).collect();
     all.extend(shared.hub.sessions().iter().map(|session| Listed::of(session, &shared)));
     let (version, model) = (env!("CARGO_PKG_VERSION"), shared.hub.model());
-    Json(serde_json::json!({ "version": version, "model": model, "sessions": all })).into_response()
+    let voices = shared.voices.get().is_some();
+    Json(serde_json::json!({ "version": version, "model": model, "voices": voices, "sessions": all }))
+        .into_response()
 }
 
 /// A snapshot, or an export when the id carries an extension.
