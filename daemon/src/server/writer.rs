@@ -74,7 +74,15 @@ where
     async fn step(&mut self, ping: &mut tokio::time::Interval) -> Result<bool, Gone> {
         match self.deliver().await? {
             Delivery::More => return Ok(true),
-            Delivery::Ended(reason) => return self.end(reason).await,
+            Delivery::Ended(reason) => {
+                // The error that ended the session was queued before the end was said, and may still wait.
+                while let Ok(request) = self.requests.try_recv() {
+                    if !self.handle(request).await? {
+                        return Ok(false);
+                    }
+                }
+                return self.end(reason).await;
+            }
             Delivery::UpToDate => {}
         }
         let is_down = *self.down.borrow_and_update();

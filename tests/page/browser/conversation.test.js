@@ -54,6 +54,7 @@ async function publish(session, on = daemon) {
             const { sessions } = await on.json("v1/sessions");
             return sessions.find((s) => s.session === session)?.duration_s >= seconds;
         }, `${seconds} s heard`),
+        finalize: () => publisher.socket.send(JSON.stringify({ type: "finalize" })),
         finish() {
             clearInterval(alive);
             return publisher.finish();
@@ -163,7 +164,10 @@ test("the timeline has a lane in each speaker's colour", async () => {
 test("corrections on one page are seen on another, and the client holds what the server holds", async () => {
     const feed = await publish("talk");
     feed.send(0, 50);
+    // Only what is final can be given to somebody else, so the last words end here.
+    feed.finalize();
     await feed.heard(48);
+    await until(async () => (await snapshotOf("talk")).segments.every((segment) => segment.final), "final segments");
     const one = await open(browser, daemon.url, { hash: "#/speakers?session=talk" });
     const two = await open(browser, daemon.url, { hash: "#/speakers?session=talk" });
     const talk = (await snapshotOf("talk")).speakers.sort((a, b) => b.total_s - a.total_s);
