@@ -6,9 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-use diarized_dsp::log_mel::{
-    Framing, LogMelParams, LogMelRecipe, MelTriangles, PreEmphasisAt, Spectrum, Window, WindowPosition,
-};
+use diarized_dsp::log_mel::{LogMelParams, LogMelRecipe};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
@@ -160,27 +158,7 @@ fn build(onnx: &[u8], card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
 /// Never: the recipe is valid.
 #[must_use]
 pub fn front_end() -> LogMelParams {
-    LogMelParams::try_new(LogMelRecipe {
-        sample_rate_hz: 16_000,
-        scale: 32_768.0,
-        frame_length_samples: 400,
-        hop_samples: 160,
-        n_fft: 512,
-        framing: Framing::SnipEdges,
-        window: Window::Hamming,
-        window_position: WindowPosition::Left,
-        remove_dc: true,
-        pre_emphasis: 0.97,
-        pre_emphasis_at: PreEmphasisAt::Frame,
-        spectrum: Spectrum::Power,
-        n_mels: 80,
-        low_hz: 20.0,
-        high_hz: 7600.0,
-        mel_triangles: MelTriangles::Mel,
-        log_floor: 1.192_092_9e-7,
-        log_offset: 0.0,
-    })
-    .expect("the recipe is valid")
+    LogMelParams::try_new(LogMelRecipe::default()).expect("the recipe is valid")
 }
 
 /// One stream through the network. Memory: the caches, about 200 kB.

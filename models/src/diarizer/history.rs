@@ -241,6 +241,8 @@ impl History {
         }
         let n_found = |outcome: &Outcome| self.substantial(free, &outcome.groups);
         if let Some(expected) = self.params.expected_speakers {
+            let n_groups = QUICK_STARTS[0].0.max(2 * expected);
+            let mut hinted = None;
             for factor in HINT_FACTORS {
                 if n_found(&best) >= expected {
                     break;
@@ -249,8 +251,8 @@ impl History {
                     .iter()
                     .map(|&i| self.exemplars[i].projected.iter().map(|v| v * factor).collect())
                     .collect();
-                let start = self.linkage(free, QUICK_STARTS[0].0.max(2 * expected), true);
-                best = cluster(&self.items(free, Some(&scaled), factor), phi, &start);
+                let start = hinted.get_or_insert_with(|| self.linkage(free, n_groups, true));
+                best = cluster(&self.items(free, Some(&scaled), factor), phi, start);
             }
         }
         let most = self.params.max_speakers.or(self.params.expected_speakers).unwrap_or(usize::MAX);

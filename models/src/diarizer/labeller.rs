@@ -241,7 +241,7 @@ impl Labeller {
             .and_then(|id| self.state.segment(id))
             .and_then(|segment| speakers.iter().position(|s| *s == segment.speaker));
         let path = best_path(&fits, n_states, self.params.switch_cost(), previous);
-        let labels = self.name_new_voices(&speakers, &path, closing);
+        let labels = self.name_new_voices(&speakers, &path, &zone_voices, closing);
         if let Some(region) = &mut self.region {
             for (window, label) in region.windows.iter_mut().zip(labels) {
                 window.label = Some(label);
@@ -326,7 +326,13 @@ impl Labeller {
 
     /// Replaces the state "somebody new" by known speakers where it is too short to be believed, and by new
     /// speakers where it is not.
-    fn name_new_voices(&mut self, speakers: &[SpeakerId], path: &[usize], closing: bool) -> Vec<SpeakerId> {
+    fn name_new_voices(
+        &mut self,
+        speakers: &[SpeakerId],
+        path: &[usize],
+        zone: &BTreeMap<SpeakerId, Voice>,
+        closing: bool,
+    ) -> Vec<SpeakerId> {
         let unknown = speakers.len();
         let mut labels: Vec<SpeakerId> = Vec::with_capacity(path.len());
         let mut w = 0;
@@ -337,7 +343,7 @@ impl Labeller {
                 state if state < unknown && self.tentative.contains_key(&speakers[state]) => speakers[state],
                 state => {
                     let is_unknown = state == unknown;
-                    match self.best_known(speakers, w..run_end) {
+                    match self.best_known(speakers, w..run_end, zone) {
                         Some((best, gain)) if !self.is_new_voice(w..run_end, gain, is_unknown, closing) => {
                             if is_unknown {
                                 best
@@ -360,10 +366,10 @@ impl Labeller {
         &self,
         speakers: &[SpeakerId],
         windows: std::ops::Range<usize>,
+        zone: &BTreeMap<SpeakerId, Voice>,
     ) -> Option<(SpeakerId, f32)> {
         let region = self.region.as_ref()?;
-        let zone = self.zone_voices(region);
-        let gains = speakers.iter().map(|s| (*s, self.gain(region, windows.clone(), *s, &zone)));
+        let gains = speakers.iter().map(|s| (*s, self.gain(region, windows.clone(), *s, zone)));
         gains.fold(
             None,
             |best: Option<(SpeakerId, f32)>, (s, gain)| {
