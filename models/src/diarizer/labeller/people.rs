@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Labeller, MAX_NAME_CHARS};
+use super::Labeller;
 use crate::diarizer::{CorrectionError, SpeakerVoice};
 use crate::embedding::Embedding;
 use crate::events::{Change, Event, RevisionReason, SegmentId, SpeakerId, SpeakerInfo, VoiceMatch};
 use crate::voiceprint::Gallery;
+
+/// Longest name that a speaker may bear.
+const MAX_NAME_CHARS: usize = 100;
 
 /// Whom the session knows, and of which speakers a person has spoken.
 #[derive(Debug, Default)]

@@ -1,0 +1,190 @@
+//! The zone's labels as published segments: runs of windows, boundaries at pauses, ids that live on.
+
+use diarized_dsp::{SampleIndex, SampleRange};
+
+use super::{FRAME_SAMPLES, Labeller, Region, Run, SMOOTH_FRAMES};
+use crate::calibration::sigmoid;
+use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SpeakerId};
+
+/// Pull of a boundary to where the windows say it is, in dB a frame.
+const PULL_DB_PER_FRAME: f32 = 0.2;
+
+impl Labeller {
+    /// Runs of equal labels over the zone, up to `end`.
+    pub(super) fn runs(&self, end: SampleIndex) -> Vec<Run> {
+        let Some(region) = &self.region else { return Vec::new() };
+        let mut runs: Vec<Run> = Vec::new();
+        let mut start = region.zone_start;
+        let mut first = 0;
+        for w in 0..region.windows.len() {
+            let last = w + 1 == region.windows.len();
+            let Some(speaker) = region.windows[w].label else { continue };
+            if last || region.windows[w + 1].label != region.windows[w].label {
+                let until = if last { end } else { self.boundary(region, w) };
+                runs.push(Run {
+                    first,
+                    end: w + 1,
+                    speaker,
+                    range: SampleRange::new(start, until.max(start)),
+                });
+                start = until.max(start);
+                first = w + 1;
+            }
+        }
+        runs
+    }
+
+    /// Where the change between windows `w` and `w + 1` lies: at the quietest moment near the middle of their
+    /// centres, since people change in the pauses.
+    pub(super) fn boundary(&self, region: &Region, w: usize) -> SampleIndex {
+        let middle = u64::midpoint(region.windows[w].centre(), region.windows[w + 1].centre());
+        let reach = self.params.boundary_reach_samples();
+        let frame = |sample: u64| (sample.saturating_sub(region.levels.start) / FRAME_SAMPLES) as usize;
+        let (low, high) = (frame(middle.saturating_sub(reach)), frame(middle + reach));
+        let smooth = |i: usize| {
+            let around = i.saturating_sub(SMOOTH_FRAMES)..(i + SMOOTH_FRAMES + 1).min(region.levels.db.len());
+            let n = around.len().max(1) as f32;
+            region.levels.db[around].iter().sum::<f32>() / n
+        };
+        let mut best: Option<(usize, f32)> = None;
+        for i in low..high.min(region.levels.db.len()) {
+            // A slight pull to the middle, so that an even level does not move the boundary.
+            let distance = i.abs_diff(frame(middle)) as f32;
+            let cost = smooth(i) + PULL_DB_PER_FRAME * distance;
+            if best.is_none_or(|(_, b)| cost < b) {
+                best = Some((i, cost));
+            }
+        }
+        let at = best.map_or(middle, |(i, _)| region.levels.start + i as u64 * FRAME_SAMPLES);
+        SampleIndex(at.clamp(region.zone_start.0, region.windows[w + 1].support.end().0))
+    }
+
+    /// Brings the published segments of the zone in line with its labels.
+    pub(super) fn publish(&mut self, end: SampleIndex) {
+        let runs = self.runs(end);
+        let Some(region) = self.region.as_mut() else { return };
+        if runs.is_empty() {
+            return;
+        }
+        let (head, mut free) = (region.head, std::mem::take(&mut region.open));
+        let mut open = Vec::new();
+        for (n, run) in runs.iter().enumerate() {
+            let continued =
+                head.filter(|id| n == 0 && self.state.segment(*id).is_some_and(|s| s.speaker == run.speaker));
+            if let Some(id) = continued {
+                self.update(id, run, true);
+                continue;
+            }
+            if n == 0
+                && let Some(id) = head
+            {
+                self.trim(id, run.range.start());
+            }
+            let reuse = self.best_match(&free, run);
+            let id = match reuse {
+                Some(at) => free.remove(at),
+                None => {
+                    let id = SegmentId(self.next_segment);
+                    self.next_segment += 1;
+                    id
+                }
+            };
+            self.update(id, run, false);
+            open.push(id);
+        }
+        for id in free {
+            self.say(Event::SegmentRemoved { id });
+        }
+        if let Some(region) = self.region.as_mut() {
+            region.open = open;
+        }
+    }
+
+    /// The free segment that shares most with the run, one of its own speaker before all others.
+    pub(super) fn best_match(&self, free: &[SegmentId], run: &Run) -> Option<usize> {
+        let mut best: Option<(usize, (bool, u64))> = None;
+        for (at, id) in free.iter().enumerate() {
+            let Some(segment) = self.state.segment(*id) else { continue };
+            let shared = segment.range.intersection(&run.range).map_or(0, |r| r.len());
+            let key = (segment.speaker == run.speaker, shared);
+            if shared > 0 && best.is_none_or(|(_, b)| key > b) {
+                best = Some((at, key));
+            }
+        }
+        best.map(|(at, _)| at)
+    }
+
+    /// Publishes the run under `id`; `from_head` keeps the start that the settled part gave.
+    pub(super) fn update(&mut self, id: SegmentId, run: &Run, from_head: bool) {
+        let held = self.state.segment(id).cloned();
+        if let Some(held) = &held
+            && held.speaker != run.speaker
+        {
+            let changes = vec![Change { segment: id, from: held.speaker, to: run.speaker }];
+            self.say(Event::Revision { changes, reason: RevisionReason::Reassign });
+        }
+        let start = match (&held, from_head) {
+            (Some(held), true) => held.range.start(),
+            _ => run.range.start(),
+        };
+        let range = SampleRange::new(start, run.range.end());
+        let confidence = self.confidence(run);
+        let segment = Segment {
+            id,
+            range,
+            speaker: run.speaker,
+            confidence,
+            is_final: false,
+            overlap: false,
+            snr_db: self.snr_db(range),
+        };
+        let same =
+            held.is_some_and(|h| h.range == range && h.speaker == run.speaker && h.confidence == confidence);
+        if !same {
+            self.say(Event::Segment(segment));
+        }
+    }
+
+    /// The head's segment ends where the zone's first run of another speaker starts.
+    pub(super) fn trim(&mut self, id: SegmentId, end: SampleIndex) {
+        let Some(held) = self.state.segment(id).filter(|s| s.range.end() != end).cloned() else { return };
+        self.say(Event::Segment(Segment { range: SampleRange::new(held.range.start(), end), ..held }));
+    }
+
+    pub(super) fn finalise(&mut self, id: SegmentId) {
+        let Some(held) = self.state.segment(id).filter(|s| !s.is_final).cloned() else { return };
+        self.say(Event::Segment(Segment { is_final: true, ..held }));
+    }
+
+    /// Probability of the run's label against every other speaker and a stranger, at even priors.
+    pub(super) fn confidence(&self, run: &Run) -> f32 {
+        let Some(region) = &self.region else { return 0.0 };
+        let zone_voices = self.zone_voices(region);
+        let fit = |speaker: SpeakerId| {
+            region
+                .windows
+                .range(run.first..run.end)
+                .map(|window| self.fit(window, speaker, &zone_voices))
+                .sum::<f32>()
+        };
+        let own = fit(run.speaker);
+        let stranger = self.evidence_of_one(region, run.first..run.end) - self.params.new_speaker_llr();
+        let rivals = self.candidates().into_iter().filter(|s| *s != run.speaker);
+        let rival = rivals.map(fit).fold(stranger, f32::max);
+        (sigmoid(own - rival) * 1000.0).round() / 1000.0
+    }
+
+    pub(super) fn snr_db(&self, range: SampleRange) -> Option<f32> {
+        let region = self.region.as_ref()?;
+        let frame = |at: SampleIndex| (at.0.saturating_sub(region.levels.start) / FRAME_SAMPLES) as usize;
+        let frames =
+            region.levels.db.get(frame(range.start())..frame(range.end()).min(region.levels.db.len()))?;
+        if frames.is_empty() {
+            return None;
+        }
+        let mean_power = frames.iter().map(|db| 10.0_f32.powf(db / 10.0)).sum::<f32>() / frames.len() as f32;
+        let noise_power = 10.0_f32.powf(self.noise_db? / 10.0);
+        let speech_power = (mean_power - noise_power).max(noise_power * 1e-2);
+        Some((10.0 * (speech_power / noise_power).log10() * 10.0).round() / 10.0)
+    }
+}
