@@ -32,7 +32,7 @@ def _prepare(args: argparse.Namespace) -> None:
     for name, cache in caches.items():
         print(f"{name}: {len(cache.speakers)} speakers, {cache.hours:.2f} h of speech")
         share = args.teacher_share if "@" in name else 1.0
-        teacher_embeddings(cache, work / f"{name}.teacher.npy", bf16=True, share=share)
+        teacher_embeddings(cache, work / f"{name}.teacher.npy", share, args.teacher_step)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -151,6 +151,12 @@ def main() -> None:
         type=float,
         default=0.4,
         help="share of the speed-perturbed pieces that the teacher hears and training uses",
+    )
+    prepare.add_argument(
+        "--teacher-step",
+        type=int,
+        default=80,
+        help="distance between the teacher's windows of 1.6 s, in frames of 10 ms",
     )
     prepare.set_defaults(run_command=_prepare)
 

@@ -288,6 +288,15 @@ class NeXtTdnn(nn.Module):
         return self.aggregate(self.model(features))
 
 
+def start_as_identity(block: nn.Module) -> None:
+    """Silences what a fresh block adds to its input; its first layers keep their spread."""
+    lasts = [block.pwconv2]
+    lasts.append(block.dwconv if isinstance(block, LightBlock) else block.pwconv_1stage)
+    for last in lasts:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+
 def randomise(module: nn.Module, seed: int) -> None:
     """Gives every parameter and running statistic a value that exercises it.
 

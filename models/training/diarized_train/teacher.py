@@ -46,20 +46,25 @@ def mel(samples: np.ndarray) -> np.ndarray:
     return power @ _FILTERS.T
 
 
-def windows(features: np.ndarray) -> np.ndarray:
+def windows(features: np.ndarray, step: int = STEP_FRAMES) -> np.ndarray:
     """(n_frames, 40) to (n_windows, 160, 40); a short piece is padded with zeros."""
     n_frames = len(features)
     if n_frames < WINDOW_FRAMES:
         features = np.pad(features, ((0, WINDOW_FRAMES - n_frames), (0, 0)))
         n_frames = WINDOW_FRAMES
-    starts = list(range(0, n_frames - WINDOW_FRAMES + 1, STEP_FRAMES))
+    starts = list(range(0, n_frames - WINDOW_FRAMES + 1, step))
     if n_frames - WINDOW_FRAMES - starts[-1] > STEP_FRAMES // 2:
         starts.append(n_frames - WINDOW_FRAMES)
     return np.stack([features[s : s + WINDOW_FRAMES] for s in starts])
 
 
-def _prepare(samples: np.ndarray) -> np.ndarray:
-    return windows(mel(samples.astype(np.float32) / 32768.0))
+def _prepare(samples: np.ndarray, step: int) -> np.ndarray:
+    return windows(mel(samples.astype(np.float32) / 32768.0), step)
+
+
+def bf16_is_fast() -> bool:
+    """Whether this processor multiplies bfloat16 itself; elsewhere the recurrent layers refuse it."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class Teacher:
@@ -73,9 +78,9 @@ class Teacher:
         self.encoder = VoiceEncoder("cpu", verbose=False).eval()
         self.bf16 = bf16
 
-    def embed(self, pieces: list[np.ndarray]) -> np.ndarray:
+    def embed(self, pieces: list[np.ndarray], step: int = STEP_FRAMES) -> np.ndarray:
         """int16 pieces to (n, 256) unit embeddings."""
-        return self.embed_windows([_prepare(p) for p in pieces])
+        return self.embed_windows([_prepare(p, step) for p in pieces])
 
     def embed_windows(self, prepared: list[np.ndarray]) -> np.ndarray:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, self.bf16):
@@ -85,11 +90,14 @@ class Teacher:
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def teacher_embeddings(cache: Cache, out: Path, bf16: bool, share: float = 1.0) -> np.ndarray:
+def teacher_embeddings(
+    cache: Cache, out: Path, share: float = 1.0, step: int = STEP_FRAMES
+) -> np.ndarray:
     """(n_pieces, 256) unit embeddings, computed once and kept in ``out``.
 
     Interrupted work resumes: finished rows are non-zero. With ``share`` below one, only
     that part of the pieces, drawn evenly, is done; the others are left zero and unused.
+    ``step`` is the distance between the teacher's windows in frames.
     """
     n_pieces = len(cache.pieces)
     if out.is_file() and np.load(out, mmap_mode="r").shape == (n_pieces, EMBEDDING_DIM):
@@ -100,11 +108,11 @@ def teacher_embeddings(cache: Cache, out: Path, bf16: bool, share: float = 1.0) 
     todo = order[~table[order].any(1)]
     if len(todo) == 0:
         return table
-    teacher = Teacher(bf16)
+    teacher = Teacher(bf16_is_fast())
     batches = [todo[i : i + BATCH_PIECES] for i in range(0, len(todo), BATCH_PIECES)]
     for number, batch in enumerate(tqdm(batches, desc="teacher", mininterval=10)):
         pieces = [cache.samples[a:b] for _, a, b in cache.pieces[batch]]
-        table[batch] = teacher.embed(pieces)
+        table[batch] = teacher.embed(pieces, step)
         if number % 50 == 49:
             np.save(out, table)
     np.save(out, table)

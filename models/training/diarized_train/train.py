@@ -30,8 +30,8 @@ from .data import load_cache
 from .evaluate import WINDOWS_MS, choose_trials, crops, eer_table, embed_crops
 from .front_end import FrontEnd, LogMel
 from .loader import Loader, LoaderParams
-from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
-from .teacher import EMBEDDING_DIM
+from .nexttdnn import NeXtTdnn, NeXtTdnnConfig, start_as_identity
+from .teacher import EMBEDDING_DIM, bf16_is_fast
 
 
 @dataclass
@@ -168,8 +168,12 @@ class _Stop:
         self.asked = True
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Warm start: weights whose names and shapes agree; deeper networks keep the rest."""
+def load_weights(network: NeXtTdnn, path: Path) -> None:
+    """Warm start: weights whose names and shapes agree.
+
+    Blocks that the checkpoint does not have start as the identity, so a deeper network
+    begins as the shallower one and has nothing to unlearn.
+    """
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     weights = checkpoint.get("ema", checkpoint.get("network", checkpoint))
     own = network.state_dict()
@@ -177,6 +181,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
     if not agreeing:
         raise ValueError(f"{path} shares no weights with this network")
     network.load_state_dict(agreeing, strict=False)
+    for stage_idx, stage in enumerate(network.model.stages):
+        for block_idx, block in enumerate(stage):
+            prefix = f"model.stages.{stage_idx}.{block_idx}."
+            if not any(name.startswith(prefix) for name in agreeing):
+                start_as_identity(block)
     print(f"warm start: {len(agreeing)} of {len(own)} tensors from {path}")
 
 
@@ -261,7 +270,7 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
         mininterval=10.0,
         disable=rank != 0,
     )
-    bf16 = True
+    bf16 = device.type != "cpu" or bf16_is_fast()
     sums: dict[str, float] = {}
     n_summed = 0
     clock = time.monotonic()

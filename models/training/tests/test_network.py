@@ -13,6 +13,7 @@ from diarized_train.nexttdnn import (
     _GrnFunction,
     randomise,
 )
+from diarized_train.train import load_weights
 
 
 @pytest.mark.parametrize("kernel", [7, 15, 65])
@@ -83,3 +84,17 @@ def test_impossible_shapes_are_refused():
         NeXtTdnnConfig(kernel_sizes=(8, 65))
     with pytest.raises(ValueError, match="divide"):
         NeXtTdnnConfig(channels=50, kernel_sizes=(7, 15, 65))
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_a_deeper_network_starts_as_the_shallower_one(tmp_path, light):
+    kernels = (65,) if light else (7, 65)
+    shape = {"channels": 32, "kernel_sizes": kernels, "light": light}
+    shallow = NeXtTdnn(NeXtTdnnConfig(depths=(1, 1, 1), **shape)).eval()
+    randomise(shallow, 3)
+    torch.save(shallow.state_dict(), tmp_path / "weights.pt")
+    deep = NeXtTdnn(NeXtTdnnConfig(depths=(2, 3, 1), **shape)).eval()
+    load_weights(deep, tmp_path / "weights.pt")
+    features = torch.randn(2, 80, 120)
+    with torch.inference_mode():
+        torch.testing.assert_close(deep(features), shallow(features), atol=1e-5, rtol=1e-5)
