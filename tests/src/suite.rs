@@ -15,6 +15,8 @@ use diarized_models::rttm::Nanos;
 use diarized_models::scoring::{DerParams, FileScore, Span, Turn, score_recording};
 use serde_json::Value;
 
+use crate::peers::PeerScore;
+
 /// How much audio may have been heard after a moment for its label to be a first one, in seconds.
 pub const FIRST_LATENCY_S: f64 = 1.2;
 /// The delay of the second view, in seconds.
@@ -233,12 +235,20 @@ pub struct Measured {
     pub label_delays_s: Vec<f64>,
     /// Returns after [`AWAY_S`] or more of silence, in the view 5 s later: (those that kept the label, all).
     pub returns: (usize, usize),
+    /// How right the labels of others are, in the order in which they were asked for.
+    pub peers: Vec<PeerScore>,
 }
 
-/// Measures the events of one recording against its reference.
+/// A quarter of a second on each side of a boundary is not scored; overlap is.
 ///
 /// # Panics
 /// Never: the collar is within its range.
+#[must_use]
+pub fn collared() -> DerParams {
+    DerParams::try_new(0.25, false).expect("a quarter of a second is a valid collar")
+}
+
+/// Measures the events of one recording against its reference; peers are for the caller to add.
 #[must_use]
 pub fn measure(
     name: &str,
@@ -248,7 +258,6 @@ pub fn measure(
     duration_s: f64,
 ) -> Measured {
     let views = views(events, duration_s);
-    let collar = DerParams::try_new(0.25, false).expect("a quarter of a second is a valid collar");
     let scores = |params| {
         [&views.first, &views.later, &views.last].map(|view| score_recording(reference, view, uem, params))
     };
@@ -262,8 +271,9 @@ pub fn measure(
             .count(),
         label_delays_s: label_delays(events, reference, &strict[2].mapping),
         returns: returns(reference, &views.later),
-        collared: scores(collar),
+        collared: scores(collared()),
         strict,
+        peers: Vec::new(),
     }
 }
 

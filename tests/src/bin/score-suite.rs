@@ -10,10 +10,12 @@ use clap::Parser;
 use diarized::audio_file::AudioFile;
 use diarized_models::rttm::{parse_rttm, parse_uem};
 use diarized_models::scoring::{FileScore, Span, TotalScore, Turn};
+use diarized_tests::peers::{Peer, PeerFolder};
 use diarized_tests::suite::{Measured, measure, parse_events};
 
 /// Runs `diarized label --events` over folders of recordings with their references and prints a table:
-/// DER with its parts at collar 0 and 0.25 s with overlap scored, as first said, 5 s later, and at the end.
+/// DER with its parts at collar 0 and 0.25 s with overlap scored, as first said, 5 s later, and at the end, and
+/// beside them the same of labels that other diarizers made.
 #[derive(Debug, Parser)]
 struct Args {
     /// Folders with NAME.wav or NAME.flac, NAME.rttm and, if wanted, NAME.uem; each folder is a group.
@@ -28,6 +30,10 @@ struct Args {
     /// Score events kept before instead of running the binary.
     #[arg(long, value_name = "DIR", conflicts_with = "keep_events")]
     events: Option<PathBuf>,
+    /// Also score the labels that another diarizer left as RECORDING.rttm in this folder, as they stand at the end.
+    /// May be given again, with the same name for a further folder of the same peer.
+    #[arg(long = "peer", value_name = "NAME=DIR")]
+    peers: Vec<PeerFolder>,
     /// Further arguments of `diarized label`, after `--`.
     #[arg(last = true)]
     label_args: Vec<String>,
@@ -35,14 +41,24 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let mut groups: Vec<(String, Vec<Measured>)> = Vec::new();
+    let peers = Peer::from_folders(&args.peers);
+    let mut folders = Vec::new();
     for folder in &args.folders {
+        let files = recordings(folder)?;
+        // Missing labels are told now and not after an hour of labelling.
+        for (audio, peer) in files.iter().flat_map(|audio| peers.iter().map(move |peer| (audio, peer))) {
+            peer.turns(&name_of(audio)?)?;
+        }
+        folders.push((folder, files));
+    }
+    let mut groups: Vec<(String, Vec<Measured>)> = Vec::new();
+    for (folder, recordings) in folders {
         let name =
             folder.file_name().map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into());
         let mut files = Vec::new();
-        for audio in recordings(folder)? {
+        for audio in recordings {
             eprintln!("{}", audio.display());
-            files.push(score(&args, &audio).with_context(|| audio.display().to_string())?);
+            files.push(score(&args, &peers, &audio).with_context(|| audio.display().to_string())?);
         }
         groups.push((name, files));
     }
@@ -76,8 +92,12 @@ fn recordings(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn score(args: &Args, audio: &Path) -> anyhow::Result<Measured> {
-    let name = audio.file_stem().context("no file name")?.to_string_lossy().into_owned();
+fn name_of(audio: &Path) -> anyhow::Result<String> {
+    Ok(audio.file_stem().context("no file name")?.to_string_lossy().into_owned())
+}
+
+fn score(args: &Args, peers: &[Peer], audio: &Path) -> anyhow::Result<Measured> {
+    let name = name_of(audio)?;
     let kept = |folder: &Path| folder.join(format!("{name}.jsonl"));
     let events = match &args.events {
         Some(folder) => std::fs::read_to_string(kept(folder)).context("no events kept of it")?,
@@ -99,7 +119,13 @@ fn score(args: &Args, audio: &Path) -> anyhow::Result<Measured> {
         Err(_) => None,
     };
     let duration = AudioFile::open(audio)?.duration().context("the file does not tell its length")?;
-    Ok(measure(&name, &parse_events(&events)?, &reference, uem.as_deref(), duration.as_secs_f64()))
+    let events = parse_events(&events)?;
+    let mut measured = measure(&name, &events, &reference, uem.as_deref(), duration.as_secs_f64());
+    measured.peers = peers
+        .iter()
+        .map(|peer| peer.score(&name, &reference, uem.as_deref()))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(measured)
 }
 
 fn run(args: &Args, audio: &Path) -> anyhow::Result<String> {
@@ -114,19 +140,32 @@ fn run(args: &Args, audio: &Path) -> anyhow::Result<String> {
 
 const VIEWS: [&str; 3] = ["first", "+5 s", "end"];
 
+/// What a recording has a row for: (view or peer, scores with collar 0, with collar 0.25 s).
+fn rows(file: &Measured) -> Vec<(&str, &FileScore, &FileScore)> {
+    let views = VIEWS.iter().enumerate().map(|(idx, view)| (*view, &file.strict[idx], &file.collared[idx]));
+    let peers = file.peers.iter().map(|peer| (peer.name.as_str(), &peer.strict, &peer.collared));
+    views.chain(peers).collect()
+}
+
+/// Width of the column of views and peers.
+fn view_width(files: &[Measured]) -> usize {
+    files.iter().flat_map(rows).map(|(view, ..)| view.chars().count()).max().unwrap_or(0).max(5)
+}
+
 fn table(text: &mut String, group: &str, files: &[Measured]) {
     let width = files.iter().map(|f| f.name.len()).max().unwrap_or(0).max(9);
+    let view_width = view_width(files);
     let _ = writeln!(text, "## {group}: {} recordings\n", files.len());
     let _ = writeln!(
         text,
-        "{:width$}  view   DER c0    miss     f.a.    conf.   DER c.25  miss     f.a.    conf.   speakers  rev/min",
-        "recording"
+        "{:width$}  {:view_width$}  DER c0    miss     f.a.    conf.   DER c.25  miss     f.a.    conf.   speakers  rev/min",
+        "recording", "view"
     );
     for file in files {
-        for (idx, view) in VIEWS.iter().enumerate() {
-            let (strict, collared) = (&file.strict[idx], &file.collared[idx]);
+        for (idx, (view, strict, collared)) in rows(file).into_iter().enumerate() {
             let speakers = format!("{}/{}", strict.n_hypothesis_speakers, strict.n_reference_speakers);
-            let _ = write!(text, "{:width$}  {view:5}", if idx == 0 { file.name.as_str() } else { "" });
+            let _ =
+                write!(text, "{:width$}  {view:view_width$}", if idx == 0 { file.name.as_str() } else { "" });
             let _ = write!(text, "{}  {}  {speakers:>8}", parts(strict), parts(collared));
             if idx == 0 {
                 let _ = write!(text, "  {:7.2}", file.n_revisions as f64 * 60.0 / file.duration_s);
@@ -155,17 +194,20 @@ fn total_parts(score: &TotalScore) -> String {
 }
 
 fn summary(text: &mut String, group: &str, files: &[Measured]) {
+    let view_width = view_width(files);
     let _ = writeln!(text, "### total of {group}\n");
     let _ = writeln!(
         text,
-        "view   DER c0    miss     f.a.    conf.   DER c.25  miss     f.a.    conf.   count exact  mean error"
+        "{:view_width$}  DER c0    miss     f.a.    conf.   DER c.25  miss     f.a.    conf.   count exact  mean error",
+        "view"
     );
-    for (idx, view) in VIEWS.iter().enumerate() {
-        let strict: TotalScore = files.iter().map(|file| &file.strict[idx]).collect();
-        let collared: TotalScore = files.iter().map(|file| &file.collared[idx]).collect();
+    let of_files: Vec<_> = files.iter().map(rows).collect();
+    for (idx, (view, ..)) in of_files.first().into_iter().flatten().enumerate() {
+        let strict: TotalScore = of_files.iter().map(|rows| rows[idx].1).collect();
+        let collared: TotalScore = of_files.iter().map(|rows| rows[idx].2).collect();
         let exact = format!("{}/{}", strict.n_exact_counts, strict.n_recordings);
         let (a, b) = (total_parts(&strict), total_parts(&collared));
-        let _ = writeln!(text, "{view:5}{a}  {b}  {exact:>11}  {:10.2}", strict.mean_count_error());
+        let _ = writeln!(text, "{view:view_width$}{a}  {b}  {exact:>11}  {:10.2}", strict.mean_count_error());
     }
     let minutes: f64 = files.iter().map(|file| file.duration_s / 60.0).sum();
     let revisions: usize = files.iter().map(|file| file.n_revisions).sum();
@@ -201,4 +243,42 @@ fn by_speakers(files: &[Measured]) -> String {
         format!("{n}: {:.1} %", 100.0 * total.der.rate())
     };
     by_count.into_iter().map(rate).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diarized_models::rttm::Nanos;
+
+    #[test]
+    fn a_peer_has_a_row_in_the_same_tables() {
+        let folder = tempfile::tempdir().unwrap();
+        let turn = |end: f64| [Turn::new(Nanos(0), Nanos::from_seconds(end), "A")];
+        let peer = format!("offline-peer={}", folder.path().display()).parse().unwrap();
+        let peers = Peer::from_folders(&[peer]);
+        let mut files = Vec::new();
+        for (name, labelled_s) in [("x", 3.0), ("y", 10.0)] {
+            let line = format!("SPEAKER {name} 1 0.0 {labelled_s} <NA> <NA> P1 <NA> <NA>\n");
+            std::fs::write(folder.path().join(format!("{name}.rttm")), line).unwrap();
+            let mut measured = measure(name, &[], &turn(10.0), None, 10.0);
+            measured.peers.push(peers[0].score(name, &turn(10.0), None).unwrap());
+            files.push(measured);
+        }
+        let mut text = String::new();
+        table(&mut text, "group", &files);
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let rows: Vec<_> = words.iter().filter(|row| row.first() == Some(&"offline-peer")).collect();
+        let at = |row: usize, column: usize| rows[row][column];
+        // Of 10 s 7 are missed in x and none in y: 70, 0, and 35 % in all; we said nothing and miss 100 %.
+        assert_eq!(rows.len(), 3, "{text}");
+        assert_eq!([at(0, 1), at(0, 2), at(0, 9)], ["70.00", "70.00", "1/1"], "{text}");
+        assert_eq!([at(1, 1), at(1, 5)], ["0.00", "0.00"], "{text}");
+        assert_eq!([at(2, 1), at(2, 9), at(2, 10)], ["35.00", "2/2", "0.00"], "{text}");
+        let ends = words.iter().filter(|row| row.contains(&"end") && row.contains(&"100.00")).count();
+        assert_eq!(ends, 3, "{text}");
+        // Figures stand below their heading although the name is longer than those of the views.
+        let heading = text.lines().find_map(|line| line.find("DER c0")).unwrap();
+        let row = text.lines().find(|line| line.contains("offline-peer")).unwrap();
+        assert_eq!(&row[heading..heading + 6], " 70.00", "{text}");
+    }
 }
