@@ -113,6 +113,7 @@ def _segment(args: argparse.Namespace) -> None:
             minutes=args.minutes,
             loaders=args.loaders,
             seed=args.seed,
+            init_from=args.init_from,
         )
     )
 
@@ -204,6 +205,7 @@ def main() -> None:
     segment.add_argument("--minutes", type=float, default=20.0, help="length of the schedule")
     segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
     segment.add_argument("--seed", type=int, default=1)
+    segment.add_argument("--init-from", help="last.pt, or a model folder's weights.pt, to start from")
     segment.set_defaults(run_command=_segment)
 
     plda = commands.add_parser("fit-plda", help="fit a model folder's plda.f32 on conversations")

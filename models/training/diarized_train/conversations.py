@@ -100,20 +100,21 @@ class Conversations:
             return turns
         at = int(rng.exponential(60)) if rng.random() < 0.8 else -int(rng.integers(50))
         pause = rng.choice([25.0, 60.0, 150.0])
-        overlap = rng.choice([0.1, 0.3, 0.5])
+        overlap = rng.choice([0.1, 0.3, 0.5, 0.8])
+        shared = rng.choice([40.0, 120.0])
         voice = 0
         while at < self.n_frames:
             length = int(np.clip(rng.lognormal(np.log(130), 0.9), 15, 700))
             turns.append((voice, at, length))
             end = at + length
             if rng.random() < overlap and n_voices > 1:
-                at = max(at + 8, end - int(rng.exponential(60)) - 5)
+                at = max(at + 8, end - int(rng.exponential(shared)) - 5)
             else:
                 at = end + int(rng.exponential(pause))
             if n_voices > 1:
                 voice = int((voice + rng.integers(1, n_voices)) % n_voices)
                 # A word of agreement inside the other's turn.
-                if rng.random() < 0.2 and length > 100:
+                if rng.random() < 0.3 and length > 100:
                     inside = end - int(rng.integers(20, length - 20))
                     turns.append((voice, inside, int(rng.integers(15, 60))))
         return turns
@@ -162,13 +163,14 @@ class Conversations:
         members = members if rng.random() < 0.5 and len(members) >= 4 else np.arange(len(self.rows))
         chosen = rng.choice(members, 4, replace=False)
         roomy = rng.random() < 0.75
+        spread_db = rng.choice([3.0, 6.0])
         wet = np.zeros(n_fft // 2 + 1, np.complex64)
         voices = np.zeros(frames, np.int64)
         c50 = np.full(frames, C50_RANGE_DB[1], np.float32)
         for voice in sorted({v for v, _, _ in turns}):
             dry = np.zeros(n, np.float32)
             heard = np.zeros(frames, bool)
-            level_db = rng.normal(0.0, 4.5)
+            level_db = rng.normal(0.0, spread_db)
             for _, first, length in (t for t in turns if t[0] == voice):
                 speech = self._speech(int(chosen[voice]), length * HOP_SAMPLES, rng)
                 mask = bridge(speech_mask(speech), BRIDGED_FRAMES)

@@ -17,7 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from .export import OPSET
-from .segmenter import DELAY_FRAMES, OUTPUTS, Segmenter, SegmenterConfig
+from .segmenter import (
+    DELAY_FRAMES,
+    OUTPUTS,
+    OVERLAP_DELAY_FRAMES,
+    Segmenter,
+    SegmenterConfig,
+)
 
 CHUNK_FRAMES = 10
 MAX_DIFFERENCE = 1e-3
@@ -83,8 +89,8 @@ def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -
     out.mkdir(parents=True, exist_ok=True)
     onnx = out / "model.onnx"
     _write_onnx(network, onnx)
-    # Fifty frames that look like log-mel rows, without randomness.
-    t, m = np.arange(50)[None, :], np.arange(shape["n_mels"])[:, None]
+    # Frames that look like log-mel rows, without randomness, more than the longest delay.
+    t, m = np.arange(OVERLAP_DELAY_FRAMES + 30)[None, :], np.arange(shape["n_mels"])[:, None]
     golden = 9.0 + 3.0 * np.sin(0.21 * t + 0.13 * m) + np.cos(0.05 * t * (1 + m % 5)) - 0.03 * m
     golden = np.round(golden, 4).astype(np.float32)[None]
     with torch.inference_mode():
@@ -117,13 +123,15 @@ channels = {shape["channels"]}
 caches = {[(shape["kernel"] - 1) * d for d in shape["dilations"]]}
 chunk_frames = {CHUNK_FRAMES}
 delay_frames = {DELAY_FRAMES}
+overlap_delay_frames = {OVERLAP_DELAY_FRAMES}
 """
     )
     (out / "CARD.md").write_text(
         f"""# {out.name}
 
 Says for every 10 ms whether somebody speaks, whether two do, and how clear it is: outputs
-{", ".join(OUTPUTS)}. {n_parameters:,} parameters, causal, {DELAY_FRAMES * 10} ms of look-ahead.
+{", ".join(OUTPUTS)}. {n_parameters:,} parameters, causal, {DELAY_FRAMES * 10} ms of look-ahead,
+{OVERLAP_DELAY_FRAMES * 10} ms for the overlap.
 
 * **Trained** on {hours:.0f} h of synthetic talk (`conversations.py`): the voices and noises of the
   voice model's training data, in simulated rooms, with knocks, tones, babble and distant talk that
@@ -131,7 +139,8 @@ Says for every 10 ms whether somebody speaks, whether two do, and how clear it i
 * **On synthetic talk of speakers that training never saw**, at a probability of one half, in per
   cent of all frames: missed {figures["miss_percent"]:.1f}, false alarm
   {figures["false_alarm_percent"]:.1f}. Overlap found {figures["overlap_recall_percent"]:.0f} %,
-  right {figures["overlap_precision_percent"]:.0f} %. Mean error of the signal-to-noise ratio
+  right {figures["overlap_precision_percent"]:.0f} %, average precision
+  {figures["overlap_average_precision_percent"]:.0f} %. Mean error of the signal-to-noise ratio
   {figures["snr_error_db"]:.1f} dB, of C50 {figures["c50_error_db"]:.1f} dB.
 * **Agreement** of the exported graph, streamed, with the network: {difference:.1e} at most.
 * **Not good for**: singing, music with voices, and telling a loud television from people.

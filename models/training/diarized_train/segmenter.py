@@ -1,7 +1,8 @@
 """A small causal network that says for every 10 ms whether and how people speak.
 
 Log-mel rows in; out, for the frame ``DELAY_FRAMES`` before the newest one: the logit of speech,
-the logit of two or more voices, the signal-to-noise ratio and the clarity (C50), both in dB.
+the signal-to-noise ratio and the clarity (C50), both in dB; and for the frame
+``OVERLAP_DELAY_FRAMES`` before it the logit of two or more voices, which takes longer to tell.
 Depthwise-separable convolutions with growing dilation (Bai et al., "An empirical evaluation of
 generic convolutional and recurrent networks", 2018): what a layer needs of the past is its cache,
 so a stream computes every frame once and gets what a batch gets.
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 # The answer for a frame is given when so many later frames are known.
 DELAY_FRAMES = 20
+OVERLAP_DELAY_FRAMES = 60
 OUTPUTS = ("speech", "overlap", "snr_db", "c50_db")
 # Centre and spread of the two regressed outputs, which the last layer's scale undoes.
 SNR_CENTRE_DB, SNR_SPREAD_DB = 15.0, 12.0
@@ -25,12 +27,12 @@ C50_CENTRE_DB, C50_SPREAD_DB = 15.0, 12.0
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """Shape of the network. Past that it sees: 4 frames times the sum of the dilations."""
+    """Shape of the network. Past that it sees: ``kernel - 1`` frames times the sum of the dilations."""
 
     n_mels: int = 80
     channels: int = 96
     kernel: int = 5
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 1, 4, 16)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -90,5 +92,5 @@ class Segmenter(nn.Module):
         return self.head(x) * self.scale + self.shift, kept
 
     def forward(self, features: Tensor) -> Tensor:
-        """Outputs (N, 4, T) of whole sequences; frame t of the output is about t - DELAY."""
+        """Outputs (N, 4, T) of whole sequences; frame t of the output is about t - delay."""
         return self.stream(features, self.empty_caches(len(features)))[0]

@@ -21,14 +21,13 @@ from .front_end import FrontEnd, LogMel
 from .segmenter import (
     C50_SPREAD_DB,
     DELAY_FRAMES,
+    OVERLAP_DELAY_FRAMES,
     SNR_SPREAD_DB,
     Segmenter,
     SegmenterConfig,
 )
 
 QUEUED_BATCHES = 8
-# The log's floor and the frames that straddle its edges are no evidence.
-EDGE_FRAMES = DELAY_FRAMES
 
 
 @dataclass
@@ -48,8 +47,10 @@ class SegmenterTrainParams:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     seed: int = 1
+    overlap_weight: float = 1.0
     evaluate_every_minutes: float = 4.0
-    validation_examples: int = 60
+    validation_examples: int = 120
+    init_from: str | None = None
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -82,14 +83,16 @@ def collate(examples: list[Example], mel: LogMel) -> tuple[np.ndarray, ...]:
 
 
 def losses(out: Tensor, voices: Tensor, snr: Tensor, c50: Tensor) -> dict[str, Tensor]:
-    """Losses by name; outputs (N, 4, T) are those of the frames DELAY_FRAMES earlier."""
+    """Losses by name; outputs (N, 4, T) are those of earlier frames, by the delay of each."""
+    many = (voices > 1).float()[:, : voices.shape[1] - OVERLAP_DELAY_FRAMES]
+    overlap = out[:, 1, OVERLAP_DELAY_FRAMES:]
     out = out[:, :, DELAY_FRAMES:]
     voices, snr, c50 = (x[:, : x.shape[1] - DELAY_FRAMES] for x in (voices, snr, c50))
     speech = (voices > 0).float()
     spoken = speech > 0
     result = {
         "speech": F.binary_cross_entropy_with_logits(out[:, 0], speech),
-        "overlap": F.binary_cross_entropy_with_logits(out[:, 1], (voices > 1).float()),
+        "overlap": F.binary_cross_entropy_with_logits(overlap, many),
     }
     for name, row, target, spread in (
         ("snr", 2, snr, SNR_SPREAD_DB),
@@ -100,39 +103,66 @@ def losses(out: Tensor, voices: Tensor, snr: Tensor, c50: Tensor) -> dict[str, T
     return result
 
 
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Area under precision over recall, in percent."""
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(truth[order])
+    precision = hits / np.arange(1, len(order) + 1)
+    return 100.0 * float((precision * truth[order]).sum() / max(hits[-1], 1))
+
+
 def evaluate(network: Segmenter, batches: list[tuple[np.ndarray, ...]]) -> dict[str, float]:
     """Errors on fixed examples at a probability of one half: shares of all frames, dB."""
     network.eval()
-    count = dict.fromkeys(("frames", "miss", "false", "o_miss", "o_false", "o_true"), 0.0)
+    count = dict.fromkeys(("frames", "miss", "false"), 0.0)
     wrong = {"snr": 0.0, "c50": 0.0}
     spoken = 0.0
+    overlaps: list[np.ndarray] = []
+    really: list[np.ndarray] = []
     with torch.no_grad():
         for features, voices, snr, c50 in batches:
-            out = network(torch.from_numpy(features))[:, :, DELAY_FRAMES:].numpy()
+            out = network(torch.from_numpy(features)).numpy()
+            overlaps.append(out[:, 1, OVERLAP_DELAY_FRAMES:].ravel())
+            really.append((voices[:, :-OVERLAP_DELAY_FRAMES] > 1).ravel())
+            out = out[:, :, DELAY_FRAMES:]
             voices, snr, c50 = (x[:, :-DELAY_FRAMES] for x in (voices, snr, c50))
             said, true = out[:, 0] > 0, voices > 0
-            many, really = out[:, 1] > 0, voices > 1
             count["frames"] += true.size
             count["miss"] += (true & ~said).sum()
             count["false"] += (said & ~true).sum()
-            count["o_miss"] += (really & ~many).sum()
-            count["o_false"] += (many & ~really).sum()
-            count["o_true"] += really.sum()
             wrong["snr"] += np.abs(out[:, 2] - snr)[true].sum()
             wrong["c50"] += np.abs(out[:, 3] - c50)[true].sum()
             spoken += true.sum()
     network.train()
     frames = count["frames"]
+    scores, truth = np.concatenate(overlaps), np.concatenate(really)
+    many = scores > 0
     return {
         "miss_percent": 100 * count["miss"] / frames,
         "false_alarm_percent": 100 * count["false"] / frames,
-        "overlap_recall_percent": 100 * (1 - count["o_miss"] / max(count["o_true"], 1)),
-        "overlap_precision_percent": 100
-        * (count["o_true"] - count["o_miss"])
-        / max(count["o_true"] - count["o_miss"] + count["o_false"], 1),
+        "overlap_recall_percent": 100 * (many & truth).sum() / max(truth.sum(), 1),
+        "overlap_precision_percent": 100 * (many & truth).sum() / max(many.sum(), 1),
+        "overlap_average_precision_percent": average_precision(scores, truth),
         "snr_error_db": wrong["snr"] / max(spoken, 1),
         "c50_error_db": wrong["c50"] / max(spoken, 1),
     }
+
+
+def warm_start(network: Segmenter, path: Path) -> None:
+    """Takes the weights of ``path`` that agree in name and shape; what is new starts as it is."""
+    weights = torch.load(path, weights_only=True)
+    weights = weights.get("averaged", weights)
+    own = network.state_dict()
+    agreeing = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if not agreeing:
+        raise SystemExit(f"error: {path} shares no weights with this network")
+    network.load_state_dict(agreeing, strict=False)
+    with torch.no_grad():
+        for idx, block in enumerate(network.blocks):
+            if f"blocks.{idx}.pointwise.weight" not in agreeing:
+                # A fresh block adds little at first, so that what is known already is kept.
+                block.norm_out.weight.fill_(0.1)
+    print(f"warm start: {len(agreeing)} of {len(own)} tensors from {path}")
 
 
 def train_segmenter(params: SegmenterTrainParams) -> Path:
@@ -143,6 +173,8 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
     last = run / "last.pt"
     torch.manual_seed(params.seed)
     network = Segmenter(params.network)
+    if params.init_from and not last.is_file():
+        warm_start(network, Path(params.init_from))
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
     )
@@ -205,7 +237,11 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
         n, n_mels, _ = batch[0].shape
         tilt = torch.randn(n, 1, 1) * 0.6 * torch.linspace(-1, 1, n_mels)[None, :, None]
         parts = losses(network(batch[0] + tilt + torch.randn(n, 1, 1)), *batch[1:])
-        total = parts["speech"] + 0.5 * parts["overlap"] + 0.1 * (parts["snr"] + parts["c50"])
+        total = (
+            parts["speech"]
+            + params.overlap_weight * parts["overlap"]
+            + 0.1 * (parts["snr"] + parts["c50"])
+        )
         optimiser.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
