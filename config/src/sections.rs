@@ -226,7 +226,7 @@ pub struct DiarizationConfig {
     pub settle_ms: u32,
     /// What tells speech from the rest. Default the network.
     pub vad_mode: VadMode,
-    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.9,
+    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.97,
     /// with WebRTC 0.6.
     pub vad_onset: f64,
     /// Below this speech ends; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
@@ -235,8 +235,14 @@ pub struct DiarizationConfig {
     pub min_speech_ms: u32,
     /// Shorter pauses are bridged, in ms. 0 to 5000, default 400.
     pub min_silence_ms: u32,
+    /// A pause up to this long between two stretches of one speaker's speech is part of the turn, in ms. 0 to 5000,
+    /// default 800.
+    pub bridge_ms: u32,
     /// Added to both ends of a region of speech, in ms. 0 to 500, default 50.
     pub pad_ms: u32,
+    /// Above this probability that two people speak at once a second one is labelled; 1 never labels one, nor does
+    /// WebRTC. 0 to 1, default 0.4.
+    pub overlap_onset: f64,
     /// No more speakers than this. 1 to 1000, default not set.
     pub max_speakers: Option<u32>,
     /// This many speakers, if the evidence allows; at most `max_speakers`. 1 to 1000, default not set.
@@ -269,7 +275,7 @@ impl DiarizationConfig {
             ("very_aggressive", VadMode::VeryAggressive),
         ];
         let vad_mode = r.choice("diarization.vad_mode", &modes, VadMode::Network);
-        let (onset, offset) = if vad_mode == VadMode::Network { (0.9, 0.5) } else { (0.6, 0.35) };
+        let (onset, offset) = if vad_mode == VadMode::Network { (0.97, 0.5) } else { (0.6, 0.35) };
         let config = Self {
             window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
             step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
@@ -280,7 +286,9 @@ impl DiarizationConfig {
             vad_offset: r.number("diarization.vad_offset", 0.0..=1.0, offset),
             min_speech_ms: milliseconds(r, "diarization.min_speech_ms", 0..=2000, 150),
             min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 400),
+            bridge_ms: milliseconds(r, "diarization.bridge_ms", 0..=5000, 800),
             pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 50),
+            overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.4),
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
             stick_llr: evidence(r, "diarization.stick_llr", 1.0),

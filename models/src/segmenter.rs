@@ -47,19 +47,36 @@ struct Card {
     caches: Vec<usize>,
     chunk_frames: usize,
     delay_frames: usize,
+    overlap_delay_frames: usize,
 }
 
-/// What the network says of one frame of 10 ms.
+/// What the network says of one frame of 10 ms, overlap aside.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameScores {
     /// Log odds that somebody speaks.
     pub speech: f32,
-    /// Log odds that two or more speak.
-    pub overlap: f32,
     /// Signal-to-noise ratio in dB; means something where somebody speaks.
     pub snr_db: f32,
     /// Clarity: early against late reflections at 50 ms, in dB; means something where somebody speaks.
     pub c50_db: f32,
+}
+
+/// What came out of a stream: one value for each frame from the stream's first, in order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scores {
+    /// By [`Segmenter::delay_frames`] behind the rows.
+    pub frames: Vec<FrameScores>,
+    /// Log odds that two or more speak, by [`Segmenter::overlap_delay_frames`] behind the rows: it takes longer to
+    /// tell.
+    pub overlap: Vec<f32>,
+}
+
+impl Scores {
+    /// Forgets everything; the memory stays.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.overlap.clear();
+    }
 }
 
 /// The loaded network. `Send + Sync`; one serves all streams.
@@ -90,10 +107,14 @@ impl Segmenter {
 
     fn from_parts(onnx: &[u8], card: &str) -> Result<Self, SegmenterError> {
         let card: Card = toml::from_str(card).map_err(|e| SegmenterError::Card(e.to_string()))?;
-        let fits = card.schema == 1 && card.chunk_frames > 0 && card.n_mels == front_end().n_mels();
+        let fits = card.schema == 1
+            && card.chunk_frames > 0
+            && card.n_mels == front_end().n_mels()
+            && card.overlap_delay_frames >= card.delay_frames;
         if !fits {
-            let reason = "schema must be 1, chunk_frames above 0, n_mels that of the front end".to_owned();
-            return Err(SegmenterError::Card(reason));
+            let rules = "schema must be 1, chunk_frames above 0, n_mels that of the front end, overlap_delay_frames \
+                         at least delay_frames";
+            return Err(SegmenterError::Card(rules.to_owned()));
         }
         let digest = Sha256::digest(onnx).iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -122,6 +143,12 @@ impl Segmenter {
     #[must_use]
     pub fn delay_frames(&self) -> usize {
         self.card.delay_frames
+    }
+
+    /// The same for overlap.
+    #[must_use]
+    pub fn overlap_delay_frames(&self) -> usize {
+        self.card.overlap_delay_frames
     }
 
     /// A stream at its start.
@@ -171,19 +198,23 @@ pub struct SegmenterStream {
 }
 
 impl SegmenterStream {
-    /// Takes frame-major rows and appends the scores that they complete, in order, one for each frame from the
-    /// stream's first. Rows wait until there is a chunk of them. A chunk that tract refuses gives no speech.
-    pub fn push(&mut self, rows: &[f32], out: &mut Vec<FrameScores>) {
+    /// Takes frame-major rows and appends the scores that they complete. Rows wait until there is a chunk of them. A
+    /// chunk that tract refuses gives no speech.
+    pub fn push(&mut self, rows: &[f32], out: &mut Scores) {
         self.rows.extend_from_slice(rows);
-        let n_mels = self.segmenter.card.n_mels;
-        let chunk = self.segmenter.card.chunk_frames;
+        let Segmenter { card, .. } = &*self.segmenter;
+        let (n_mels, chunk) = (card.n_mels, card.chunk_frames);
+        let (delay, overlap_delay) = (card.delay_frames as u64, card.overlap_delay_frames as u64);
         let mut used = 0;
         while self.rows.len() - used >= chunk * n_mels {
-            let scores = self.run(used).unwrap_or_else(|_| vec![SILENT; chunk]);
+            let scores = self.run(used).unwrap_or_else(|_| vec![(SILENT, NO_OVERLAP); chunk]);
             used += chunk * n_mels;
-            for score in scores {
-                if self.n_pushed >= self.segmenter.card.delay_frames as u64 {
-                    out.push(score);
+            for (frame, overlap) in scores {
+                if self.n_pushed >= delay {
+                    out.frames.push(frame);
+                }
+                if self.n_pushed >= overlap_delay {
+                    out.overlap.push(overlap);
                 }
                 self.n_pushed += 1;
             }
@@ -198,22 +229,29 @@ impl SegmenterStream {
         (n + self.segmenter.card.delay_frames as u64).div_ceil(chunk) * chunk
     }
 
+    /// By how many frames overlap lags behind the other scores.
+    #[must_use]
+    pub fn overlap_lag(&self) -> u64 {
+        (self.segmenter.card.overlap_delay_frames - self.segmenter.card.delay_frames) as u64
+    }
+
     /// The stream ends: appends the scores that are still due, as if the last row went on, and starts anew.
-    pub fn finish(&mut self, out: &mut Vec<FrameScores>) {
-        let n_mels = self.segmenter.card.n_mels;
+    pub fn finish(&mut self, out: &mut Scores) {
+        let card = &self.segmenter.card;
+        let n_mels = card.n_mels;
         let n_waiting = self.rows.len() / n_mels;
-        let due = self.n_pushed.min(self.segmenter.card.delay_frames as u64) as usize + n_waiting;
-        let wanted = out.len() + due;
-        if due > 0 {
-            let last: Vec<f32> = match self.rows.len().checked_sub(n_mels) {
-                Some(at) => self.rows[at..].to_vec(),
-                None => vec![SILENT_ROW; n_mels],
-            };
-            while out.len() < wanted {
-                self.push(&last, out);
-            }
-            out.truncate(wanted);
+        let due = |delay: usize| self.n_pushed.min(delay as u64) as usize + n_waiting;
+        let n_frames = out.frames.len() + due(card.delay_frames);
+        let n_overlap = out.overlap.len() + due(card.overlap_delay_frames);
+        let last: Vec<f32> = match self.rows.len().checked_sub(n_mels) {
+            Some(at) => self.rows[at..].to_vec(),
+            None => vec![SILENT_ROW; n_mels],
+        };
+        while out.frames.len() < n_frames || out.overlap.len() < n_overlap {
+            self.push(&last, out);
         }
+        out.frames.truncate(n_frames);
+        out.overlap.truncate(n_overlap);
         self.reset();
     }
 
@@ -225,7 +263,7 @@ impl SegmenterStream {
     }
 
     /// Scores of the chunk that begins at value `at` of the waiting rows.
-    fn run(&mut self, at: usize) -> TractResult<Vec<FrameScores>> {
+    fn run(&mut self, at: usize) -> TractResult<Vec<(FrameScores, f32)>> {
         let (n_mels, chunk) = (self.segmenter.card.n_mels, self.segmenter.card.chunk_frames);
         let mut features = vec![0.0_f32; n_mels * chunk];
         for frame in 0..chunk {
@@ -239,17 +277,16 @@ impl SegmenterStream {
         self.caches = outputs.drain(1..).collect();
         let view = outputs[0].to_plain_array_view::<f32>()?;
         Ok((0..chunk)
-            .map(|t| FrameScores {
-                speech: view[[0, 0, t]],
-                overlap: view[[0, 1, t]],
-                snr_db: view[[0, 2, t]],
-                c50_db: view[[0, 3, t]],
+            .map(|t| {
+                let [speech, overlap, snr_db, c50_db] = [0, 1, 2, 3].map(|row| view[[0, row, t]]);
+                (FrameScores { speech, snr_db, c50_db }, overlap)
             })
             .collect())
     }
 }
 
-const SILENT: FrameScores = FrameScores { speech: -10.0, overlap: -10.0, snr_db: 0.0, c50_db: 0.0 };
+const SILENT: FrameScores = FrameScores { speech: -10.0, snr_db: 0.0, c50_db: 0.0 };
+const NO_OVERLAP: f32 = -10.0;
 /// A log-mel value of near silence.
 const SILENT_ROW: f32 = 0.0;
 
@@ -270,16 +307,24 @@ mod tests {
     #[test]
     fn agrees_with_onnxruntime() {
         let golden = golden();
-        let mut stream = Segmenter::builtin().unwrap().stream();
-        let mut got = Vec::new();
+        let segmenter = Segmenter::builtin().unwrap();
+        let (mut stream, mut got) = (segmenter.stream(), Scores::default());
         stream.push(&golden.features, &mut got);
-        let delay = Segmenter::builtin().unwrap().delay_frames();
-        assert_eq!(got.len(), golden.scores.len() / 4 - delay);
-        for (i, scores) in got.iter().enumerate() {
-            let expected = &golden.scores[(i + delay) * 4..(i + delay + 1) * 4];
-            for (a, b) in [scores.speech, scores.overlap, scores.snr_db, scores.c50_db].iter().zip(expected) {
-                assert!((a - b).abs() < 1e-3, "frame {i}: {a} {b}");
-            }
+        let n_frames = golden.scores.len() / 4;
+        assert_eq!(got.frames.len(), n_frames - segmenter.delay_frames());
+        assert_eq!(got.overlap.len(), n_frames - segmenter.overlap_delay_frames());
+        let check = |frame: usize, row: usize, got: f32| {
+            let expected = golden.scores[frame * 4 + row];
+            assert!((got - expected).abs() < 1e-3, "frame {frame}, row {row}: {got} {expected}");
+        };
+        for (i, scores) in got.frames.iter().enumerate() {
+            let frame = i + segmenter.delay_frames();
+            check(frame, 0, scores.speech);
+            check(frame, 2, scores.snr_db);
+            check(frame, 3, scores.c50_db);
+        }
+        for (i, overlap) in got.overlap.iter().enumerate() {
+            check(i + segmenter.overlap_delay_frames(), 1, *overlap);
         }
     }
 
@@ -287,17 +332,19 @@ mod tests {
     fn cutting_changes_nothing_and_every_frame_gets_its_scores() {
         let rows = golden().features;
         let segmenter = Segmenter::builtin().unwrap();
+        let n_rows = 2 * (rows.len() / 80) - 3;
+        let rows = [rows.as_slice(), &rows].concat();
         let whole = {
-            let (mut stream, mut out) = (segmenter.stream(), Vec::new());
-            stream.push(&rows[..47 * 80], &mut out);
+            let (mut stream, mut out) = (segmenter.stream(), Scores::default());
+            stream.push(&rows[..n_rows * 80], &mut out);
             stream.finish(&mut out);
             out
         };
-        assert_eq!(whole.len(), 47);
-        let (mut stream, mut out) = (segmenter.stream(), Vec::new());
+        assert_eq!((whole.frames.len(), whole.overlap.len()), (n_rows, n_rows));
+        let (mut stream, mut out) = (segmenter.stream(), Scores::default());
         for _ in 0..2 {
             out.clear();
-            for part in rows[..47 * 80].chunks(3 * 80) {
+            for part in rows[..n_rows * 80].chunks(3 * 80) {
                 stream.push(part, &mut out);
             }
             stream.finish(&mut out);

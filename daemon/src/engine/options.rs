@@ -48,7 +48,9 @@ pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, Eng
     options.vad_offset = config.vad_offset as f32;
     options.min_speech_ms = config.min_speech_ms;
     options.min_silence_ms = config.min_silence_ms;
+    options.bridge_ms = config.bridge_ms;
     options.pad_ms = config.pad_ms;
+    options.overlap_onset = config.overlap_onset as f32;
     options.max_speakers = config.max_speakers.map(|n| n as usize);
     options.expected_speakers = config.expected_speakers.map(|n| n as usize);
     options.stick_llr = config.stick_llr as f32;

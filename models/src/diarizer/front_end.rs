@@ -11,7 +11,7 @@ use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Vad, Va
 use super::speech::{ScoreGate, SpeechGate, Transition};
 use super::{DiarizerParams, SpeechDetector};
 use crate::model_card::ModelCard;
-use crate::segmenter::{self, FrameScores, Segmenter, SegmenterStream};
+use crate::segmenter::{self, Scores, Segmenter, SegmenterStream};
 
 /// One fact about the stream, with the position up to which audio had been heard when it became known.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub(crate) struct Fact {
 pub(crate) enum FactKind {
     /// Speech began.
     Open { start: SampleIndex },
-    /// Levels of the region's next frames, in dBFS, and the noise floor.
-    Levels { db: Vec<f32>, noise_db: Option<f32> },
-    /// A window of the open region is to be embedded. `tiled`: shorter than its frames, and repeated; `mixed`: more
-    /// than one person is believed to speak in a good part of it.
-    Window { support: SampleRange, n_frames: usize, features: Vec<f32>, tiled: bool, mixed: bool },
+    /// Levels of the region's next frames, in dBFS, and the noise floor; and the log odds that two or more people
+    /// speak in the frames that follow those told before, which lag behind the levels until the region closes.
+    Frames { db: Vec<f32>, noise_db: Option<f32>, overlap: Vec<f32> },
+    /// A window of the open region is to be embedded. `tiled`: shorter than its frames, and repeated.
+    Window { support: SampleRange, n_frames: usize, features: Vec<f32>, tiled: bool },
     /// Speech ended.
     Close { end: SampleIndex },
 }
@@ -41,8 +41,9 @@ struct Schedule {
     next_end: u64,
     /// One past the last tick of the last window made, if any.
     made_end: Option<u64>,
-    /// Ticks whose levels were told already.
-    levels_told: u64,
+    /// Ticks whose levels were told already, and those whose overlap was.
+    frames_told: u64,
+    overlap_told: u64,
 }
 
 /// What tells speech from the rest, and its state.
@@ -58,7 +59,7 @@ struct Network {
     mel: LogMel,
     rows: Vec<f32>,
     stream: SegmenterStream,
-    scores: Vec<FrameScores>,
+    scores: Scores,
     gate: ScoreGate,
 }
 
@@ -68,7 +69,6 @@ struct Decision {
     voiced: bool,
     /// Log odds of speech; the network's alone.
     score: f32,
-    overlap: bool,
 }
 
 impl Detector {
@@ -85,7 +85,7 @@ impl Detector {
                 mel: LogMel::new(segmenter::front_end()),
                 rows: Vec::new(),
                 stream: Segmenter::builtin().expect("the network inside the binary loads").stream(),
-                scores: Vec::new(),
+                scores: Scores::default(),
                 gate: ScoreGate::new(params),
             })),
         }
@@ -106,6 +106,14 @@ impl Detector {
         }
     }
 
+    /// By how many ticks what is known of overlap lags behind the decisions.
+    fn overlap_lag_ticks(&self) -> u64 {
+        match self {
+            Self::WebRtc { .. } => 0,
+            Self::Network(network) => network.stream.overlap_lag(),
+        }
+    }
+
     fn gate(&mut self, decision: Decision, level_db: f32) -> Option<Transition> {
         match self {
             Self::WebRtc { gate, .. } => gate.push(decision.voiced),
@@ -113,8 +121,14 @@ impl Detector {
         }
     }
 
-    /// Runs the network over samples; `last` says that no more come.
-    fn hear(&mut self, samples: &[f32], last: bool, decisions: &mut VecDeque<Decision>) {
+    /// Runs the network over samples; `last` says that no more come. Overlap comes after the decisions.
+    fn hear(
+        &mut self,
+        samples: &[f32],
+        last: bool,
+        decisions: &mut VecDeque<Decision>,
+        overlaps: &mut VecDeque<f32>,
+    ) {
         let Self::Network(network) = self else { return };
         let Network { mel, rows, stream, scores, gate } = &mut **network;
         rows.clear();
@@ -127,11 +141,10 @@ impl Detector {
             stream.push(rows, scores);
             stream.finish(scores);
         }
-        decisions.extend(scores.iter().map(|s| Decision {
-            voiced: gate.is_voiced(s.speech),
-            score: s.speech,
-            overlap: s.overlap > OVERLAP_ODDS,
-        }));
+        let decided =
+            |s: &segmenter::FrameScores| Decision { voiced: gate.is_voiced(s.speech), score: s.speech };
+        decisions.extend(scores.frames.iter().map(decided));
+        overlaps.extend(&scores.overlap);
     }
 
     fn finish(&mut self, tick: u64) -> Option<Transition> {
@@ -168,10 +181,13 @@ pub(crate) struct FrontEnd {
     /// Feature rows of ticks `first_tick..`, frame-major.
     rows: VecDeque<f32>,
     levels: VecDeque<f32>,
-    overlaps: VecDeque<bool>,
+    /// Log odds of overlap of ticks `first_tick..`, as far as they are known; empty without the network.
+    overlaps: VecDeque<f32>,
     first_tick: u64,
     tick: u64,
     last_voiced: Option<u64>,
+    /// Everything that can be known of the audio so far is known.
+    is_ending: bool,
     noise: NoiseFloor,
     schedule: Option<Schedule>,
     window: u64,
@@ -200,6 +216,7 @@ impl FrontEnd {
             first_tick: 0,
             tick: 0,
             last_voiced: None,
+            is_ending: false,
             noise: NoiseFloor::default(),
             schedule: None,
             window: u64::from(o.window_ms / 10),
@@ -234,10 +251,10 @@ impl FrontEnd {
                 let power = frame.iter().map(|s| s * s).sum::<f32>() / FRAME_SAMPLES as f32;
                 levels_waiting.push_back(decibels(power));
                 if let Detector::WebRtc { vad, .. } = detector {
-                    decisions.push_back(Decision { voiced: vad.decide(frame), score: 0.0, overlap: false });
+                    decisions.push_back(Decision { voiced: vad.decide(frame), score: 0.0 });
                 }
             });
-            self.detector.hear(part, false, &mut self.decisions);
+            self.detector.hear(part, false, &mut self.decisions, &mut self.overlaps);
             self.mel.push(part, &mut self.mel_waiting);
             self.run_ticks(facts);
         }
@@ -246,11 +263,13 @@ impl FrontEnd {
     /// The stream pauses here: the open region closes and the analysis starts anew at the position reached.
     pub(crate) fn interrupt(&mut self, gap_samples: u64, facts: &mut VecDeque<Fact>) {
         self.mel.finish(&mut self.mel_waiting);
-        self.detector.hear(&[], true, &mut self.decisions);
+        self.detector.hear(&[], true, &mut self.decisions, &mut self.overlaps);
         self.run_ticks(facts);
+        self.is_ending = true;
         if let Some(Transition::End(tick)) = self.detector.finish(self.tick) {
             self.close(tick, facts);
         }
+        self.is_ending = false;
         self.origin = self.heard().plus(gap_samples);
         self.n_samples = 0;
         self.mel.reset();
@@ -277,7 +296,6 @@ impl FrontEnd {
             };
             self.rows.extend(&self.mel_waiting[row * self.n_mels..(row + 1) * self.n_mels]);
             self.levels.push_back(level_db);
-            self.overlaps.push_back(decision.overlap);
             self.tick += 1;
             if decision.voiced {
                 self.last_voiced = Some(self.tick);
@@ -297,7 +315,8 @@ impl FrontEnd {
                     first,
                     next_end: first + self.first_label,
                     made_end: None,
-                    levels_told: first,
+                    frames_told: first,
+                    overlap_told: first,
                 });
                 self.tell(FactKind::Open { start: self.position(first) }, facts);
             }
@@ -317,7 +336,7 @@ impl FrontEnd {
 
     /// Makes the window of at most `length` ticks that ends at `end`, shorter ones by the short plan.
     fn make_window(&mut self, schedule: Schedule, end: u64, length: u64, facts: &mut VecDeque<Fact>) {
-        self.tell_levels(end, facts);
+        self.tell_frames(end, facts);
         let available = end - schedule.first;
         if available == 0 {
             return;
@@ -340,10 +359,7 @@ impl FrontEnd {
             .expect("whole rows were taken");
         let support = SampleRange::new(self.position(start), self.position(end));
         let tiled = n_taken < n_frames;
-        let first = (start - self.first_tick) as usize;
-        let n_mixed = self.overlaps.range(first..first + n_taken as usize).filter(|o| **o).count();
-        let mixed = n_mixed as f32 > MIXED_SHARE * n_taken as f32;
-        self.tell(FactKind::Window { support, n_frames: n_frames as usize, features, tiled, mixed }, facts);
+        self.tell(FactKind::Window { support, n_frames: n_frames as usize, features, tiled }, facts);
         if let Some(s) = &mut self.schedule {
             s.made_end = Some(end);
         }
@@ -360,22 +376,30 @@ impl FrontEnd {
         if end - schedule.first >= self.window && end >= made {
             self.make_window(schedule, end, self.short, facts);
         }
-        self.tell_levels(end, facts);
+        self.tell_frames(end, facts);
         self.tell(FactKind::Close { end: self.position(end) }, facts);
         self.schedule = None;
     }
 
-    fn tell_levels(&mut self, until: u64, facts: &mut VecDeque<Fact>) {
+    fn tell_frames(&mut self, until: u64, facts: &mut VecDeque<Fact>) {
+        // Overlap is told as far as it was known when this tick was handled, however much audio came at once.
+        let lag = if self.is_ending { 0 } else { self.detector.overlap_lag_ticks() };
         let Some(schedule) = &mut self.schedule else { return };
-        if until <= schedule.levels_told {
+        let known = self.tick.saturating_sub(lag).min(until).max(schedule.overlap_told);
+        if until <= schedule.frames_told && known == schedule.overlap_told {
             return;
         }
-        let from = (schedule.levels_told - self.first_tick) as usize;
-        let to = (until - self.first_tick) as usize;
-        schedule.levels_told = until;
-        let db = self.levels.range(from..to).copied().collect();
-        let noise_db = self.noise.level_db();
-        self.tell(FactKind::Levels { db, noise_db }, facts);
+        let first = self.first_tick;
+        let place = |tick: u64, len: usize| ((tick - first) as usize).min(len);
+        let n = self.levels.len();
+        let levels = place(schedule.frames_told, n)..place(until.max(schedule.frames_told), n);
+        let n = self.overlaps.len();
+        let overlaps = place(schedule.overlap_told, n)..place(known, n);
+        schedule.frames_told = until.max(schedule.frames_told);
+        schedule.overlap_told = known;
+        let db = self.levels.range(levels).copied().collect();
+        let overlap = self.overlaps.range(overlaps).copied().collect();
+        self.tell(FactKind::Frames { db, noise_db: self.noise.level_db(), overlap }, facts);
     }
 
     fn tell(&self, kind: FactKind, facts: &mut VecDeque<Fact>) {
@@ -392,13 +416,13 @@ impl FrontEnd {
     /// Forgets rows that no window can reach back to.
     fn forget(&mut self) {
         let reach = self.window + self.detector.look_ahead_ticks() + PAUSE_TICKS + self.step;
-        let region = self.schedule.map_or(self.tick, |s| s.levels_told);
+        let region = self.schedule.map_or(self.tick, |s| s.overlap_told);
         let keep_from = self.tick.saturating_sub(reach).min(region);
         if keep_from > self.first_tick {
             let n = (keep_from - self.first_tick) as usize;
             self.rows.drain(..n * self.n_mels);
             self.levels.drain(..n);
-            self.overlaps.drain(..n);
+            self.overlaps.drain(..n.min(self.overlaps.len()));
             self.first_tick = keep_from;
         }
     }
@@ -411,10 +435,6 @@ pub(crate) fn short_window_frames(window_ms: u32) -> usize {
 
 /// Level of digital silence.
 const SILENCE_DB: f32 = -100.0;
-/// Log odds of overlap from which on a tick counts as such.
-const OVERLAP_ODDS: f32 = -1.0;
-/// Share of such ticks above which a window is mixed.
-const MIXED_SHARE: f32 = 0.3;
 /// After this many unvoiced ticks windows wait for the pause to end.
 const PAUSE_TICKS: u64 = 12;
 

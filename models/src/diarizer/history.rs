@@ -12,7 +12,7 @@ mod people;
 use std::collections::BTreeMap;
 
 use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, Outcome, closest_pair, cluster, group_voices, numbered};
+use super::vbx::{Item, closest_pair, cluster, group_voices, numbered};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
@@ -192,7 +192,9 @@ impl History {
             return Vec::new();
         }
         let mut groups = self.best_groups(&free, thorough);
-        self.dissolve_small(&free, &mut groups);
+        // While speech goes on, somebody who has said little may say more; at the end they will not.
+        let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
+        self.dissolve_small(&free, &mut groups, least);
         let mut group_of = vec![None; self.exemplars.len()];
         for (&idx, group) in free.iter().zip(groups) {
             group_of[idx] = Some(group);
@@ -204,6 +206,11 @@ impl History {
             .filter(|s| !self.models.contains_key(s))
             .filter_map(|s| heaviest(moved.get(&s)?).map(|into| (s, into)))
             .collect()
+    }
+
+    /// Weighted sums of the exemplars `free`, times `factor`.
+    fn scaled(&self, free: &[usize], factor: f32) -> Vec<Vec<f32>> {
+        free.iter().map(|&i| self.exemplars[i].projected.iter().map(|v| v * factor).collect()).collect()
     }
 
     /// The exemplars `free` as items in the order of time, their weights times `factor`.
@@ -226,7 +233,9 @@ impl History {
     /// Groups of the exemplars `free`: the best of several starts, the hints honoured.
     fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
         let phi = self.plda.phi();
-        let items = self.items(free, None, 1.0);
+        let evidence = if thorough { LAST_EVIDENCE } else { 1.0 };
+        let scaled = self.scaled(free, evidence);
+        let items = self.items(free, Some(&scaled), evidence);
         let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
         let held = numbered(&speakers);
         let mut best = cluster(&items, phi, &held);
@@ -239,18 +248,14 @@ impl History {
                 best = found;
             }
         }
-        let n_found = |outcome: &Outcome| self.substantial(free, &outcome.groups);
         if let Some(expected) = self.params.expected_speakers {
             let n_groups = QUICK_STARTS[0].0.max(2 * expected);
             let mut hinted = None;
-            for factor in HINT_FACTORS {
-                if n_found(&best) >= expected {
+            for factor in HINT_FACTORS.map(|factor| factor * evidence) {
+                if self.substantial(free, &best.groups) >= expected {
                     break;
                 }
-                let scaled: Vec<Vec<f32>> = free
-                    .iter()
-                    .map(|&i| self.exemplars[i].projected.iter().map(|v| v * factor).collect())
-                    .collect();
+                let scaled = self.scaled(free, factor);
                 let start = hinted.get_or_insert_with(|| self.linkage(free, n_groups, true));
                 best = cluster(&self.items(free, Some(&scaled), factor), phi, start);
             }
@@ -315,13 +320,13 @@ impl History {
         average_linkage(&similarities, &vec![1.0; free.len()], &pins, n_groups)
     }
 
-    /// Gives the exemplars of groups that are too small to be a person to the group that each fits best.
-    fn dissolve_small(&self, free: &[usize], groups: &mut [usize]) {
+    /// Gives the exemplars of groups with less than `least` windows, too few for a person, to the group that each fits
+    /// best.
+    fn dissolve_small(&self, free: &[usize], groups: &mut [usize], least: f32) {
         let items = self.items(free, None, 1.0);
         let windows = self.clean_windows(free, groups);
         let tied = |g: usize| items.iter().zip(groups.iter()).any(|(i, of)| *of == g && i.tie.is_some());
-        let stays: Vec<bool> =
-            (0..windows.len()).map(|g| windows[g] >= self.params.min_speaker_windows || tied(g)).collect();
+        let stays: Vec<bool> = (0..windows.len()).map(|g| windows[g] >= least || tied(g)).collect();
         if !stays.contains(&true) {
             // Nobody has spoken long enough yet: the most heard of them is the speaker, the others wait.
             return;
@@ -463,6 +468,11 @@ impl History {
 const QUICK_STARTS: [(usize, bool); 1] = [(25, true)];
 const THOROUGH_STARTS: [(usize, bool); 6] =
     [(25, true), (15, true), (40, true), (25, false), (15, false), (40, false)];
+/// Weight of all evidence in the last pass: over a whole session more of the sound that windows share, such as a room,
+/// adds up.
+const LAST_EVIDENCE: f32 = 0.85;
+/// Share of the least speech of a speaker that is enough before the stream ends.
+const EARLY_SHARE: f32 = 0.5;
 /// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.
 const STAYS_IN_SPEECH: f32 = 0.9;
 const STAYS_OVER_PAUSE: f32 = 0.6;

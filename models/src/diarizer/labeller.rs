@@ -7,6 +7,7 @@
 //! exemplars of the [`History`], whose clustering may still move whole segments between speakers.
 
 mod decode;
+mod overlap;
 mod people;
 mod publish;
 mod revise;
@@ -50,12 +51,15 @@ struct Run {
     range: SampleRange,
 }
 
-/// Level of each frame of the open region, for boundaries and signal-to-noise ratio.
+/// What is known of each frame of the open region beside its voice.
 #[derive(Debug, Default)]
-struct Levels {
+struct Frames {
     /// Sample at which the first frame starts.
     start: u64,
+    /// Level, for boundaries and signal-to-noise ratio.
     db: Vec<f32>,
+    /// Log odds that two or more people speak, as far as they are known.
+    overlap: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -63,11 +67,17 @@ struct Region {
     /// Start of the first cell that is not settled.
     zone_start: SampleIndex,
     windows: VecDeque<Window>,
+    /// The latest settled windows, for the overlap that is not settled yet.
+    passed: VecDeque<Window>,
+    /// Up to here second voices are settled.
+    overlap_done: SampleIndex,
+    /// The segment before the region, if the pause between is short enough for one turn.
+    before: Option<SegmentId>,
     /// The segment that settled cells last went to; the zone may go on with it.
     head: Option<SegmentId>,
     /// Published segments of the zone after the head, in order of time.
     open: Vec<SegmentId>,
-    levels: Levels,
+    frames: Frames,
     /// Whether the history holds a part of this region already.
     remembered: bool,
 }
@@ -88,6 +98,7 @@ pub(crate) struct Labeller {
     now: SampleIndex,
     noise_db: Option<f32>,
     people: people::People,
+    overlaps: overlap::Overlaps,
     /// The stream is over: no window will be labelled any more.
     ended: bool,
 }
@@ -107,6 +118,7 @@ impl Labeller {
             now: SampleIndex::ZERO,
             noise_db: None,
             people: people::People::default(),
+            overlaps: overlap::Overlaps::default(),
             ended: false,
         }
     }
@@ -133,21 +145,29 @@ impl Labeller {
     /// Speech begins.
     pub(crate) fn open_region(&mut self, at: SampleIndex, start: SampleIndex) {
         self.now = at;
+        let longest = self.params.bridge_samples();
+        let before = self.overlaps.latest_turn().and_then(|id| self.state.segment(id));
+        let before = before.filter(|s| start.0.saturating_sub(s.range.end().0) <= longest).map(|s| s.id);
         self.region = Some(Region {
             zone_start: start,
             windows: VecDeque::new(),
+            passed: VecDeque::new(),
+            overlap_done: start,
+            before,
             head: None,
             open: Vec::new(),
-            levels: Levels { start: start.0, db: Vec::new() },
+            frames: Frames { start: start.0, db: Vec::new(), overlap: Vec::new() },
             remembered: false,
         });
     }
 
-    /// Frame levels in dBFS that follow the ones given before; the first belongs to the region's start.
-    pub(crate) fn add_levels(&mut self, levels_db: &[f32], noise_db: Option<f32>) {
+    /// Frame levels in dBFS and log odds of overlap that follow the ones given before; the first belong to the
+    /// region's start.
+    pub(crate) fn add_frames(&mut self, levels_db: &[f32], noise_db: Option<f32>, overlap: &[f32]) {
         self.noise_db = noise_db.or(self.noise_db);
         if let Some(region) = &mut self.region {
-            region.levels.db.extend_from_slice(levels_db);
+            region.frames.db.extend_from_slice(levels_db);
+            region.frames.overlap.extend_from_slice(overlap);
         }
     }
 
@@ -159,22 +179,13 @@ impl Labeller {
         support: SampleRange,
         embedding: Option<Embedding>,
         full: bool,
-        mixed: bool,
     ) {
         self.now = at;
         let (Some(region), Some(embedding)) = (&mut self.region, embedding) else { return };
         let trust = self.params.window_weight() * if full { 1.0 } else { SHORT_WINDOW_TRUST };
-        let trust = trust * if mixed { MIXED_WINDOW_TRUST } else { 1.0 };
         let mut projected = self.history.plda().project(embedding.as_slice());
         projected.iter_mut().for_each(|value| *value *= trust);
-        region.windows.push_back(Window {
-            support,
-            embedding,
-            projected,
-            trust,
-            full: full && !mixed,
-            label: None,
-        });
+        region.windows.push_back(Window { support, embedding, projected, trust, full, label: None });
         let end = support.end();
         self.decode(false);
         self.publish(end);
@@ -191,6 +202,7 @@ impl Labeller {
         self.decode(true);
         self.publish(end);
         self.settle_until(|_| true);
+        self.settle_overlap(end, true);
         if let Some(region) = self.region.take()
             && let Some(head) = region.head
         {
@@ -233,16 +245,18 @@ impl Labeller {
                 region.open.retain(|other| *other != id);
                 region.head.replace(id)
             });
+            self.overlaps.settled(id);
             if let Some(previous) = previous.filter(|previous| *previous != id) {
                 self.finalise(previous);
             }
         }
         let boundary = self.zone_boundary(&runs, n_old).unwrap_or(end);
         if let Some(region) = self.region.as_mut() {
-            region.windows.drain(..n_old);
+            region.passed.extend(region.windows.drain(..n_old));
             region.zone_start = boundary.max(region.zone_start);
         }
-        self.forget_levels();
+        self.settle_overlap(boundary, false);
+        self.forget_frames();
         self.recognise();
         let live = self.region.as_ref().is_some_and(|r| !r.windows.is_empty());
         if live && self.exemplars_since_clustering >= self.params.recluster_exemplars(self.history.len()) {
@@ -279,7 +293,9 @@ impl Labeller {
         let Some(region) = &self.region else { return };
         let slack = self.params.straddle_samples();
         let clean = |w: &Window| {
-            w.support.start().plus(slack) >= turn.start() && w.support.end() <= turn.end().plus(slack)
+            w.support.start().plus(slack) >= turn.start()
+                && w.support.end() <= turn.end().plus(slack)
+                && !self.is_mixed(region, w.support)
         };
         let all: Vec<&Window> = region.windows.range(run.first..until).collect();
         let mut exemplars: Vec<Exemplar> = Vec::new();
@@ -313,21 +329,34 @@ impl Labeller {
         }
     }
 
-    fn forget_levels(&mut self) {
+    fn forget_frames(&mut self) {
+        // Boundaries and the windows of the zone reach back behind its start.
         let keep = self.params.boundary_reach_samples() / FRAME_SAMPLES + SMOOTH_FRAMES as u64 + 1;
+        let keep = keep.max(self.params.window_frames());
         let Some(region) = self.region.as_mut() else { return };
-        let settled = region.zone_start.0.saturating_sub(region.levels.start) / FRAME_SAMPLES;
-        // What is settled no longer needs its levels, except around the zone's first boundary.
-        let n = (settled.saturating_sub(keep) as usize).min(region.levels.db.len());
-        region.levels.db.drain(..n);
-        region.levels.start += n as u64 * FRAME_SAMPLES;
+        let settled = region.zone_start.min(region.overlap_done).0.saturating_sub(region.frames.start);
+        let n = ((settled / FRAME_SAMPLES).saturating_sub(keep) as usize).min(region.frames.db.len());
+        region.frames.db.drain(..n);
+        region.frames.overlap.drain(..n.min(region.frames.overlap.len()));
+        region.frames.start += n as u64 * FRAME_SAMPLES;
+    }
+
+    /// Whether two people are believed to speak in a good part of `range`.
+    fn is_mixed(&self, region: &Region, range: SampleRange) -> bool {
+        let frame = |at: SampleIndex| (at.0.saturating_sub(region.frames.start) / FRAME_SAMPLES) as usize;
+        let known = region.frames.overlap.len();
+        let frames = &region.frames.overlap[frame(range.start()).min(known)..frame(range.end()).min(known)];
+        let n_mixed = frames.iter().filter(|odds| **odds > self.params.overlap_onset()).count();
+        n_mixed as f32 > MIXED_SHARE * (range.len() / FRAME_SAMPLES) as f32
     }
 }
 
 /// Evidence of a window shorter than a full one against that of a full one.
 const SHORT_WINDOW_TRUST: f32 = 0.6;
-/// Evidence of windows that reach into another's turn.
+/// Evidence of windows that reach into another's turn, or hold much overlap.
 const MIXED_WINDOW_TRUST: f32 = 0.3;
+/// Share of overlap above which a window holds much of it.
+const MIXED_SHARE: f32 = 0.3;
 /// Samples of one level frame: 10 ms.
 const FRAME_SAMPLES: u64 = 160;
 /// Frames each side over which the level is averaged when a boundary looks for a pause: 50 ms.

@@ -133,7 +133,7 @@ pub struct SpeakerVoice {
 #[derive(Debug)]
 enum Pending {
     Fact(Fact),
-    Window { at: SampleIndex, id: WorkId, support: SampleRange, n_frames: usize, tiled: bool, mixed: bool },
+    Window { at: SampleIndex, id: WorkId, support: SampleRange, n_frames: usize, tiled: bool },
     Gap { at: SampleIndex, range: SampleRange, reason: GapReason },
     Finish { at: SampleIndex },
 }
@@ -382,12 +382,12 @@ impl Diarizer {
     fn take_facts(&mut self) {
         while let Some(fact) = self.facts.pop_front() {
             let pending = match fact.kind {
-                FactKind::Window { support, n_frames, features, tiled, mixed } => {
+                FactKind::Window { support, n_frames, features, tiled } => {
                     let id = WorkId(self.next_work);
                     self.next_work += 1;
                     self.results.insert(id, None);
                     self.work.push_back(EmbedRequest { id, range: support, features, n_frames });
-                    Pending::Window { at: fact.at, id, support, n_frames, tiled, mixed }
+                    Pending::Window { at: fact.at, id, support, n_frames, tiled }
                 }
                 kind => Pending::Fact(Fact { at: fact.at, kind }),
             };
@@ -408,14 +408,16 @@ impl Diarizer {
             match pending {
                 Pending::Fact(fact) => match fact.kind {
                     FactKind::Open { start } => self.labeller.open_region(fact.at, start),
-                    FactKind::Levels { db, noise_db } => self.labeller.add_levels(&db, noise_db),
+                    FactKind::Frames { db, noise_db, overlap } => {
+                        self.labeller.add_frames(&db, noise_db, &overlap);
+                    }
                     FactKind::Close { end } => self.labeller.close_region(fact.at, end),
                     FactKind::Window { .. } => {}
                 },
-                Pending::Window { at, id, support, n_frames, tiled, mixed } => {
+                Pending::Window { at, id, support, n_frames, tiled } => {
                     let embedding = self.results.remove(&id).flatten().flatten();
                     let full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
-                    self.labeller.add_window(at, support, embedding, full, mixed);
+                    self.labeller.add_window(at, support, embedding, full);
                 }
                 Pending::Gap { at, range, reason } => self.labeller.gap(at, range, reason),
                 Pending::Finish { at } => self.labeller.finish(at),

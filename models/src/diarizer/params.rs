@@ -32,7 +32,7 @@ pub struct DiarizerOptions {
     /// What tells speech from the rest. Default the network.
     pub vad: SpeechDetector,
     /// Above this speech begins: the network's probability, or the share of frames that webrtc-vad calls voiced.
-    /// Default 0.9, range 0–1; 0.6 goes with webrtc-vad.
+    /// Default 0.97, range 0–1; 0.6 goes with webrtc-vad.
     pub vad_onset: f32,
     /// Below this speech ends. Default 0.5, range 0–`vad_onset`; 0.35 goes with webrtc-vad.
     pub vad_offset: f32,
@@ -40,8 +40,14 @@ pub struct DiarizerOptions {
     pub min_speech_ms: u32,
     /// Shorter pauses are bridged. Default 400, range 0–5000.
     pub min_silence_ms: u32,
+    /// A pause up to this long between two stretches of one speaker's speech is part of the turn. Default 800, range
+    /// 0–5000.
+    pub bridge_ms: u32,
     /// Added to both ends of a region. Default 50, range 0–500.
     pub pad_ms: u32,
+    /// Above this probability that two people speak a second one is labelled; 1 never labels one. Needs the network.
+    /// Default 0.4, range 0–1.
+    pub overlap_onset: f32,
     /// No more speakers than this. Default none, range 1–1000.
     pub max_speakers: Option<usize>,
     /// This many speakers, if the evidence allows. Default none, range 1–1000.
@@ -75,11 +81,13 @@ impl Default for DiarizerOptions {
             first_label_ms: 800,
             settle_ms: 3000,
             vad: SpeechDetector::Network,
-            vad_onset: 0.9,
+            vad_onset: 0.97,
             vad_offset: 0.5,
             min_speech_ms: 150,
             min_silence_ms: 400,
+            bridge_ms: 800,
             pad_ms: 50,
+            overlap_onset: 0.4,
             max_speakers: None,
             expected_speakers: None,
             stick_llr: 1.0,
@@ -138,6 +146,7 @@ impl DiarizerParams {
             ("settle_ms", o.settle_ms, 500, 30_000),
             ("min_speech_ms", o.min_speech_ms, 0, 2000),
             ("min_silence_ms", o.min_silence_ms, 0, 5000),
+            ("bridge_ms", o.bridge_ms, 0, 5000),
             ("pad_ms", o.pad_ms, 0, 500),
             ("min_speaker_ms", o.min_speaker_ms, 0, 60_000),
         ] {
@@ -157,6 +166,12 @@ impl DiarizerParams {
             (0.0..=o.vad_onset).contains(&o.vad_offset),
             o.vad_offset.to_string(),
             format!("in 0..=vad_onset ({})", o.vad_onset),
+        );
+        check(
+            "overlap_onset",
+            (0.0..=1.0).contains(&o.overlap_onset),
+            o.overlap_onset.to_string(),
+            "in 0..=1".to_owned(),
         );
         for (name, hint) in [("max_speakers", o.max_speakers), ("expected_speakers", o.expected_speakers)] {
             let ok = hint.is_none_or(|n| (1..=1000).contains(&n));
@@ -217,6 +232,20 @@ impl DiarizerParams {
         samples(self.0.settle_ms)
     }
 
+    /// Log odds above which two people are believed to speak; infinite if nobody is ever.
+    pub(crate) fn overlap_onset(&self) -> f32 {
+        if self.0.overlap_onset < 1.0 { log_odds(self.0.overlap_onset) } else { f32::INFINITY }
+    }
+
+    pub(crate) fn bridge_samples(&self) -> u64 {
+        samples(self.0.bridge_ms)
+    }
+
+    /// Length of a full window in frames of 10 ms.
+    pub(crate) fn window_frames(&self) -> u64 {
+        u64::from(self.0.window_ms / 10)
+    }
+
     pub(crate) fn new_speaker_llr(&self) -> f32 {
         self.0.new_speaker_llr
     }
@@ -260,6 +289,12 @@ impl DiarizerParams {
     }
 }
 
+/// Of a probability; those of 0 and 1 are bounded.
+pub(crate) fn log_odds(p: f32) -> f32 {
+    let p = p.clamp(1e-4, 1.0 - 1e-4);
+    (p / (1.0 - p)).ln()
+}
+
 fn samples(ms: u32) -> u64 {
     u64::from(ms) * u64::from(SAMPLE_RATE_HZ) / 1000
 }
@@ -278,7 +313,7 @@ mod tests {
         let options = DiarizerOptions {
             window_ms: 1505,
             vad: SpeechDetector::WebRtc { mode: 9 },
-            vad_offset: 0.95,
+            vad_offset: 0.98,
             max_speakers: Some(2),
             expected_speakers: Some(3),
             ..DiarizerOptions::default()
@@ -286,6 +321,6 @@ mod tests {
         let faults = DiarizerParams::try_new(options).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|f| f.name).collect();
         assert_eq!(names, ["window_ms", "vad mode", "vad_offset", "expected_speakers"]);
-        assert_eq!(faults[2].to_string(), "vad_offset (0.95) must be in 0..=vad_onset (0.9)");
+        assert_eq!(faults[2].to_string(), "vad_offset (0.98) must be in 0..=vad_onset (0.97)");
     }
 }

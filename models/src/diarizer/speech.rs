@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::DiarizerParams;
+use super::params::log_odds;
 
 /// A change of what the gate believes, at a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +68,6 @@ pub(crate) struct ScoreGate {
 impl ScoreGate {
     pub(crate) fn new(params: &DiarizerParams) -> Self {
         let o = params.options();
-        let log_odds = |p: f32| {
-            let p = p.clamp(1e-4, 1.0 - 1e-4);
-            (p / (1.0 - p)).ln()
-        };
         Self {
             span: VecDeque::with_capacity(SCORE_SPAN_TICKS + 1),
             levels: VecDeque::with_capacity(SPAN_TICKS + 1),

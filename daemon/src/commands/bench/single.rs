@@ -295,7 +295,7 @@ impl Bench {
         };
         let mut stream = Segmenter::builtin()?.stream();
         let mut mel = LogMel::new(segmenter::front_end());
-        let (mut rows, mut scores) = (Vec::new(), Vec::new());
+        let (mut rows, mut scores) = (Vec::new(), segmenter::Scores::default());
         let began = Instant::now();
         for block in samples.chunks(BLOCK) {
             rows.clear();

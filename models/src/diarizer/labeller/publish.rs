@@ -39,15 +39,15 @@ impl Labeller {
     pub(super) fn boundary(&self, region: &Region, w: usize) -> SampleIndex {
         let middle = u64::midpoint(region.windows[w].centre(), region.windows[w + 1].centre());
         let reach = self.params.boundary_reach_samples();
-        let frame = |sample: u64| (sample.saturating_sub(region.levels.start) / FRAME_SAMPLES) as usize;
+        let frame = |sample: u64| (sample.saturating_sub(region.frames.start) / FRAME_SAMPLES) as usize;
         let (low, high) = (frame(middle.saturating_sub(reach)), frame(middle + reach));
         let smooth = |i: usize| {
-            let around = i.saturating_sub(SMOOTH_FRAMES)..(i + SMOOTH_FRAMES + 1).min(region.levels.db.len());
+            let around = i.saturating_sub(SMOOTH_FRAMES)..(i + SMOOTH_FRAMES + 1).min(region.frames.db.len());
             let n = around.len().max(1) as f32;
-            region.levels.db[around].iter().sum::<f32>() / n
+            region.frames.db[around].iter().sum::<f32>() / n
         };
         let mut best: Option<(usize, f32)> = None;
-        for i in low..high.min(region.levels.db.len()) {
+        for i in low..high.min(region.frames.db.len()) {
             // A slight pull to the middle, so that an even level does not move the boundary.
             let distance = i.abs_diff(frame(middle)) as f32;
             let cost = smooth(i) + PULL_DB_PER_FRAME * distance;
@@ -55,7 +55,7 @@ impl Labeller {
                 best = Some((i, cost));
             }
         }
-        let at = best.map_or(middle, |(i, _)| region.levels.start + i as u64 * FRAME_SAMPLES);
+        let at = best.map_or(middle, |(i, _)| region.frames.start + i as u64 * FRAME_SAMPLES);
         SampleIndex(at.clamp(region.zone_start.0, region.windows[w + 1].support.end().0))
     }
 
@@ -125,7 +125,7 @@ impl Labeller {
         }
         let start = match (&held, from_head) {
             (Some(held), true) => held.range.start(),
-            _ => run.range.start(),
+            _ => self.start_of_turn(run),
         };
         let range = SampleRange::new(start, run.range.end());
         let confidence = self.confidence(run);
@@ -143,6 +143,14 @@ impl Labeller {
         if !same {
             self.say(Event::Segment(segment));
         }
+    }
+
+    /// Where a turn begins that begins with `run`: a speaker who pauses briefly and goes on has not stopped.
+    fn start_of_turn(&self, run: &Run) -> SampleIndex {
+        let before =
+            self.region.as_ref().filter(|r| r.head.is_none() && run.first == 0).and_then(|r| r.before);
+        let before = before.and_then(|id| self.state.segment(id)).filter(|s| s.speaker == run.speaker);
+        before.map_or(run.range.start(), |s| s.range.end().min(run.range.start()))
     }
 
     /// The head's segment ends where the zone's first run of another speaker starts.
@@ -176,9 +184,9 @@ impl Labeller {
 
     pub(super) fn snr_db(&self, range: SampleRange) -> Option<f32> {
         let region = self.region.as_ref()?;
-        let frame = |at: SampleIndex| (at.0.saturating_sub(region.levels.start) / FRAME_SAMPLES) as usize;
+        let frame = |at: SampleIndex| (at.0.saturating_sub(region.frames.start) / FRAME_SAMPLES) as usize;
         let frames =
-            region.levels.db.get(frame(range.start())..frame(range.end()).min(region.levels.db.len()))?;
+            region.frames.db.get(frame(range.start())..frame(range.end()).min(region.frames.db.len()))?;
         if frames.is_empty() {
             return None;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Labeller;
 use crate::diarizer::CorrectionError;
-use crate::events::{Change, Event, RevisionReason, SegmentId, SpeakerId, SpeakerInfo};
+use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SpeakerId, SpeakerInfo};
 
 impl Labeller {
     /// Withdraws speakers opened in the region that no segment bears any more.
@@ -49,7 +49,7 @@ impl Labeller {
                 changes.push(Change { segment: id, from: held.speaker, to });
             }
         }
-        changes.extend(self.zone_changes(&gone));
+        changes.extend(self.orphans(&gone));
         for id in &fresh {
             let first = changes
                 .iter()
@@ -58,31 +58,34 @@ impl Labeller {
                 .min();
             self.say(Event::Speaker(SpeakerInfo::new(*id, first.unwrap_or(self.now))));
         }
+        let reason = match reason {
+            RevisionReason::FinalPass => RevisionReason::FinalPass,
+            _ if !gone.is_empty() => RevisionReason::Merge,
+            _ if !fresh.is_empty() => RevisionReason::Split,
+            other => other,
+        };
         if !changes.is_empty() {
-            let reason = match reason {
-                RevisionReason::FinalPass => RevisionReason::FinalPass,
-                _ if !gone.is_empty() => RevisionReason::Merge,
-                _ if !fresh.is_empty() => RevisionReason::Split,
-                other => other,
-            };
             self.say(Event::Revision { changes, reason });
         }
+        self.revise_overlap(reason);
         self.retire_unused(&gone);
         self.recognise();
     }
 
-    /// Segments of the zone that the history holds nothing of, and whose speaker is no more.
-    pub(super) fn zone_changes(&mut self, gone: &BTreeMap<SpeakerId, SpeakerId>) -> Vec<Change> {
-        let Some(region) = self.region.as_mut() else { return Vec::new() };
-        for window in &mut region.windows {
+    /// Segments that the history holds nothing of, and whose speaker is no more.
+    pub(super) fn orphans(&mut self, gone: &BTreeMap<SpeakerId, SpeakerId>) -> Vec<Change> {
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        for window in self.region.iter_mut().flat_map(|region| &mut region.windows) {
             if let Some(into) = window.label.and_then(|l| gone.get(&l)) {
                 window.label = Some(*into);
             }
         }
-        let held = region.open.iter().filter_map(|id| self.state.segment(*id));
-        held.filter(|s| self.history.segment_speaker(s.id).is_none())
-            .filter_map(|s| gone.get(&s.speaker).map(|to| Change { segment: s.id, from: s.speaker, to: *to }))
-            .collect()
+        let change =
+            |s: &Segment| gone.get(&s.speaker).map(|to| Change { segment: s.id, from: s.speaker, to: *to });
+        let held = |s: &&Segment| self.history.segment_speaker(s.id).is_none();
+        self.state.segments().filter(held).filter_map(change).collect()
     }
 
     /// Withdraws every speaker that bears no segment and of whom the history holds nothing; after the end of the
@@ -142,6 +145,7 @@ impl Labeller {
             return Ok(());
         }
         self.history.reassign(segment, to);
+        self.overlaps.told(segment);
         self.say(Event::Revision {
             changes: vec![Change { segment, from, to }],
             reason: RevisionReason::Correction,

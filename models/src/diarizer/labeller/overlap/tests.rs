@@ -1,0 +1,165 @@
+use super::*;
+use crate::diarizer::{DiarizerOptions, DiarizerParams};
+use crate::embedding::Embedding;
+use crate::events::SessionState;
+use crate::plda::Plda;
+
+const DIM: usize = 64;
+
+#[test]
+fn lapses_are_bridged_and_the_ends_are_kept() {
+    let mut odds = vec![-4.0_f32; 200];
+    odds[40..70].fill(3.0);
+    odds[82..120].fill(3.0);
+    odds[180..].fill(3.0);
+    let found = stretches(&odds, 0.0);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].start.abs_diff(40) <= 5 && found[0].end.abs_diff(120) <= 5, "{found:?}");
+    assert_eq!(found[1].end, 200);
+    assert!(stretches(&odds, 3.5).is_empty());
+}
+
+/// Deterministic noise in `[-0.5, 0.5]`.
+fn noise(seed: u64) -> f32 {
+    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+    x ^= x >> 29;
+    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x ^= x >> 32;
+    (x >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+}
+
+/// Two people in two regions of speech, 0 to 12 s and 14 to 20 s: they overlap where one follows the other, and once
+/// in the middle of a turn.
+const TURNS: [(f64, f64, usize); 4] = [(0.0, 6.5, 0), (5.5, 12.0, 1), (14.0, 20.0, 0), (17.6, 18.6, 1)];
+const REGIONS: [(u64, u64); 2] = [(0, 1200), (1400, 2000)];
+
+fn speaks(frame: u64, voice: usize) -> bool {
+    let middle = (frame as f64 + 0.5) / 100.0;
+    TURNS.iter().any(|(start, end, who)| *who == voice && (*start..*end).contains(&middle))
+}
+
+fn embedding(first: u64, end: u64) -> Embedding {
+    let mut values = vec![0.0_f32; DIM];
+    for voice in 0..2 {
+        let share = (first..end).filter(|f| speaks(*f, voice)).count() as f32 / (end - first) as f32;
+        for (d, value) in values.iter_mut().enumerate() {
+            *value += share * noise((voice * DIM + d) as u64 + 1_000_003);
+        }
+    }
+    for (d, value) in values.iter_mut().enumerate() {
+        *value += 0.4 * noise(first * 131 + end + d as u64 * 7919);
+    }
+    Embedding::from_raw(&values).expect("noise has a direction")
+}
+
+fn at(frame: u64) -> SampleIndex {
+    SampleIndex(frame * FRAME_SAMPLES)
+}
+
+/// Runs the conversation; overlap is known 0.4 s late.
+fn run(labeller: &mut Labeller) {
+    for (start, end) in REGIONS {
+        labeller.open_region(at(start + 30), at(start));
+        let (mut levels_told, mut overlap_told) = (start, start);
+        let mut tell = |labeller: &mut Labeller, levels: u64, overlap: u64| {
+            let odds = |f: u64| if speaks(f, 0) && speaks(f, 1) { 4.0 } else { -4.0 };
+            let db = vec![-30.0; (levels - levels_told) as usize];
+            let overlaps: Vec<f32> = (overlap_told..overlap.max(overlap_told)).map(odds).collect();
+            (levels_told, overlap_told) = (levels, overlap.max(overlap_told));
+            labeller.add_frames(&db, Some(-60.0), &overlaps);
+        };
+        for last in (start + 80..=end).step_by(25) {
+            tell(labeller, last, last.saturating_sub(40).max(start));
+            let first = last.saturating_sub(150).max(start);
+            let support = SampleRange::new(at(first), at(last));
+            labeller.add_window(at(last + 20), support, Some(embedding(first, last)), last - first == 150);
+        }
+        tell(labeller, end, end);
+        labeller.close_region(at(end + 60), at(end));
+    }
+}
+
+fn labeller(overlap_onset: f32) -> Labeller {
+    let options = DiarizerOptions { overlap_onset, min_speaker_ms: 1500, ..DiarizerOptions::default() };
+    Labeller::new(DiarizerParams::try_new(options).expect("the options are valid"), Plda::isotropic(DIM))
+}
+
+/// Everything said so far, and that it gives the labeller's own state.
+fn replay(labeller: &mut Labeller, state: &mut SessionState) {
+    while let Some(said) = labeller.poll() {
+        state.apply(&said.event).expect("events fit together");
+    }
+    assert_eq!(state, labeller.state());
+}
+
+fn speakers_at(state: &SessionState, frame: u64) -> Vec<SpeakerId> {
+    let covers = |s: &&Segment| (s.range.start()..s.range.end()).contains(&at(frame));
+    let mut speakers: Vec<SpeakerId> = state.segments().filter(covers).map(|s| s.speaker).collect();
+    speakers.sort_unstable();
+    speakers.dedup();
+    speakers
+}
+
+#[test]
+fn a_second_voice_is_labelled_where_two_speak() {
+    let (mut labeller, mut state) = (labeller(0.5), SessionState::new());
+    run(&mut labeller);
+    replay(&mut labeller, &mut state);
+    let (a, b) = (speakers_at(&state, 300)[0], speakers_at(&state, 1000)[0]);
+    assert_ne!(a, b);
+    for frame in [575, 625, 1800] {
+        assert_eq!(speakers_at(&state, frame).len(), 2, "two people at {frame}: {state:?}");
+    }
+    for (frame, who) in [(300, a), (1000, b), (1500, a), (1950, a)] {
+        assert_eq!(speakers_at(&state, frame), [who], "one person at {frame}");
+    }
+    let second: Vec<&Segment> = state.segments().filter(|s| s.overlap).collect();
+    assert!(!second.is_empty() && second.iter().all(|s| s.is_final && s.confidence > 0.5), "{second:?}");
+    labeller.finish(at(2100));
+    replay(&mut labeller, &mut state);
+    assert_eq!(speakers_at(&state, 1800).len(), 2);
+}
+
+#[test]
+fn nobody_is_second_where_that_is_not_asked_for() {
+    let (mut labeller, mut state) = (labeller(1.0), SessionState::new());
+    run(&mut labeller);
+    labeller.finish(at(2100));
+    replay(&mut labeller, &mut state);
+    assert!(state.segments().all(|s| !s.overlap));
+    assert_eq!(speakers_at(&state, 1800).len(), 1);
+}
+
+#[test]
+fn a_second_voice_goes_when_there_is_only_one_person() {
+    let (mut labeller, mut state) = (labeller(0.5), SessionState::new());
+    run(&mut labeller);
+    replay(&mut labeller, &mut state);
+    let (a, b) = (speakers_at(&state, 300)[0], speakers_at(&state, 1000)[0]);
+    labeller.merge(b, a).expect("both are there");
+    labeller.finish(at(2100));
+    replay(&mut labeller, &mut state);
+    assert!(state.segments().all(|s| !s.overlap), "nobody overlaps with themselves: {state:?}");
+}
+
+#[test]
+fn a_second_voice_follows_the_labels_and_a_person_has_the_last_word() {
+    let (mut labeller, mut state) = (labeller(0.5), SessionState::new());
+    run(&mut labeller);
+    replay(&mut labeller, &mut state);
+    let inside = |s: &&Segment| s.overlap && (s.range.start()..s.range.end()).contains(&at(1800));
+    let second = state.segments().find(inside).expect("two people speak there").clone();
+    let host =
+        state.segments().find(|s| !s.overlap && s.range.start() <= at(1800) && s.range.end() > at(1800));
+    let (host, first) = host.map(|s| (s.id, s.speaker)).expect("somebody speaks there");
+    // The first voice turns out to be the second one: then it is the other that is second.
+    labeller.reassign(host, second.speaker).expect("both are there");
+    labeller.finish(at(2100));
+    replay(&mut labeller, &mut state);
+    assert_eq!(state.segment(second.id).map(|s| s.speaker), Some(first));
+    // What a person said of the second voice stays.
+    labeller.reassign(second.id, second.speaker).expect("both are there");
+    labeller.finish(at(2100));
+    replay(&mut labeller, &mut state);
+    assert_eq!(state.segment(second.id).map(|s| s.speaker), Some(second.speaker));
+}
