@@ -1,0 +1,234 @@
+//! Labels folders of recordings with several settings and prints a line for each: how parameters are chosen.
+//!
+//! The diarizer runs in this process, and embeddings are kept in a folder by what was embedded, so that a second
+//! setting costs a twentieth of the first.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Parser;
+use diarized::audio_file::{AudioFile, MonoFile};
+use diarized::engine::diarizer_params;
+use diarized_config::Sources;
+use diarized_dsp::ChannelSelect;
+use diarized_models::events::{Event, RevisionReason};
+use diarized_models::rttm::parse_rttm;
+use diarized_models::scoring::{TotalScore, Turn};
+use diarized_models::{Diarizer, DiarizerParams, Embedder, Embedding, ModelSource, Said};
+use diarized_tests::suite::{Kind, Measured, TimedEvent, measure};
+
+/// Labels folders of recordings with each of several settings of `[diarization]` and prints DER, its parts and
+/// speaker counts at collar 0.25 s with overlap scored: as first said, 5 s later, and at the end.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folders with NAME.wav or NAME.flac and NAME.rttm; each folder is a group.
+    #[arg(required = true, value_name = "DIR")]
+    folders: Vec<PathBuf>,
+    /// One setting: `key=value` pairs of `[diarization]` with commas between them; an empty text is the defaults.
+    /// May be given several times.
+    #[arg(long = "try", value_name = "KEY=VALUE,…")]
+    settings: Vec<String>,
+    /// Folder of the voice model; the one inside the binary unless given.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Folder that keeps embeddings between calls.
+    #[arg(long, value_name = "DIR")]
+    cache: PathBuf,
+    /// Also print a line for each recording.
+    #[arg(long)]
+    per_file: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut args = Args::parse();
+    if args.settings.is_empty() {
+        args.settings.push(String::new());
+    }
+    std::fs::create_dir_all(&args.cache)?;
+    println!(
+        "view: DER = missed + false alarm + confusion, exact counts; collar 0.25 s, overlap scored, in percent"
+    );
+    for setting in &args.settings {
+        let params = params_of(setting)?;
+        let source = args.model.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
+        let embedder = Embedder::load(&source, &Diarizer::window_frames(&params))?;
+        println!("{}", if setting.is_empty() { "defaults" } else { setting });
+        for folder in &args.folders {
+            let mut files = Vec::new();
+            for audio in recordings(folder)? {
+                let measured = label(&args, &embedder, &params, &audio);
+                files.push(measured.with_context(|| audio.display().to_string())?);
+            }
+            let group = folder.file_name().unwrap_or_default().to_string_lossy();
+            if args.per_file {
+                files.iter().for_each(|file| print_line(&file.name, std::slice::from_ref(file)));
+            }
+            print_line(&group, &files);
+        }
+    }
+    Ok(())
+}
+
+fn params_of(setting: &str) -> anyhow::Result<DiarizerParams> {
+    let mut sources = Sources::new();
+    for pair in setting.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (key, value) = pair.split_once('=').with_context(|| format!("{pair:?} is not KEY=VALUE"))?;
+        sources = sources.flag("--try", &format!("diarization.{}", key.trim()), value.trim());
+    }
+    Ok(diarizer_params(&sources.load()?.config.diarization)?)
+}
+
+fn recordings(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "wav" || e == "flac"));
+    files.retain(|path| path.with_extension("rttm").exists());
+    files.sort();
+    Ok(files)
+}
+
+fn label(
+    args: &Args,
+    embedder: &Embedder,
+    params: &DiarizerParams,
+    audio: &Path,
+) -> anyhow::Result<Measured> {
+    let name = audio.file_stem().context("no file name")?.to_string_lossy().into_owned();
+    let card = embedder.card();
+    let digest = &card.onnx_sha256[..8];
+    let mut cache = Cache::open(args.cache.join(format!("{name}.{digest}")), card.embedding_dim)?;
+    let mut diarizer = Diarizer::new(params.clone(), card);
+    let mut file = MonoFile::new(AudioFile::open(audio)?, ChannelSelect::Mix)?;
+    let mut samples = Vec::new();
+    let mut said: Vec<Said> = Vec::new();
+    loop {
+        samples.clear();
+        let more = file.read(&mut samples)?;
+        if more {
+            diarizer.push(&samples)?;
+        } else {
+            diarizer.finish();
+        }
+        while let Some(request) = diarizer.poll_work() {
+            let embedding =
+                cache.get_or(&request.features, || embedder.embed(&request.features, request.n_frames));
+            diarizer.provide(request.id, embedding)?;
+        }
+        said.extend(std::iter::from_fn(|| diarizer.poll_event()));
+        if !more {
+            break;
+        }
+    }
+    cache.save()?;
+    let rttm = audio.with_extension("rttm");
+    let lines = parse_rttm(&rttm.display().to_string(), &std::fs::read(&rttm)?)?;
+    let reference: Vec<Turn> = lines.iter().map(Turn::from).collect();
+    let uem = uem_of(audio)?;
+    let events: Vec<TimedEvent> = said.iter().filter_map(timed).collect();
+    Ok(measure(&name, &events, &reference, uem.as_deref(), diarizer.heard().seconds()))
+}
+
+fn uem_of(audio: &Path) -> anyhow::Result<Option<Vec<diarized_models::scoring::Span>>> {
+    let path = audio.with_extension("uem");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let regions = diarized_models::rttm::parse_uem(&path.display().to_string(), &std::fs::read(&path)?)?;
+    Ok(Some(regions.iter().map(|r| diarized_models::scoring::Span::new(r.start, r.end)).collect()))
+}
+
+fn timed(said: &Said) -> Option<TimedEvent> {
+    let kind = match &said.event {
+        Event::Segment(s) => Kind::Segment {
+            id: s.id.0,
+            start_s: s.range.start().seconds(),
+            end_s: s.range.end().seconds(),
+            speaker: s.speaker.to_string(),
+        },
+        Event::SegmentRemoved { id } => Kind::Removed { id: id.0 },
+        Event::Revision { changes, reason } => Kind::Revision {
+            changes: changes.iter().map(|c| (c.segment.0, c.to.to_string())).collect(),
+            is_final_pass: *reason == RevisionReason::FinalPass,
+        },
+        _ => return None,
+    };
+    Some(TimedEvent { at_s: said.at.seconds(), kind })
+}
+
+fn print_line(name: &str, files: &[Measured]) {
+    print!("  {name:16}");
+    for (idx, view) in ["first", "+5 s", "end"].iter().enumerate() {
+        let total: TotalScore = files.iter().map(|f| &f.collared[idx]).collect();
+        let percent = |part| 100.0 * total.der.share(part);
+        print!(
+            "  {view}: {:5.2} = {:5.2} + {:5.2} + {:5.2}, {:2}/{:2} ({:4.2})",
+            100.0 * total.der.rate(),
+            percent(total.der.missed),
+            percent(total.der.false_alarm),
+            percent(total.der.confusion),
+            total.n_exact_counts,
+            total.n_recordings,
+            total.mean_count_error(),
+        );
+    }
+    let (kept, all) = files.iter().fold((0, 0), |(k, a), f| (k + f.returns.0, a + f.returns.1));
+    let minutes: f64 = files.iter().map(|f| f.duration_s / 60.0).sum();
+    let revisions: usize = files.iter().map(|f| f.n_revisions).sum();
+    println!("  returns {kept}/{all}  revisions/min {:.1}", revisions as f64 / minutes);
+}
+
+/// Embeddings by a hash of the features that they are of.
+struct Cache {
+    path: PathBuf,
+    dim: usize,
+    known: HashMap<u64, Embedding>,
+    grown: bool,
+}
+
+impl Cache {
+    fn open(path: PathBuf, dim: usize) -> anyhow::Result<Self> {
+        let mut known = HashMap::new();
+        if path.exists() {
+            for record in std::fs::read(&path)?.chunks_exact(8 + 4 * dim) {
+                let key = u64::from_le_bytes(record[..8].try_into()?);
+                let values: Vec<f32> = record[8..]
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect();
+                known.insert(key, Embedding::from_raw(&values)?);
+            }
+        }
+        Ok(Self { path, dim, known, grown: false })
+    }
+
+    fn get_or<E>(
+        &mut self,
+        features: &[f32],
+        compute: impl FnOnce() -> Result<Embedding, E>,
+    ) -> Result<Embedding, E> {
+        let mut hasher = DefaultHasher::new();
+        features.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        let key = hasher.finish();
+        if let Some(embedding) = self.known.get(&key) {
+            return Ok(embedding.clone());
+        }
+        let embedding = compute()?;
+        self.known.insert(key, embedding.clone());
+        self.grown = true;
+        Ok(embedding)
+    }
+
+    fn save(&self) -> anyhow::Result<()> {
+        if !self.grown {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(self.known.len() * (8 + 4 * self.dim));
+        for (key, embedding) in &self.known {
+            bytes.extend_from_slice(&key.to_le_bytes());
+            embedding.as_slice().iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+        }
+        Ok(std::fs::write(&self.path, bytes)?)
+    }
+}
