@@ -95,10 +95,11 @@ OFFICIAL = FrontEnd(
     log_offset=1e-6,
 )
 
-# VoicePersonification's: Kaldi fbank and a sliding mean. Its code gives the fbank samples in
-# [-1, 1]; there the log's floor, fit for 16-bit samples, swallows quiet bands.
+# VoicePersonification's: Kaldi fbank and a sliding mean, on 16-bit numbers. Its fbank scales
+# nothing; its experiments/next-tdnn/test.yaml has the samples read as `dtype: int16`, and its
+# dither of 1.0 is Kaldi's for that range: one step of a 16-bit sample. On samples in [-1, 1]
+# it would drown all speech.
 VOICE_PERSONIFICATION = FrontEnd(
-    scale=1.0,
     framing="kaldi_mirror",
     dither=1.0,
     mean_normalisation="sliding",

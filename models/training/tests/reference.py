@@ -166,8 +166,8 @@ def official_features(samples):
     return (features - features.mean(1, keepdim=True)).float()
 
 
-def kaldi_features(samples, snip_edges, sliding):
-    """(n_samples,) to (80, T): Kaldi's fbank without dither, then the mean removed."""
+def kaldi_features(samples, snip_edges):
+    """(n_samples,) to (80, T): Kaldi's fbank without dither."""
     x = samples.double()
     n = len(x)
     frames = []
@@ -195,15 +195,25 @@ def kaldi_features(samples, snip_edges, sliding):
         left, centre, right = low + b * delta, low + (b + 1) * delta, low + (b + 2) * delta
         rise, fall = (mel - left) / delta, (right - mel) / delta
         bank[b, :256] = torch.clamp(torch.minimum(rise, fall), min=0)
-    features = torch.log(torch.clamp(power @ bank.T, min=1.1920928955078125e-07))
-    if not sliding:
-        return (features - features.mean(0)).T.float()
+    return torch.log(torch.clamp(power @ bank.T, min=1.1920928955078125e-07)).T.float()
+
+
+def sliding_mean_removed(features, width=300):
+    """(80, T) without the mean of the frames around each, as SlidingWindowCmn(center=True)."""
+    features = features.T
+    count = len(features)
     out = torch.empty_like(features)
     for t in range(count):
-        start, end = t - 150, t + 150
+        start = t - width // 2
+        end = start + width
         if start < 0:
             start, end = 0, end - start
         if end > count:
             start, end = max(0, start - (end - count)), count
         out[t] = features[t] - features[start:end].mean(0)
-    return out.T.float()
+    return out.T
+
+
+def voice_personification_features(samples):
+    """(n_samples,) in [-1, 1] to (80, T), on 16-bit numbers as that project reads them."""
+    return sliding_mean_removed(kaldi_features(samples * 32768.0, False))

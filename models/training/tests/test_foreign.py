@@ -17,10 +17,10 @@ from diarized_train.import_foreign import import_foreign
 from diarized_train.nexttdnn import NeXtTdnn, NeXtTdnnConfig, randomise
 
 
-def official_checkpoint(depth=3, light=False):
+def official_checkpoint(depth=3, light=False, channels=32):
     kernels = (65,) if light else (7, 65)
     config = NeXtTdnnConfig(
-        channels=32, depths=(depth,) * 3, kernel_sizes=kernels, light=light
+        channels=channels, depths=(depth,) * 3, kernel_sizes=kernels, light=light
     )
     network = NeXtTdnn(config)
     randomise(network, 5)
@@ -31,8 +31,8 @@ def official_checkpoint(depth=3, light=False):
     return {"state_dict": state, "epoch": 3}
 
 
-def voice_personification_checkpoint():
-    config = NeXtTdnnConfig(channels=32, depths=(2, 2, 2), aggregation="vap_tanh_fc_bn")
+def voice_personification_checkpoint(channels=32):
+    config = NeXtTdnnConfig(channels=channels, depths=(2, 2, 2), aggregation="vap_tanh_fc_bn")
     network = NeXtTdnn(config)
     randomise(network, 6)
     names = {"model.": "feat_extractor.", "aggregate.": "aggregation."}
@@ -43,16 +43,16 @@ def voice_personification_checkpoint():
     args = {
         "next_tdnn_kernel_size": [7, 65],
         "next_tdnn_depths": [2, 2, 2],
-        "next_tdnn_dims": [32, 32, 32],
-        "aggreagte_chanel_size": 96,
-        "aggreagte_intermediate_size": 12,
+        "next_tdnn_dims": [channels] * 3,
+        "aggreagte_chanel_size": 3 * channels,
+        "aggreagte_intermediate_size": 3 * channels / 8,
         "emb_size": 192,
     }
     return {"args": args, "state_dict": state}
 
 
-def taoruijie_checkpoint():
-    network = Ecapa(channels=64)
+def taoruijie_checkpoint(channels=64):
+    network = Ecapa(channels=channels)
     randomise(network, 7)
     state = {f"speaker_encoder.{k}": v for k, v in network.state_dict().items()}
     state["speaker_encoder.torchfbank.0.flipped_filter"] = torch.zeros(1, 1, 2)
@@ -62,18 +62,25 @@ def taoruijie_checkpoint():
 
 
 def expected_embedding(layout, checkpoint, samples):
+    """The public code's embedding of (n_samples,), by its own front end."""
     x = torch.from_numpy(samples)
+    if layout == "voice_personification":
+        features = reference.voice_personification_features(x)
+    else:
+        features = reference.official_features(x)
+    return forward(layout, checkpoint, features[None])
+
+
+def forward(layout, checkpoint, features):
+    """The public code's embedding of features (1, 80, T)."""
     with torch.inference_mode():
         if layout == "taoruijie":
-            features = reference.official_features(x)[None]
             return reference.ecapa(features, checkpoint, "speaker_encoder.")
         state = checkpoint["state_dict"]
         if layout == "voice_personification":
-            features = reference.kaldi_features(x, False, True)[None]
             return reference.nexttdnn(
                 features, state, "feat_extractor.", "aggregation.", (2, 2, 2)
             )
-        features = reference.official_features(x)[None]
         light = layout == "official_light"
         return reference.nexttdnn(
             features, state, "speaker_net.model.", "speaker_net.aggregate.", (3, 3, 3), light
