@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use diarized_dsp::log_mel::{
-    Layout, LogMel, LogMelParams, LogMelRecipe, MeanNormalisation, MelTriangles, PreEmphasisAt, Window,
-    subtract_mean,
+    Framing, Layout, LogMel, LogMelParams, LogMelRecipe, MeanNormalisation, MelTriangles, PreEmphasisAt,
+    Window, subtract_mean,
 };
 
 /// Largest absolute difference that is allowed, in natural-log units. The features' own rounding to `f32` is
 /// 1e-6; what is seen is 1e-5.
 const TOLERANCE: f32 = 1e-4;
 const N_MELS: usize = 80;
-/// Samples of `ours.f32` and `official.f32`, as in the generator.
+/// Samples of all but `mirrored.f32`, as in the generator.
 const N_ONE_SECOND: usize = 16_123;
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -71,6 +71,22 @@ fn the_mirrored_front_end_with_a_sliding_mean_agrees() {
     let golden = features("mirrored.f32", 400);
     let recipe = LogMelRecipe::voice_personification();
     assert!(difference(recipe, MeanNormalisation::Sliding { frames: 300 }, &signal(), &golden) <= TOLERANCE);
+}
+
+#[test]
+fn the_speech_brain_front_end_agrees() {
+    let golden = features("speechbrain.f32", 101);
+    let (recipe, samples) = (LogMelRecipe::speech_brain(), &signal()[..N_ONE_SECOND]);
+    let how = MeanNormalisation::ClippedWindow { range_db: 80 };
+    assert!(difference(recipe, how, samples, &golden) <= TOLERANCE);
+    // The digital silence in it is clipped, so the clip is exercised.
+    assert!(difference(recipe, MeanNormalisation::Window, samples, &golden) > 1.0);
+    for wrong in [
+        LogMelRecipe { mel_triangles: MelTriangles::Hz, ..recipe },
+        LogMelRecipe { framing: Framing::CenterReflect, ..recipe },
+    ] {
+        assert!(difference(wrong, how, samples, &golden) > 10.0 * TOLERANCE, "{wrong:?}");
+    }
 }
 
 /// One wrong choice anywhere shows, so that agreement means something.

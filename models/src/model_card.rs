@@ -259,6 +259,8 @@ struct RawFrontEnd {
     mean_normalisation: RawMeanNormalisation,
     #[serde(default)]
     sliding_frames: Option<usize>,
+    #[serde(default)]
+    clip_range_db: Option<u32>,
 }
 
 /// A serde mirror of a `dsp` enum, so that `dsp` stays free of serialisation.
@@ -276,12 +278,12 @@ macro_rules! mirror {
     };
 }
 
-mirror!(RawFraming => Framing { SnipEdges, CenterReflect, KaldiMirror });
+mirror!(RawFraming => Framing { SnipEdges, CenterReflect, CenterZero, KaldiMirror });
 mirror!(RawWindow => Window { Hamming, HammingPeriodic, Hann, HannPeriodic, Povey, Rectangular });
 mirror!(RawWindowPosition => WindowPosition { Left, Center });
 mirror!(RawPreEmphasisAt => PreEmphasisAt { Frame, Signal });
 mirror!(RawSpectrum => Spectrum { Power, Magnitude });
-mirror!(RawMelTriangles => MelTriangles { Mel, Hz });
+mirror!(RawMelTriangles => MelTriangles { Mel, Hz, HzEven });
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -295,24 +297,31 @@ enum RawMeanNormalisation {
     None,
     Window,
     Sliding,
+    ClippedWindow,
 }
 
 impl RawFrontEnd {
     fn build(self) -> Result<(LogMelParams, MeanNormalisation), CardError> {
         let RawLog::Natural = self.log;
-        let mean = match (self.mean_normalisation, self.sliding_frames) {
-            (RawMeanNormalisation::None, _) => MeanNormalisation::None,
-            (RawMeanNormalisation::Window, _) => MeanNormalisation::Window,
-            (RawMeanNormalisation::Sliding, Some(frames)) if frames > 0 => {
-                MeanNormalisation::Sliding { frames }
-            }
-            (RawMeanNormalisation::Sliding, got) => {
-                return Err(CardError::Value {
-                    key: "front_end.sliding_frames",
-                    got: got.map_or("none".to_owned(), |n| n.to_string()),
-                    rule: "at least 1 with mean_normalisation = \"sliding\"",
-                });
-            }
+        let mean = match self.mean_normalisation {
+            RawMeanNormalisation::None => MeanNormalisation::None,
+            RawMeanNormalisation::Window => MeanNormalisation::Window,
+            RawMeanNormalisation::Sliding => match self.sliding_frames {
+                Some(frames) if frames > 0 => MeanNormalisation::Sliding { frames },
+                got => {
+                    let got = got.map_or("none".to_owned(), |n| n.to_string());
+                    let rule = "at least 1 with mean_normalisation = \"sliding\"";
+                    return Err(CardError::Value { key: "front_end.sliding_frames", got, rule });
+                }
+            },
+            RawMeanNormalisation::ClippedWindow => match self.clip_range_db {
+                Some(range_db) if range_db > 0 => MeanNormalisation::ClippedWindow { range_db },
+                got => {
+                    let got = got.map_or("none".to_owned(), |n| n.to_string());
+                    let rule = "at least 1 with mean_normalisation = \"clipped_window\"";
+                    return Err(CardError::Value { key: "front_end.clip_range_db", got, rule });
+                }
+            },
         };
         let params = LogMelParams::try_new(LogMelRecipe {
             sample_rate_hz: self.sample_rate_hz,
@@ -335,5 +344,49 @@ impl RawFrontEnd {
             log_offset: self.log_offset,
         })?;
         Ok((params, mean))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The built-in card with other words in it.
+    fn card(changes: &[(&str, &str)]) -> Result<ModelCard, CardError> {
+        let mut text = crate::builtin::CARD.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "the card holds {from:?}");
+            text = text.replace(from, to);
+        }
+        ModelCard::parse(&text)
+    }
+
+    const WINDOW: &str = "mean_normalisation = \"window\"";
+    const SLIDING_300: &str = "sliding_frames = 300";
+
+    #[test]
+    fn every_normalisation_can_be_stated() {
+        let mean = |to: &str| card(&[(WINDOW, to)]).unwrap().mean_normalisation;
+        assert_eq!(card(&[]).unwrap().mean_normalisation, MeanNormalisation::Window);
+        assert_eq!(mean("mean_normalisation = \"none\""), MeanNormalisation::None);
+        assert_eq!(mean("mean_normalisation = \"sliding\""), MeanNormalisation::Sliding { frames: 300 });
+        assert_eq!(
+            mean("mean_normalisation = \"clipped_window\"\nclip_range_db = 80"),
+            MeanNormalisation::ClippedWindow { range_db: 80 }
+        );
+    }
+
+    #[test]
+    fn a_normalisation_without_its_number_is_a_fault() {
+        let fault = |changes: &[(&str, &str)]| card(changes).unwrap_err().to_string();
+        assert_eq!(
+            fault(&[(WINDOW, "mean_normalisation = \"sliding\""), (SLIDING_300, "sliding_frames = 0")]),
+            "model.toml front_end.sliding_frames (0) must be at least 1 with mean_normalisation = \"sliding\""
+        );
+        assert_eq!(
+            fault(&[(WINDOW, "mean_normalisation = \"clipped_window\"")]),
+            "model.toml front_end.clip_range_db (none) must be at least 1 with mean_normalisation = \
+             \"clipped_window\""
+        );
     }
 }

@@ -52,12 +52,15 @@ impl MelFilters {
             let corners = [corner(mel_idx), corner(mel_idx + 1), corner(mel_idx + 2)];
             let weight = |bin: usize| {
                 let hz = bin as f64 * bin_hz;
-                let (at, [left, centre, right]) = match recipe.mel_triangles {
+                let (at, [left, centre, mut right]) = match recipe.mel_triangles {
                     // Kaldi's spectrum stops before the Nyquist bin.
                     MelTriangles::Mel if bin + 1 == n_bins => return 0.0,
                     MelTriangles::Mel => (hz_to_mel(hz), corners),
-                    MelTriangles::Hz => (hz, corners.map(mel_to_hz)),
+                    MelTriangles::Hz | MelTriangles::HzEven => (hz, corners.map(mel_to_hz)),
                 };
+                if recipe.mel_triangles == MelTriangles::HzEven {
+                    right = 2.0 * centre - left;
+                }
                 ((at - left) / (centre - left)).min((right - at) / (right - centre)).max(0.0)
             };
             let first = (0..n_bins).find(|&bin| weight(bin) > 0.0).unwrap_or(0);

@@ -1,5 +1,6 @@
 //! Streaming log-mel features whose recipe is data.
 
+mod faults;
 mod filters;
 mod normalise;
 mod params;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use realfft::num_complex::Complex64;
 use realfft::{RealFftPlanner, RealToComplex};
 
+pub use faults::{LogMelFault, LogMelFaults};
 pub use normalise::{Layout, ShapeError, subtract_mean, to_mel_major};
 pub use params::{
-    Framing, LogMelFault, LogMelFaults, LogMelParams, LogMelRecipe, MeanNormalisation, MelTriangles,
-    PreEmphasisAt, Spectrum, Window, WindowPosition,
+    Framing, LogMelParams, LogMelRecipe, MeanNormalisation, MelTriangles, PreEmphasisAt, Spectrum, Window,
+    WindowPosition,
 };
 
 use filters::MelFilters;
@@ -173,11 +175,13 @@ impl LogMel {
         let mirrored = match self.params.recipe().framing {
             Framing::CenterReflect => 1 - start,
             Framing::SnipEdges | Framing::KaldiMirror => -start,
+            // The sample that pre-emphasis takes for the one before the first.
+            Framing::CenterZero => 2,
         };
         if start < 0 { end.max(mirrored) as u64 } else { end as u64 }
     }
 
-    /// Computes the next frame; what lies outside the signal is mirrored into what is there.
+    /// Computes the next frame; what lies outside the signal is mirrored into what is there, or is zero.
     fn emit(&mut self, out: &mut Vec<f32>) {
         self.cut(self.params.frame_start(self.next_frame));
         let recipe = self.params.recipe();
@@ -215,7 +219,7 @@ impl LogMel {
     }
 
     /// Brings the frame that begins at `start` into the transform's input: scaled, and pre-emphasised if that
-    /// is done to the signal. What lies outside the signal is mirrored.
+    /// is done to the signal. What lies outside the signal is mirrored, or is zero.
     fn cut(&mut self, start: i64) {
         let recipe = self.params.recipe();
         let scale = f64::from(recipe.scale);
@@ -228,7 +232,10 @@ impl LogMel {
         if recipe.pre_emphasis != 0.0 && recipe.pre_emphasis_at == PreEmphasisAt::Signal {
             let coefficient = f64::from(recipe.pre_emphasis);
             for (at, to) in (start..).zip(frame) {
-                let at = mirror(recipe.framing, at, n_received);
+                let Some(at) = mirror(recipe.framing, at, n_received) else {
+                    *to = 0.0;
+                    continue;
+                };
                 // The sample before the first is the second; in a signal of one it is that one.
                 let before = if at > 0 { at - 1 } else { (n_received - 1).min(1) };
                 *to = sample(at) - coefficient * sample(before);
@@ -238,7 +245,7 @@ impl LogMel {
             frame.iter_mut().zip(&samples[from..]).for_each(|(to, &from)| *to = f64::from(from) * scale);
         } else {
             for (at, to) in (start..).zip(frame) {
-                *to = sample(mirror(recipe.framing, at, n_received));
+                *to = mirror(recipe.framing, at, n_received).map_or(0.0, sample);
             }
         }
     }
@@ -249,19 +256,23 @@ fn floor_at(energy: f64, floor: f64) -> f64 {
     if energy < floor { floor } else { energy }
 }
 
-/// Position inside a signal of `n_samples >= 1` that stands for position `at` anywhere.
-fn mirror(framing: Framing, at: i64, n_samples: i64) -> i64 {
+/// Position inside a signal of `n_samples >= 1` that stands for position `at` anywhere; none where zero does.
+fn mirror(framing: Framing, at: i64, n_samples: i64) -> Option<i64> {
     if (0..n_samples).contains(&at) {
-        return at;
+        return Some(at);
     }
-    if framing == Framing::CenterReflect {
-        // Period 2 (n − 1): the end samples stand once.
-        let period = (2 * (n_samples - 1)).max(1);
-        let folded = at.rem_euclid(period);
-        if folded < n_samples { folded } else { period - folded }
-    } else {
-        let folded = at.rem_euclid(2 * n_samples);
-        if folded < n_samples { folded } else { 2 * n_samples - 1 - folded }
+    match framing {
+        Framing::CenterZero => None,
+        Framing::CenterReflect => {
+            // Period 2 (n − 1): the end samples stand once.
+            let period = (2 * (n_samples - 1)).max(1);
+            let folded = at.rem_euclid(period);
+            Some(if folded < n_samples { folded } else { period - folded })
+        }
+        Framing::SnipEdges | Framing::KaldiMirror => {
+            let folded = at.rem_euclid(2 * n_samples);
+            Some(if folded < n_samples { folded } else { 2 * n_samples - 1 - folded })
+        }
     }
 }
 

@@ -45,9 +45,12 @@ pub fn subtract_mean(
     let n_frames = n_frames(features, n_mels)?;
     let width = match how {
         MeanNormalisation::None => return Ok(()),
-        MeanNormalisation::Window => n_frames,
+        MeanNormalisation::Window | MeanNormalisation::ClippedWindow { .. } => n_frames,
         MeanNormalisation::Sliding { frames } => frames.max(1),
     };
+    if let MeanNormalisation::ClippedWindow { range_db } = how {
+        clip(features, range_db);
+    }
     let (mel_step, frame_step) = match layout {
         Layout::FrameMajor => (1, n_mels),
         Layout::MelMajor => (n_frames, 1),
@@ -77,6 +80,19 @@ pub fn subtract_mean(
         }
     }
     Ok(())
+}
+
+/// Raises what lies more than `range_db` below the largest of `features`, which are natural logarithms of energies.
+/// What is no number stays as it is.
+fn clip(features: &mut [f32], range_db: u32) {
+    let range = f64::from(range_db) / 10.0 * std::f64::consts::LN_10;
+    let largest = features.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let floor = (f64::from(largest) - range) as f32;
+    for feature in features {
+        if *feature < floor {
+            *feature = floor;
+        }
+    }
 }
 
 /// Appends the rows of `features`, `(n_frames, n_mels)`, to `out` as `(n_mels, n_frames)` and returns
@@ -163,6 +179,20 @@ mod tests {
             assert!(mean.abs() < 1e-5);
         }
         assert!((centred[1] - rows[1] - (centred[81] - rows[81])).abs() < 1e-5);
+    }
+
+    #[test]
+    fn what_is_far_below_the_largest_is_raised_before_the_mean_is_taken() {
+        let ten_db = std::f32::consts::LN_10;
+        let mut rows = vec![0.0, -1.0 * ten_db, -2.0 * ten_db, -30.0 * ten_db, f32::NAN, 0.0];
+        clip(&mut rows, 20);
+        assert_eq!(rows[..4], [0.0, -ten_db, -2.0 * ten_db, -2.0 * ten_db]);
+        assert!(rows[4].is_nan() && rows[5] == 0.0);
+        let mut rows = vec![0.0, -9.0 * ten_db];
+        let how = MeanNormalisation::ClippedWindow { range_db: 40 };
+        subtract_mean(&mut rows, 1, Layout::FrameMajor, how).unwrap();
+        assert!((rows[0] - 2.0 * ten_db).abs() < 1e-5 && (rows[1] + 2.0 * ten_db).abs() < 1e-5, "{rows:?}");
+        clip(&mut [], 20);
     }
 
     #[test]

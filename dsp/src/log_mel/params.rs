@@ -1,7 +1,6 @@
 //! The recipe of the log-mel features, and its check.
 
-use std::fmt;
-
+use super::faults::{LogMelFault, LogMelFaults};
 use crate::clock::SAMPLE_RATE_HZ;
 
 /// How the signal is cut into frames, and what frame `i` covers.
@@ -14,6 +13,8 @@ pub enum Framing {
     /// Frame `i` has its centre at sample `i hop`; the signal is reflected at its ends without repeating the
     /// end sample. `torch.stft` with `center=True, pad_mode="reflect"`. `1 + n_samples / hop` frames.
     CenterReflect,
+    /// The same with zeros beyond the ends: `torch.stft` with `pad_mode="constant"`.
+    CenterZero,
     /// Frame `i` has its centre at sample `i hop + hop / 2`; the signal is mirrored at its ends with the end
     /// sample repeated. Kaldi's `snip-edges=false`. `(n_samples + hop / 2) / hop` frames.
     KaldiMirror,
@@ -40,7 +41,7 @@ pub enum Window {
 /// Where the frame lies inside the span of `n_fft` samples that is transformed.
 ///
 /// Only the phase of the spectrum tells the two apart, and features have no phase. But it says what stands at
-/// the frame's position: with [`Framing::CenterReflect`] the span is centred, so the frame must be too.
+/// the frame's position: with the centred framings the span is centred, so the frame must be too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WindowPosition {
     /// The frame, then zeros: Kaldi.
@@ -80,6 +81,8 @@ pub enum MelTriangles {
     Mel,
     /// Straight sides over Hz: torchaudio, librosa with `htk=True`.
     Hz,
+    /// Straight sides over Hz, both as wide as the lower one would be: SpeechBrain.
+    HzEven,
 }
 
 /// What is taken from each mel channel's features so that the recording channel matters less. Applied apart
@@ -97,6 +100,12 @@ pub enum MeanNormalisation {
     Sliding {
         /// Width of the span in frames, at least 1.
         frames: usize,
+    },
+    /// The mean over all frames of the window, after what lies too far below the window's largest feature is raised.
+    /// SpeechBrain's `top_db`.
+    ClippedWindow {
+        /// How far below is too far, in dB.
+        range_db: u32,
     },
 }
 
@@ -189,6 +198,26 @@ impl LogMelRecipe {
         }
     }
 
+    /// The recipe of SpeechBrain's ECAPA-TDNN, but for the logarithm, which there is in dB. Goes with
+    /// [`MeanNormalisation::ClippedWindow`] of 80 dB.
+    #[must_use]
+    pub fn speech_brain() -> Self {
+        Self {
+            scale: 1.0,
+            n_fft: 400,
+            framing: Framing::CenterZero,
+            window: Window::HammingPeriodic,
+            window_position: WindowPosition::Center,
+            remove_dc: false,
+            pre_emphasis: 0.0,
+            low_hz: 0.0,
+            high_hz: 8_000.0,
+            mel_triangles: MelTriangles::HzEven,
+            log_floor: 1e-10,
+            ..Self::default()
+        }
+    }
+
     /// The recipe of VoicePersonification's models without its dither: Kaldi's fbank with mirrored edges. Goes
     /// with [`MeanNormalisation::Sliding`] over 300 frames.
     #[must_use]
@@ -196,74 +225,6 @@ impl LogMelRecipe {
         Self { framing: Framing::KaldiMirror, ..Self::default() }
     }
 }
-
-/// One thing wrong with a [`LogMelRecipe`].
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogMelFault {
-    /// A number is not what the recipe allows.
-    #[error("{field} ({got}) must be {expected}")]
-    OutOfRange {
-        /// Name of the field.
-        field: &'static str,
-        /// Its value.
-        got: f64,
-        /// The allowed range, in words.
-        expected: &'static str,
-    },
-    /// The frame does not fit into the transform.
-    #[error("frame_length_samples ({frame_length_samples}) must be <= n_fft ({n_fft})")]
-    FrameLongerThanFft {
-        /// Samples in a frame.
-        frame_length_samples: usize,
-        /// Length of the transform.
-        n_fft: usize,
-    },
-    /// The band is empty.
-    #[error("low_hz ({low_hz}) must be < high_hz ({high_hz})")]
-    EmptyBand {
-        /// Lower corner.
-        low_hz: f32,
-        /// Upper corner.
-        high_hz: f32,
-    },
-    /// The logarithm of silence would be minus infinity.
-    #[error("log_floor (0) and log_offset (0) must not both be 0")]
-    LogOfZero,
-    /// Framing and window position contradict each other.
-    #[error("window_position ({got:?}) must be {expected:?} with framing {framing:?}")]
-    WindowPosition {
-        /// The position that was asked for.
-        got: WindowPosition,
-        /// The position that the framing goes with.
-        expected: WindowPosition,
-        /// The framing.
-        framing: Framing,
-    },
-}
-
-/// Everything that is wrong with a [`LogMelRecipe`], at least one fault.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogMelFaults(Vec<LogMelFault>);
-
-impl LogMelFaults {
-    /// The faults, in the order of the recipe's fields.
-    #[must_use]
-    pub fn faults(&self) -> &[LogMelFault] {
-        &self.0
-    }
-}
-
-impl fmt::Display for LogMelFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, fault) in self.0.iter().enumerate() {
-            write!(f, "{}{fault}", if n > 0 { "; " } else { "" })?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for LogMelFaults {}
 
 /// A checked log-mel recipe.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -331,7 +292,7 @@ impl LogMelParams {
             faults.push(LogMelFault::LogOfZero);
         }
         let expected = match r.framing {
-            Framing::CenterReflect => WindowPosition::Center,
+            Framing::CenterReflect | Framing::CenterZero => WindowPosition::Center,
             Framing::SnipEdges | Framing::KaldiMirror => WindowPosition::Left,
         };
         if r.window_position != expected && r.frame_length_samples != r.n_fft {
@@ -371,8 +332,8 @@ impl LogMelParams {
         match self.0.framing {
             Framing::SnipEdges if n_samples < length => 0,
             Framing::SnipEdges => 1 + (n_samples - length) / hop,
-            Framing::CenterReflect if n_samples == 0 => 0,
-            Framing::CenterReflect => 1 + n_samples / hop,
+            Framing::CenterReflect | Framing::CenterZero if n_samples == 0 => 0,
+            Framing::CenterReflect | Framing::CenterZero => 1 + n_samples / hop,
             Framing::KaldiMirror => (n_samples + hop / 2) / hop,
         }
     }
@@ -384,7 +345,7 @@ impl LogMelParams {
         match (self.0.framing, n_frames) {
             (_, 0) => 0,
             (Framing::SnipEdges, n) => (n - 1) * hop + length,
-            (Framing::CenterReflect, n) => ((n - 1) * hop).max(1),
+            (Framing::CenterReflect | Framing::CenterZero, n) => ((n - 1) * hop).max(1),
             (Framing::KaldiMirror, n) => n * hop - hop / 2,
         }
     }
@@ -395,7 +356,7 @@ impl LogMelParams {
         let (length, hop) = (self.0.frame_length_samples as i64, self.0.hop_samples as i64);
         let first = match self.0.framing {
             Framing::SnipEdges => 0,
-            Framing::CenterReflect => {
+            Framing::CenterReflect | Framing::CenterZero => {
                 let n_fft = self.0.n_fft as i64;
                 (n_fft - length) / 2 - n_fft / 2
             }
@@ -414,6 +375,7 @@ mod tests {
         for recipe in [
             LogMelRecipe::default(),
             LogMelRecipe::official_next_tdnn(),
+            LogMelRecipe::speech_brain(),
             LogMelRecipe::voice_personification(),
         ] {
             LogMelParams::try_new(recipe).unwrap();
@@ -467,10 +429,11 @@ mod tests {
 
     #[test]
     fn frames_and_samples_agree() {
-        for framing in [Framing::SnipEdges, Framing::CenterReflect, Framing::KaldiMirror] {
+        for framing in [Framing::SnipEdges, Framing::CenterReflect, Framing::CenterZero, Framing::KaldiMirror]
+        {
             for (length, hop) in [(400, 160), (100, 160), (512, 512), (3, 1), (7, 5)] {
                 let position = match framing {
-                    Framing::CenterReflect => WindowPosition::Center,
+                    Framing::CenterReflect | Framing::CenterZero => WindowPosition::Center,
                     _ => WindowPosition::Left,
                 };
                 let params = LogMelParams::try_new(LogMelRecipe {

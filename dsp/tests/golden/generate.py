@@ -6,19 +6,22 @@
 
 Written from the definitions, frame by frame and in double precision, without a look at the Rust code:
 Kaldi's feature-window.cc, feature-functions.cc and mel-computations.cc for the Kaldi kind, the documentation of
-torch.stft and of torchaudio's MelSpectrogram and the official NeXt-TDNN front end for the other.
+torch.stft and of torchaudio's MelSpectrogram and the official NeXt-TDNN front end for the second, SpeechBrain's
+features.py for the third.
 
 Arrays (little-endian, row-major):
 
     signal.i16     int16 (n_samples,): 4 s at 16 kHz; divided by 32768 it is the input of all features
     ours.f32       float32 (n_frames, 80): first second; Kaldi fbank, snip edges, minus the mean over time
     official.f32   float32 (n_frames, 80): first second; official NeXt-TDNN front end
+    speechbrain.f32  float32 (n_frames, 80): first second; SpeechBrain's Fbank(n_mels=80) in natural logarithms
     mirrored.f32   float32 (n_frames, 80): 4 s; Kaldi fbank without snip edges, minus a sliding mean of 300 frames
 
 What --check says (numpy 2.4, torch 2.15, kaldi-native-fbank 1.23; largest absolute difference):
     kaldi-native-fbank, ours                8.4e-04   (its arithmetic is single precision)
     kaldi-native-fbank, mirrored            1.0e-03   (the same)
     torch.stft and np.interp, official      5.9e-13
+    torch.stft, speechbrain                 1.3e-13
 """
 
 import pathlib
@@ -128,6 +131,28 @@ def official(x: np.ndarray) -> np.ndarray:
     return logs - logs.mean(axis=0)
 
 
+def speechbrain_banks() -> np.ndarray:
+    """(201, 80): triangles over Hz as wide on both sides as from the corner below to the peak."""
+    freqs = np.linspace(0, RATE / 2, 201)
+    mel = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 82)
+    hz = 700 * (10 ** (mel / 2595) - 1)
+    width, centre = np.diff(hz)[:-1], hz[1:-1]
+    return np.maximum(0, 1 - np.abs(freqs[:, None] - centre) / width)
+
+
+def speechbrain(x: np.ndarray) -> np.ndarray:
+    """STFT of 25 ms with zeros around the signal, filters, log of at least 1e-10, what is 80 dB below the largest
+    raised, minus the mean over time. There in dB; here in natural logarithms, which is the same but for a factor."""
+    win, hop = 400, 160
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(win) / win)
+    padded = np.concatenate([np.zeros(win // 2), x, np.zeros(win // 2)])
+    frames = np.stack([padded[f * hop : f * hop + win] for f in range(1 + len(x) // hop)])
+    power = np.abs(np.fft.rfft(frames * window)) ** 2
+    decibels = 10 * np.log10(np.maximum(power @ speechbrain_banks(), 1e-10))
+    decibels = np.maximum(decibels, decibels.max() - 80)
+    return (decibels - decibels.mean(axis=0)) * np.log(10) / 10
+
+
 def arrays(x: np.ndarray) -> dict:
     samples = x.astype(np.float64) / 32768
     second = samples[:N_ONE_SECOND]
@@ -135,6 +160,7 @@ def arrays(x: np.ndarray) -> dict:
     return {
         "ours": ours - ours.mean(axis=0),
         "official": official(second),
+        "speechbrain": speechbrain(second),
         "mirrored": kaldi_sliding_mean(kaldi_fbank(samples * 32768, snip_edges=False), 300),
     }
 
@@ -187,6 +213,19 @@ def check(x: np.ndarray, made: dict) -> None:
         banks = np.stack([np.interp(freqs, corners[b : b + 3], [0, 1, 0]) for b in range(80)])
         logs = np.log(banks @ (stft.abs() ** 2).numpy() + 1e-6).T
         say("torch.stft and np.interp, official", logs - logs.mean(axis=0), made["official"])
+        stft = torch.stft(
+            part[0],
+            n_fft=400,
+            hop_length=160,
+            win_length=400,
+            window=torch.hamming_window(400, dtype=torch.float64),
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )[0]
+        decibels = 10 * np.log10(np.maximum(((stft.abs() ** 2).numpy().T @ speechbrain_banks()), 1e-10))
+        logs = np.maximum(decibels, decibels.max() - 80) * np.log(10) / 10
+        say("torch.stft, speechbrain", logs - logs.mean(axis=0), made["speechbrain"])
 
 
 if __name__ == "__main__":
