@@ -2,12 +2,14 @@
 
 Known layouts: the official NeXt-TDNN code (``speaker_net.model.*``, ``aggregate.*``),
 VoicePersonification (``args`` and ``state_dict`` with ``feat_extractor.*``,
-``aggregation.*``) and TaoRuijie's ECAPA-TDNN (``speaker_encoder.*``). The shape of the
-network is read from the tensors themselves, so every published width and depth loads.
+``aggregation.*``), TaoRuijie's ECAPA-TDNN (``speaker_encoder.*``) and SpeechBrain's
+(``blocks.*``, ``asp_bn.*``). The shape of the network is read from the tensors themselves, so
+every published width and depth loads.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .ecapa import Ecapa
+from .ecapa import Ecapa, SpeechBrainEcapa
 from .export import FoldedNeXtTdnn
-from .front_end import OFFICIAL, VOICE_PERSONIFICATION, FrontEnd
+from .front_end import OFFICIAL, SPEECH_BRAIN, VOICE_PERSONIFICATION, FrontEnd
 from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
 
 SHOWN_KEYS = 12
@@ -156,27 +158,50 @@ def _voice_personification(checkpoint: dict) -> Foreign:
     return foreign
 
 
+def _sizes(state: dict[str, Tensor], **where: tuple[str, int]) -> dict[str, int]:
+    """Sizes of a network by the axis of a tensor that tells them; what is missing stays default."""
+    return {name: state[key].shape[axis] for name, (key, axis) in where.items() if key in state}
+
+
 def _taoruijie(checkpoint: dict) -> Foreign:
     layout = "TaoRuijie ECAPA-TDNN"
     state = checkpoint.get("state_dict", checkpoint)
     state = _without(state, "speaker_loss.")
     state = _strip(state, "speaker_encoder.")
     state = _without(state, "torchfbank.", "specaug.")
-
-    def size(key: str, axis: int, default: int) -> int:
-        return state[key].shape[axis] if key in state else default
-
-    channels = size("conv1.weight", 0, 1024)
-    network = Ecapa(
-        channels=channels,
-        n_mels=size("conv1.weight", 1, 80),
-        mfa_channels=size("layer4.weight", 0, 1536),
-        attention_channels=size("attention.0.weight", 0, 256),
-        bottleneck=size("layer1.se.se.1.weight", 0, 128),
-        embedding_dim=size("fc6.weight", 0, 192),
+    sizes = _sizes(
+        state,
+        channels=("conv1.weight", 0),
+        n_mels=("conv1.weight", 1),
+        mfa_channels=("layer4.weight", 0),
+        attention_channels=("attention.0.weight", 0),
+        bottleneck=("layer1.se.se.1.weight", 0),
+        embedding_dim=("fc6.weight", 0),
     )
+    network = Ecapa(**sizes)
     load_checked(network, state, layout)
-    return Foreign(network, network, OFFICIAL, f"ECAPA-TDNN C{channels}", layout)
+    return Foreign(network, network, OFFICIAL, f"ECAPA-TDNN C{sizes['channels']}", layout)
+
+
+def _speech_brain(checkpoint: dict) -> Foreign:
+    layout = "SpeechBrain ECAPA-TDNN"
+    state = _strip(checkpoint.get("state_dict", checkpoint), "embedding_model.")
+    state = _without(state, "compute_features.", "mean_var_norm.", "classifier.")
+    sizes = _sizes(
+        state,
+        channels=("blocks.0.conv.conv.weight", 0),
+        n_mels=("blocks.0.conv.conv.weight", 1),
+        mfa_channels=("mfa.conv.conv.weight", 0),
+        attention_channels=("asp.tdnn.conv.conv.weight", 0),
+        bottleneck=("blocks.1.se_block.conv1.conv.weight", 0),
+        embedding_dim=("fc.conv.weight", 0),
+    )
+    network = SpeechBrainEcapa(**sizes)
+    load_checked(network, state, layout)
+    # Its features are in dB.
+    with torch.no_grad():
+        network.blocks[0].conv.conv.weight.mul_(10.0 / math.log(10.0))
+    return Foreign(network, network, SPEECH_BRAIN, f"ECAPA-TDNN C{sizes['channels']}", layout)
 
 
 def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
@@ -195,14 +220,11 @@ def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
         return _official
     if any_key("speaker_encoder.", "layer1.convs.", "fc6."):
         return _taoruijie
-    if any_key("blocks.0.conv.conv.", "asp_bn."):
-        raise CheckpointError(
-            "SpeechBrain's ECAPA-TDNN is not taken: its front end (zero-padded frames, its own "
-            "filter shapes, 80 dB clipping per recording) is none that model.toml can state"
-        )
+    if any_key("blocks.0.conv.conv.", "embedding_model.blocks.0.conv.conv.", "asp_bn.norm."):
+        return _speech_brain
     raise CheckpointError(
-        "no known layout (official NeXt-TDNN, VoicePersonification, TaoRuijie ECAPA-TDNN); "
-        f"it holds: {_listed(sorted(keys))}"
+        "no known layout (official NeXt-TDNN, VoicePersonification, TaoRuijie's or SpeechBrain's "
+        f"ECAPA-TDNN); it holds: {_listed(sorted(keys))}"
     )
 
 
@@ -217,4 +239,13 @@ def load_foreign(path: Path) -> Foreign:
             f"{path} cannot be read as weights alone (truncated, or pickled objects inside): "
             f"{str(error).splitlines()[0]}"
         ) from error
-    return recognise(checkpoint)(checkpoint)
+    read = recognise(checkpoint)
+    for key, value in checkpoint.get("state_dict", checkpoint).items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(f"{path}: {key} is no tensor but {type(value).__name__}")
+    try:
+        return read(checkpoint)
+    except CheckpointError:
+        raise
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path}: its tensors' shapes make no network: {error}") from error

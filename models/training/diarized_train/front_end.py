@@ -1,7 +1,7 @@
 """Log-mel front ends, driven by the ``[front_end]`` table of a model folder.
 
-One function reproduces ours, the official NeXt-TDNN / ECAPA one (torchaudio-like) and
-Kaldi's fbank; the reference for every other implementation of them. numpy only.
+One function reproduces ours, the official NeXt-TDNN / ECAPA one (torchaudio-like), SpeechBrain's
+and Kaldi's fbank; the reference for every other implementation of them. numpy only.
 
 Order of work per window of samples: scale, signal pre-emphasis, framing, per-frame DC
 removal, frame pre-emphasis, window, power (or magnitude) spectrum, mel filters, log, mean
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 _CHOICES = {
-    "framing": ("snip_edges", "center_reflect", "kaldi_mirror"),
+    "framing": ("snip_edges", "center_reflect", "center_zero", "kaldi_mirror"),
     "window": (
         "hamming",
         "hamming_periodic",
@@ -27,9 +27,9 @@ _CHOICES = {
     "window_position": ("left", "center"),
     "pre_emphasis_at": ("frame", "signal"),
     "spectrum": ("power", "magnitude"),
-    "mel_triangles": ("mel", "hz"),
+    "mel_triangles": ("mel", "hz", "hz_even"),
     "log": ("natural",),
-    "mean_normalisation": ("none", "window", "sliding"),
+    "mean_normalisation": ("none", "window", "sliding", "clipped_window"),
 }
 
 
@@ -59,6 +59,7 @@ class FrontEnd:
     dither: float = 0.0
     mean_normalisation: str = "window"
     sliding_frames: int = 300
+    clip_range_db: int = 80
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
@@ -79,7 +80,10 @@ class FrontEnd:
         return cls(**table)
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        table = asdict(self)
+        if self.mean_normalisation != "clipped_window":
+            del table["clip_range_db"]
+        return table
 
 
 # The table the official NeXt-TDNN code and TaoRuijie's ECAPA-TDNN were trained with.
@@ -93,6 +97,22 @@ OFFICIAL = FrontEnd(
     mel_triangles="hz",
     log_floor=0.0,
     log_offset=1e-6,
+)
+
+# SpeechBrain's ECAPA-TDNN, but for the logarithm: there it is in dB, which is 4.34 times ours.
+SPEECH_BRAIN = FrontEnd(
+    scale=1.0,
+    n_fft=400,
+    framing="center_zero",
+    window="hamming_periodic",
+    window_position="center",
+    remove_dc=False,
+    pre_emphasis=0.0,
+    low_hz=0.0,
+    high_hz=8000.0,
+    mel_triangles="hz_even",
+    log_floor=1e-10,
+    mean_normalisation="clipped_window",
 )
 
 # VoicePersonification's: Kaldi fbank and a sliding mean, on 16-bit numbers. Its fbank scales
@@ -126,6 +146,8 @@ def mel_filters(front: FrontEnd) -> np.ndarray:
     else:
         points, edges = bins_hz, mel_to_hz(edges_mel)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    if front.mel_triangles == "hz_even":
+        right = 2.0 * centre - left
     rising = (points - left) / (centre - left)
     falling = (right - points) / (right - centre)
     filters = np.maximum(0.0, np.minimum(rising, falling))
@@ -156,7 +178,7 @@ def n_frames(front: FrontEnd, n_samples: int) -> int:
         if n_samples < front.frame_length_samples:
             return 0
         return 1 + (n_samples - front.frame_length_samples) // front.hop_samples
-    if front.framing == "center_reflect":
+    if front.framing in ("center_reflect", "center_zero"):
         return 1 + n_samples // front.hop_samples
     return (n_samples + front.hop_samples // 2) // front.hop_samples
 
@@ -180,10 +202,11 @@ def frames(front: FrontEnd, samples: np.ndarray) -> np.ndarray:
         )
         return view[..., :: front.hop_samples, :]
     starts = np.arange(count) * front.hop_samples
-    if front.framing == "center_reflect":
+    if front.framing in ("center_reflect", "center_zero"):
         pad = front.n_fft // 2
         spec = [(0, 0)] * (samples.ndim - 1) + [(pad, pad)]
-        samples = np.pad(samples, spec, mode="reflect")
+        mode = "reflect" if front.framing == "center_reflect" else "constant"
+        samples = np.pad(samples, spec, mode=mode)
         starts = starts + (front.n_fft - front.frame_length_samples) // 2
     elif front.framing == "kaldi_mirror":
         starts = starts + front.hop_samples // 2 - front.frame_length_samples // 2
@@ -244,7 +267,10 @@ class LogMel:
         if front.log_floor > 0.0:
             mel = np.maximum(mel, self.dtype(front.log_floor))
         mel = np.swapaxes(np.log(mel + self.dtype(front.log_offset)), -1, -2)
-        if front.mean_normalisation == "window":
+        if front.mean_normalisation == "clipped_window":
+            floor = mel.max((-2, -1), keepdims=True) - front.clip_range_db / 10 * np.log(10.0)
+            mel = np.maximum(mel, floor)
+        if front.mean_normalisation in ("window", "clipped_window"):
             mel = mel - mel.mean(-1, keepdims=True)
         elif front.mean_normalisation == "sliding":
             mel = mel - sliding_mean(mel, front.sliding_frames)

@@ -142,6 +142,71 @@ def ecapa(features, state, prefix):
     return batch_norm(linear(y, state, prefix + "fc6"), state, prefix + "bn6")
 
 
+def speech_brain_conv(x, state, prefix, dilation=1):
+    weight = state[prefix + ".conv.weight"]
+    pad = dilation * (weight.shape[-1] - 1) // 2
+    x = F.pad(x, (pad, pad), mode="reflect")
+    return F.conv1d(x, weight, state[prefix + ".conv.bias"], dilation=dilation)
+
+
+def speech_brain_tdnn(x, state, prefix, dilation=1):
+    x = torch.relu(speech_brain_conv(x, state, prefix + ".conv", dilation))
+    return batch_norm(x, state, prefix + ".norm.norm")
+
+
+def speech_brain_statistics(x, weights):
+    mean = (weights * x).sum(2)
+    return mean, torch.sqrt((weights * (x - mean.unsqueeze(2)).pow(2)).sum(2).clamp(1e-12))
+
+
+def speech_brain_ecapa(features, state):
+    """(N, 80, T) to (N, 192), with the concatenated, expanded context of the public code."""
+    x = speech_brain_tdnn(features, state, "blocks.0")
+    outputs = []
+    for n, dilation in ((1, 2), (2, 3), (3, 4)):
+        y = speech_brain_tdnn(x, state, f"blocks.{n}.tdnn1")
+        parts = []
+        for i, part in enumerate(torch.chunk(y, 8, dim=1)):
+            if i > 0:
+                part = part + parts[-1] if i > 1 else part
+                name = f"blocks.{n}.res2net_block.blocks.{i - 1}"
+                part = speech_brain_tdnn(part, state, name, dilation)
+            parts.append(part)
+        y = speech_brain_tdnn(torch.cat(parts, 1), state, f"blocks.{n}.tdnn2")
+        gate = y.mean(dim=2, keepdim=True)
+        gate = torch.relu(speech_brain_conv(gate, state, f"blocks.{n}.se_block.conv1"))
+        y = torch.sigmoid(speech_brain_conv(gate, state, f"blocks.{n}.se_block.conv2")) * y
+        x = y + x
+        outputs.append(x)
+    x = speech_brain_tdnn(torch.cat(outputs, dim=1), state, "mfa")
+    t = x.shape[-1]
+    mean, deviation = speech_brain_statistics(x, torch.full((1, 1, t), 1.0 / t))
+    context = [x, mean.unsqueeze(2).repeat(1, 1, t), deviation.unsqueeze(2).repeat(1, 1, t)]
+    y = torch.tanh(speech_brain_tdnn(torch.cat(context, dim=1), state, "asp.tdnn"))
+    weights = torch.softmax(speech_brain_conv(y, state, "asp.conv"), dim=2)
+    pooled = torch.cat(speech_brain_statistics(x, weights), dim=1)[:, :, None]
+    pooled = batch_norm(pooled, state, "asp_bn.norm")
+    return speech_brain_conv(pooled, state, "fc")[:, :, 0]
+
+
+def speech_brain_features(samples):
+    """(n_samples,) to (80, T) in dB, as Fbank(n_mels=80) and the mean over a sentence removed."""
+    window = torch.hamming_window(400, dtype=torch.float64)
+    spectrum = torch.stft(
+        samples.double(), 400, 160, 400, window, center=True, pad_mode="constant",
+        return_complex=True,
+    )  # fmt: skip
+    power = spectrum.abs() ** 2
+    mel = torch.linspace(0, 2595 * math.log10(1 + 8000 / 700), 82, dtype=torch.float64)
+    hz = 700 * (10 ** (mel / 2595) - 1)
+    band = (hz[1:] - hz[:-1])[:-1]
+    slope = (torch.linspace(0, 8000, 201, dtype=torch.float64)[:, None] - hz[1:-1]) / band
+    bank = torch.clamp(torch.minimum(slope + 1, 1 - slope), min=0)
+    decibels = 10 * torch.log10(torch.clamp(bank.T @ power, min=1e-10))
+    decibels = torch.clamp(decibels, min=float(decibels.max()) - 80)
+    return (decibels - decibels.mean(1, keepdim=True)).float()
+
+
 def official_features(samples):
     """(n_samples,) to (80, T), by torch.stft, as the official code's transform works."""
     x = samples.double()[None, None]

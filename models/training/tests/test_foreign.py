@@ -1,7 +1,10 @@
 """Foreign layouts: same waveform in, same embedding out, and errors that name keys."""
 
 import json
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import reference
 import torch
 from test_front_end import voice_like
 
-from diarized_train.ecapa import Ecapa
+from diarized_train.ecapa import Ecapa, SpeechBrainEcapa
 from diarized_train.export import cosine, run_onnx
 from diarized_train.foreign import CheckpointError, load_foreign
 from diarized_train.front_end import FrontEnd, log_mel
@@ -61,13 +64,23 @@ def taoruijie_checkpoint(channels=64):
     return state
 
 
+def speech_brain_checkpoint(channels=64, mfa_channels=192):
+    network = SpeechBrainEcapa(channels=channels, mfa_channels=mfa_channels)
+    randomise(network, 8)
+    with torch.no_grad():
+        # Trained on features of dozens of dB; what is random is to be as it is with others.
+        network.blocks[0].conv.conv.weight.mul_(0.2)
+    return dict(network.state_dict())
+
+
 def expected_embedding(layout, checkpoint, samples):
     """The public code's embedding of (n_samples,), by its own front end."""
     x = torch.from_numpy(samples)
-    if layout == "voice_personification":
-        features = reference.voice_personification_features(x)
-    else:
-        features = reference.official_features(x)
+    front_ends = {
+        "voice_personification": reference.voice_personification_features,
+        "speech_brain": reference.speech_brain_features,
+    }
+    features = front_ends.get(layout, reference.official_features)(x)
     return forward(layout, checkpoint, features[None])
 
 
@@ -76,6 +89,8 @@ def forward(layout, checkpoint, features):
     with torch.inference_mode():
         if layout == "taoruijie":
             return reference.ecapa(features, checkpoint, "speaker_encoder.")
+        if layout == "speech_brain":
+            return reference.speech_brain_ecapa(features, checkpoint)
         state = checkpoint["state_dict"]
         if layout == "voice_personification":
             return reference.nexttdnn(
@@ -92,6 +107,7 @@ LAYOUTS = {
     "official_light": lambda: official_checkpoint(light=True),
     "voice_personification": voice_personification_checkpoint,
     "taoruijie": taoruijie_checkpoint,
+    "speech_brain": speech_brain_checkpoint,
 }
 
 
@@ -137,8 +153,8 @@ def test_golden_file_is_the_models_own_output(tmp_path):
 def test_missing_unexpected_and_misshapen_keys_are_named(layout, tmp_path):
     checkpoint = LAYOUTS[layout]()
     state = checkpoint.get("state_dict", checkpoint)
-    victim = next(k for k in state if k.endswith(("pwconv2.bias", "layer2.bn3.bias")))
-    misshapen = next(k for k in state if k.endswith(("MFA.0.bias", "bn6.bias")))
+    victim = next(k for k in state if k.endswith(("pwconv2.bias", "layer2.bn3.bias", "tdnn2.norm.norm.bias")))
+    misshapen = next(k for k in state if k.endswith(("MFA.0.bias", "bn6.bias", "fc.conv.bias")))
     prefix = {"taoruijie": "speaker_encoder."}.get(layout, "")
     del state[victim]
     state[misshapen] = torch.zeros(7)
@@ -173,3 +189,31 @@ def test_args_that_contradict_the_tensors(tmp_path):
     torch.save(checkpoint, path)
     with pytest.raises(CheckpointError, match="next_tdnn_depths"):
         load_foreign(path)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shapes_that_make_no_network_are_an_error_of_the_checkpoint(layout, tmp_path):
+    path = tmp_path / "strange.ckpt"
+    for value, words in ((torch.zeros(3), "strange.ckpt|wrong shapes|whole"), ("text", "no tensor")):
+        checkpoint = LAYOUTS[layout]()
+        state = checkpoint.get("state_dict", checkpoint)
+        first = next(k for k in state if k.endswith(("stem.0.0.weight", "conv1.weight", "conv.weight")))
+        state[first] = value
+        torch.save(checkpoint, path)
+        with pytest.raises(CheckpointError, match=words):
+            load_foreign(path)
+
+
+def test_the_command_names_what_is_missing_in_one_line(tmp_path):
+    checkpoint = taoruijie_checkpoint()
+    del checkpoint["speaker_encoder.fc6.weight"], checkpoint["speaker_encoder.bn5.running_var"]
+    path = tmp_path / "cut.ckpt"
+    torch.save(checkpoint, path)
+    command = [sys.executable, "-m", "diarized_train", "import", "--checkpoint", str(path)]
+    command += ["--out", str(tmp_path / "model"), "--licence", "MIT"]
+    folder = Path(__file__).resolve().parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: not a whole TaoRuijie ECAPA-TDNN checkpoint; missing keys: ")
+    assert "bn5.running_var" in done.stderr and "fc6.weight" in done.stderr
+    assert not (tmp_path / "model").exists()

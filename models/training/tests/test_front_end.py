@@ -5,7 +5,14 @@ import pytest
 import reference
 import torch
 
-from diarized_train.front_end import OFFICIAL, VOICE_PERSONIFICATION, FrontEnd, LogMel, log_mel
+from diarized_train.front_end import (
+    OFFICIAL,
+    SPEECH_BRAIN,
+    VOICE_PERSONIFICATION,
+    FrontEnd,
+    LogMel,
+    log_mel,
+)
 
 
 def voice_like(n_samples: int, seed: int = 0) -> np.ndarray:
@@ -32,6 +39,14 @@ def test_official_matches_stft():
     np.testing.assert_allclose(
         got, reference.official_features(torch.from_numpy(x)).numpy(), atol=2e-5
     )
+
+
+def test_speech_brain_matches_stft_in_db():
+    x = voice_like(24123)
+    x[8000:12000] = 0.0
+    got = log_mel(SPEECH_BRAIN, x) * 10.0 / np.log(10.0)
+    expected = reference.speech_brain_features(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_samples", [16000, 80123])

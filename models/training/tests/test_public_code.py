@@ -1,29 +1,39 @@
-"""The reference front ends against torchaudio, which the public projects call themselves.
+"""The references against the code of the public projects, where it is installed.
 
-torchaudio is no requirement, and its compiled part seldom loads beside the newest torch. What is
-compared here is plain Python, so that part is left out:
+Neither torchaudio nor SpeechBrain is a requirement, and torchaudio's compiled part seldom loads
+beside the newest torch. What is compared here is plain Python, so that part is left out:
 
-    pip download --no-deps --dest /tmp/torchaudio torchaudio && cd /tmp/torchaudio && unzip -q *.whl
-    PYTHONPATH=/tmp/torchaudio python -m pytest -s tests/test_torchaudio.py
+    pip install --no-deps --target /tmp/public torchaudio speechbrain hyperpyyaml ruamel.yaml \\
+        pyyaml sentencepiece huggingface_hub requests tqdm packaging joblib
+    PYTHONPATH=/tmp/public python -m pytest -s tests/test_public_code.py
 """
 
 import importlib.util
 import sys
 import types
 
+import numpy as np
 import pytest
 import reference
+import test_foreign
 import torch
 import torch.nn.functional as F
 from test_front_end import voice_like
 
+from diarized_train.export import cosine
+
+
+def need(name):
+    """The test is not run without this package."""
+    if importlib.util.find_spec(name) is None:
+        reason = f"not run: the references against {name}, because it is not installed"
+        print(reason)
+        pytest.skip(reason)
+
 
 @pytest.fixture(scope="module")
 def torchaudio():
-    if importlib.util.find_spec("torchaudio") is None:
-        reason = "not run: front ends against torchaudio, because it is not installed"
-        print(reason)
-        pytest.skip(reason)
+    need("torchaudio")
     compiled = types.ModuleType("torchaudio._extension")
     compiled.fail_if_no_align = lambda function: function
     compiled._IS_TORCHAUDIO_EXT_AVAILABLE = False
@@ -80,3 +90,33 @@ def test_voice_personification(torchaudio, n_samples):
     change = float((dithered - features).abs().mean())
     print(f"dither of 1.0 changes the features by {change:.4f} on average")
     assert change < 0.01
+
+
+@pytest.mark.parametrize("n_samples", [16000, 24123, 64000])
+def test_speech_brain(torchaudio, n_samples):
+    need("speechbrain")
+    from speechbrain.lobes.features import Fbank
+    from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+    from speechbrain.processing.features import InputNormalization
+
+    checkpoint = test_foreign.speech_brain_checkpoint()
+    network = ECAPA_TDNN(
+        80,
+        channels=[64, 64, 64, 64, 192],
+        kernel_sizes=[5, 3, 3, 3, 1],
+        dilations=[1, 2, 3, 4, 1],
+        attention_channels=128,
+        lin_neurons=192,
+    )
+    network.load_state_dict(checkpoint)
+    samples = voice_like(n_samples)
+    samples[n_samples // 3 : n_samples // 2] = 0.0
+    normalise = InputNormalization(norm_type="sentence", std_norm=False)
+    with torch.inference_mode():
+        features = normalise(Fbank(n_mels=80)(torch.from_numpy(samples)[None]), torch.ones(1))
+        embedding = network.eval()(features, torch.ones(1))[:, 0].numpy()
+    ours = reference.speech_brain_features(torch.from_numpy(samples))
+    assert difference(features[0].T, ours) < 5e-4
+    expected = test_foreign.expected_embedding("speech_brain", checkpoint, samples).numpy()
+    assert cosine(embedding, expected) > 1 - 1e-9
+    np.testing.assert_allclose(embedding, expected, atol=1e-3 * np.abs(expected).max())

@@ -1,0 +1,157 @@
+"""The whole way through the binary: waveform in, embedding out of ``diarized embed``.
+
+What it gives is compared with the plain PyTorch forward pass of each public layout, front end
+included. ``DIARIZED`` names the binary; without it the one that cargo has built is taken.
+``python -m pytest -s tests/test_binary.py`` prints the cosines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import soundfile
+import test_foreign
+import torch
+
+from diarized_train.export import cosine
+from diarized_train.front_end import FrontEnd, n_frames
+from diarized_train.import_foreign import import_foreign
+
+ROOT = Path(__file__).resolve().parents[3]
+CONVERSATION = ROOT / "tests/data/example/conversation.flac"
+# The bound that is asked for, and one that a shift of the audio by half a frame does not pass:
+# random networks give all voices much the same direction, so the mean is taken off first.
+MIN_COSINE = 0.9999
+MIN_CENTRED_COSINE = 0.9999
+
+# Checkpoints of the shapes that are published.
+LAYOUTS = {
+    "official": lambda: test_foreign.official_checkpoint(channels=128),
+    "official_light": lambda: test_foreign.official_checkpoint(channels=128, light=True),
+    "voice_personification": lambda: test_foreign.voice_personification_checkpoint(channels=128),
+    "taoruijie": lambda: test_foreign.taoruijie_checkpoint(channels=1024),
+    "speech_brain": lambda: test_foreign.speech_brain_checkpoint(channels=1024, mfa_channels=3072),
+}
+
+
+def binary() -> Path:
+    """The binary, or the test is not run."""
+    named = os.environ.get("DIARIZED")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    built = [target / profile / "diarized" for profile in ("release", "debug")]
+    candidates = [Path(named)] if named else [path for path in built if path.is_file()]
+    if not candidates or not candidates[0].is_file():
+        reason = "not run: foreign models in the binary, because it is not built (cargo build)"
+        print(reason)
+        pytest.skip(reason)
+    return max(candidates, key=lambda path: path.stat().st_mtime).resolve()
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory) -> dict[str, tuple[Path, np.ndarray]]:
+    """Pieces of the example conversation as 16-bit wav files, and their samples."""
+    folder = tmp_path_factory.mktemp("speech")
+    samples, rate = soundfile.read(CONVERSATION, dtype="float32")
+    assert rate == 16000 and samples.ndim == 1
+    pieces = {
+        "one": samples[13600:37600],
+        "another": samples[137600:161601],
+        "turns": samples[120000:190123],
+        # So quiet that floors and offsets of the logarithm count.
+        "quiet": 0.003 * samples[223200:271200],
+        # Longer than the sliding mean, with pauses that are digital silence.
+        "long": samples[360000:456000] * (np.arange(96000) % 30000 > 4000),
+    }
+    written = {}
+    for name, piece in pieces.items():
+        path = folder / f"{name}.wav"
+        soundfile.write(path, piece, rate, subtype="PCM_16")
+        written[name] = (path, soundfile.read(path, dtype="float32")[0])
+    return written
+
+
+def embed(program: Path, *args: object) -> list[dict]:
+    command = [str(program), "embed", "--quiet", *map(str, args)]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("DIARIZED_")}
+    done = subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def centred_cosines(got: np.ndarray, expected: np.ndarray) -> list[float]:
+    """Cosines after the mean of what was expected is taken from both."""
+    mean = expected.mean(0)
+    return [cosine(a - mean, b - mean) for a, b in zip(got, expected, strict=True)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_binary_embeds_as_the_public_code_does(layout, speech, tmp_path):
+    program = binary()
+    checkpoint = LAYOUTS[layout]()
+    path, folder = tmp_path / "foreign.ckpt", tmp_path / f"foreign-{layout}"
+    torch.save(checkpoint, path)
+    import_foreign(
+        path, folder, licence="MIT", validation=None, noise_dir=None, version="test"
+    )
+    expected = np.concatenate(
+        [
+            test_foreign.expected_embedding(layout, checkpoint, samples).numpy()
+            for _, samples in speech.values()
+        ]
+    )
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+
+    # Whole files, for which the plan takes any length.
+    files = [path for path, _ in speech.values()]
+    rows = embed(program, "--model", folder, *files)
+    assert [row["id"] for row in rows] == list(speech)
+    got = np.array([row["embedding"] for row in rows])
+    # Windows, each of which covers its file: the plan of one fixed length.
+    front = FrontEnd.from_dict(tomllib.loads((folder / "model.toml").read_text())["front_end"])
+    fixed = []
+    for file, samples in speech.values():
+        window_ms = 10 * n_frames(front, len(samples))
+        (row,) = embed(program, "--model", folder, "--window-ms", window_ms, file)
+        fixed.append(row["embedding"])
+    fixed = np.array(fixed)
+
+    for kind, embeddings in (("any length", got), ("fixed length", fixed)):
+        cosines = [cosine(a, b) for a, b in zip(embeddings, expected, strict=True)]
+        centred = centred_cosines(embeddings, expected)
+        print(
+            f"{layout}, {kind}: lowest cosine 1 - {1 - min(cosines):.1e}, "
+            f"centred 1 - {1 - min(centred):.1e}"
+        )
+        assert min(cosines) >= MIN_COSINE
+        assert min(centred) >= MIN_CENTRED_COSINE
+
+    table = tmp_path / "v.npy"
+    assert embed(program, "--model", folder, "-o", table, *files) == []
+    np.testing.assert_allclose(np.load(table), got, atol=1e-6)
+    ids = [line.split()[0] for line in table.with_suffix(".ids").read_text().splitlines()]
+    assert ids == list(speech)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_bound_tells_a_wrong_front_end(layout, speech):
+    """What the comparison above is worth: it fails with the features of another project."""
+    checkpoint = LAYOUTS[layout]()
+    other = "voice_personification" if layout != "voice_personification" else "official"
+    features = {
+        "official": reference.official_features,
+        "voice_personification": reference.voice_personification_features,
+    }[other]
+    expected, wrong = [], []
+    for _, samples in speech.values():
+        expected.append(test_foreign.expected_embedding(layout, checkpoint, samples).numpy())
+        x = features(torch.from_numpy(samples))[None]
+        wrong.append(test_foreign.forward(layout, checkpoint, x).numpy())
+    expected, wrong = np.concatenate(expected), np.concatenate(wrong)
+    assert min(centred_cosines(wrong, expected)) < MIN_CENTRED_COSINE
