@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use diarized_models::LoadError;
 
 use crate::commands;
-use crate::engine::EngineError;
+use crate::engine::SetUpError;
 use crate::output::StdoutError;
 
 /// Exit codes of the binary, after BSD's sysexits where one fits.
@@ -111,7 +111,7 @@ pub fn run() -> ExitCode {
 
 /// The exit code for what a command could not deal with.
 fn code_of(error: &anyhow::Error) -> u8 {
-    let is_model = error.is::<LoadError>() || matches!(error.downcast_ref(), Some(EngineError::Load(_)));
+    let is_model = error.is::<LoadError>() || matches!(error.downcast_ref(), Some(SetUpError::Load(_)));
     match () {
         () if error.is::<StdoutError>() => exit::CANNOT_WRITE,
         () if is_model => exit::NO_INPUT,

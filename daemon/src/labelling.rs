@@ -170,7 +170,8 @@ impl Drive<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio_file::{AudioFile, RawEncoding, RawFormat};
+    use crate::audio_file::{AudioFile, RawFormat};
+    use crate::pcm::Encoding;
     use crate::session::EngineFactory as _;
     use crate::session::scripted::ScriptedFactory;
     use diarized_dsp::ChannelSelect;
@@ -183,7 +184,7 @@ mod tests {
             let sign = |n: usize| if n.is_multiple_of(2) { 1.0 } else { -1.0 };
             (0..8000).flat_map(move |n| (sign(n) * levels[part % 3]).to_le_bytes())
         });
-        let format = RawFormat { encoding: RawEncoding::PcmF32le, sample_rate_hz: 16_000, n_channels: 1 };
+        let format = RawFormat { encoding: Encoding::PcmF32le, sample_rate_hz: 16_000, n_channels: 1 };
         let audio = AudioFile::raw("test", Cursor::new(bytes.collect::<Vec<u8>>()), format).unwrap();
         MonoFile::new(audio, ChannelSelect::Mix).unwrap()
     }

@@ -15,6 +15,7 @@ pub mod kaldi;
 pub mod labelling;
 pub mod metrics;
 pub mod output;
+pub mod pcm;
 pub mod protocol;
 pub mod secret;
 pub mod server;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diarized_config::{Channel, Config};
 use diarized_dsp::ChannelSelect;
 
-use crate::engine::{EngineError, LiveEngines};
+use crate::engine::{LiveEngines, SetUpError};
 use crate::session::EngineFactory;
 
 /// The channel that the intake listens to.
@@ -29,7 +29,7 @@ pub fn n_threads(config: &Config) -> usize {
 /// Loads the voice model and starts the workers that sessions share.
 ///
 /// # Errors
-/// [`EngineError`]; one about the model names the file.
-pub fn engines(config: &Config) -> Result<Arc<dyn EngineFactory>, EngineError> {
+/// [`SetUpError`]; one about the model names the file.
+pub fn engines(config: &Config) -> Result<Arc<dyn EngineFactory>, SetUpError> {
     Ok(Arc::new(LiveEngines::start(config)?))
 }

@@ -1,17 +1,13 @@
 //! `diarized bench` as a person runs it, briefly: its figures fit together. How fast the machine is, is not tested.
 
+mod common;
+
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
 fn bench(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DIARIZED_") {
-            command.env_remove(name);
-        }
-    }
-    command.arg("bench").args(args).output().unwrap()
+    common::diarized(&["bench"]).args(args).output().unwrap()
 }
 
 fn json_of(args: &[&str]) -> Value {
@@ -149,8 +145,7 @@ fn what_cannot_be_measured_is_said() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_the_measurement_and_prints_what_there_is() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
-    command.args(["bench", "--hours", "100", "--memory-sessions", "1", "--json"]);
+    let mut command = common::diarized(&["bench", "--hours", "100", "--memory-sessions", "1", "--json"]);
     let child =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     // Long enough for the handlers to be in place, and short beside a hundred hours.

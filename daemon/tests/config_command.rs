@@ -1,24 +1,10 @@
 //! `diarized config` as a person runs it: what it prints, where, and its exit codes.
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
-/// The binary with an environment that holds none of our variables.
-fn diarized(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DIARIZED_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(args);
-    command
-}
-
-fn run(command: &mut Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
+use common::{diarized, run};
 
 #[test]
 fn the_default_is_a_file_that_checks_and_changes_nothing() {

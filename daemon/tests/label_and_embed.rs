@@ -1,30 +1,13 @@
 //! `diarized label` and `diarized embed` as a person runs them: good and bad files, every output, exit codes.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use diarized_models::rttm::parse_rttm;
 
-fn conversation() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
-}
-
-/// The binary in `folder`, with an environment that holds none of our variables.
-fn diarized(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DIARIZED_") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(folder).args(args);
-    command
-}
-
-fn run(command: &mut Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
+use common::{conversation, diarized_in as diarized, run};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();

@@ -1,36 +1,21 @@
 //! `diarized serve`, `stream` and `listen` as a person runs them: the real binary, its real model, real sockets.
 
+mod common;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use diarized::audio_file::AudioFile;
 use diarized::engine::LiveEngines;
 use diarized::protocol::server_message::{Body, EndReason, Snapshot};
 use diarized::protocol::{ServerMessage, SpeakerHints};
 use diarized::session::{Engine, EngineFactory as _};
 use diarized_models::SessionState;
 
-/// The binary with an environment that holds none of our variables.
-fn diarized(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DIARIZED_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(args);
-    command
-}
+use common::{conversation as example, diarized};
 
 fn run(args: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = diarized(args).output().unwrap();
-    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
+    common::run(&mut diarized(args))
 }
 
 /// A server on a free port; killed when dropped.
@@ -122,13 +107,8 @@ fn a_stream_gets_the_labels_that_the_file_gets() {
     let (streamed, ended) = replay(&stdout);
     assert_eq!(ended, Some(EndReason::Closed));
 
-    // The same engine over the whole file at once.
-    let mut audio = AudioFile::open(&file).unwrap();
-    assert_eq!((audio.sample_rate_hz(), audio.n_channels()), (16_000, 1), "no front end is needed");
-    let (mut samples, mut block) = (Vec::new(), Vec::new());
-    while audio.read(&mut block).unwrap() {
-        samples.extend_from_slice(&block);
-    }
+    // The same engine over the whole file at once; at 16 kHz no front end is needed.
+    let samples = common::speech(None);
     let mut engine = LiveEngines::start(&diarized_config::Config::default()).unwrap().engine().unwrap();
     let whole = label(&mut *engine, &samples);
     assert!(whole.speakers().len() > 1 && whole.segments().len() > 5, "there is a conversation to compare");
@@ -141,11 +121,7 @@ fn a_stream_gets_the_labels_that_the_file_gets() {
 fn a_session_that_knows_its_number_of_speakers_has_no_more() {
     let config = diarized_config::Config::default();
     let engines = LiveEngines::start(&config).unwrap();
-    let mut audio = AudioFile::open(&example()).unwrap();
-    let (mut samples, mut block) = (Vec::new(), Vec::new());
-    while samples.len() < 30 * 16_000 && audio.read(&mut block).unwrap() {
-        samples.extend_from_slice(&block);
-    }
+    let samples = common::speech(Some(30));
     let n_speakers = |hints: SpeakerHints| {
         let mut engine = engines.engine_for(hints).unwrap();
         label(&mut *engine, &samples).speakers().len()

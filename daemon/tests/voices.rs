@@ -1,11 +1,12 @@
 //! Known voices as a person meets them: the real binary, its real model, real files and sockets.
 
+mod common;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
-use diarized::audio_file::AudioFile;
 use serde_json::{Value, json};
 
 /// Pieces of the example conversation in which one voice speaks alone, in seconds. The first ones are enrolled.
@@ -20,14 +21,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac");
-        let mut audio = AudioFile::open(&path).unwrap();
-        assert_eq!((audio.sample_rate_hz(), audio.n_channels()), (16_000, 1));
-        let (mut samples, mut block) = (Vec::new(), Vec::new());
-        while audio.read(&mut block).unwrap() {
-            samples.extend_from_slice(&block);
-        }
-        Self { folder: tempfile::tempdir().unwrap(), samples }
+        Self { folder: tempfile::tempdir().unwrap(), samples: common::speech(None) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -55,20 +49,18 @@ impl Bench {
 
     /// The binary in a home of its own.
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+        let mut command = common::diarized_in(self.folder.path(), args);
         for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("DIARIZED_") || name.starts_with("XDG_") {
+            if name.to_string_lossy().starts_with("XDG_") {
                 command.env_remove(name);
             }
         }
-        command.env("HOME", self.folder.path()).current_dir(self.folder.path()).args(args);
+        command.env("HOME", self.folder.path());
         command
     }
 
     fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let Output { status, stdout, stderr } = self.command(args).output().unwrap();
-        (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+        common::run(&mut self.command(args))
     }
 
     fn json(&self, args: &[&str]) -> (i32, Value) {

@@ -7,7 +7,7 @@
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
-use diarized::audio_file::{AudioFile, MonoFile, RawEncoding, RawFormat};
+use diarized::audio_file::{AudioFile, MonoFile, RawFormat};
 use diarized::protocol::server_message::Body;
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
 use diarized_config::Sources;
@@ -90,15 +90,10 @@ fn hear(file: Option<AudioFile>) {
 pub fn pcm(bytes: &[u8]) {
     let Some((&[encoding, channels, low, high], data)) = bytes.split_first_chunk::<4>() else { return };
     let rate_hz = u32::from(u16::from_le_bytes([low, high]));
-    let encoding = usize::from(encoding % 3);
-    let raw = RawFormat {
-        encoding: [RawEncoding::PcmS16le, RawEncoding::PcmF32le, RawEncoding::Mulaw][encoding],
-        sample_rate_hz: rate_hz,
-        n_channels: u16::from(channels),
-    };
+    let encoding = Encoding::ALL[usize::from(encoding % 3)];
+    let raw = RawFormat { encoding, sample_rate_hz: rate_hz, n_channels: u16::from(channels) };
     hear(AudioFile::raw("fuzz", Cursor::new(data.to_vec()), raw).ok());
 
-    let encoding = Encoding::ALL[encoding];
     let format = AudioFormat { encoding, sample_rate: rate_hz, channels: channels.into(), channel: None };
     if format.check().is_err() {
         return;

@@ -17,7 +17,7 @@ use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 pub use error::{AudioFileError, AudioProblem, Fault};
 pub use mono::MonoFile;
-pub use raw::{RawEncoding, RawFormat};
+pub use raw::RawFormat;
 
 use container::Container;
 use raw::RawReader;

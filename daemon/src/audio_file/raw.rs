@@ -3,68 +3,16 @@
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use super::{AudioProblem, Fault, Step};
+use crate::pcm::Encoding;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
-
-/// How one sample is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum RawEncoding {
-    /// Signed 16-bit integers, little endian.
-    #[value(name = "pcm_s16le")]
-    PcmS16le,
-    /// 32-bit floats, little endian, full scale at ±1.
-    #[value(name = "pcm_f32le")]
-    PcmF32le,
-    /// 8-bit µ-law (ITU-T G.711).
-    #[value(name = "mulaw")]
-    Mulaw,
-}
-
-impl RawEncoding {
-    /// Bytes of one sample.
-    #[must_use]
-    pub fn sample_bytes(self) -> usize {
-        match self {
-            Self::PcmS16le => 2,
-            Self::PcmF32le => 4,
-            Self::Mulaw => 1,
-        }
-    }
-
-    /// Appends the samples of `bytes`, whose length is a multiple of [`Self::sample_bytes`]; left-over bytes are
-    /// passed over. Full scale is ±1.
-    pub fn decode(self, bytes: &[u8], samples: &mut Vec<f32>) {
-        match self {
-            Self::PcmS16le => {
-                let (pairs, _) = bytes.as_chunks::<2>();
-                samples.extend(pairs.iter().map(|pair| f32::from(i16::from_le_bytes(*pair)) / 32_768.0));
-            }
-            Self::PcmF32le => {
-                let (quads, _) = bytes.as_chunks::<4>();
-                samples.extend(quads.iter().map(|quad| f32::from_le_bytes(*quad)));
-            }
-            Self::Mulaw => samples.extend(bytes.iter().map(|byte| mulaw(*byte))),
-        }
-    }
-}
-
-/// One µ-law byte as a sample (ITU-T G.711): the magnitude is in steps of 4 on a 16-bit scale.
-fn mulaw(byte: u8) -> f32 {
-    const BIAS: i32 = 0x84;
-    let byte = !byte;
-    let exponent = (byte >> 4) & 7;
-    let mantissa = i32::from(byte & 0x0f);
-    let magnitude = (((mantissa << 3) + BIAS) << exponent) - BIAS;
-    let value = if byte & 0x80 == 0 { magnitude } else { -magnitude };
-    value as f32 / 32_768.0
-}
 
 /// What a header would say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawFormat {
     /// How one sample is written.
-    pub encoding: RawEncoding,
+    pub encoding: Encoding,
     /// Samples of one channel a second, in Hz.
     pub sample_rate_hz: u32,
     /// Interleaved channels, at least 1.
@@ -133,8 +81,8 @@ pub(super) fn unfinished_wav(file: &mut (impl Read + Seek), n_bytes: u64) -> Opt
                 file.read_exact(&mut fmt).ok()?;
                 let field = |from: usize| u16::from_le_bytes([fmt[from], fmt[from + 1]]);
                 let encoding = match (field(0), field(14)) {
-                    (1, 16) => RawEncoding::PcmS16le,
-                    (3, 32) => RawEncoding::PcmF32le,
+                    (1, 16) => Encoding::PcmS16le,
+                    (3, 32) => Encoding::PcmF32le,
                     _ => return None,
                 };
                 let sample_rate_hz = u32::from_le_bytes([fmt[4], fmt[5], fmt[6], fmt[7]]);

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use diarized_config::Config;
 
 use super::config_args::ConfigArgs;
+use super::model_args::ModelArgs;
 use crate::cli::exit;
 use crate::interrupt::on_interrupt;
 use crate::output::write_stdout;
@@ -87,17 +88,8 @@ pub struct Args {
     #[arg(long, value_name = "LIST", requires = "sessions")]
     server_cores: Option<String>,
 
-    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
-    #[arg(long, value_name = "DIR")]
-    model: Option<String>,
-
-    /// Audio that one embedding hears, in ms [default: diarization.window_ms].
-    #[arg(long, value_name = "MS")]
-    window_ms: Option<String>,
-
-    /// Time between two embeddings, in ms [default: diarization.step_ms].
-    #[arg(long, value_name = "MS")]
-    step_ms: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// Print one JSON object.
     #[arg(long)]
@@ -129,14 +121,6 @@ fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, Strin
 }
 
 impl Args {
-    fn flags(&self) -> [(&'static str, &'static str, Option<String>); 3] {
-        [
-            ("--model", "model.path", self.model.clone()),
-            ("--window-ms", "diarization.window_ms", self.window_ms.clone()),
-            ("--step-ms", "diarization.step_ms", self.step_ms.clone()),
-        ]
-    }
-
     /// Length of the measurement in seconds of audio.
     fn length_s(&self) -> f64 {
         let default = if self.sessions.is_some() { 30.0 } else { 300.0 };
@@ -150,7 +134,8 @@ impl Args {
             args.extend(["--config".to_owned(), path.display().to_string()]);
         }
         let sets = self.config.set.iter().map(|(key, value)| format!("{key}={value}"));
-        let flags = self.flags().into_iter().filter_map(|(_, key, value)| Some(format!("{key}={}", value?)));
+        let flags =
+            self.model.flags().into_iter().filter_map(|(_, key, value)| Some(format!("{key}={}", value?)));
         args.extend(sets.chain(flags).flat_map(|set| ["--set".to_owned(), set]));
         args
     }
@@ -161,7 +146,7 @@ impl Args {
 /// # Errors
 /// A server or a client fails, or the system gives no thread.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let config = match args.config.load(&args.flags()) {
+    let config = match args.config.load(&args.model.flags()) {
         Ok(loaded) => loaded.config,
         Err(code) => return Ok(code),
     };

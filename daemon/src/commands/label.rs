@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use diarized_config::Config;
 
 use super::config_args::{ConfigArgs, FlagValue};
-use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawEncoding, RawFormat, STDIN_NAME};
+use super::model_args::ModelArgs;
+use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawFormat, STDIN_NAME};
 use crate::cli::exit;
 use crate::interrupt::on_interrupt;
 use crate::labelling::{LabelError, Labelled, Progress, label_file};
 use crate::output::{Labels, OutputFormat};
+use crate::pcm::Encoding;
 use crate::session::EngineFactory;
 use crate::settings;
 use outputs::{Outputs, WriteError};
@@ -76,17 +78,8 @@ pub struct Args {
     #[arg(long)]
     voices: bool,
 
-    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
-    #[arg(long, value_name = "DIR")]
-    model: Option<String>,
-
-    /// Audio that one embedding hears, in ms [default: diarization.window_ms].
-    #[arg(long, value_name = "MS")]
-    window_ms: Option<String>,
-
-    /// Time between the starts of two windows, in ms [default: diarization.step_ms].
-    #[arg(long, value_name = "MS")]
-    step_ms: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// Threads that compute embeddings, and files that are read at a time; 0 is one a core [default:
     /// inference.threads].
@@ -95,7 +88,7 @@ pub struct Args {
 
     /// Standard input is PCM without a header, in this encoding.
     #[arg(long, value_name = "ENCODING")]
-    raw: Option<RawEncoding>,
+    raw: Option<Encoding>,
 
     /// Rate of --raw, in Hz.
     #[arg(long, value_name = "HZ", default_value_t = 16_000, requires = "raw")]
@@ -114,17 +107,15 @@ pub struct Args {
 }
 
 impl Args {
-    fn flags(&self) -> [FlagValue; 8] {
-        [
+    fn flags(&self) -> Vec<FlagValue> {
+        let own = [
             ("--channel", "audio.channel", self.channel.clone()),
             ("--speakers", "diarization.expected_speakers", self.speakers.clone()),
             ("--max-speakers", "diarization.max_speakers", self.max_speakers.clone()),
             ("--voices", "voices.enabled", self.voices.then(|| "true".to_owned())),
-            ("--model", "model.path", self.model.clone()),
-            ("--window-ms", "diarization.window_ms", self.window_ms.clone()),
-            ("--step-ms", "diarization.step_ms", self.step_ms.clone()),
             ("--threads", "inference.threads", self.threads.clone()),
-        ]
+        ];
+        [&own[..], &self.model.flags()].concat()
     }
 
     fn raw_format(&self) -> Option<RawFormat> {

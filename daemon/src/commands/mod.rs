@@ -11,6 +11,7 @@ pub mod eval;
 pub mod identify;
 pub mod label;
 pub mod listen;
+mod model_args;
 pub mod serve;
 pub mod server_args;
 pub mod stream;

@@ -10,7 +10,7 @@ use diarized_models::events::GapReason;
 use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard, Said, SpeakerId};
 
 use super::queue::{Schedule, Thinning};
-use super::{Answer, EngineError as SetUpError, InferencePool, diarizer_params, load_embedder};
+use super::{Answer, InferencePool, SetUpError, diarizer_params, load_embedder};
 use crate::protocol::SpeakerHints;
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::voices::Registry;

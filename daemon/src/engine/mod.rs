@@ -6,5 +6,5 @@ mod pool;
 mod queue;
 
 pub use live::LiveEngines;
-pub use options::{EngineError, diarizer_params, load_embedder};
+pub use options::{SetUpError, diarizer_params, load_embedder};
 pub use pool::{Answer, InferencePool};

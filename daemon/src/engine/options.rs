@@ -9,7 +9,7 @@ use diarized_models::{
 /// Why labelling cannot begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EngineError {
+pub enum SetUpError {
     /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -30,8 +30,8 @@ pub enum EngineError {
 /// The diarizer's parameters as configured.
 ///
 /// # Errors
-/// [`EngineError::Params`] with every fault.
-pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, EngineError> {
+/// [`SetUpError::Params`] with every fault.
+pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, SetUpError> {
     let mut options = DiarizerOptions::default();
     options.window_ms = config.window_ms;
     options.step_ms = config.step_ms;
@@ -63,15 +63,15 @@ pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, Eng
     options.final_pass = config.final_pass;
     DiarizerParams::try_new(options).map_err(|faults| {
         let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        EngineError::Params { reason }
+        SetUpError::Params { reason }
     })
 }
 
 /// The configured model, warm for the windows that diarizers with `params` ask for.
 ///
 /// # Errors
-/// [`EngineError::Load`]
-pub fn load_embedder(config: &ModelConfig, params: &DiarizerParams) -> Result<Embedder, EngineError> {
+/// [`SetUpError::Load`]
+pub fn load_embedder(config: &ModelConfig, params: &DiarizerParams) -> Result<Embedder, SetUpError> {
     let source = config.path.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
     Ok(Embedder::load(&source, &Diarizer::window_frames(params))?)
 }

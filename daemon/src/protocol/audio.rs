@@ -2,43 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How one sample is written in a binary frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Encoding {
-    /// Signed 16-bit integers, little endian.
-    #[default]
-    PcmS16le,
-    /// 32-bit floats in `[-1, 1]`, little endian.
-    PcmF32le,
-    /// G.711 µ-law, one byte a sample.
-    Mulaw,
-}
-
-impl Encoding {
-    /// Every encoding.
-    pub const ALL: [Self; 3] = [Self::PcmS16le, Self::PcmF32le, Self::Mulaw];
-
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PcmS16le => "pcm_s16le",
-            Self::PcmF32le => "pcm_f32le",
-            Self::Mulaw => "mulaw",
-        }
-    }
-
-    /// Bytes of one sample of one channel.
-    #[must_use]
-    pub fn sample_bytes(self) -> usize {
-        match self {
-            Self::PcmS16le => 2,
-            Self::PcmF32le => 4,
-            Self::Mulaw => 1,
-        }
-    }
-}
+pub use crate::pcm::Encoding;
 
 /// Rates that the wire carries, in Hz.
 pub const RATES_HZ: std::ops::RangeInclusive<u32> = 8_000..=48_000;
@@ -164,61 +128,15 @@ impl AudioFormat {
         }
     }
 
-    /// Appends the samples of a frame, interleaved, `pcm_s16le` and `mulaw` scaled to `[-1, 1)`; bytes past the
-    /// last whole sample are left alone. Floats are passed on as they are, non-finite ones too.
+    /// Appends the samples of a frame, interleaved: see [`Encoding::decode`].
     pub fn decode(&self, bytes: &[u8], out: &mut Vec<f32>) {
-        match self.encoding {
-            Encoding::PcmS16le => {
-                let (samples, _) = bytes.as_chunks::<2>();
-                out.extend(samples.iter().map(|b| f32::from(i16::from_le_bytes(*b)) / 32_768.0));
-            }
-            Encoding::PcmF32le => {
-                let (samples, _) = bytes.as_chunks::<4>();
-                out.extend(samples.iter().map(|b| f32::from_le_bytes(*b)));
-            }
-            Encoding::Mulaw => out.extend(bytes.iter().map(|&b| f32::from(mulaw_to_i16(b)) / 32_768.0)),
-        }
+        self.encoding.decode(bytes, out);
     }
-}
-
-/// One G.711 µ-law byte as a 16-bit sample (ITU-T G.711, table 2a, scaled from 14 to 16 bits).
-fn mulaw_to_i16(byte: u8) -> i16 {
-    const BIAS: i16 = 0x84;
-    let byte = !byte;
-    let exponent = (byte >> 4) & 0x07;
-    let mantissa = i16::from(byte & 0x0f);
-    let magnitude = (((mantissa << 3) + BIAS) << exponent) - BIAS;
-    if byte & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mulaw_follows_g711() {
-        assert_eq!(mulaw_to_i16(0xff), 0);
-        assert_eq!(mulaw_to_i16(0x7f), 0);
-        assert_eq!(mulaw_to_i16(0x80), 32_124);
-        assert_eq!(mulaw_to_i16(0x00), -32_124);
-        assert_eq!(mulaw_to_i16(0xfe), 8);
-        // Larger codes are quieter, on both sides.
-        for byte in 0x80..0xffu8 {
-            assert!(mulaw_to_i16(byte) > mulaw_to_i16(byte + 1));
-            assert_eq!(mulaw_to_i16(byte), -mulaw_to_i16(byte & 0x7f));
-        }
-    }
-
-    #[test]
-    fn samples_decode_to_unit_range() {
-        let mut out = Vec::new();
-        AudioFormat::default().decode(&[0, 0, 0, 0x80, 0xff, 0x7f], &mut out);
-        assert_eq!(out, [0.0, -1.0, 32_767.0 / 32_768.0]);
-        out.clear();
-        let float = AudioFormat { encoding: Encoding::PcmF32le, ..AudioFormat::default() };
-        float.decode(&0.25f32.to_le_bytes(), &mut out);
-        assert_eq!(out, [0.25]);
-    }
 
     #[test]
     fn frames_hold_whole_samples_of_every_channel() {

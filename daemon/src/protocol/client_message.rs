@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::kinds::kinds;
 use super::{AudioFormat, ErrorCode, SpeakerHints};
 
 /// Opens a session on `/v1/stream`, or takes one up again.
@@ -167,40 +168,10 @@ impl MessageError {
     }
 }
 
-/// Declares [`ClientMessage`] with the word of each type.
-macro_rules! client_messages {
-    ($($(#[$doc:meta])* $name:ident($body:ty), $word:literal;)*) => {
-        /// One message of a client.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum ClientMessage {
-            $($(#[$doc])* $name($body),)*
-        }
+kinds! {
+    /// One message of a client.
+    ClientMessage:
 
-        impl ClientMessage {
-            /// The word of every type.
-            pub const TYPES: &'static [&'static str] = &[$($word,)*];
-
-            /// The word in `type`.
-            #[must_use]
-            pub fn kind(&self) -> &'static str {
-                match self { $(Self::$name(_) => $word,)* }
-            }
-
-            fn from_value(kind: &str, body: Value) -> Option<Result<Self, serde_json::Error>> {
-                Some(match kind {
-                    $($word => serde_json::from_value(body).map(Self::$name),)*
-                    _ => return None,
-                })
-            }
-
-            fn body_value(&self) -> Result<Value, serde_json::Error> {
-                match self { $(Self::$name(body) => serde_json::to_value(body),)* }
-            }
-        }
-    };
-}
-
-client_messages! {
     /// Opens a session.
     Start(Start), "start";
     /// The client is alive.
@@ -257,7 +228,7 @@ impl ClientMessage {
     pub fn to_json(&self) -> String {
         let mut out = serde_json::Map::new();
         out.insert("type".to_owned(), Value::from(self.kind()));
-        if let Ok(Value::Object(body)) = self.body_value() {
+        if let Ok(Value::Object(body)) = self.serialize_fields(serde_json::value::Serializer) {
             out.extend(body);
         }
         Value::Object(out).to_string()

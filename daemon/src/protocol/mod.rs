@@ -7,6 +7,7 @@ pub mod client_message;
 pub mod codes;
 #[cfg(test)]
 mod document;
+mod kinds;
 pub mod server_message;
 pub mod speakers;
 mod view;

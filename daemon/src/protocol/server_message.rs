@@ -5,6 +5,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::kinds::kinds;
 use super::{AudioFormat, Decimal, ErrorCode, Seconds};
 
 /// The session is open; the publisher's first message.
@@ -274,77 +275,45 @@ impl EndReason {
     }
 }
 
-/// Declares [`Body`] with the word of each type.
-macro_rules! bodies {
-    ($($(#[$doc:meta])* $name:ident, $word:literal;)*) => {
-        /// What a message says, by its type.
-        #[derive(Debug, Clone, PartialEq)]
-        #[non_exhaustive]
-        pub enum Body {
-            $($(#[$doc])* $name($name),)*
-        }
+kinds! {
+    /// What a message says, by its type.
+    #[non_exhaustive]
+    Body:
 
-        impl Body {
-            /// The word of every type.
-            pub const TYPES: &'static [&'static str] = &[$($word,)*];
-
-            /// The word in `type`.
-            #[must_use]
-            pub fn kind(&self) -> &'static str {
-                match self { $(Self::$name(_) => $word,)* }
-            }
-
-            fn from_value(kind: &str, body: Value) -> Option<Result<Self, serde_json::Error>> {
-                Some(match kind {
-                    $($word => serde_json::from_value(body).map(Self::$name),)*
-                    _ => return None,
-                })
-            }
-        }
-
-        impl Serialize for Body {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self { $(Self::$name(body) => body.serialize(serializer),)* }
-            }
-        }
-
-        $(impl From<$name> for Body {
-            fn from(body: $name) -> Self {
-                Self::$name(body)
-            }
-        })*
-    };
+    /// The session is open.
+    Started(Started), "started";
+    /// The labels as they stand.
+    Snapshot(Snapshot), "snapshot";
+    /// A new or changed segment.
+    Segment(Segment), "segment";
+    /// A segment is withdrawn.
+    SegmentRemoved(SegmentRemoved), "segment_removed";
+    /// Labels are changed.
+    Revision(Revision), "revision";
+    /// A new or changed speaker.
+    Speaker(Speaker), "speaker";
+    /// Two speakers are one.
+    SpeakerMerged(SpeakerMerged), "speaker_merged";
+    /// No audio here.
+    Gap(Gap), "gap";
+    /// How much audio the server holds.
+    Ack(Ack), "ack";
+    /// How the session is doing.
+    Stats(Stats), "stats";
+    /// Events were skipped.
+    Lagged(Lagged), "lagged";
+    /// Something is not as it should be.
+    Warning(Warning), "warning";
+    /// Something failed.
+    Error(Error), "error";
+    /// The end.
+    Ended(Ended), "ended";
 }
 
-bodies! {
-    /// The session is open.
-    Started, "started";
-    /// The labels as they stand.
-    Snapshot, "snapshot";
-    /// A new or changed segment.
-    Segment, "segment";
-    /// A segment is withdrawn.
-    SegmentRemoved, "segment_removed";
-    /// Labels are changed.
-    Revision, "revision";
-    /// A new or changed speaker.
-    Speaker, "speaker";
-    /// Two speakers are one.
-    SpeakerMerged, "speaker_merged";
-    /// No audio here.
-    Gap, "gap";
-    /// How much audio the server holds.
-    Ack, "ack";
-    /// How the session is doing.
-    Stats, "stats";
-    /// Events were skipped.
-    Lagged, "lagged";
-    /// Something is not as it should be.
-    Warning, "warning";
-    /// Something failed.
-    Error, "error";
-    /// The end.
-    Ended, "ended";
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize_fields(serializer)
+    }
 }
 
 /// One message of the server.

@@ -51,12 +51,5 @@ pub(crate) fn f32s(samples: &[f32]) -> Vec<u8> {
 
 /// The first seconds of the example conversation, mono at 16 kHz.
 pub(crate) fn speech(seconds: usize) -> Vec<f32> {
-    let mut audio = diarized::audio_file::AudioFile::open(&crate::conversation()).unwrap();
-    assert_eq!((audio.sample_rate_hz(), audio.n_channels()), (16_000, 1));
-    let (mut samples, mut block) = (Vec::new(), Vec::new());
-    while samples.len() < seconds * 16_000 && audio.read(&mut block).unwrap() {
-        samples.extend_from_slice(&block);
-    }
-    samples.truncate(seconds * 16_000);
-    samples
+    super::common::speech(Some(seconds))
 }

@@ -19,14 +19,10 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts the daemon on a free port, capturing `pulse`, and waits until it says that it is ready.
     pub(crate) fn start(pulse: &Pulse) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+        let mut command = super::common::diarized(&["serve", "--listen", "127.0.0.1:0", "--microphone"]);
         pulse.quiet_env(&mut command);
-        let mut process = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--microphone"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut ready = String::new();
         let stdout = process.stdout.take().expect("standard output is piped");
         BufReader::new(stdout).read_line(&mut ready).expect("a line of text");

@@ -1,23 +1,21 @@
 //! A real microphone path on any machine: PulseAudio's null sink, ALSA, cpal, the daemon.
 #![cfg(feature = "microphone")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod daemon;
 mod pulse;
 
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::conversation;
 use daemon::{Daemon, Subscriber};
 use pulse::Pulse;
 
-fn conversation() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
-}
-
 fn diarized(pulse: &Pulse) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+    let mut command = common::diarized(&[]);
     pulse.quiet_env(&mut command);
     command
 }
@@ -77,8 +75,7 @@ fn a_device_that_is_pulled_out_and_plugged_in_leaves_a_gap_as_long_as_its_absenc
 
 #[test]
 fn without_a_sound_card_the_error_says_what_to_do() {
-    let output = Command::new(env!("CARGO_BIN_EXE_diarized"))
-        .args(["devices", "--probe", "--seconds", "0.1"])
+    let output = common::diarized(&["devices", "--probe", "--seconds", "0.1"])
         // A configuration without any device, whatever this machine has.
         .env("ALSA_CONFIG_PATH", "/dev/null")
         .stdin(Stdio::null())

@@ -1,34 +1,22 @@
 //! Corrections over plain HTTP.
 
 use super::*;
-use crate::session::scripted::script;
 
 /// Status and body of one request with a JSON body.
 async fn post(server: &Running, path: &str, body: &str) -> (u16, String) {
     let addr = server.addr;
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut tcp = std::net::TcpStream::connect(addr).unwrap();
-        tcp.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).unwrap();
-        answer
-    })
-    .await
-    .unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    server
+        .request(format!(
+            "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_over_http_reaches_every_subscriber() {
     let server = serve().await;
-    let mut publisher = server.publisher("a").await;
-    publisher.audio(script(&[(0.1, 3)])).await;
-    publisher.until("segment").await;
+    let mut publisher = server.speaking("a").await;
     let mut subscriber = server.ws("/v1/events?session=a").await;
     subscriber.until("snapshot").await;
     let answer = post(&server, "/v1/sessions/a/rename", r#"{"speaker": "S1", "name": "Ada"}"#).await;
@@ -48,9 +36,7 @@ async fn a_correction_over_http_reaches_every_subscriber() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_that_cannot_be_made_says_why() {
     let server = serve().await;
-    let mut publisher = server.publisher("a").await;
-    publisher.audio(script(&[(0.1, 3)])).await;
-    publisher.until("segment").await;
+    let mut publisher = server.speaking("a").await;
     for (path, body, status, code) in [
         ("b/rename", r#"{"speaker": "S1", "name": "Ada"}"#, 404, "not_found"),
         ("a/paint", "{}", 404, "not_found"),

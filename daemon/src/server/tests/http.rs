@@ -6,9 +6,7 @@ use crate::session::scripted::script;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_can_be_listed_read_ended_and_forgotten() {
     let server = serve().await;
-    let mut publisher = server.publisher("a").await;
-    publisher.audio(script(&[(0.1, 3)])).await;
-    publisher.until("segment").await;
+    let mut publisher = server.speaking("a").await;
     let (status, body) = server.http("GET", "/v1/sessions").await;
     let list: serde_json::Value = serde_json::from_str(&body).unwrap();
     let listed = &list["sessions"][0];

@@ -26,7 +26,7 @@ use crate::hub::HubParams;
 use crate::protocol::server_message::{Body, EndReason, Ended, Error};
 use crate::protocol::{ErrorCode, ServerMessage};
 use crate::session::EngineFactory;
-use crate::session::scripted::{Gate, ScriptedFactory};
+use crate::session::scripted::{Gate, ScriptedFactory, script};
 
 /// Longer than anything here takes on a busy machine: what waits this long hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,6 +80,14 @@ impl Running {
         let started = ws.next().await;
         assert!(matches!(started.body, Body::Started(_)), "{started:?}");
         assert_eq!(started.session.as_deref(), Some(id));
+        ws
+    }
+
+    /// The same, of whose audio a first segment was said.
+    async fn speaking(&self, id: &str) -> Ws {
+        let mut ws = self.publisher(id).await;
+        ws.audio(script(&[(0.1, 3)])).await;
+        ws.until("segment").await;
         ws
     }
 

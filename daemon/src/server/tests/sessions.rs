@@ -128,9 +128,7 @@ async fn a_subscriber_resumes_where_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_may_correct_and_leave() {
     let server = serve().await;
-    let mut publisher = server.publisher("a").await;
-    publisher.audio(script(&[(0.1, 3)])).await;
-    publisher.until("segment").await;
+    let mut publisher = server.speaking("a").await;
     let mut subscriber = server.ws("/v1/events?session=a").await;
     subscriber.until("snapshot").await;
     subscriber.send(r#"{"type":"rename","speaker":"S1","name":"Ada"}"#).await;

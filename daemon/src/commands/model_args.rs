@@ -1,0 +1,30 @@
+//! The flags for the voice model and the windows that it hears, of the commands that label.
+
+use super::config_args::FlagValue;
+
+/// Which voice model, and how often it is asked. Flatten it into a command's arguments.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ModelArgs {
+    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
+    #[arg(long, value_name = "DIR")]
+    model: Option<String>,
+
+    /// Audio that one embedding hears, in ms [default: diarization.window_ms].
+    #[arg(long, value_name = "MS")]
+    window_ms: Option<String>,
+
+    /// Time between the starts of two windows, in ms [default: diarization.step_ms].
+    #[arg(long, value_name = "MS")]
+    step_ms: Option<String>,
+}
+
+impl ModelArgs {
+    /// What they say of the configuration.
+    pub(super) fn flags(&self) -> [FlagValue; 3] {
+        [
+            ("--model", "model.path", self.model.clone()),
+            ("--window-ms", "diarization.window_ms", self.window_ms.clone()),
+            ("--step-ms", "diarization.step_ms", self.step_ms.clone()),
+        ]
+    }
+}

@@ -1,0 +1,51 @@
+//! The real binary as a person runs it, and the example conversation; each test takes what it needs.
+#![allow(dead_code, reason = "this is compiled into every test, and hardly one of them uses all of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The binary with an environment that holds none of our variables.
+pub(crate) fn diarized(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DIARIZED_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(args);
+    command
+}
+
+/// The same, started in `folder`.
+pub(crate) fn diarized_in(folder: &Path, args: &[&str]) -> Command {
+    let mut command = diarized(args);
+    command.current_dir(folder);
+    command
+}
+
+/// Exit code, standard output and standard error, which never tells of a panic.
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(!stderr.contains("panicked"), "{command:?}: {stderr}");
+    let code = status.code().unwrap_or_else(|| panic!("{command:?} was killed: {stderr}"));
+    (code, String::from_utf8(stdout).unwrap(), stderr)
+}
+
+/// The example conversation.
+pub(crate) fn conversation() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
+}
+
+/// The first seconds of the example conversation, or all of it; mono at 16 kHz.
+pub(crate) fn speech(seconds: Option<usize>) -> Vec<f32> {
+    let mut audio = diarized::audio_file::AudioFile::open(&conversation()).unwrap();
+    assert_eq!((audio.sample_rate_hz(), audio.n_channels()), (16_000, 1));
+    let n_wanted = seconds.map_or(usize::MAX, |seconds| seconds * 16_000);
+    let (mut samples, mut block) = (Vec::new(), Vec::new());
+    while samples.len() < n_wanted && audio.read(&mut block).unwrap() {
+        samples.extend_from_slice(&block);
+    }
+    samples.truncate(n_wanted);
+    samples
+}
