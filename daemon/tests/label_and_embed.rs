@@ -101,6 +101,14 @@ fn embeddings_of_files_lists_and_windows() {
         "u2 talk 2 4\nu1 talk 0 1.5\nu3 gone 0 1\nu4 talk 90 91\n",
     )
     .unwrap();
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["embed", "--scp", "gone.scp"]));
+    assert_eq!(
+        (code, &*stderr),
+        (66, "diarized: cannot read gone.scp: No such file or directory (os error 2)\n")
+    );
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["embed", "--window-ms", "90", "talk.flac"]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("expected a multiple of 10 from 100 to 60000"), "{stderr}");
     let args = ["embed", "--scp", "wav.scp", "--segments", "segments", "-o", "v.npy"];
     let (code, stdout, stderr) = run(&mut diarized(folder.path(), &args));
     assert_eq!((code, &*stdout, stderr.lines().count()), (3, "", 2), "{stderr}");
@@ -128,6 +136,31 @@ fn embeddings_of_files_lists_and_windows() {
         windows[0]["embedding"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32);
     let cosine: f32 = window.zip(rows[1]).map(|(a, b)| a * b).sum();
     assert!(cosine > 0.9, "{cosine}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_writes_what_was_embedded_so_far() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(conversation(), folder.path().join("good talk.flac")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe.wav")).status().unwrap().success());
+    let args = ["embed", "--threads", "1", "-o", "v.npy", "good talk.flac", "pipe.wav", "good talk.flac"];
+    let mut child = diarized(folder.path(), &args).stderr(Stdio::piped()).spawn().unwrap();
+    // Somebody reads the pipe: the file before it is done.
+    let mut pipe = std::fs::File::options().write(true).open(folder.path().join("pipe.wav")).unwrap();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let (mut stderr, mut line) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(line, "diarized: interrupted; Ctrl-C again ends at once\n");
+    pipe.write_all(b"no audio").unwrap();
+    drop(pipe);
+    stderr.read_to_string(&mut line).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{line}");
+    assert_eq!(names(folder.path()), ["good talk.flac", "pipe.wav", "v.ids", "v.npy"]);
+    let ids = std::fs::read_to_string(folder.path().join("v.ids")).unwrap();
+    assert_eq!(ids.lines().collect::<Vec<_>>(), ["good_talk 0 73.57"], "three fields a line");
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ use super::config_args::{ConfigArgs, FlagValue};
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile};
 use crate::batch_embedder::BatchEmbedder;
 use crate::cli::exit;
+use crate::interrupt::on_interrupt;
 use crate::kaldi::{Utterance, read_utterances};
 use crate::settings;
 use table::{Row, Table, ids_path};
@@ -27,12 +28,12 @@ Examples:
   diarized embed --window-ms 1500 --step-ms 250 talk.wav sliding windows
   diarized embed --scp wav.scp --segments segments -o voices.npy
 
-An embedding is a vector of length 1; the cosine of two is their inner product. Ids are file names without folder
-and extension, or the names of the lists. Each line of voices.ids is `id start end`, times in seconds from the start
-of the audio file.
+An embedding is a vector of length 1; the cosine of two is their inner product. Ids are file names without folder \
+and extension, or the names of the lists. Each line of voices.ids is `id start end`, times in seconds from the start \
+of the audio file; white space in an id is written as `_`. Ctrl-C writes what was embedded so far.
 
-Exit codes: 0 all done, 2 wrong usage, 3 some could not be embedded, 66 none could, 73 the output cannot be written,
-78 wrong configuration.";
+Exit codes: 0 all done, 2 wrong usage, 3 some could not be embedded, 66 none could, 73 the output cannot be written, \
+78 wrong configuration, 130 interrupted.";
 
 /// Arguments of `diarized embed`.
 #[derive(Debug, clap::Args)]
@@ -56,11 +57,11 @@ pub struct Args {
     root: Option<PathBuf>,
 
     /// Embed sliding windows of this length in ms (tens from 100) instead of whole utterances.
-    #[arg(long, value_name = "MS", value_parser = tens_of_ms)]
+    #[arg(long, value_name = "MS", value_parser = window_ms)]
     window_ms: Option<usize>,
 
     /// Time between the starts of two windows, in ms (tens from 10).
-    #[arg(long, value_name = "MS", default_value = "250", requires = "window_ms", value_parser = tens_of_ms)]
+    #[arg(long, value_name = "MS", default_value = "250", requires = "window_ms", value_parser = step_ms)]
     step_ms: usize,
 
     /// Where to write: NAME.npy with the ids in NAME.ids, any other name for JSON lines [default: JSON lines on
@@ -88,10 +89,18 @@ pub struct Args {
     config: ConfigArgs,
 }
 
-fn tens_of_ms(text: &str) -> Result<usize, String> {
+fn window_ms(text: &str) -> Result<usize, String> {
+    tens_of_ms(text, 100)
+}
+
+fn step_ms(text: &str) -> Result<usize, String> {
+    tens_of_ms(text, 10)
+}
+
+fn tens_of_ms(text: &str, least: usize) -> Result<usize, String> {
     match text.parse::<usize>() {
-        Ok(ms) if (10..=60_000).contains(&ms) && ms.is_multiple_of(10) => Ok(ms),
-        _ => Err("expected a multiple of 10 from 10 to 60000".to_owned()),
+        Ok(ms) if (least..=60_000).contains(&ms) && ms.is_multiple_of(10) => Ok(ms),
+        _ => Err(format!("expected a multiple of 10 from {least} to 60000")),
     }
 }
 
@@ -100,10 +109,6 @@ fn tens_of_ms(text: &str) -> Result<usize, String> {
 /// # Errors
 /// A list or the model cannot be read, or the system gives no thread.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    if args.window_ms.is_some_and(|ms| ms < 100) {
-        eprintln!("diarized: --window-ms must be at least 100");
-        return Ok(exit::USAGE);
-    }
     let flags: [FlagValue; 3] = [
         ("--model", "model.path", args.model.clone()),
         ("--channel", "audio.channel", args.channel.clone()),
@@ -121,6 +126,12 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let windows = args.window_ms.map(|ms| Windows { length: ms / 10, step: args.step_ms / 10 });
     let plans: Vec<usize> = windows.iter().map(|windows| windows.length).collect();
     let embedder = Arc::new(Embedder::load(&source, &plans)?);
+    let bar = progress(!args.quiet && io::stderr().is_terminal(), utterances.len());
+    let stop = {
+        let bar = bar.clone();
+        let told = "diarized: interrupted; Ctrl-C again ends at once";
+        on_interrupt(move || bar.suspend(|| eprintln!("{told}")))?
+    };
     let table = match Table::create(args.output.as_deref(), embedder.card().embedding_dim) {
         Ok(table) => table,
         Err(error) => return Ok(cannot_write(args.output.as_deref(), &error)),
@@ -131,13 +142,15 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         windows,
         channel: settings::channel(config.audio.channel),
         n_threads: settings::n_threads(&config),
-        stop: AtomicBool::new(false),
+        stop,
     };
-    let bar = progress(!args.quiet && io::stderr().is_terminal(), utterances.len());
     let (n_done, written) = job.run(table, &bar)?;
     bar.finish_and_clear();
     if let Err(error) = written {
         return Ok(cannot_write(args.output.as_deref(), &error));
+    }
+    if job.stop.load(Ordering::Relaxed) {
+        return Ok(exit::INTERRUPTED);
     }
     Ok(match n_done {
         n if n == utterances.len() => exit::OK,
@@ -196,8 +209,8 @@ struct Job<'a> {
     windows: Option<Windows>,
     channel: ChannelSelect,
     n_threads: usize,
-    /// Set once the output cannot be written.
-    stop: AtomicBool,
+    /// Set by an interrupt, and once the output cannot be written.
+    stop: Arc<AtomicBool>,
 }
 
 impl Job<'_> {
@@ -234,7 +247,9 @@ impl Job<'_> {
                     bar.inc(group.len() as u64);
                     if written.is_ok() {
                         written = write_group(&mut table, group, rows, bar, &mut n_done);
-                        self.stop.store(written.is_err(), Ordering::Relaxed);
+                        if written.is_err() {
+                            self.stop.store(true, Ordering::Relaxed);
+                        }
                     }
                 }
             }

@@ -68,7 +68,9 @@ impl Table {
                     npy.write_all(&value.to_le_bytes())?;
                 }
                 *n_rows += 1;
-                writeln!(ids, "{} {} {}", row.id, row.start, row.end)
+                // As in RTTM: what is split at white space keeps its three fields.
+                let id: String = row.id.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
+                writeln!(ids, "{id} {} {}", row.start, row.end)
             }
             Self::JsonFile(file) => write_json(file, row),
             Self::JsonStdout => write_json(&mut io::stdout().lock(), row),
@@ -123,7 +125,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("voices.npy");
         let mut table = Table::create(Some(&path), 2).unwrap();
-        for (id, embedding) in [("a", [1.0, -0.5]), ("b", [0.25, 2.0]), ("c", [0.0, 3.5])] {
+        for (id, embedding) in [("a", [1.0, -0.5]), ("b", [0.25, 2.0]), ("c d", [0.0, 3.5])] {
             table.write(&Row { id, start: 0.0, end: 1.5, embedding: &embedding }).unwrap();
         }
         assert!(!path.exists(), "nothing is at its place before the end");
@@ -137,7 +139,7 @@ mod tests {
         let values: Vec<f32> =
             bytes[128..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
         assert_eq!(values, [1.0, -0.5, 0.25, 2.0, 0.0, 3.5]);
-        assert_eq!(std::fs::read_to_string(ids_path(&path)).unwrap(), "a 0 1.5\nb 0 1.5\nc 0 1.5\n");
+        assert_eq!(std::fs::read_to_string(ids_path(&path)).unwrap(), "a 0 1.5\nb 0 1.5\nc_d 0 1.5\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
