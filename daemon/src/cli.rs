@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use diarized_models::LoadError;
 
+use crate::audio_file::quiet_decoder_panics;
 use crate::commands;
 use crate::engine::SetUpError;
-use crate::output::StdoutError;
+use crate::kaldi::KaldiError;
+use crate::output::{StdoutError, told};
 
 /// Exit codes of the binary, after BSD's sysexits where one fits.
 pub mod exit {
@@ -79,6 +81,7 @@ pub enum Command {
 /// Parses the process's arguments, runs the command and gives the exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    quiet_decoder_panics();
     let outcome = match cli.command {
         Command::Serve(args) => commands::serve::run(args),
         Command::Label(args) => commands::label::run(args),
@@ -102,7 +105,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let output = error.downcast_ref::<StdoutError>();
             if !output.is_some_and(StdoutError::is_closed_pipe) {
-                eprintln!("diarized: {error:#}");
+                eprintln!("diarized: {}", told(&*error));
             }
             ExitCode::from(code_of(&error))
         }
@@ -114,7 +117,35 @@ fn code_of(error: &anyhow::Error) -> u8 {
     let is_model = error.is::<LoadError>() || matches!(error.downcast_ref(), Some(SetUpError::Load(_)));
     match () {
         () if error.is::<StdoutError>() => exit::CANNOT_WRITE,
-        () if is_model => exit::NO_INPUT,
+        () if is_model || error.is::<KaldiError>() => exit::NO_INPUT,
         () => exit::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// A heading goes on to what is declared after it.
+    #[test]
+    fn headings_hold_what_they_name() {
+        let mut cli = Cli::command();
+        cli.build();
+        for (command, options, heading) in [
+            ("serve", &["listen", "microphone", "model"][..], None),
+            ("listen", &["session", "since", "json"], None),
+            ("stream", &["session", "speed", "json"], None),
+            ("label", &["format", "window_ms", "quiet"], None),
+            ("serve", &["config", "set"], Some("Configuration")),
+            ("stream", &["token", "ca"], Some("Server")),
+        ] {
+            let command = cli.find_subcommand(command).unwrap();
+            for option in options {
+                let arg = command.get_arguments().find(|arg| arg.get_id() == option).unwrap();
+                assert_eq!(arg.get_help_heading(), heading, "{} --{option}", command.get_name());
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! The daemon: all threads, sockets, files, clocks and devices of `diarized` live here.
 
+// `println!` panics where standard output is closed or full: commands use `output::write_stdout`.
+#![warn(clippy::print_stdout)]
+
 pub mod access;
 pub mod audio_file;
 pub mod batch_embedder;

@@ -107,6 +107,10 @@ fn a_stream_gets_the_labels_that_the_file_gets() {
     let (streamed, ended) = replay(&stdout);
     assert_eq!(ended, Some(EndReason::Closed));
 
+    let (code, stdout, stderr) = run(&["listen", &server.url, "--session", "nobody"]);
+    assert_eq!(code, 1);
+    assert_eq!((stdout + &stderr).matches("there is no session \"nobody\"").count(), 1, "a fault is said once");
+
     // The same engine over the whole file at once; at 16 kHz no front end is needed.
     let samples = common::speech(None);
     let mut engine = LiveEngines::start(&diarized_config::Config::default()).unwrap().engine().unwrap();
@@ -218,4 +222,16 @@ fn clients_without_a_server_say_so() {
     let (code, _, stderr) = run(&["stream", "/nonexistent.wav", "--url", &url]);
     assert_eq!(code, 66);
     assert!(stderr.contains("/nonexistent.wav"), "{stderr}");
+}
+
+#[test]
+fn a_session_id_that_is_none_is_refused_before_anything_is_sent() {
+    let file = example();
+    for id in ["a b", "x&encoding=mulaw", "", "a/b"] {
+        for args in [&["stream", file.to_str().unwrap(), "--session", id][..], &["listen", "--session", id]] {
+            let (code, stdout, stderr) = run(args);
+            assert_eq!((code, &*stdout), (2, ""), "{args:?}: {stderr}");
+            assert!(stderr.contains("expected 1 to 64 letters, digits, - and _"), "{args:?}: {stderr}");
+        }
+    }
 }

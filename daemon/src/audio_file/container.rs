@@ -1,7 +1,6 @@
 //! Decoding of container files with symphonia, and of Opus with libopus.
 
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
@@ -22,6 +21,7 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 use symphonia_adapter_libopus::OpusDecoder;
 
+use super::guard::guarded;
 use super::{AudioProblem, Fault, Step};
 
 /// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).
@@ -55,9 +55,8 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) fn open(source: Box<dyn MediaSource>) -> Result<Self, Fault> {
-        // Arithmetic on the fields of a broken header makes some readers panic; that is a fault of the file.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(source)));
-        opened.unwrap_or_else(|_| Err(Fault::Damaged { reason: DECODER_GAVE_UP.to_owned() }))
+        let opened = guarded(|| Self::open_unguarded(source));
+        opened.unwrap_or_else(|| Err(Fault::Damaged { reason: DECODER_GAVE_UP.to_owned() }))
     }
 
     fn open_unguarded(source: Box<dyn MediaSource>) -> Result<Self, Fault> {
@@ -120,8 +119,7 @@ impl Container {
     /// Decodes the next packet of the track and appends its samples; not to be called again after
     /// [`Step::End`] or an error.
     pub(super) fn step(&mut self, block: &mut Vec<f32>) -> Result<Step, Fault> {
-        let step = catch_unwind(AssertUnwindSafe(|| self.step_unguarded(block)));
-        step.unwrap_or_else(|_| {
+        guarded(|| self.step_unguarded(block)).unwrap_or_else(|| {
             block.clear();
             let reason = DECODER_GAVE_UP.to_owned();
             Ok(Step::End(Some(AudioProblem::Broken { at_s: self.at_s(), reason })))

@@ -79,7 +79,7 @@ pub enum Fault {
         max: usize,
     },
     /// The chosen channel is not in the file.
-    #[error("has no channel {got}; its {n_channels} channels are counted from 0")]
+    #[error("has no channel {got}: it has {n_channels}, counted from 0")]
     NoSuchChannel {
         /// The channel that was asked for, counted from 0.
         got: u16,
@@ -95,6 +95,9 @@ pub enum Fault {
         /// What the reader said.
         reason: String,
     },
+    /// What is to be read first stands at the end, which a pipe does not reach.
+    #[error("keeps its index at its end, or was cut off: name the file instead of piping it")]
+    NotForPipes,
     /// The file is damaged before its first sample.
     #[error("is damaged before its first sample ({problem}): record or copy it again")]
     NothingDecoded {

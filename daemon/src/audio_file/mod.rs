@@ -2,6 +2,7 @@
 
 mod container;
 mod error;
+mod guard;
 mod mono;
 mod raw;
 
@@ -16,6 +17,7 @@ use diarized_dsp::intake::{self, MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ};
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 pub use error::{AudioFileError, AudioProblem, Fault};
+pub use guard::quiet_decoder_panics;
 pub use mono::MonoFile;
 pub use raw::RawFormat;
 
@@ -107,7 +109,12 @@ impl AudioFile {
     /// # Errors
     /// As [`Self::open`]; kinds that keep their index at the end of the file (many m4a) cannot be read so.
     pub fn pipe(name: &str, reader: impl Read + Send + Sync + 'static) -> Result<Self, AudioFileError> {
-        Self::from_source(name, Box::new(ReadOnlySource::new(reader)))
+        Self::from_source(name, Box::new(ReadOnlySource::new(reader))).map_err(|error| match &error.fault {
+            Fault::Damaged { reason } if reason.contains("missing moov atom") => {
+                AudioFileError::new(name, Fault::NotForPipes)
+            }
+            _ => error,
+        })
     }
 
     /// Reads PCM without a header; `name` stands for it in messages.

@@ -290,7 +290,7 @@ fn mono_gives_the_file_at_16_khz() {
 
         let audio = AudioFile::open(&fixture(name)).unwrap();
         let error = MonoFile::new(audio, diarized_dsp::ChannelSelect::One(n_channels)).err().unwrap();
-        let expected = format!("has no channel {n_channels}; its {n_channels} channels are counted from 0");
+        let expected = format!("has no channel {n_channels}: it has {n_channels}, counted from 0");
         assert_eq!(error.fault.to_string(), expected);
     }
 }

@@ -18,7 +18,7 @@ use super::config_args::ConfigArgs;
 use super::model_args::ModelArgs;
 use crate::cli::exit;
 use crate::interrupt::on_interrupt;
-use crate::output::write_stdout;
+use crate::output::{told, write_stdout};
 use audio::BenchAudio;
 use machine::Machine;
 use progress::Progress;
@@ -159,7 +159,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let audio = match BenchAudio::load(args.file.as_deref()) {
         Ok(audio) => audio,
         Err(error) => {
-            eprintln!("diarized: {error:#}");
+            eprintln!("diarized: {}", told(&*error));
             return Ok(exit::NO_INPUT);
         }
     };

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use diarized_models::voiceprint::ClipRules;
 use serde_json::json;
 
-use super::voice_args::{ClipArgs, StoreArgs, tell_enrol};
+use super::voice_args::{ClipArgs, tell_enrol};
 use crate::cli::exit;
+use crate::output::write_stdout;
 use crate::voices::Registry;
 
 const EXAMPLES: &str = "\
@@ -15,10 +16,10 @@ Examples:
   diarized enrol Ann monday.m4a phone.wav        more recordings of other days and microphones make it better
   diarized enrol Ann ann.wav --consent 'agreed by mail on 3 May; may be deleted at any time'
 
-A clip must hold at least 5 s of speech of one person, in a quiet place. One that is too short, too noisy, no speech
+A clip must hold at least 5 s of speech of one person, in a quiet place. One that is too short, too noisy, no speech \
 or of two voices is refused with the reason, and nothing is stored. A voice is biometric data: enrol people who agree.
 
-Exit codes: 0 enrolled, 2 wrong usage, 66 a clip was refused, 73 the store cannot be written, 78 wrong configuration
+Exit codes: 0 enrolled, 2 wrong usage, 66 a clip was refused, 73 the store cannot be written, 78 wrong configuration \
 or key.";
 
 /// Arguments of `diarized enrol`.
@@ -42,25 +43,21 @@ pub struct Args {
 
     #[command(flatten)]
     clip: ClipArgs,
-
-    #[command(flatten)]
-    store: StoreArgs,
 }
 
 /// Runs the command and gives the exit code.
 ///
 /// # Errors
-/// The model cannot be loaded.
+/// The model cannot be loaded, or standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
-    let config = match args.store.load(&args.clip.flags()) {
-        Ok(config) => config,
-        Err(code) => return Ok(code),
-    };
     if let Err(error) = crate::voices::checked_name(&args.name) {
         eprintln!("diarized: {error}");
         return Ok(exit::USAGE);
     }
-    let embedder = ClipArgs::embedder(&config)?;
+    let (config, embedder) = match args.clip.start()? {
+        Ok(started) => started,
+        Err(code) => return Ok(code),
+    };
     let clips = args.clip.clips(&embedder, &config, &args.files, &ClipRules::default());
     if clips.len() < args.files.len() {
         eprintln!("diarized: nothing was stored");
@@ -76,22 +73,19 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     };
     let voice = &enrolment.voice;
     let speech_s: f32 = voice.recordings.iter().map(|r| r.content.speech_s).sum();
-    if args.clip.json {
+    let mut text = if args.clip.json {
         let speech_s = f64::from(speech_s * 10.0).round() / 10.0;
-        println!(
-            "{}",
-            json!({"id": voice.id, "name": voice.name, "new": enrolment.is_new, "recordings": voice.recordings.len(),
-                   "speech_s": speech_s})
-        );
+        json!({"id": voice.id, "name": voice.name, "new": enrolment.is_new, "recordings": voice.recordings.len(),
+               "speech_s": speech_s})
+        .to_string()
     } else {
         let (verb, n) = (if enrolment.is_new { "enrolled" } else { "improved" }, voice.recordings.len());
         let plural = if n == 1 { "recording" } else { "recordings" };
-        println!("{verb} {} ({}): {n} {plural}, {speech_s:.1} s of speech", voice.name, voice.id);
-        if !config.voices.enabled {
-            println!(
-                "labels name enrolled people when voices.enabled is true, or with `label --voices`, `serve --voices`"
-            );
-        }
+        format!("{verb} {} ({}): {n} {plural}, {speech_s:.1} s of speech", voice.name, voice.id)
+    };
+    if !args.clip.json && !config.voices.enabled {
+        text += "\nlabels name enrolled people when voices.enabled is true, or with `label --voices`, `serve --voices`";
     }
+    write_stdout(&(text + "\n"))?;
     Ok(exit::OK)
 }

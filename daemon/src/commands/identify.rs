@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use diarized_models::voiceprint::ClipRules;
 use serde_json::json;
 
-use super::voice_args::{ClipArgs, StoreArgs, table, tell};
+use super::voice_args::{ClipArgs, table, tell};
 use crate::cli::exit;
+use crate::output::write_stdout;
 use crate::voices::{Registry, StoreError};
 
 /// Arguments of `diarized identify`.
@@ -22,20 +23,17 @@ pub struct Args {
     top: usize,
     #[command(flatten)]
     clip: ClipArgs,
-    #[command(flatten)]
-    store: StoreArgs,
 }
 
 /// Runs the command and gives the exit code.
 ///
 /// # Errors
-/// The model cannot be loaded.
+/// The model cannot be loaded, or standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
-    let config = match args.store.load(&args.clip.flags()) {
-        Ok(config) => config,
+    let (config, embedder) = match args.clip.start()? {
+        Ok(started) => started,
         Err(code) => return Ok(code),
     };
-    let embedder = ClipArgs::embedder(&config)?;
     let registry = Registry::new(&config.voices, embedder.card());
     let place = registry.place();
     if !place.path.exists() {
@@ -51,30 +49,31 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     let accepted = ranking.accepted();
     let named = accepted.map(|c| &gallery.voices()[c.voice_idx]);
     let top = || ranking.candidates.iter().take(args.top).map(|c| (c, &gallery.voices()[c.voice_idx]));
-    if args.clip.json {
+    let text = if args.clip.json {
         let candidates: Vec<_> = top()
             .map(|(c, voice)| {
                 json!({"id": *voice.id, "name": *voice.name, "probability": c.probability, "llr": c.llr,
                        "cosine": c.cosine})
             })
             .collect();
-        println!(
-            "{}",
-            json!({"voice": named.map(|v| &*v.id), "name": named.map(|v| &*v.name), "stranger": ranking.stranger,
-                   "speech_s": (f64::from(clip.speech_s) * 100.0).round() / 100.0, "candidates": candidates})
-        );
+        let answer = json!({"voice": named.map(|v| &*v.id), "name": named.map(|v| &*v.name),
+            "stranger": ranking.stranger, "speech_s": (f64::from(clip.speech_s) * 100.0).round() / 100.0,
+            "candidates": candidates});
+        format!("{answer}\n")
     } else {
-        match (accepted, named) {
-            (Some(c), Some(voice)) => println!("{} ({:.1} %)\n", voice.name, 100.0 * c.probability),
-            _ => println!("nobody who is enrolled ({:.1} % a stranger)\n", 100.0 * ranking.stranger),
-        }
+        let verdict = match (accepted, named) {
+            (Some(c), Some(voice)) => format!("{} ({:.1} %)", voice.name, 100.0 * c.probability),
+            _ => format!("nobody who is enrolled ({:.1} % a stranger)", 100.0 * ranking.stranger),
+        };
         let rows: Vec<Vec<String>> = top()
             .map(|(c, voice)| {
                 let percent = format!("{:.1} %", 100.0 * c.probability);
                 vec![voice.name.to_string(), percent, format!("{:+.1}", c.llr), format!("{:.3}", c.cosine)]
             })
             .collect();
-        print!("{}", table(&["candidate", "probability", "evidence", "cosine"], &rows, &[1, 2, 3]));
-    }
+        let rows = table(&["candidate", "probability", "evidence", "cosine"], &rows, &[1, 2, 3]);
+        format!("{verdict}\n\n{rows}")
+    };
+    write_stdout(&text)?;
     Ok(if named.is_some() { exit::OK } else { exit::FAILURE })
 }

@@ -17,7 +17,7 @@ use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawFormat, STDIN_NA
 use crate::cli::exit;
 use crate::interrupt::on_interrupt;
 use crate::labelling::{LabelError, Labelled, Progress, label_file};
-use crate::output::{Labels, OutputFormat};
+use crate::output::{Labels, OutputFormat, told};
 use crate::pcm::Encoding;
 use crate::session::EngineFactory;
 use crate::settings;
@@ -34,10 +34,10 @@ Examples:
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
 Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
-Times are in seconds from the start of the file. A file that cannot be used is told in one line and the others
+Times are in seconds from the start of the file. A file that cannot be used is told in one line and the others \
 are still done.
 
-Exit codes: 0 all done, 2 wrong usage, 3 some files could not be used, 66 none could, 73 nothing could be written,
+Exit codes: 0 all done, 2 wrong usage, 3 some files could not be used, 66 none could, 73 nothing could be written, \
 78 wrong configuration, 130 interrupted (what was labelled so far is written).";
 
 /// Arguments of `diarized label`.
@@ -280,7 +280,7 @@ impl Job<'_> {
         };
         let (labelled, events) = match self.label_path(path) {
             Ok(done) => done,
-            Err(error) => return Outcome::Failed(format!("{:#}", anyhow::Error::new(error))),
+            Err(error) => return Outcome::Failed(told(&error)),
         };
         self.tell_problems(path, &labelled);
         let text = match events {

@@ -1,9 +1,9 @@
 //! `diarized listen`: follows a running server in the terminal.
 
-use super::server_args::ServerArgs;
+use super::server_args::{ServerArgs, session_id};
 use crate::cli::exit;
 use crate::client::{Address, Follow, News, Terminal, View};
-use crate::protocol::CloseCode;
+use crate::protocol::{Body, CloseCode};
 
 /// Arguments of `diarized listen`.
 #[derive(Debug, clap::Args)]
@@ -12,11 +12,8 @@ pub struct Args {
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:7007")]
     url: String,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Session to follow; without one all of them.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = session_id)]
     session: Option<String>,
 
     /// Events after this number instead of a snapshot; needs a session.
@@ -26,6 +23,9 @@ pub struct Args {
     /// Pass every message on as it came, one line each.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Runs the command until the session ends or Ctrl-C, and gives the exit code.
@@ -47,6 +47,8 @@ async fn follow(address: Address, session: &str, since: Option<u64>, json: bool)
     let mut view = View::new(terminal.colour());
     let mut lines = Vec::new();
     let shown = if session == "*" { "all sessions".to_owned() } else { format!("session {session}") };
+    // Whether the error that ends it was shown among the labels.
+    let mut is_told = false;
     let mut follow = Follow::connect(address.clone(), session, since).await?;
     terminal.note(&format!("following {shown} of {address}; Ctrl-C ends"));
     loop {
@@ -62,6 +64,7 @@ async fn follow(address: Address, session: &str, since: Option<u64>, json: bool)
         match news {
             News::Message(_, text) if json => terminal.line(&text)?,
             News::Message(message, _) => {
+                is_told = matches!(&message.body, Body::Error(error) if error.fatal);
                 view.take(&message, &mut lines);
                 for line in lines.drain(..) {
                     terminal.line(&line)?;
@@ -77,7 +80,7 @@ async fn follow(address: Address, session: &str, since: Option<u64>, json: bool)
             News::Closed { code, reason } => {
                 terminal.clear();
                 let is_done = code == CloseCode::Done.as_u16();
-                if !is_done {
+                if !is_done && !is_told {
                     let reason = reason.unwrap_or_else(|| format!("closed with {code}"));
                     terminal.note(&reason);
                 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::client::Address;
+use crate::protocol::is_session_id;
 
 /// What a server wants to see and what shall be seen of it. Flatten it into a command's arguments.
 #[derive(Clone, clap::Args)]
@@ -15,6 +16,14 @@ pub struct ServerArgs {
     /// PEM file of the authorities that the server's certificate is held against, instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+}
+
+/// Reads the id of a session, so that nothing else gets into the address.
+pub(super) fn session_id(text: &str) -> Result<String, String> {
+    match is_session_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected 1 to 64 letters, digits, - and _".to_owned()),
+    }
 }
 
 impl std::fmt::Debug for ServerArgs {

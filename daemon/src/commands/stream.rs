@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::server_args::ServerArgs;
+use super::server_args::{ServerArgs, session_id};
 use crate::audio_file::AudioFile;
 use crate::cli::exit;
 use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
+use crate::output::told;
 
 /// Arguments of `diarized stream`.
 #[derive(Debug, clap::Args)]
@@ -18,11 +19,8 @@ pub struct Args {
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:7007")]
     url: String,
 
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Id that the session shall have; without one the server makes one.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = session_id)]
     session: Option<String>,
 
     /// Times as fast as real time, or `max` for as fast as the server takes it.
@@ -32,6 +30,9 @@ pub struct Args {
     /// Pass every message on as it came, one line each.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -51,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let file = match AudioFile::open(&args.file) {
         Ok(file) => file,
         Err(error) => {
-            eprintln!("diarized: {:#}", anyhow::Error::new(error));
+            eprintln!("diarized: {}", told(&error));
             return Ok(exit::NO_INPUT);
         }
     };
@@ -103,7 +104,7 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     let summary = match outcome {
         Ok(summary) => summary,
         Err(PublishError::File(error)) => {
-            eprintln!("diarized: {:#}", anyhow::Error::new(error));
+            eprintln!("diarized: {}", told(&error));
             return Ok(exit::NO_INPUT);
         }
         Err(error) => return Err(error.into()),

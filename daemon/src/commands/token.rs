@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::config_args::ConfigArgs;
 use crate::access::{Scope, Scopes, Tokens, is_token_name};
 use crate::cli::exit;
+use crate::output::write_stdout;
 
 /// Arguments of `diarized token`.
 #[derive(Debug, clap::Args)]
@@ -100,16 +101,20 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     match &args.action {
         Action::Add { name, scope, .. } => {
             let token = tokens.add(name, scope.iter().copied().collect::<Scopes>())?;
+            // Shown before it is kept: a token that nobody has seen is good for nobody.
+            write_stdout(&format!("{token}\n"))?;
             tokens.save(&path)?;
-            println!("{token}");
             eprintln!(
                 "diarized: token {name:?} is in {shown}; it is shown this once. A running server takes it on SIGHUP"
             );
         }
         Action::List { .. } => {
+            let mut lines = String::new();
             for entry in tokens.entries() {
-                println!("{:<24} {:<32} {}", entry.name, entry.scopes.to_string(), entry.made_on());
+                let scopes = entry.scopes.to_string();
+                lines += &format!("{:<24} {scopes:<32} {}\n", entry.name, entry.made_on());
             }
+            write_stdout(&lines)?;
         }
         Action::Revoke { name, .. } => {
             if !tokens.revoke(name) {

@@ -6,8 +6,9 @@ use diarized_models::calibration::sigmoid;
 use diarized_models::voiceprint::ClipRules;
 use serde_json::json;
 
-use super::voice_args::{ClipArgs, StoreArgs};
+use super::voice_args::ClipArgs;
 use crate::cli::exit;
+use crate::output::write_stdout;
 
 /// Arguments of `diarized verify`.
 #[derive(Debug, clap::Args)]
@@ -27,8 +28,6 @@ pub struct Args {
     threshold: f32,
     #[command(flatten)]
     clip: ClipArgs,
-    #[command(flatten)]
-    store: StoreArgs,
 }
 
 fn probability(text: &str) -> Result<f32, String> {
@@ -41,13 +40,12 @@ fn probability(text: &str) -> Result<f32, String> {
 /// Runs the command and gives the exit code.
 ///
 /// # Errors
-/// The model cannot be loaded.
+/// The model cannot be loaded, or standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
-    let config = match args.store.load(&args.clip.flags()) {
-        Ok(config) => config,
+    let (config, embedder) = match args.clip.start()? {
+        Ok(started) => started,
         Err(code) => return Ok(code),
     };
-    let embedder = ClipArgs::embedder(&config)?;
     let files = [args.a.clone(), args.b.clone()];
     let clips = args.clip.clips(&embedder, &config, &files, &ClipRules::for_comparison());
     let [(_, a), (_, b)] = &clips[..] else { return Ok(exit::NO_INPUT) };
@@ -56,20 +54,19 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     let llr = embedder.card().print_calibrations.llr(cosine, longer, shorter);
     let probability = sigmoid(llr);
     let is_same = probability >= args.threshold;
-    if args.clip.json {
+    let text = if args.clip.json {
         let speech_s = [a.speech_s, b.speech_s].map(|s| (f64::from(s) * 100.0).round() / 100.0);
-        println!(
-            "{}",
-            json!({"same": is_same, "probability": probability, "llr": llr, "cosine": cosine, "speech_s": speech_s})
-        );
+        json!({"same": is_same, "probability": probability, "llr": llr, "cosine": cosine, "speech_s": speech_s})
+            .to_string()
     } else {
         let verdict = if is_same { "one person" } else { "two people" };
-        println!(
+        format!(
             "{verdict}: probability {:.1} %, evidence {llr:+.1}, cosine {cosine:.3} ({:.1} s and {:.1} s of speech)",
             100.0 * probability,
             a.speech_s,
             b.speech_s
-        );
-    }
+        )
+    };
+    write_stdout(&(text + "\n"))?;
     Ok(if is_same { exit::OK } else { exit::FAILURE })
 }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::cli::exit;
+use crate::output::told;
 use crate::settings;
 use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_file};
 
@@ -47,7 +48,7 @@ impl StoreArgs {
     }
 }
 
-/// How clips are read. Flatten it into a command's arguments.
+/// How clips are read, and where the store is. Flatten it into a command's arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ClipArgs {
     /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
@@ -64,18 +65,27 @@ pub(super) struct ClipArgs {
 
     /// Show no progress.
     #[arg(short, long)]
-    pub(super) quiet: bool,
+    quiet: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 impl ClipArgs {
-    pub(super) fn flags(&self) -> [FlagValue; 2] {
-        [("--model", "model.path", self.model.clone()), ("--channel", "audio.channel", self.channel.clone())]
-    }
-
-    /// The voice model, ready for clips.
-    pub(super) fn embedder(config: &Config) -> anyhow::Result<Embedder> {
+    /// The configuration, and the voice model ready for clips; or the exit code, when the faults of the configuration
+    /// have been told.
+    pub(super) fn start(&self) -> anyhow::Result<Result<(Config, Embedder), u8>> {
+        let flags = [
+            ("--model", "model.path", self.model.clone()),
+            ("--channel", "audio.channel", self.channel.clone()),
+        ];
+        let config = match self.store.load(&flags) {
+            Ok(config) => config,
+            Err(code) => return Ok(Err(code)),
+        };
         let source = config.model.path.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
-        Ok(Embedder::load(&source, &ClipAnalyser::window_frames())?)
+        let embedder = Embedder::load(&source, &ClipAnalyser::window_frames())?;
+        Ok(Ok((config, embedder)))
     }
 
     /// Reads and analyses files one after the other; a bar shows how far. Faults are told on stderr. Gives what could
@@ -129,7 +139,7 @@ pub(super) fn tell(error: StoreError) -> u8 {
         StoreError::BadName { .. } => exit::USAGE,
         _ => exit::FAILURE,
     };
-    eprintln!("diarized: {:#}", anyhow::Error::new(error));
+    eprintln!("diarized: {}", told(&error));
     code
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::voice_args::{StoreArgs, day_and_time, table, tell};
 use crate::cli::exit;
+use crate::output::write_stdout;
 use crate::voices::{ExportForm, KeySource, Place, Store, StoreError, Voice};
 
 /// Arguments of `diarized voices`.
@@ -88,7 +89,7 @@ struct Common {
 /// Runs the command and gives the exit code.
 ///
 /// # Errors
-/// None: every fault is told on stderr.
+/// Standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     let common = match &args.action {
         Action::Init(common) | Action::List(common) => common,
@@ -102,13 +103,13 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         Ok(place) => place,
         Err(code) => return Ok(code),
     };
-    Ok(match act(&args.action, common.json, &place) {
+    match act(&args.action, common.json, &place) {
         Ok(text) => {
-            print!("{text}");
-            exit::OK
+            write_stdout(&text)?;
+            Ok(exit::OK)
         }
-        Err(error) => tell(error),
-    })
+        Err(error) => Ok(tell(error)),
+    }
 }
 
 fn act(action: &Action, as_json: bool, place: &Place) -> Result<String, StoreError> {

@@ -4,6 +4,7 @@ mod file;
 mod stdout;
 mod subtitles;
 mod table;
+mod told;
 mod turns;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use file::{WholeFile, write_whole_file};
 pub use stdout::{StdoutError, write_stdout};
+pub use told::told;
 pub use turns::{Turn, turns};
 
 /// How labels are written.

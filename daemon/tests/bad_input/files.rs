@@ -35,7 +35,7 @@ fn files_that_hold_no_usable_audio_are_told_one_by_one_and_the_others_are_done()
     let write = |name: &str, bytes: &[u8]| write(folder.path(), name, bytes);
     let data = s16(&speech(4));
     // Name, bytes, what the line must say: what is wrong and what to do.
-    let bad: [(&str, Vec<u8>, &[&str]); 10] = [
+    let bad: [(&str, Vec<u8>, &[&str]); 12] = [
         ("no-bytes.wav", vec![], &["is empty (0 bytes)", "record or copy it again"]),
         ("no-samples.wav", PLAIN.with(&[]), &["holds no samples", "record or copy it again"]),
         ("cut-in-the-header.wav", PLAIN.with(&data)[..30].to_vec(), &["convert it, for example with"]),
@@ -50,6 +50,8 @@ fn files_that_hold_no_usable_audio_are_told_one_by_one_and_the_others_are_done()
             Header { n_channels: 9, ..PLAIN }.with(&data[..9 * 2 * 1000]),
             &["has 9 channels", "-ac 1"],
         ),
+        ("all-channels.wav", Header { n_channels: 65_535, ..PLAIN }.with(&data), &["all-channels.wav: "]),
+        ("no-bits.wav", Header { bits: 0, ..PLAIN }.with(&data), &["is damaged or was cut off"]),
         ("no-channel.wav", Header { n_channels: 0, ..PLAIN }.with(&data), &["no-channel.wav: "]),
         (
             "text.wav",
@@ -199,6 +201,10 @@ fn raw_pcm_is_taken_as_it_comes() {
     assert!(stderr.contains("sample rate of 1 Hz"), "{stderr}");
     let (code, stderr) = piped(&["--raw", "pcm_s16le", "--channels", "0", "-"], &data);
     assert_eq!(code, 2, "{stderr}");
+    let m4a = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audio_files/aac.m4a");
+    let (code, stderr) = piped(&["-"], &std::fs::read(m4a).unwrap());
+    assert_eq!(code, 66, "{stderr}");
+    assert!(stderr.contains("standard input: keeps its index at its end"), "{stderr}");
     // Text where PCM belongs cannot be told from PCM; without --raw it can.
     let (code, stderr) = piped(&["-"], b"text where audio belongs");
     assert_eq!(code, 66, "{stderr}");

@@ -76,6 +76,7 @@ fn what_is_wrong_with_a_model_is_said_by_every_command_that_needs_one() {
         for args in commands {
             let (code, stdout, stderr) = run(&mut diarized(at, args));
             assert_eq!((code, &*stdout), (66, ""), "{args:?}: {stderr}");
+            assert!(stderr.matches("os error").count() <= 1, "a cause is said once: {stderr}");
             words
                 .iter()
                 .for_each(|words| assert!(stderr.contains(words), "{args:?}: {stderr} lacks {words:?}"));

@@ -19,7 +19,8 @@ fn folder() -> tempfile::TempDir {
 fn a_full_disk_is_told_by_every_command() {
     let folder = folder();
     std::fs::write(folder.path().join("ref.rttm"), "SPEAKER talk 1 0.5 1 <NA> <NA> A <NA> <NA>\n").unwrap();
-    let commands: [&[&str]; 7] = [
+    let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    let commands: [&[&str]; 11] = [
         &["label", "-f", "rttm", "talk.wav"],
         &["label", "--events", "talk.wav"],
         &["embed", "talk.wav"],
@@ -27,16 +28,26 @@ fn a_full_disk_is_told_by_every_command() {
         &["config", "--default"],
         &["eval", "der", "ref.rttm", "ref.rttm"],
         &["bench", "talk.wav", "--seconds", "2", "--memory-sessions", "1"],
+        &["verify", "talk.wav", "talk.wav"],
+        &["voices", "init", "--store", "voices.db"],
+        &["identify", "talk.wav", "--store", "voices.db"],
+        &["token", "add", "anna", "--scope", "publish", "--file", "tokens.toml"],
     ];
     for args in commands {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let child = diarized(folder.path(), args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let child = diarized(folder.path(), args)
+            .env("DIARIZED_VOICES_KEY", key)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(73), "{args:?}: {stderr}");
         assert!(stderr.contains("cannot write") && stderr.contains("No space left"), "{args:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
     }
+    assert!(!folder.path().join("tokens.toml").exists(), "a token that nobody has seen is not kept");
     for args in [&["label", "-o", "/dev/full", "talk.wav"][..], &["embed", "-o", "/dev/full", "talk.wav"]] {
         let (code, _, stderr) = run(&mut diarized(folder.path(), args));
         assert_eq!(code, 73, "{args:?}: {stderr}");

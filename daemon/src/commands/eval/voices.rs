@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::cli::exit;
 use crate::kaldi::{self, Utterance};
+use crate::output::write_stdout;
 use measure::{Fold, calibrate, measure};
 
 /// Arguments of `diarized eval voices`.
@@ -78,29 +79,30 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         let all: Vec<&Speaker> = speakers.iter().collect();
         let (calibrations, table) = calibrate(&all).context("too few speakers to fit a calibration")?;
         card.print_calibrations = calibrations;
-        print!("{table}");
+        write_stdout(&table)?;
     }
     let folds = Fold::both(&speakers, args.enrol_s);
     if !args.json {
         for clip_s in CLIP_S {
             let [one, two] = measure::clips(&speakers, &card, clip_s);
             let percent = |(part, whole): (usize, usize)| 100.0 * part as f64 / whole.max(1) as f64;
-            println!(
-                "clips of {clip_s} s: {:.1} % of {} with one voice refused as two, {:.1} % of {} with two voices taken",
+            write_stdout(&format!(
+                "clips of {clip_s} s: {:.1} % of {} with one voice refused as two, {:.1} % of {} with two voices \
+                 taken\n",
                 percent(one),
                 one.1,
                 percent(two),
                 two.1
-            );
+            ))?;
         }
-        println!();
+        write_stdout("\n")?;
     }
     for cross in [false, true] {
         if cross && !args.cross {
             break;
         }
         let report = measure(&speakers, &folds, &card, args.accept, args.enrol_s, cross)?;
-        print!("{}", if args.json { report.json() } else { report.table() });
+        write_stdout(&if args.json { report.json() } else { report.table() })?;
     }
     Ok(exit::OK)
 }

@@ -20,6 +20,7 @@ use super::config_args::{ConfigArgs, FlagValue};
 use crate::cli::exit;
 use crate::engine::LiveEngines;
 use crate::hub::{Hub, HubParams};
+use crate::output::told;
 use crate::server::{Leftovers, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::storage::{Storage, StorageParams};
@@ -36,9 +37,6 @@ mod signals;
 /// Arguments of `diarized serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    config: ConfigArgs,
-
     /// Address to listen on; port 0 takes a free one. May be given several times.
     #[arg(long, value_name = "IP:PORT")]
     listen: Vec<String>,
@@ -59,6 +57,9 @@ pub struct Args {
     /// Folder of another voice model: model.onnx and model.toml.
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// Threads that serve sockets; labelling has threads of its own.
@@ -80,7 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let door = match Door::open(&loaded.config.server) {
         Ok(door) => door,
         Err(error) => {
-            eprintln!("diarized: {error:#}");
+            eprintln!("diarized: {}", told(&*error));
             return Ok(exit::CONFIG);
         }
     };
@@ -103,7 +104,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let engines = match LiveEngines::start(config) {
         Ok(engines) => Arc::new(engines),
         Err(error) => {
-            eprintln!("diarized: {:#}", anyhow::Error::new(error));
+            eprintln!("diarized: {}", told(&error));
             return Ok(exit::NO_INPUT);
         }
     };
