@@ -109,7 +109,11 @@ fn a_stream_gets_the_labels_that_the_file_gets() {
 
     let (code, stdout, stderr) = run(&["listen", &server.url, "--session", "nobody"]);
     assert_eq!(code, 1);
-    assert_eq!((stdout + &stderr).matches("there is no session \"nobody\"").count(), 1, "a fault is said once");
+    assert_eq!(
+        (stdout + &stderr).matches("there is no session \"nobody\"").count(),
+        1,
+        "a fault is said once"
+    );
 
     // The same engine over the whole file at once; at 16 kHz no front end is needed.
     let samples = common::speech(None);

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_is_far_below_the_largest_is_raised_before_the_mean_is_taken() {
         let ten_db = std::f32::consts::LN_10;
-        let mut rows = vec![0.0, -1.0 * ten_db, -2.0 * ten_db, -30.0 * ten_db, f32::NAN, 0.0];
+        let mut rows = vec![0.0, -ten_db, -2.0 * ten_db, -30.0 * ten_db, f32::NAN, 0.0];
         clip(&mut rows, 20);
         assert_eq!(rows[..4], [0.0, -ten_db, -2.0 * ten_db, -2.0 * ten_db]);
         assert!(rows[4].is_nan() && rows[5] == 0.0);
