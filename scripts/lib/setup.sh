@@ -81,6 +81,17 @@ need_crates() {
         die "the crates could not be fetched: the first build needs a network, or a cargo home that holds them"
 }
 
+# need_tool COMMAND: a linter that is on this machine, or the wheel in scripts/tools/COMMAND.txt, which holds the program
+# itself and goes into target/tools. Fails if there is neither.
+need_tool() {
+    local folder=$PWD/target/tools/$1
+    PATH=$folder/bin:$PATH
+    command -v "$1" >/dev/null && return 0
+    say "Installing $1 into target/tools"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: --require-hashes --target "$folder" --requirement "scripts/tools/$1.txt" </dev/null
+}
+
 # What compiling needs: C and C++ for the voice activity detector and Opus, CMake for Opus, ALSA for the microphone.
 # shellcheck disable=SC2034 # Used by the scripts that source this file.
 BUILD_PACKAGES=(build-essential ca-certificates cmake libasound2-dev pkg-config)
