@@ -357,9 +357,13 @@ fn what_is_packaged_is_there_and_the_packaged_configuration_is_right() {
     let unit = std::fs::read_to_string(root.join("../packaging/systemd/diarized.service")).unwrap();
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     assert_eq!(start, "/usr/bin/diarized serve --config /etc/diarized/diarized.toml");
-    for sandbox in
-        ["NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=\n", "Type=notify-reload"]
-    {
+    for sandbox in [
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "CapabilityBoundingSet=\n",
+        "Type=notify\n",
+        "ExecReload=/bin/kill -HUP $MAINPID\n",
+    ] {
         assert!(unit.contains(sandbox), "{sandbox}");
     }
 }
