@@ -36,6 +36,9 @@ pub struct ServerConfig {
     pub max_frame_bytes: usize,
     /// Text messages of one connection in a second; twice as many may come at once. 1 to 100 000, default 100.
     pub max_messages_per_s: usize,
+    /// Binary frames of one connection that are read in a second; twice as many may come at once. 10 to 1 000 000,
+    /// default 2000.
+    pub max_frames_per_s: usize,
     /// Largest header of a request, in bytes. 8 KiB to 1 MiB, default 16 KiB.
     pub max_header_bytes: usize,
     /// How long the header of a request, or a TLS handshake, may take. 0.1 s to a day, default 10 s.
@@ -79,6 +82,7 @@ impl ServerConfig {
             max_subscribers_per_session: count(r, "server.max_subscribers_per_session", 1..=100_000, 256),
             max_frame_bytes: size(r, "server.max_frame_bytes", "of bytes", 1024..=64 << 20, 1 << 20),
             max_messages_per_s: count(r, "server.max_messages_per_s", 1..=100_000, 100),
+            max_frames_per_s: count(r, "server.max_frames_per_s", 10..=1_000_000, 2000),
             max_header_bytes: size(r, "server.max_header_bytes", "of bytes", 8192..=1 << 20, 16_384),
             header_timeout: r.seconds("server.header_timeout_s", 0.1..=DAY_S, 10.0),
             request_timeout: r.seconds("server.request_timeout_s", 1.0..=DAY_S, 60.0),

@@ -1,6 +1,7 @@
 //! The incoming half of a WebSocket, shared by publishers and subscribers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -9,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::Shared;
@@ -59,7 +60,10 @@ pub(super) struct Connection {
     last_heard: Instant,
     pub(super) identity: Identity,
     reloaded: watch::Receiver<u64>,
-    rate: Rate,
+    /// Text messages, of which one too many is a fault.
+    messages: Rate,
+    /// All other frames, of which one too many waits.
+    frames: Rate,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -91,7 +95,9 @@ impl Connection {
         let (sink, stream) = socket.split();
         let (out, requests) = mpsc::channel(REPLIES);
         let writer = tokio::spawn(Writer::new(sink, requests, Arc::clone(&shared)).run());
-        let (reloaded, rate) = (shared.access.reloaded(), Rate::new(shared.limits.max_messages_per_s));
+        let reloaded = shared.access.reloaded();
+        let messages = Rate::new(shared.limits.max_messages_per_s);
+        let frames = Rate::new(shared.limits.max_frames_per_s);
         Self {
             shared,
             stream,
@@ -101,7 +107,8 @@ impl Connection {
             last_heard: Instant::now(),
             identity,
             reloaded,
-            rate,
+            messages,
+            frames,
             _permit: permit,
         }
     }
@@ -129,8 +136,13 @@ impl Connection {
                 }
             };
             self.last_heard = Instant::now();
+            if let Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) = next {
+                self.pace().await?;
+            }
             return Ok(match next {
-                Some(Ok(Message::Text(_))) if !self.rate.takes_one_more(self.last_heard) => Heard::TooMany,
+                Some(Ok(Message::Text(_))) if !self.messages.takes_one_more(self.last_heard) => {
+                    Heard::TooMany
+                }
                 Some(Ok(Message::Text(text))) => Heard::Text(text),
                 Some(Ok(Message::Binary(bytes))) => Heard::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -139,6 +151,17 @@ impl Connection {
                 None => Heard::Gone,
             });
         }
+    }
+
+    /// Counts a frame and, where too many came, waits: nothing is read of the peer meanwhile, so that what it sends waits
+    /// on its side.
+    async fn pace(&mut self) -> Result<(), Over> {
+        let wait = self.frames.owes_one_more(Instant::now());
+        if wait.is_zero() {
+            return Ok(());
+        }
+        self.shared.metrics.frames_held.add(1);
+        self.wait(sleep(wait)).await
     }
 
     /// Waits for something of our own side; the peer's silence meanwhile is not held against it.
@@ -288,10 +311,22 @@ impl Rate {
         Self { per_s, left: 2.0 * per_s, at: Instant::now() }
     }
 
-    fn takes_one_more(&mut self, now: Instant) -> bool {
+    fn grow(&mut self, now: Instant) {
         let grown = now.saturating_duration_since(self.at).as_secs_f64() * self.per_s;
         self.left = (self.left + grown).min(2.0 * self.per_s);
         self.at = now;
+    }
+
+    /// Takes one whatever is left, and says how long to wait until it may have come.
+    fn owes_one_more(&mut self, now: Instant) -> Duration {
+        self.grow(now);
+        self.left -= 1.0;
+        Duration::from_secs_f64((-self.left).max(0.0) / self.per_s)
+    }
+
+    /// Takes one, if one is left.
+    fn takes_one_more(&mut self, now: Instant) -> bool {
+        self.grow(now);
         let takes = self.left >= 1.0;
         self.left -= f64::from(u8::from(takes));
         takes

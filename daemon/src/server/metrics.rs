@@ -69,6 +69,8 @@ pub struct Metrics {
     pub messages_sent: Count,
     /// Bytes of audio taken from clients.
     pub audio_bytes: Count,
+    /// Times that a client which sends too many frames was read later.
+    pub frames_held: Count,
     /// Times that a publisher took its session up again.
     pub streams_resumed: Count,
     /// Requests turned away for want of a token, a scope or a known origin.
@@ -84,6 +86,7 @@ impl Default for Metrics {
             subscribers: Subscribers::default(),
             messages_sent: Count::default(),
             audio_bytes: Count::default(),
+            frames_held: Count::default(),
             streams_resumed: Count::default(),
             denied: Count::default(),
             errors: ErrorCode::ALL.iter().map(|_| Count::default()).collect(),
@@ -114,6 +117,8 @@ impl Metrics {
         page.counter("audio_heard_seconds_total", "Audio that reached a diarizer.", stats.heard_s);
         page.counter("audio_dropped_seconds_total", "Audio lost to overruns.", stats.dropped_s);
         page.counter("audio_received_bytes_total", "Audio from clients.", self.audio_bytes.get() as f64);
+        let held = self.frames_held.get() as f64;
+        page.counter("frames_held_total", "Times that a client sent frames faster than they may come.", held);
         page.histogram(
             "lag_seconds",
             "Audio received and not yet heard, every two seconds of each session.",

@@ -42,6 +42,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Text messages of one connection in a second; twice as many may come at once.
     pub max_messages_per_s: usize,
+    /// Binary and control frames of one connection that are read in a second; twice as many may come at once.
+    pub max_frames_per_s: usize,
     /// Bytes in the header of a request.
     pub max_header_bytes: usize,
     /// How long the header of a request, or a TLS handshake, may take.
@@ -69,6 +71,7 @@ impl Default for Limits {
             max_subscribers: 256,
             max_message_bytes: 1 << 20,
             max_messages_per_s: 100,
+            max_frames_per_s: 2000,
             max_header_bytes: 16 << 10,
             header: Duration::from_secs(10),
             request: Duration::from_secs(60),

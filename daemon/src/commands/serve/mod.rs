@@ -204,6 +204,7 @@ fn limits(config: &Config) -> Limits {
         max_subscribers: server.max_subscribers_per_session,
         max_message_bytes: server.max_frame_bytes,
         max_messages_per_s: server.max_messages_per_s,
+        max_frames_per_s: server.max_frames_per_s,
         max_header_bytes: server.max_header_bytes,
         header: server.header_timeout,
         request: server.request_timeout,

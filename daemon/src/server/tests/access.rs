@@ -206,6 +206,33 @@ async fn a_flood_of_messages_is_stopped_and_audio_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_tiny_frames_is_read_later_and_loses_nothing() {
+    let limits = Limits { max_frames_per_s: 200, ..Limits::default() };
+    let server = serve_with(HubParams::default(), limits).await;
+    let began = std::time::Instant::now();
+    let mut flood = server.publisher("flood").await;
+    // Four hundred may come at once, the rest at two hundred a second; pings count like audio.
+    for n in 0..700 {
+        match n % 7 {
+            6 => flood.socket.send(Message::Ping(vec![0].into())).await.unwrap(),
+            _ => flood.audio(vec![0; 2]).await,
+        }
+    }
+    let mut other = server.publisher("other").await;
+    other.audio(script(&[(0.1, 3)])).await;
+    other.send(r#"{"type":"close"}"#).await;
+    assert_eq!(other.rest().await.1, Some(1000));
+    assert!(server.hub.get("flood").unwrap().input().n_received() < 600, "nobody else waits");
+    flood.send(r#"{"type":"close"}"#).await;
+    let (all, code) = flood.rest().await;
+    assert_eq!((ended(&all).unwrap().duration_s.0, code), (0.038, Some(1000)));
+    assert!(began.elapsed() > Duration::from_millis(1400), "{:?}", began.elapsed());
+    let (_, page) = server.http("GET", "/metrics").await;
+    let held = page.lines().find_map(|l| l.strip_prefix("diarized_frames_held_total ")).unwrap();
+    assert!(held.parse::<f64>().unwrap() >= 10.0, "{held}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_have_a_time_and_a_size() {
     let limits = Limits { header: Duration::from_millis(200), max_header_bytes: 8192, ..Limits::default() };
     let server = serve_with(HubParams::default(), limits).await;
