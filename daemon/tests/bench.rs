@@ -95,6 +95,24 @@ fn a_loaded_server_gives_figures_that_fit_together() {
 }
 
 #[test]
+fn a_guarded_configuration_is_measured_with_files_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    let add = ["token", "add", "laptop", "--scope", "publish", "--file", tokens.to_str().unwrap()];
+    assert!(Command::new(env!("CARGO_BIN_EXE_diarized")).args(add).output().unwrap().status.success());
+    let before = std::fs::read(&tokens).unwrap();
+    let config = folder.path().join("diarized.toml");
+    let text = "[server]\ntoken_file = \"tokens\"\n[storage]\npath = \"kept/sessions.sqlite\"\n";
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let all = json_of(&["--sessions", "2", "--seconds", "3", "--json", "--config", config]);
+    let run = &all["load"]["best"];
+    assert_eq!((&run["n_sessions"], &run["faults"]), (&2.into(), &Value::Array(vec![])));
+    assert_eq!(std::fs::read(&tokens).unwrap(), before);
+    assert!(!folder.path().join("kept").exists(), "what a running server keeps is left alone");
+}
+
+#[test]
 fn a_search_that_finds_nothing_says_so() {
     // A frame alone is 50 ms of audio, so no label comes within a thousandth of a second.
     let args = ["--sessions", "1", "--find", "--limit-s", "0.001", "--seconds", "5"];

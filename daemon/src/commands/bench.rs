@@ -36,6 +36,8 @@ clients stream into it over WebSocket in real time. Told are
   - lag: how much later than the last audio it needed a first label arrives, which is what
     the machine adds;
   - processor time, memory and windows of the server, and which of its threads the time goes to.
+A server that is configured to ask for tokens or to keep sessions does so with files of its own;
+one with a certificate is measured without encryption.
 
 Examples:
   diarized bench                              five minutes of the example conversation

@@ -1,6 +1,7 @@
 //! A server under load: live sessions over real WebSockets, real audio, real time.
 
 mod client;
+mod own_files;
 mod server;
 
 use std::sync::Arc;
@@ -114,7 +115,8 @@ pub(super) fn measure(
     let mut runs: Vec<Run> = Vec::new();
     let mut search = Search { good: 0, bad: None, next: plan.n_sessions };
     while !stop.load(Ordering::Relaxed) {
-        let Some(run) = runtime.block_on(run(plan, search.next, windows, audio, progress, stop))? else {
+        let Some(run) = runtime.block_on(run(plan, config, search.next, windows, audio, progress, stop))?
+        else {
             break;
         };
         let Some(limit_s) = plan.find_below_s else {
@@ -211,13 +213,14 @@ impl Counted {
 
 async fn run(
     plan: &Plan,
+    config: &Config,
     n_sessions: usize,
     windows_per_session: f64,
     audio: &BenchAudio,
     progress: &Progress,
     stop: &AtomicBool,
 ) -> anyhow::Result<Option<Run>> {
-    let server = ServerProcess::start(n_sessions, &plan.server_args, plan.server_cores.as_deref())
+    let server = ServerProcess::start(n_sessions, config, &plan.server_args, plan.server_cores.as_deref())
         .context("the server of the bench does not start")?;
     let base_bytes = memory_of(&server.pid()).map(|memory| memory.resident_bytes);
     let length = Duration::from_secs_f64(plan.seconds);
@@ -229,7 +232,8 @@ async fn run(
     let mut clients = tokio::task::JoinSet::new();
     for idx in 0..n_sessions {
         let client = Client {
-            url: server.url(&format!("/v1/stream?sample_rate={SAMPLE_RATE_HZ}&session=bench-{idx}")),
+            request: server
+                .request(&format!("/v1/stream?sample_rate={SAMPLE_RATE_HZ}&session=bench-{idx}"))?,
             round: Arc::clone(&round),
             // Everybody hears something else, and nobody sends at the same moment.
             offset: round.len() / n_sessions * idx,

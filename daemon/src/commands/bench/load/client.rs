@@ -7,6 +7,7 @@ use diarized_dsp::SAMPLE_RATE_HZ;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use super::super::first_label::FirstLabels;
 use crate::protocol::ServerMessage;
@@ -19,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a client is to do.
 pub(super) struct Client {
-    /// Where to send.
-    pub(super) url: String,
+    /// Where to send, and what is shown there.
+    pub(super) request: Request,
     /// The recording, looped.
     pub(super) round: Arc<Vec<i16>>,
     /// Where in the recording this client begins.
@@ -65,7 +66,8 @@ impl Client {
 
     async fn stream(&self, heard: &mut Heard) -> Result<(), String> {
         tokio::time::sleep(self.delay).await;
-        let (socket, _) = tokio_tungstenite::connect_async(&self.url).await.map_err(|e| e.to_string())?;
+        let opening = tokio_tungstenite::connect_async(self.request.clone());
+        let (socket, _) = opening.await.map_err(|e| e.to_string())?;
         let (mut sink, mut stream) = socket.split();
         let began = Instant::now();
         let send = async {

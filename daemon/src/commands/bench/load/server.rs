@@ -4,10 +4,17 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, bail};
+use diarized_config::Config;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+
+use super::own_files::OwnFiles;
 
 /// A running server; killed when dropped.
 pub(super) struct ServerProcess {
     child: Child,
+    own: OwnFiles,
     /// Kept open, so that the server can write.
     _stdout: BufReader<ChildStdout>,
     address: String,
@@ -18,7 +25,13 @@ impl ServerProcess {
     ///
     /// # Errors
     /// It cannot be started, or says that it cannot serve; what it says goes to stderr.
-    pub(super) fn start(n_sessions: usize, args: &[String], cores: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        n_sessions: usize,
+        config: &Config,
+        args: &[String],
+        cores: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let own = OwnFiles::in_place_of(config)?;
         let program = std::env::current_exe()?;
         let mut command = match cores {
             None => Command::new(&program),
@@ -32,6 +45,7 @@ impl ServerProcess {
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(args)
+            .args(own.settings.iter().flat_map(|setting| ["--set", setting]))
             .args(["--set", &room("max_sessions", n_sessions + 1)])
             .args(["--set", &room("max_connections", n_sessions + 16)])
             .args(["--set", "log.level=error", "--set", "capture.enabled=false"])
@@ -42,7 +56,7 @@ impl ServerProcess {
             None => format!("cannot run {}", program.display()),
         })?;
         let stdout = child.stdout.take().context("the server's standard output is a pipe")?;
-        let mut server = Self { child, _stdout: BufReader::new(stdout), address: String::new() };
+        let mut server = Self { child, own, _stdout: BufReader::new(stdout), address: String::new() };
         let mut line = String::new();
         server._stdout.read_line(&mut line)?;
         let Some((_, rest)) = line.split_once("is ready at http://") else {
@@ -57,9 +71,18 @@ impl ServerProcess {
         self.child.id().to_string()
     }
 
-    /// The URL of a path, which begins with `/`.
-    pub(super) fn url(&self, path: &str) -> String {
-        format!("ws://{}{path}", self.address)
+    /// How a client asks for a path, which begins with `/`.
+    ///
+    /// # Errors
+    /// The path is none.
+    pub(super) fn request(&self, path: &str) -> anyhow::Result<Request> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request()?;
+        if let Some(token) = &self.own.token {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        Ok(request)
     }
 }
 
