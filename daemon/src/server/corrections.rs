@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Shared;
 use super::connection::as_command;
-use super::speakers::Fault;
+use super::speakers::{Fault, session_of};
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::CorrectionError;
 
@@ -41,10 +41,7 @@ async fn try_correct(
         let all = CORRECTIONS.join(", ");
         return Err(not_found(format!("no correction is called {what:?}; there are {all}")));
     }
-    let session = shared
-        .hub
-        .get(id)
-        .ok_or_else(|| not_found(format!("there is no session {id:?}; GET /v1/sessions lists them")))?;
+    let session = session_of(shared, id).await?;
     let bad = |code, reason: String| Fault(StatusCode::BAD_REQUEST, code, reason);
     let body = body.map_err(|rejection| bad(ErrorCode::BadMessage, rejection.body_text()))?;
     let fields: Value = serde_json::from_slice(&body)

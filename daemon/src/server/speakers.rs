@@ -21,7 +21,7 @@ use super::Shared;
 use super::http::failure;
 use crate::audio_file::AudioFile;
 use crate::protocol::{Decimal, ErrorCode};
-use crate::session::Correction;
+use crate::session::{Correction, Session};
 use crate::voices::{ClipError, EnrolError, Registry, StoreError, Voice, clip_of, clip_of_audio};
 
 /// Clips that are analysed at once; a further one waits, so that labels keep the processor.
@@ -118,6 +118,23 @@ impl From<EnrolError> for Fault {
         match error {
             EnrolError::Store(error) => error.into(),
             other => Self(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip, other.to_string()),
+        }
+    }
+}
+
+/// The session of this id, in memory or kept.
+pub(super) async fn session_of(shared: &Shared, id: &str) -> Result<Arc<Session>, Fault> {
+    match shared.hub.find(id).await {
+        Ok(Some(session)) => Ok(session),
+        Ok(None) => {
+            let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
+            Err(Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason))
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the kept sessions cannot be reached");
+            let reason = "the kept sessions cannot be reached".to_owned();
+            Err(Fault(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason))
         }
     }
 }
@@ -266,14 +283,19 @@ async fn enrol_speaker(
     voices: &Arc<Voices>,
     asked: FromSession,
 ) -> Result<crate::voices::Enrolment, Fault> {
-    let session = shared.hub.get(&asked.session).ok_or_else(|| {
-        let reason = format!("there is no session {:?}; GET /v1/sessions lists them", asked.session);
-        Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
-    })?;
+    let session = session_of(shared, &asked.session).await?;
     let speaker: SpeakerId = asked.speaker.parse().map_err(bad_request)?;
     if session.channel().now().state.speaker(speaker).is_none() {
         let reason = format!("there is no speaker {speaker} in session {:?}", asked.session);
         return Err(Fault(StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker, reason));
+    }
+    if session.is_archived() {
+        let reason = format!(
+            "session {:?} is kept as labels, without voices: enrol from the session while the server that heard it runs \
+             and remembers it, or from audio",
+            asked.session
+        );
+        return Err(Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason));
     }
     let clip = clip_of(&asked.speaker, session.voice_of(speaker).await)?;
     let FromSession { name, consent, force, .. } = asked;

@@ -158,6 +158,12 @@ impl Session {
         })
     }
 
+    /// Whether it was put together from what was kept, which holds labels and no voices.
+    #[must_use]
+    pub(crate) fn is_archived(&self) -> bool {
+        self.number == u64::MAX
+    }
+
     /// Id of the session.
     #[must_use]
     pub fn id(&self) -> &str {
