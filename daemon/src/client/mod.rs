@@ -106,4 +106,6 @@ fn reason_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
 }
 
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod tests;

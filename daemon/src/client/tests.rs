@@ -15,10 +15,10 @@ use crate::server::tests::network::Proxy;
 use crate::server::tests::{serve, serve_at, serve_with};
 use crate::session::scripted::script;
 
-const TALK: [(f32, usize); 5] = [(0.1, 4), (0.0, 2), (0.2, 5), (0.3, 3), (0.1, 2)];
+pub(super) const TALK: [(f32, usize); 5] = [(0.1, 4), (0.0, 2), (0.2, 5), (0.3, 3), (0.1, 2)];
 
 /// A wav file of the script.
-fn wav(folder: &Path) -> AudioFile {
+pub(super) fn wav(folder: &Path) -> AudioFile {
     let path = folder.join("talk.wav");
     let spec = hound::WavSpec {
         channels: 1,
@@ -34,7 +34,7 @@ fn wav(folder: &Path) -> AudioFile {
     AudioFile::open(&path).unwrap()
 }
 
-fn address(addr: SocketAddr) -> Address {
+pub(super) fn address(addr: SocketAddr) -> Address {
     Address::parse(&addr.to_string()).unwrap()
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod corrections;
+mod crowd;
 mod faults;
 mod http;
 mod load;
@@ -201,7 +202,7 @@ fn ended(messages: &[ServerMessage]) -> Option<&Ended> {
 }
 
 /// What the messages make of an empty state or of their own snapshots; the events must be gapless.
-fn replay(messages: &[ServerMessage]) -> SessionState {
+pub(crate) fn replay(messages: &[ServerMessage]) -> SessionState {
     let (mut state, mut seq) = (SessionState::new(), 0);
     for message in messages {
         match &message.body {

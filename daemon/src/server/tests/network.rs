@@ -1,12 +1,42 @@
-//! A network that fails on demand: a TCP proxy that cuts and freezes connections.
+//! A network that fails on demand: a TCP proxy that cuts, delays, forgets and freezes connections, and delivers late.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+
+/// Most bytes that are on their way at once.
+const PIECE: usize = 16_384;
+
+/// What becomes of one connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fate {
+    /// Bytes that the client sends before the connection ends.
+    pub(crate) up: Option<usize>,
+    /// Bytes that the server sends before the connection ends.
+    pub(crate) down: Option<usize>,
+    pub(crate) end: End,
+    /// Largest piece in which bytes come, if they are cut up.
+    pub(crate) piece: Option<usize>,
+    /// How long each piece is on its way.
+    pub(crate) delay: Duration,
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum End {
+    /// Both ends learn of it.
+    #[default]
+    Cut,
+    /// The client learns of it. To the server it goes on in silence.
+    Forgotten,
+    /// The client learns of it. What it had sent arrives so much later, when it may be there on another connection.
+    Late(Duration),
+}
 
 /// A proxy on a port of its own, and the connections through it.
 pub(crate) struct Proxy {
@@ -14,37 +44,57 @@ pub(crate) struct Proxy {
     pub(crate) n_cut: Arc<AtomicUsize>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
     frozen: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Proxy {
     /// A network that works until [`Self::cut`].
     pub(crate) fn to(upstream: SocketAddr) -> Self {
-        Self::cutting(upstream, Vec::new())
+        Self::with(upstream, Vec::new())
     }
 
     /// A network that cuts its first connection when the client has sent the first number of bytes over it, the next
     /// one after the next number, and works when there are no more.
     pub(crate) fn cutting(upstream: SocketAddr, budgets: Vec<usize>) -> Self {
+        let fates = budgets.into_iter().map(|n| Fate { up: Some(n), ..Fate::default() });
+        Self::with(upstream, fates.collect())
+    }
+
+    /// A network whose connections have these fates, one after the other, and which works when there are no more.
+    pub(crate) fn with(upstream: SocketAddr, fates: Vec<Fate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Self {
             addr: listener.local_addr().unwrap(),
             n_cut: Arc::default(),
             streams: Arc::default(),
             frozen: Arc::default(),
+            stopped: Arc::default(),
         };
-        let (streams, n_cut, frozen) =
-            (Arc::clone(&proxy.streams), Arc::clone(&proxy.n_cut), Arc::clone(&proxy.frozen));
-        let mut budgets = VecDeque::from(budgets);
+        let (streams, n_cut) = (Arc::clone(&proxy.streams), Arc::clone(&proxy.n_cut));
+        let (frozen, stopped) = (Arc::clone(&proxy.frozen), Arc::clone(&proxy.stopped));
+        let mut fates = VecDeque::from(fates);
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
-                let Ok(far) = TcpStream::connect(upstream) else { continue };
-                let budget = budgets.pop_front();
-                for (from, to, budget) in [(&near, &far, budget), (&far, &near, None)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let (n_cut, frozen) = (Arc::clone(&n_cut), Arc::clone(&frozen));
-                    std::thread::spawn(move || forward(from, to, budget, &n_cut, &frozen));
+                if stopped.load(Ordering::SeqCst) {
+                    break;
                 }
+                let Ok(far) = TcpStream::connect(upstream) else { continue };
+                let fate = fates.pop_front().unwrap_or_default();
+                let link = Arc::new(Link {
+                    near: near.try_clone().unwrap(),
+                    far: far.try_clone().unwrap(),
+                    fate,
+                    over: AtomicBool::new(false),
+                    n_cut: Arc::clone(&n_cut),
+                    frozen: Arc::clone(&frozen),
+                    stopped: Arc::clone(&stopped),
+                });
+                for is_up in [true, false] {
+                    let link = Arc::clone(&link);
+                    std::thread::spawn(move || link.forward(is_up));
+                }
+                // Kept, so that what is forgotten stays open.
                 streams.lock().extend([near, far]);
             }
         });
@@ -64,28 +114,73 @@ impl Proxy {
     }
 }
 
-fn forward(
-    mut from: TcpStream,
-    mut to: TcpStream,
-    budget: Option<usize>,
-    n_cut: &AtomicUsize,
-    frozen: &AtomicBool,
-) {
-    let mut left = budget.unwrap_or(usize::MAX);
-    let mut bytes = [0; 4096];
-    while let Ok(n @ 1..) = from.read(&mut bytes) {
-        while frozen.load(Ordering::SeqCst) {
-            std::thread::park();
-        }
-        if to.write_all(&bytes[..n.min(left)]).is_err() {
-            break;
-        }
-        if n >= left {
-            n_cut.fetch_add(1, Ordering::SeqCst);
-            let _ = from.shutdown(Shutdown::Both);
-            break;
-        }
-        left -= if budget.is_some() { n } else { 0 };
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.cut();
+        // Wakes the thread that waits for the next connection.
+        drop(TcpStream::connect(self.addr));
     }
-    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// One connection: the client's half, the server's half.
+struct Link {
+    near: TcpStream,
+    far: TcpStream,
+    fate: Fate,
+    over: AtomicBool,
+    n_cut: Arc<AtomicUsize>,
+    frozen: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Carries one direction until it ends.
+    fn forward(&self, is_up: bool) {
+        let (mut from, mut to, budget) = match is_up {
+            true => (&self.near, &self.far, self.fate.up),
+            false => (&self.far, &self.near, self.fate.down),
+        };
+        let mut left = budget.unwrap_or(usize::MAX);
+        let mut bytes = [0; PIECE];
+        let piece = self.fate.piece.unwrap_or(PIECE).clamp(1, PIECE);
+        while let Ok(n @ 1..) = from.read(&mut bytes[..piece]) {
+            while self.frozen.load(Ordering::SeqCst) && !self.stopped.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(self.fate.delay);
+            if self.over.load(Ordering::SeqCst) {
+                return;
+            }
+            if to.write_all(&bytes[..n.min(left)]).is_err() {
+                break;
+            }
+            if n >= left {
+                return self.end(if is_up { &bytes[left..n] } else { &[] });
+            }
+            left -= if budget.is_some() { n } else { 0 };
+        }
+        if !self.over.load(Ordering::SeqCst) {
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ends the connection as its fate has it; `rest` was sent by the client and has not been delivered.
+    fn end(&self, rest: &[u8]) {
+        if self.over.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.n_cut.fetch_add(1, Ordering::SeqCst);
+        let _ = self.near.shutdown(Shutdown::Both);
+        match self.fate.end {
+            End::Forgotten => return,
+            End::Cut => {}
+            End::Late(by) => {
+                std::thread::sleep(by);
+                // The server may have closed this connection meanwhile.
+                let _ = (&self.far).write_all(rest);
+            }
+        }
+        let _ = self.far.shutdown(Shutdown::Both);
+    }
 }
