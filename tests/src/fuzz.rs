@@ -16,11 +16,15 @@ use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
 use diarized_models::ModelCard;
 use diarized_models::rttm::{SpeakerTurn, parse_rttm, parse_uem, write_rttm};
 
+mod whole_session;
+
+pub use whole_session::examples as example_sessions;
+
 /// An entry and its name.
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 7] = [
+pub const ENTRIES: [Entry; 8] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -28,6 +32,7 @@ pub const ENTRIES: [Entry; 7] = [
     ("config", config),
     ("rttm", rttm),
     ("model_card", model_card),
+    ("session", session),
 ];
 
 /// Longest fault that may be told: what a peer sent is repeated in part only.
@@ -156,4 +161,9 @@ pub fn model_card(bytes: &[u8]) {
     let mut rows = Vec::new();
     let n_frames = LogMel::new(card.front_end).transform(&[0.1; 4000], &mut rows);
     assert_eq!(rows.len(), n_frames * card.front_end.n_mels());
+}
+
+/// A whole session over a socket: see [`whole_session`].
+pub fn session(bytes: &[u8]) {
+    whole_session::drive(bytes);
 }

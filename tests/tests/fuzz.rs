@@ -154,13 +154,16 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "config" => vec![read("config/diarized.toml")],
         "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
         "model_card" => vec![read("models/zoo/nexttdnn-c128-b1/model.toml")],
+        "session" => fuzz::example_sessions(),
         other => panic!("{other} has no example"),
     }
 }
 
-fn runner() -> TestRunner {
+fn runner(name: &str) -> TestRunner {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let cases = number("PROPTEST_CASES").map_or(N_CASES, |n| n as u32);
+    // A whole session waits for sockets, a tenth of a second in the mean.
+    let usual = if name == "session" { N_CASES / 3 } else { N_CASES };
+    let cases = number("PROPTEST_CASES").map_or(usual, |n| n as u32);
     let seed = number("PROPTEST_RNG_SEED").unwrap_or(1);
     let config = ProptestConfig {
         cases,
@@ -176,7 +179,7 @@ fn survive((name, entry): Entry) {
     assert!(!examples.is_empty(), "{name}");
     examples.iter().for_each(|example| entry(example));
     let damaged = (any::<Index>(), prop::collection::vec(damage(), 1..12));
-    runner()
+    runner(name)
         .run(&damaged, |(example, damage)| {
             let mut bytes = example.get(&examples).clone();
             damage.iter().for_each(|damage| apply(damage, &mut bytes));
@@ -184,7 +187,7 @@ fn survive((name, entry): Entry) {
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{name}: {error}"));
-    runner()
+    runner(name)
         .run(&prop::collection::vec(any::<u8>(), 0..600), |bytes| {
             entry(&bytes);
             Ok(())
@@ -214,4 +217,4 @@ macro_rules! entries {
     };
 }
 
-entries!(client_message, server_message, audio_file, pcm, config, rttm, model_card);
+entries!(client_message, server_message, audio_file, pcm, config, rttm, model_card, session);
