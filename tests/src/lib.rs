@@ -3,4 +3,5 @@
 pub mod fuzz;
 pub mod peers;
 pub mod simulate;
+pub mod soak;
 pub mod suite;

@@ -1,0 +1,127 @@
+//! The server that is soaked: the real binary, which keeps sessions and asks for tokens, and what the system says of it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    /// Kept open, so that the server can write.
+    _stdout: BufReader<ChildStdout>,
+    log: PathBuf,
+    /// Where it listens.
+    pub(super) addr: SocketAddr,
+    /// What its clients show.
+    pub(super) token: String,
+}
+
+/// What the system and the server say of the server at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Measured {
+    /// Memory that is resident, in bytes.
+    pub resident_bytes: f64,
+    /// Threads.
+    pub n_threads: usize,
+    /// Open files and sockets.
+    pub n_files: usize,
+}
+
+impl Server {
+    /// Starts `program serve` in `folder`, with room for so many sessions.
+    ///
+    /// # Errors
+    /// It cannot be started, or says that it cannot serve.
+    pub(super) fn start(program: &Path, folder: &Path, n_sessions: usize) -> anyhow::Result<Self> {
+        let at = |name: &str| folder.join(name).display().to_string();
+        let scopes = "publish,subscribe,metrics";
+        let made = Command::new(program)
+            .args(["token", "add", "soak", "--scope", scopes, "--file", &at("tokens")])
+            .output()
+            .with_context(|| format!("cannot run {}", program.display()))?;
+        ensure!(made.status.success(), "no token: {}", String::from_utf8_lossy(&made.stderr));
+        let token = String::from_utf8(made.stdout)?.trim().to_owned();
+        let settings = [
+            format!("server.token_file={}", at("tokens")),
+            format!("storage.path={}", at("sessions.sqlite")),
+            format!("server.max_sessions={}", 2 * n_sessions + 8),
+            format!("server.max_connections={}", 8 * n_sessions + 64),
+        ];
+        let log = folder.join("server.log");
+        let mut child = Command::new(program)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log)?)
+            .spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().context("standard output is a pipe")?);
+        let mut line = String::new();
+        stdout.read_line(&mut line)?;
+        let Some((_, rest)) = line.split_once("is ready at http://") else {
+            bail!("the server is not ready: {line:?} {}", std::fs::read_to_string(&log).unwrap_or_default());
+        };
+        let addr = rest.split(' ').next().unwrap_or_default().parse()?;
+        Ok(Self { child, _stdout: stdout, log, addr, token })
+    }
+
+    /// What it takes of the machine.
+    ///
+    /// # Errors
+    /// The system does not say, or the server is gone.
+    pub(super) fn measure(&self) -> anyhow::Result<Measured> {
+        let process = format!("/proc/{}", self.child.id());
+        let status = std::fs::read_to_string(format!("{process}/status"))
+            .context("the server is gone, or this system does not tell of processes")?;
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<usize>().ok()
+        };
+        Ok(Measured {
+            resident_bytes: number("VmRSS:").context("the server is gone")? as f64 * 1024.0,
+            n_threads: number("Threads:").context("the server has threads")?,
+            n_files: std::fs::read_dir(format!("{process}/fd"))?.count(),
+        })
+    }
+
+    /// Numbers of the metrics page.
+    ///
+    /// # Errors
+    /// The server does not answer, or has none of this name.
+    pub(super) fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let mut tcp = TcpStream::connect(self.addr)?;
+        write!(
+            tcp,
+            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+            self.addr, self.token
+        )?;
+        let mut page = String::new();
+        tcp.read_to_string(&mut page)?;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no {name} in {page}"))?.trim().parse()?)
+    }
+
+    /// Asks it to stop; gives its exit code and the lines of its log that tell of faults.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub(super) fn stop(mut self) -> anyhow::Result<(Option<i32>, Vec<String>)> {
+        let pid = self.child.id().to_string();
+        ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "the server is gone already");
+        let code = self.child.wait()?.code();
+        let log = std::fs::read_to_string(&self.log)?;
+        let faults = log.lines().filter(|line| line.contains("ERROR") || line.contains("panicked"));
+        Ok((code, faults.map(str::to_owned).collect()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
