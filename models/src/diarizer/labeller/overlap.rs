@@ -22,6 +22,8 @@ const SMOOTH_FRAMES: usize = 5;
 /// Shorter overlap is not labelled, and shorter lapses of it are bridged: 200 ms and 150 ms, in frames.
 const MIN_FRAMES: usize = 20;
 const BRIDGED_FRAMES: usize = 15;
+/// Longer overlap is settled in pieces, so that what waits for its end is bounded: 10 s, in frames.
+const LONGEST_FRAMES: usize = 1000;
 /// Weight of the voices' evidence against nearness in time.
 const VOICE_SHARE: f32 = 1.0;
 /// Log odds that a second voice loses with the logarithm of the seconds since, or until, it speaks alone.
@@ -96,7 +98,7 @@ impl Labeller {
     /// Publishes the second voices of what is settled up to `until`; with `closing` nothing of the region is to come.
     pub(super) fn settle_overlap(&mut self, until: SampleIndex, closing: bool) {
         let onset = self.params.overlap_onset();
-        let Some(region) = self.region.as_ref().filter(|_| onset < f32::INFINITY) else { return };
+        let Some(region) = self.region.as_ref() else { return };
         let first = region.overlap_done.0.saturating_sub(region.frames.start) / FRAME_SAMPLES;
         let end = until.0.saturating_sub(region.frames.start) / FRAME_SAMPLES;
         let known = region.frames.overlap.len();
@@ -107,7 +109,7 @@ impl Labeller {
         let mut parts = Vec::new();
         for found in stretches(&region.frames.overlap[first..end.max(first)], onset) {
             let found = first + found.start..first + found.end;
-            if !closing && found.end + BRIDGED_FRAMES >= end {
+            if !closing && found.end + BRIDGED_FRAMES >= end && found.len() < LONGEST_FRAMES {
                 // It may go on in what is not settled yet.
                 done = at(found.start);
                 break;

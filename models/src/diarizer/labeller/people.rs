@@ -167,7 +167,9 @@ impl Labeller {
             .filter(|id| seen.insert(*id, ()).is_none())
             .map(|segment| Change { segment, from: speaker, to: new })
             .collect();
+        changes.iter().for_each(|change| self.overlaps.told(change.segment));
         self.say(Event::Revision { changes, reason: RevisionReason::Correction });
+        self.revise_overlap(RevisionReason::Correction);
         self.recognise();
         Ok(new)
     }

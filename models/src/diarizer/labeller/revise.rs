@@ -127,6 +127,7 @@ impl Labeller {
         if !changes.is_empty() {
             self.say(Event::Revision { changes, reason: RevisionReason::Correction });
         }
+        self.revise_overlap(RevisionReason::Correction);
         self.inherit(from, into);
         self.say(Event::SpeakerMerged { from, into });
         self.recognise();
@@ -150,6 +151,7 @@ impl Labeller {
             changes: vec![Change { segment, from, to }],
             reason: RevisionReason::Correction,
         });
+        self.revise_overlap(RevisionReason::Correction);
         self.retire_unused(&BTreeMap::from([(from, to)]));
         self.recognise();
         Ok(())

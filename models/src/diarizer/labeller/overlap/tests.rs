@@ -137,7 +137,6 @@ fn a_second_voice_goes_when_there_is_only_one_person() {
     replay(&mut labeller, &mut state);
     let (a, b) = (speakers_at(&state, 300)[0], speakers_at(&state, 1000)[0]);
     labeller.merge(b, a).expect("both are there");
-    labeller.finish(at(2100));
     replay(&mut labeller, &mut state);
     assert!(state.segments().all(|s| !s.overlap), "nobody overlaps with themselves: {state:?}");
 }
@@ -154,7 +153,6 @@ fn a_second_voice_follows_the_labels_and_a_person_has_the_last_word() {
     let (host, first) = host.map(|s| (s.id, s.speaker)).expect("somebody speaks there");
     // The first voice turns out to be the second one: then it is the other that is second.
     labeller.reassign(host, second.speaker).expect("both are there");
-    labeller.finish(at(2100));
     replay(&mut labeller, &mut state);
     assert_eq!(state.segment(second.id).map(|s| s.speaker), Some(first));
     // What a person said of the second voice stays.
