@@ -163,7 +163,7 @@ pub fn model_card(bytes: &[u8]) {
     assert_eq!(rows.len(), n_frames * card.front_end.n_mels());
 }
 
-/// A whole session over a socket: see [`whole_session`].
+/// A whole session over a socket: see `whole_session`.
 pub fn session(bytes: &[u8]) {
     whole_session::drive(bytes);
 }

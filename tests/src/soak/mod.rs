@@ -152,7 +152,7 @@ async fn soak(
             memory.push((now_s, measured.resident_bytes));
             lag.extend(largest_s.map(|largest_s| (now_s, largest_s)));
         }
-        if now_s as u64 % 60 == 0 {
+        if (now_s as u64).is_multiple_of(60) {
             note(&format!(
                 "{:.0} min: {:.1} MB, largest lag {:.2} s, {} sessions done, {} faults",
                 now_s / 60.0,
