@@ -54,9 +54,18 @@ export function talk(model) {
     return [...rows.values()].sort((a, b) => numberOf(a.id) - numberOf(b.id));
 }
 
+/** Whether another speaker has a segment inside this one. */
+function isShared(model, segment) {
+    for (const other of model.segments.values()) {
+        if (other.speaker !== segment.speaker && other.start < segment.end && other.end > segment.start) return true;
+    }
+    return false;
+}
+
 /**
  * Who speaks at `position` seconds: the newest segment of each speaker that reaches it, who began first, first.
- * `overlap` says that more than one voice is believed to be heard.
+ * `overlap` says that more than one voice is believed to be heard. A mark for overlap is of a whole segment; where the
+ * other voice has a segment of its own, that one says when.
  */
 export function speakingAt(model, position, hold = HOLD_S) {
     const bySpeaker = new Map();
@@ -69,5 +78,6 @@ export function speakingAt(model, position, hold = HOLD_S) {
     // Within the hold, a successor takes the place of who has just ended.
     segments = segments.filter((s) => !segments.some((other) => other.start >= s.end));
     segments.sort((a, b) => a.start - b.start || a.id - b.id);
-    return { segments, overlap: segments.length > 1 || segments.some((s) => s.overlap === true) };
+    const overlap = segments.length > 1 || segments.some((s) => s.overlap === true && !isShared(model, s));
+    return { segments, overlap };
 }

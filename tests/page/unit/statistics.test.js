@@ -56,11 +56,21 @@ test("who speaks now: one, none, two at once, and a change", () => {
     };
     assert.deepEqual(at(2), [["S1"], false]);
     assert.deepEqual(at(4.5), [["S1", "S2"], true]);
-    assert.deepEqual(at(6), [["S2"], true], "the segment says that another voice is in it");
+    assert.deepEqual(at(6), [["S2"], false], "the other voice has a segment of its own, which is over");
     assert.deepEqual(at(8.2), [["S1"], false], "a successor takes the place of who has just ended");
     assert.deepEqual(at(9.5), [["S1"], false], "held for a moment");
     assert.deepEqual(at(20), [[], false]);
     const both = model([[0, 5, "S1"], [3, 5, "S2"]]);
     const now = speakingAt(both, 4.9);
     assert.deepEqual([now.segments.map((s) => s.speaker), now.overlap], [["S1", "S2"], true]);
+    const alone = model([[0, 5, "S1", { overlap: true }], [6, 7, "S2"]]);
+    assert.equal(speakingAt(alone, 3).overlap, true, "a mark alone is of the whole segment");
+    assert.equal(speakingAt(alone, 6.5).overlap, false);
+});
+
+test("who is interrupted and goes on speaks all the while", () => {
+    const session = model([[0, 20, "S1", { overlap: true }], [8, 9, "S2", { overlap: true }]]);
+    const at = (position) => speakingAt(session, position).segments.map((s) => s.speaker);
+    assert.deepEqual([at(5), at(8.5), at(9.2), at(12)], [["S1"], ["S1", "S2"], ["S1", "S2"], ["S1"]]);
+    assert.deepEqual(turns(session.segments.values()).map((t) => [t.speaker, t.end - t.start]), [["S1", 20], ["S2", 1]]);
 });

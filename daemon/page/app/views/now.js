@@ -150,9 +150,11 @@ export function nowView(app) {
     function showEarlier(model, speaking) {
         const now = new Set(speaking.map((s) => s.speaker));
         const all = allTurns(model);
-        const last = all.at(-1);
-        const past = last && now.has(last.speaker) ? all.slice(0, -1) : all;
-        const rows = past.slice(-EARLIER).reverse();
+        // The last turn of whoever speaks is going on.
+        const rows = [];
+        for (let i = all.length - 1; i >= 0 && rows.length < EARLIER; i -= 1) {
+            if (!now.delete(all[i].speaker)) rows.push(all[i]);
+        }
         keyed(earlier, rows, (turn) => `${turn.speaker}${turn.start}`, () => {
             const parts = { band: swatch(), name: h("span", { class: "ellipsis" }), time: h("span", { class: "digits" }) };
             return Object.assign(h("li", {}, parts.band, parts.name, parts.time), { parts });
