@@ -96,9 +96,10 @@ export function keyed(parent, items, keyOf, create, update) {
             child = create(item);
             held.set(key, child);
         }
-        update(child, item);
         if (child === before) before = before.nextSibling;
         else parent.insertBefore(child, before);
+        // In its place first: what is drawn by size has none before.
+        update(child, item);
     }
     for (const [key, child] of held) {
         if (!wanted.has(key)) {
