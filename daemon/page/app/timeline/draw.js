@@ -1,6 +1,5 @@
 // Draws a frame of the timeline on a canvas.
 
-import { lookOf } from "../palette.js";
 import { clock } from "../texts/index.js";
 
 /** Colours of everything that is no speaker, by shade of the page. */
@@ -10,6 +9,8 @@ const INK = Object.freeze({
 });
 /** Final bars narrower than this are drawn flat. */
 const NARROW_PX = 4;
+/** Lanes lower than this have no lines between them, which would be all that is seen. */
+const LINED_PX = 10;
 const FONT = "12px system-ui, sans-serif";
 
 /** Fits a canvas to its place and the screen's density; its context, in CSS pixels. */
@@ -84,10 +85,31 @@ function drawBar(pen, bar, fills, shade, inset) {
  * @param {number} [options.selected] segment that is marked
  * @param {string} [options.shade]
  * @param {boolean} [options.axis] whether times are written along the top
+ * @param {number} [options.scroll] how far the lanes are scrolled under the axis
  */
-export function drawTimeline(pen, frame, camera, height, fills, { selected, shade = "light", axis = true } = {}) {
+export function drawTimeline(pen, frame, camera, height, fills, {
+    selected, shade = "light", axis = true, scroll = 0,
+} = {}) {
     const ink = INK[shade];
     const { width } = camera;
+    drawMarks(pen, frame, width, height, axis, ink);
+    drawGaps(pen, frame, Math.min(height, frame.bottom - scroll), ink);
+    inLanes(pen, frame, width, height, scroll, () => {
+        if (frame.laneHeight >= LINED_PX) drawLines(pen, frame, width, ink);
+        drawBars(pen, frame, { fills, shade, selected, from: frame.top + scroll, to: height + scroll });
+    });
+    if (frame.live >= 0 && frame.live <= width) {
+        const end = Math.min(height, Math.max(frame.bottom - scroll, frame.top + 20));
+        pen.fillStyle = ink.strong;
+        pen.fillRect(Math.round(frame.live), frame.top - 6, 1.5, end - frame.top + 6);
+        pen.beginPath();
+        pen.arc(Math.round(frame.live) + 0.75, frame.top - 6, 3.5, 0, 2 * Math.PI);
+        pen.fill();
+    }
+}
+
+/** Times along the top, and their lines. */
+function drawMarks(pen, frame, width, height, axis, ink) {
     pen.font = FONT;
     pen.textBaseline = "middle";
     pen.lineWidth = 1;
@@ -97,25 +119,47 @@ export function drawTimeline(pen, frame, camera, height, fills, { selected, shad
         pen.moveTo(Math.round(x) + 0.5, axis ? frame.top - 6 : frame.top);
         pen.lineTo(Math.round(x) + 0.5, height);
     }
+    pen.stroke();
+    if (!axis) return;
+    pen.fillStyle = ink.text;
+    pen.textAlign = "center";
+    for (const { x, time } of frame.ticks) {
+        const label = clock(time, frame.step < 1 ? 1 : 0);
+        const half = pen.measureText(label).width / 2 + 4;
+        if (x > half && x < width - half) pen.fillText(label, x, frame.top / 2 - 1);
+    }
+}
+
+/** Draws what lies in the lanes, which are scrolled by so many pixels under the axis. */
+function inLanes(pen, frame, width, height, scroll, draw) {
+    pen.save();
+    if (scroll > 0) {
+        pen.beginPath();
+        pen.rect(0, frame.top, width, height - frame.top);
+        pen.clip();
+        pen.translate(0, -scroll);
+    }
+    draw();
+    pen.restore();
+}
+
+function drawLines(pen, frame, width, ink) {
+    pen.strokeStyle = ink.line;
+    pen.beginPath();
     for (const place of frame.lanes.values()) {
         const y = Math.round(place.y + frame.laneHeight) - 0.5;
         pen.moveTo(0, y);
         pen.lineTo(width, y);
     }
     pen.stroke();
-    if (axis) {
-        pen.fillStyle = ink.text;
-        pen.textAlign = "center";
-        for (const { x, time } of frame.ticks) {
-            const label = clock(time, frame.step < 1 ? 1 : 0);
-            if (x > 14 && x < width - 14) pen.fillText(label, x, frame.top / 2 - 1);
-        }
-    }
-    drawGaps(pen, frame, Math.min(height, frame.bottom), ink);
+}
+
+function drawBars(pen, frame, { fills, shade, selected, from, to }) {
     const inset = frame.laneHeight > 20 ? 5 : Math.min(2, frame.laneHeight / 6);
     const moving = [];
     const narrow = new Map();
     for (const bar of frame.bars) {
+        if (bar.y > to || bar.y + bar.height < from) continue;
         if (bar.isMoving) {
             moving.push(bar);
         } else if (bar.final && bar.width < NARROW_PX) {
@@ -134,41 +178,41 @@ export function drawTimeline(pen, frame, camera, height, fills, { selected, shad
     for (const bar of moving) drawBar(pen, bar, fills, shade, inset);
     const marked = selected === undefined ? undefined : frame.bars.find((bar) => bar.id === selected);
     if (marked) {
-        pen.strokeStyle = ink.strong;
+        pen.strokeStyle = INK[shade].strong;
         pen.lineWidth = 2.5;
         pen.beginPath();
         pen.roundRect(marked.x - 2.5, marked.y + inset - 2.5, marked.width + 4, marked.height - 2 * inset + 5, 7);
         pen.stroke();
     }
-    if (frame.live >= 0 && frame.live <= width) {
-        pen.fillStyle = ink.strong;
-        pen.fillRect(Math.round(frame.live), frame.top - 6, 1.5, Math.max(frame.bottom, frame.top + 20) - frame.top + 6);
-        pen.beginPath();
-        pen.arc(Math.round(frame.live) + 0.75, frame.top - 6, 3.5, 0, 2 * Math.PI);
-        pen.fill();
-    }
 }
 
 /** Writes the names of the lanes at their left edge, over the bars but on their own ground. */
-export function drawNames(pen, frame, nameOf, shade, maxWidth) {
-    const ink = INK[shade];
+export function drawNames(pen, frame, nameOf, fills, { width, height, scroll = 0, maxWidth }) {
+    inLanes(pen, frame, width, height, scroll, () => {
+        writeNames(pen, frame, nameOf, fills, { maxWidth, from: frame.top + scroll, to: height + scroll });
+    });
+}
+
+function writeNames(pen, frame, nameOf, fills, { maxWidth, from, to }) {
+    const ink = INK[fills.shade];
     pen.font = `600 ${FONT}`;
     pen.textAlign = "left";
     pen.textBaseline = "middle";
     for (const [label, place] of frame.lanes) {
+        if (place.y > to || place.y + frame.laneHeight < from) continue;
         const name = shorten(pen, nameOf(label), maxWidth);
         const y = place.y + frame.laneHeight / 2;
-        const width = pen.measureText(name).width + 26;
+        const width = pen.measureText(name).width + 28;
         pen.globalAlpha = place.alpha * 0.92;
         pen.fillStyle = ink.ground;
         pen.beginPath();
         pen.roundRect(6, y - 10, width + 4, 20, 6);
         pen.fill();
         pen.globalAlpha = place.alpha;
-        pen.fillStyle = lookOf(label).colour[shade];
-        pen.fillRect(12, y - 5, 10, 10);
+        pen.fillStyle = fills.of(pen, label).pattern;
+        pen.fillRect(12, y - 6, 12, 12);
         pen.fillStyle = ink.strong;
-        pen.fillText(name, 28, y + 0.5);
+        pen.fillText(name, 30, y + 0.5);
         pen.globalAlpha = 1;
     }
 }

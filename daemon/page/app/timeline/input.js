@@ -5,7 +5,7 @@ const WHEEL_PER_ZOOM = 400;
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {object} acts `camera()`, and what to do when the camera moved, a point is hovered or clicked, the person
+ * @param {object} acts `camera()`, whether there are more lanes than are seen (`isScrolled()`), and what to do when the camera moved, a point is hovered or clicked, the person
  *     walks through the segments, leaves them, or enters the one that is marked
  */
 export function handle(canvas, acts) {
@@ -64,7 +64,7 @@ export function handle(canvas, acts) {
         const isSideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
         if (isSideways) camera.pan(event.deltaX || event.deltaY);
         else if (event.ctrlKey || event.metaKey) camera.zoom(Math.exp(-event.deltaY / (WHEEL_PER_ZOOM / 4)), at(event).x);
-        else if (canvas.clientHeight > canvas.parentElement.clientHeight) return;
+        else if (acts.isScrolled()) return;
         else camera.zoom(Math.exp(-event.deltaY / WHEEL_PER_ZOOM), at(event).x);
         event.preventDefault();
         acts.moved();

@@ -10,8 +10,9 @@ import { segmentPanel } from "../timeline/panel.js";
 
 const AXIS_PX = 34;
 const LEAST_PX = 190;
-/** Share of the window that the lanes may take before they scroll. */
+/** Share of the window that the lanes fill, and may take at most before they scroll. */
 const LANES_SHARE = 0.56;
+const MOST_SHARE = 0.62;
 const LISTED = 40;
 
 export function timelineView(app) {
@@ -22,6 +23,8 @@ export function timelineView(app) {
     const fitAll = tool("fit", () => change((c) => c.fit()));
     const live = h("button", { type: "button", class: "button live", on: { click: () => change((c) => c.toLive()) } },
         h("span", { class: "pulse" }), h("span", {}));
+    // The canvas is as high as what is seen of the lanes; what is below is room to scroll.
+    const room = h("div", {});
     const canvas = h("canvas", { class: "lanes", tabindex: "0", role: "application", "aria-describedby": "timeline-keys" });
     const keysText = h("p", { id: "timeline-keys", class: "unseen" });
     const tip = h("div", { class: "tip", hidden: true });
@@ -39,10 +42,11 @@ export function timelineView(app) {
     let hovered;
     let listed = {};
     const map = overview(app, () => current()?.camera, () => app.redraw());
+    const scroller = h("div", { class: "lanes-scroll", on: { scroll: () => app.redraw() } }, canvas, room, none);
     const element = h("section", { class: "view timeline" },
         h("div", { class: "view-head" }, title,
             h("div", { class: "tools" }, zoomOut, zoomIn, fitAll, live)),
-        h("div", { class: "card lanes-card" }, h("div", { class: "lanes-scroll" }, canvas, none), tip, map.element, legend),
+        h("div", { class: "card lanes-card" }, scroller, tip, map.element, legend),
         keysText, panel.element, table);
 
     function current() {
@@ -69,9 +73,25 @@ export function timelineView(app) {
         selected = segment?.id;
         if (segment && isRevealed) {
             change((camera) => camera.reveal(segment.start, segment.end));
+            revealLane(segment.speaker);
             announce(segment);
         }
         app.redraw();
+    }
+
+    function revealLane(speaker) {
+        const { lanes } = store.followed.timeline;
+        const y = lanes.y(speaker);
+        if (y === undefined) return;
+        const top = y - AXIS_PX;
+        if (top < scroller.scrollTop) scroller.scrollTop = top;
+        const bottom = y + lanes.height - canvas.clientHeight;
+        if (bottom > scroller.scrollTop) scroller.scrollTop = bottom;
+    }
+
+    /** The segment that is seen at a point of the canvas. */
+    function hit({ camera, timeline }, { x, y }) {
+        return y < AXIS_PX ? undefined : timeline.hit(camera, x, y + scroller.scrollTop);
     }
 
     function announce(segment) {
@@ -84,14 +104,15 @@ export function timelineView(app) {
 
     handle(canvas, {
         camera: () => current()?.camera,
+        isScrolled: () => scroller.scrollHeight > scroller.clientHeight + 1,
         moved: () => app.redraw(),
         hovered: (point) => {
             hovered = point;
             app.redraw();
         },
-        clicked: ({ x, y }) => {
+        clicked: (point) => {
             const now = current();
-            if (now) select(now.timeline.hit(now.camera, x, y));
+            if (now) select(hit(now, point));
         },
         walked: (by) => {
             const now = current();
@@ -139,11 +160,16 @@ export function timelineView(app) {
         const frame = timeline.frame(camera, {
             top: AXIS_PX, height: space - AXIS_PX, nowMs, isStill: settings.isStill, minHeight: 30, maxHeight: 58,
         });
-        const height = Math.max(LEAST_PX, frame.bottom + 8);
+        const whole = Math.max(LEAST_PX, frame.bottom + 8);
+        const height = Math.min(whole, Math.max(LEAST_PX, Math.round(innerHeight * MOST_SHARE)));
         canvas.style.setProperty("height", `${height}px`);
+        room.style.setProperty("height", `${whole - height}px`);
+        scroller.style.setProperty("height", `${height}px`);
+        const scroll = Math.min(scroller.scrollTop, whole - height);
         const pen = fit(canvas, width, height);
-        drawTimeline(pen, frame, camera, height, app.fills, { selected, shade: settings.shade });
-        drawNames(pen, frame, (label) => model.nameOf(label), settings.shade, Math.min(160, width / 4));
+        drawTimeline(pen, frame, camera, height, app.fills, { selected, shade: settings.shade, scroll });
+        const maxWidth = Math.min(160, width / 4);
+        drawNames(pen, frame, (label) => model.nameOf(label), app.fills, { width, height, scroll, maxWidth });
         attribute(none, "hidden", model.segments.size > 0);
         attribute(live, "data-on", camera.isLive && model.live ? "" : undefined);
         attribute(live, "hidden", !model.live && camera.isLive);
@@ -156,8 +182,9 @@ export function timelineView(app) {
         if (table.open) showTable(model);
     }
 
-    function showTip({ followed, camera, timeline }, width) {
-        const segment = hovered && timeline.hit(camera, hovered.x, hovered.y);
+    function showTip(now, width) {
+        const { followed, camera, timeline } = now;
+        const segment = hovered && hit(now, hovered);
         const gap = hovered && !segment && timeline.gapAt(camera, hovered.x);
         canvas.style.setProperty("cursor", segment ? "pointer" : "grab");
         attribute(tip, "hidden", !segment && !gap);
@@ -173,7 +200,7 @@ export function timelineView(app) {
         }
         const half = tip.offsetWidth / 2;
         tip.style.setProperty("left", `${Math.max(half + 4, Math.min(width - half - 4, hovered.x))}px`);
-        tip.style.setProperty("top", `${hovered.y - canvas.parentElement.scrollTop}px`);
+        tip.style.setProperty("top", `${hovered.y}px`);
     }
 
     function showTable(model) {
