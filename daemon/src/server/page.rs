@@ -62,9 +62,11 @@ files! {
     "app/views/health.js"
     "app/views/listen.js"
     "app/views/login.js"
+    "app/views/merge.js"
     "app/views/now.js"
     "app/views/sessions.js"
     "app/views/speakers.js"
+    "app/views/split.js"
     "app/views/timeline.js"
     "app/views/voices.js"
 }

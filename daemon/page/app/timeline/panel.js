@@ -5,6 +5,9 @@ import { attribute, h, icon, keyed, text } from "../dom.js";
 import { swatch } from "../swatch.js";
 import { clock, number, percent, t } from "../texts/index.js";
 
+/** Stands for a speaker that there is not yet. */
+const NEW = "new";
+
 export function segmentPanel(app, closed) {
     const { settings } = app;
     const band = swatch("large");
@@ -23,7 +26,11 @@ export function segmentPanel(app, closed) {
     let canGive = false;
 
     function reassign() {
-        if (shown && select.value) app.correct({ type: "reassign", segment: shown, speaker: select.value });
+        if (!shown || !select.value) return;
+        const { id: segment, speaker } = shown;
+        app.correct(select.value === NEW
+            ? { type: "split", speaker, segments: [segment] }
+            : { type: "reassign", segment, speaker: select.value });
     }
 
     function words() {
@@ -37,7 +44,7 @@ export function segmentPanel(app, closed) {
     function update(followed, id) {
         const segment = id === undefined ? undefined : followed.model.segments.get(id);
         attribute(element, "hidden", !segment);
-        shown = segment?.id;
+        shown = segment;
         if (!segment) return;
         const { model } = followed;
         band.paint(settings.shade, segment.speaker);
@@ -57,8 +64,11 @@ export function segmentPanel(app, closed) {
         const others = [...model.speakers.values()]
             .filter((s) => s.id !== segment.speaker)
             .sort((a, b) => numberOf(a.id) - numberOf(b.id));
+        // Who has nothing else would only get another label.
+        const hasMore = [...model.segments.values()].some((s) => s.speaker === segment.speaker && s.id !== segment.id);
+        if (hasMore) others.push({ id: NEW });
         keyed(select, others, (s) => s.id, (s) => h("option", { value: s.id }), (option, s) => {
-            text(option, s.name ? `${s.name} (${s.id})` : s.id);
+            text(option, s.id === NEW ? t("timeline.somebodyNew") : s.name ? `${s.name} (${s.id})` : s.id);
         });
         canGive = followed.canCorrect && segment.final && others.length > 0;
         attribute(form, "hidden", !followed.model.live);

@@ -4,6 +4,8 @@ import { talk } from "../../client/index.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
 import { swatch } from "../swatch.js";
 import { clock, percent, t } from "../texts/index.js";
+import { mergeDialog } from "./merge.js";
+import { splitDialog } from "./split.js";
 import { voices } from "./voices.js";
 
 const EVERY_MS = 250;
@@ -16,10 +18,11 @@ export function speakersView(app) {
     const shares = h("div", { class: "shares", "aria-hidden": "true" });
     const list = h("ul", { class: "people" });
     const merge = mergeDialog(app);
+    const split = splitDialog(app);
     const voice = voices(app);
     const element = h("section", { class: "view speakers" },
         h("div", { class: "view-head" }, title), ended, h("div", { class: "card shares-card" }, shares), none, list,
-        voice.element, merge.element);
+        voice.element, merge.element, split.element);
     let updatedAt = -Infinity;
     let rows = { version: -1 };
     let editing;
@@ -34,6 +37,7 @@ export function speakersView(app) {
             cancel: h("button", { type: "button", class: "button small" }),
             rename: h("button", { type: "button", class: "button small" }),
             merge: h("button", { type: "button", class: "button small" }),
+            split: h("button", { type: "button", class: "button small" }),
             know: h("button", { type: "button", class: "button small" }),
             sure: h("p", { class: "hint" }),
             share: h("span", { class: "person-share" }),
@@ -72,11 +76,12 @@ export function speakersView(app) {
             if (event.key === "Escape") end();
         });
         parts.merge.addEventListener("click", () => merge.open(id));
+        parts.split.addEventListener("click", () => split.open(id));
         parts.know.addEventListener("click", () => {
             const { model } = store.followed;
             if (model.speakers.has(id)) voice.open(model.id, model.speakers.get(id));
         });
-        parts.acts = h("div", { class: "acts" }, parts.rename, parts.merge, parts.know);
+        parts.acts = h("div", { class: "acts" }, parts.rename, parts.merge, parts.split, parts.know);
         const item = h("li", { class: "card person" }, parts.band,
             h("div", { class: "person-body" },
                 h("div", { class: "person-head" }, parts.shown, parts.form, parts.share),
@@ -103,8 +108,9 @@ export function speakersView(app) {
         text(parts.cancel, t("speakers.cancel"));
         act(parts.rename, "edit", t("speakers.rename"), name, !canCorrect);
         act(parts.merge, "merge", t("speakers.merge"), name, !canCorrect || n < 2);
+        act(parts.split, "split", t("speakers.split"), name, !canCorrect);
         act(parts.know, "voice", t("voices.know"), name, false);
-        attribute(parts.know, "hidden", !voice.isOn || row.voice !== undefined);
+        attribute(parts.know, "hidden", !voice.isOn || voice.isKnown(row));
         const sure = voice.describe(row);
         text(parts.sure, sure);
         attribute(parts.sure, "hidden", sure === "");
@@ -124,7 +130,8 @@ export function speakersView(app) {
         const { model } = followed;
         voice.update();
         const isOther = rows.model !== model || rows.shade !== settings.shade
-            || rows.canCorrect !== followed.canCorrect || rows.language !== settings.language || rows.isOn !== voice.isOn;
+            || rows.canCorrect !== followed.canCorrect || rows.language !== settings.language
+            || rows.known !== voice.version || rows.width !== element.clientWidth;
         const isDue = rows.version !== model.version && nowMs - updatedAt > EVERY_MS;
         if (!isOther && !isDue) {
             if (rows.version !== model.version) setTimeout(app.redraw, EVERY_MS);
@@ -133,7 +140,7 @@ export function speakersView(app) {
         updatedAt = nowMs;
         rows = {
             model, version: model.version, shade: settings.shade, canCorrect: followed.canCorrect,
-            language: settings.language, isOn: voice.isOn,
+            language: settings.language, known: voice.version, width: element.clientWidth,
         };
         const all = talk(model);
         attribute(none, "hidden", all.length > 0);
@@ -150,6 +157,7 @@ export function speakersView(app) {
         heard.forEach((row, idx) => shares.children[idx].paint(settings.shade, row.id));
         all.forEach((row, idx) => list.children[idx].parts.band.paint(settings.shade, row.id));
         merge.update(followed);
+        split.update(followed);
         if (editing !== undefined && !model.speakers.has(editing)) editing = undefined;
     }
 
@@ -158,6 +166,7 @@ export function speakersView(app) {
         text(none, t("speakers.none"));
         text(ended, t("speakers.ended"));
         merge.words();
+        split.words();
         voice.words();
         rows = { version: -1 };
     }

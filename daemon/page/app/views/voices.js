@@ -17,19 +17,32 @@ export function voices(app) {
         confirm.element, enrol.element);
     /** Everybody who is enrolled; `undefined` while that is not known or the server knows nobody by voice. */
     let known;
-    let isAsked = false;
+    /** Counts changes of `known`. */
+    let version = 0;
+    /** The answer of the server's list of sessions that was last followed by a question for the voices. */
+    let askedWith;
+    let isRefused = false;
 
     async function load() {
         // A server that knows nobody by voice is not asked: browsers write refusals on their console.
-        isAsked = store.server.voices === true;
+        const isAsked = store.server.voices === true && !isRefused;
+        askedWith = store.server;
+        let answer;
         try {
-            known = isAsked ? await store.api.voices() : undefined;
+            answer = isAsked ? await store.api.voices() : undefined;
         } catch (error) {
-            // Whoever may not know the voices sees no list of them.
-            if (!error.isUnauthorised) app.sayFault(error);
-            known = undefined;
+            // Whoever may not know the voices sees no list of them; a server that is away is asked again.
+            isRefused = error.isUnauthorised;
+            if (!isRefused) return;
         }
+        if (JSON.stringify(answer) === JSON.stringify(known)) return;
+        known = answer;
+        version += 1;
         app.redraw();
+    }
+
+    function isKnown(speaker) {
+        return speaker.voice !== undefined && known?.some((voice) => voice.id === speaker.voice) === true;
     }
 
     async function forget(voice) {
@@ -44,7 +57,8 @@ export function voices(app) {
     }
 
     function update() {
-        if (!isAsked && store.server.voices === true) void load();
+        // Others enrol and forget, too: every answer of the server is followed by a look at the list.
+        if (askedWith !== store.server) void load();
         attribute(element, "hidden", known === undefined);
         if (known === undefined) return;
         attribute(none, "hidden", known.length > 0);
@@ -68,14 +82,22 @@ export function voices(app) {
     return {
         element,
         update,
-        load: () => void load(),
+        load() {
+            isRefused = false;
+            void load();
+        },
+        get version() {
+            return version;
+        },
         /** Whether speakers can be enrolled here. */
         get isOn() {
             return known !== undefined;
         },
+        /** Whether the server knows this speaker; one that was forgotten may keep the name that a person gave. */
+        isKnown,
         /** What is known of the person whose voice this is. */
-        describe: (speaker) => (speaker.voice === undefined || speaker.probability === undefined
-            ? "" : t("voices.sure", { percent: number(speaker.probability * 100) })),
+        describe: (speaker) => (isKnown(speaker) && speaker.probability !== undefined
+            ? t("voices.sure", { percent: number(speaker.probability * 100) }) : ""),
         open: (session, speaker) => enrol.open(session, speaker),
         words() {
             text(title, t("voices.title"));

@@ -1,0 +1,201 @@
+// People on the page: one label that is two of them, and voices that the server remembers and forgets.
+
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { CONVERSATION, Daemon, accessibilityFaults, browse, open, samplesOf, until } from "./harness.js";
+
+/** Pictures for whoever wants to look are written here when it is set. */
+const IMAGES = process.env.DIARIZED_IMAGES;
+
+let daemon;
+let browser;
+let samples;
+let folder;
+
+before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "diarized-people-"));
+    daemon = await Daemon.start({
+        args: ["--voices", "--set", `voices.path=${join(folder, "voices.db")}`,
+            "--set", `voices.key_file=${join(folder, "voices.key")}`],
+    });
+    browser = await browse();
+    const { page, context } = await open(browser, daemon.url);
+    samples = await samplesOf(page, CONVERSATION);
+    await context.close();
+});
+
+after(async () => {
+    await browser?.close();
+    await daemon?.stop();
+    rmSync(folder, { recursive: true, force: true });
+});
+
+const names = (page) => page.locator(".person-name").allTextContents();
+const known = (page) => page.locator(".voice-name").allTextContents();
+const toast = (page, sentence) => until(async () => (await page.locator(".toasts").textContent()).includes(sentence), sentence);
+
+async function picture(page, name) {
+    if (!IMAGES) return;
+    mkdirSync(IMAGES, { recursive: true });
+    await page.screenshot({ path: join(IMAGES, `${name}.png`) });
+}
+
+/** The speakers of a session, who talked most first. */
+async function talkers(session) {
+    const { speakers } = await daemon.snapshot(session);
+    return speakers.sort((a, b) => b.total_s - a.total_s).map((speaker) => speaker.id);
+}
+
+test("a voice is enrolled with consent, recognised, shown on every page, and forgotten", async () => {
+    const feed = await daemon.publish("first", samples);
+    feed.send(0, 50);
+    await feed.heard(48);
+    await feed.settle();
+    const [who] = await talkers("first");
+    const one = await open(browser, daemon.url, { hash: "#/speakers?session=first" });
+    const two = await open(browser, daemon.url, { hash: "#/speakers?session=first" });
+    for (const { page } of [one, two]) {
+        await until(async () => (await page.locator(".voices-card").textContent()).includes("Nobody yet."), "an empty list");
+    }
+
+    // Nothing is kept of whoever has not agreed.
+    const dialog = one.page.getByRole("dialog");
+    await one.page.getByRole("button", { name: `Remember voice: ${who}` }).click();
+    await dialog.getByLabel("Name", { exact: true }).fill("Ada");
+    await dialog.getByRole("button", { name: "Remember" }).click();
+    assert.equal(await dialog.isVisible(), true, "consent is asked for");
+    assert.deepEqual((await daemon.json("v1/speakers")).speakers, []);
+    assert.deepEqual(await accessibilityFaults(one.page), []);
+    await picture(one.page, "enrol");
+    await dialog.getByLabel("This person has agreed").check();
+    await dialog.getByLabel(/Note on consent/).fill("said so at the start <b>of it</b>");
+    await dialog.getByRole("button", { name: "Remember" }).click();
+    await toast(one.page, "Ada will be recognised from now on");
+    for (const { page } of [one, two]) {
+        await until(async () => (await names(page)).includes("Ada"), "the name in the session");
+        await until(async () => (await known(page)).includes("Ada"), "the name among the known");
+        assert.match(await page.locator(".voices").textContent(), /consent: said so at the start <b>of it<\/b>/);
+        assert.equal(await page.getByRole("button", { name: "Remember voice: Ada" }).isVisible(), false, "known already");
+        assert.match(await page.locator(".person", { hasText: "Ada" }).textContent(), /known voice, 100%/);
+    }
+    await picture(one.page, "voices");
+    const { speakers: [voice] } = await daemon.json("v1/speakers");
+    assert.deepEqual([voice.name, voice.consent], ["Ada", "said so at the start <b>of it</b>"]);
+
+    // Who has said too little is refused in words, and the dialog stays for another try.
+    const short = (await talkers("first")).at(-1);
+    await two.page.getByRole("button", { name: `Remember voice: ${short}` }).click();
+    const other = two.page.getByRole("dialog");
+    await other.getByLabel("Name", { exact: true }).fill("Ada");
+    await other.getByLabel("This person has agreed").check();
+    two.allowed.push(/422/);
+    await other.getByRole("button", { name: "Remember" }).click();
+    await until(() => other.locator(".fault").isVisible(), "the reason");
+    await other.getByRole("button", { name: "Cancel" }).click();
+    assert.equal((await daemon.json("v1/speakers")).speakers[0].recordings, 1, "nothing was added");
+
+    // Another session knows the voice by itself.
+    const next = await daemon.publish("second", samples);
+    next.send(0, 50);
+    await next.heard(48);
+    await until(async () => (await daemon.snapshot("second")).speakers.some((s) => s.name === "Ada"), "recognition");
+    await two.page.goto(`${daemon.url}#/speakers?session=second`);
+    await until(async () => (await names(two.page)).includes("Ada"), "the name in another session");
+
+    // Forgotten on one page: gone from the other, and from the session that had recognised it.
+    await one.page.getByRole("button", { name: "Forget: Ada" }).click();
+    await one.page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
+    assert.equal((await daemon.json("v1/speakers")).speakers.length, 1, "a question comes first");
+    await one.page.getByRole("button", { name: "Forget: Ada" }).click();
+    await one.page.getByRole("dialog").getByRole("button", { name: "Forget" }).click();
+    await toast(one.page, "The voice of Ada is deleted");
+    for (const { page } of [one, two]) await until(async () => (await known(page)).length === 0, "nobody is known");
+    await until(async () => !(await names(two.page)).includes("Ada"), "the recognised name is taken back");
+    assert.ok((await names(one.page)).includes("Ada"), "what a person said stays");
+    await until(() => one.page.getByRole("button", { name: "Remember voice: Ada" }).isVisible(), "an offer to enrol again");
+    await feed.finish();
+    await next.finish();
+    assert.deepEqual([one.trouble, two.trouble], [[], []]);
+    await one.context.close();
+    await two.context.close();
+});
+
+test("a speaker who is two people is split, by the server or by segments, and seen on another page", async () => {
+    const feed = await daemon.publish("pair", samples);
+    feed.send(0, 50);
+    await feed.heard(48);
+    await feed.settle();
+    const one = await open(browser, daemon.url, { hash: "#/speakers?session=pair" });
+    const two = await open(browser, daemon.url, { hash: "#/speakers?session=pair" });
+    const cards = (page) => page.locator(".person").count();
+    const [first, second] = await talkers("pair");
+    const n = (await talkers("pair")).length;
+    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n, "cards");
+    const before = await daemon.snapshot("pair");
+    const of = (snapshot, speaker) => snapshot.segments.filter((s) => s.speaker === speaker).map((s) => s.id);
+
+    // Two people under one label, as a mistaken merge leaves them.
+    await one.page.getByRole("button", { name: `Merge: ${second}` }).click();
+    await one.page.getByRole("radio", { name: new RegExp(first) }).check();
+    await one.page.getByRole("dialog").getByRole("button", { name: "Merge" }).click();
+    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n - 1, "one card less");
+
+    // The server finds the second person.
+    await one.page.getByRole("button", { name: `Split: ${first}` }).click();
+    const dialog = one.page.getByRole("dialog");
+    assert.deepEqual(await accessibilityFaults(one.page), []);
+    await dialog.getByRole("button", { name: "Split" }).click();
+    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n, "a card more, on both pages");
+    const found = await daemon.snapshot("pair");
+    const fresh = found.speakers.map((s) => s.id).find((id) => !before.speakers.some((s) => s.id === id));
+    const wasSecond = new Set(of(before, second));
+    const nRight = of(found, fresh).filter((id) => wasSecond.has(id)).length;
+    assert.ok(nRight * 2 > of(found, fresh).length, "most of what went was the second person's");
+
+    // The person picks the segments; all of them cannot go, and none cannot either.
+    const biggest = of(found, first).length > 1 ? first : fresh;
+    const own = of(found, biggest);
+    assert.ok(own.length > 1, "somebody has two segments");
+    await two.page.getByRole("button", { name: `Split: ${biggest}` }).click();
+    const picks = two.page.getByRole("dialog");
+    await picks.getByRole("radio", { name: /Choose the segments/ }).check();
+    const act = picks.getByRole("button", { name: "Split" });
+    assert.equal(await act.isDisabled(), true, "nothing is chosen");
+    const boxes = picks.getByRole("checkbox");
+    assert.equal(await boxes.count(), own.length);
+    for (let i = 0; i < own.length; i += 1) await boxes.nth(i).check();
+    assert.equal(await act.isDisabled(), true, "nobody would stay");
+    for (let i = 1; i < own.length; i += 1) await boxes.nth(i).uncheck();
+    await picture(two.page, "split");
+    const value = Number(await boxes.first().getAttribute("value"));
+    await act.click();
+    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n + 1, "one more on both pages");
+    const picked = await daemon.snapshot("pair");
+    const newest = picked.segments.find((s) => s.id === value).speaker;
+    assert.ok(!found.speakers.some((s) => s.id === newest), "it went to a new speaker");
+    assert.deepEqual(of(picked, newest), [value], "and alone");
+
+    // From the timeline: this segment was somebody new.
+    await one.page.goto(`${daemon.url}#/timeline?session=pair`);
+    const rest = picked.speakers.map((s) => s.id).find((id) => of(picked, id).length > 1);
+    const row = one.page.locator("tbody tr").filter({ has: one.page.locator("td:first-child", { hasText: new RegExp(`^${rest}$`) }) });
+    await row.first().getByRole("button").click();
+    await one.page.getByLabel("This was someone else", { exact: true }).selectOption("Somebody new");
+    await one.page.getByRole("button", { name: "Give to" }).click();
+    await until(async () => (await daemon.snapshot("pair")).speakers.length === n + 2, "a speaker more");
+    await until(async () => (await cards(two.page)) === n + 2, "a card more on the other page");
+
+    // Whoever has one segment cannot be two people: the server says so, and nothing changes.
+    await two.page.getByRole("button", { name: `Split: ${newest}` }).click();
+    await two.page.getByRole("dialog").getByRole("button", { name: "Split" }).click();
+    await toast(two.page, "That did not work");
+    await feed.finish();
+    await until(() => two.page.getByRole("button", { name: `Split: ${newest}` }).isDisabled(), "an ended session stays as it is");
+    assert.deepEqual([one.trouble, two.trouble], [[], []]);
+    await one.context.close();
+    await two.context.close();
+});
