@@ -2,6 +2,8 @@
 
 import { announcer } from "./announcer.js";
 import { Listening } from "./audio/listening.js";
+import { FullScreen } from "./fullscreen.js";
+import { keysHelp } from "./keys.js";
 import { Settings } from "./settings.js";
 import { shell } from "./shell.js";
 import { Store } from "./store.js";
@@ -15,6 +17,7 @@ import { nowView } from "./views/now.js";
 import { sessionsView } from "./views/sessions.js";
 import { speakersView } from "./views/speakers.js";
 import { timelineView } from "./views/timeline.js";
+import { Wake } from "./wake.js";
 
 const VIEWS = {
     now: nowView,
@@ -35,6 +38,10 @@ const app = {
     fills: new Fills(settings.shade),
     listening: new Listening(store.address),
     ribbons: new WeakMap(),
+    full: new FullScreen(() => {
+        views.now.words();
+        schedule();
+    }),
 
     /** The timeline of a followed session for small pictures, apart from that of the timeline's own view. */
     ribbonOf(followed) {
@@ -77,7 +84,9 @@ const app = {
 };
 
 const login = loginView(app);
-const frame = shell(app, Object.keys(VIEWS));
+const keys = keysHelp(app);
+const frame = shell(app, Object.keys(VIEWS), keys.opener);
+const wake = new Wake();
 const views = Object.fromEntries(Object.entries(VIEWS).map(([name, make]) => [name, make(app)]));
 const announce = announcer(app);
 let current;
@@ -93,6 +102,7 @@ function draw(nowMs) {
     isScheduled = false;
     frame.update();
     login.update();
+    wake.want(app.full.isOn || app.listening.isOn);
     const view = views[current];
     const isEmpty = view.needsSession && !store.followed?.hasSnapshot;
     frame.showEmpty(isEmpty);
@@ -118,16 +128,20 @@ function route() {
 /** Everything is written anew, such as in another language or in other colours. */
 app.refresh = () => {
     app.fills = new Fills(settings.shade);
-    for (const part of [frame, login, ...Object.values(views)]) part.words?.();
+    for (const part of [frame, login, keys, ...Object.values(views)]) part.words?.();
     schedule();
 };
 
 document.addEventListener("keydown", (event) => {
     const isTyping = event.target.closest?.("input, select, textarea, dialog");
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (!settings.hasKeys) return;
     const names = Object.keys(VIEWS);
+    // The place of a letter counts: a Russian keyboard writes another one there.
+    const letter = /^Key[A-Z]$/.test(event.code) ? event.code.at(-1).toLowerCase() : event.key;
     if (/^[1-9]$/.test(event.key) && names[event.key - 1]) app.go(names[event.key - 1]);
-    else views[current].keys?.[event.key]?.(event);
+    else if (event.key === "?") keys.open();
+    else views[current].keys?.[letter]?.(event);
 });
 
 store.subscribe(schedule);

@@ -26,6 +26,8 @@ export class Settings {
     constructor() {
         this.language = read("localStorage", "language") ?? bestLanguage(navigator.languages ?? []);
         this.theme = read("localStorage", "theme") ?? "auto";
+        /** Whether single keys act; speech input and unsteady hands may want them off. */
+        this.hasKeys = read("localStorage", "keys") !== "off";
         this.token = read("sessionStorage", "token") ?? read("localStorage", "token");
         this.dark = matchMedia("(prefers-color-scheme: dark)");
         this.still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -42,6 +44,11 @@ export class Settings {
         this.theme = THEMES.includes(theme) ? theme : "auto";
         write("localStorage", "theme", this.theme);
         this.apply();
+    }
+
+    setKeys(hasKeys) {
+        this.hasKeys = hasKeys;
+        write("localStorage", "keys", hasKeys ? undefined : "off");
     }
 
     /** Keeps a token for this tab, or for this device; `undefined` forgets it. */

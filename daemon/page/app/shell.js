@@ -6,7 +6,8 @@ import { LANGUAGES, known, t } from "./texts/index.js";
 const TOAST_MS = 7000;
 const NEWEST = "";
 
-export function shell(app, names) {
+/** `help` is a button for the end of the side. */
+export function shell(app, names, help) {
     const { store, settings } = app;
     const skip = h("a", { class: "skip", href: "#main" });
     skip.addEventListener("click", (event) => {
@@ -47,7 +48,8 @@ export function shell(app, names) {
             h("div", { class: "side-end" }, listening, state,
                 h("div", { class: "choices" },
                     h("div", { class: "choice" }, themeName, theme),
-                    h("div", { class: "choice" }, languageName, language)))),
+                    h("div", { class: "choice" }, languageName, language),
+                    help))),
         main,
         toasts,
         h("div", { id: "announcer", class: "unseen", "aria-live": "polite", role: "log" }),

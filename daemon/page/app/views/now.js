@@ -48,7 +48,7 @@ export function nowView(app) {
     const levelMeter = h("span", { class: "meter now-meter", "aria-hidden": "true" }, level);
     const levelName = h("span", { class: "quiet" });
     const where = h("span", { class: "now-where" });
-    const full = h("button", { type: "button", class: "button ghost", on: { click: toggleFull } });
+    const full = h("button", { type: "button", class: "button ghost", on: { click: () => app.full.toggle() } });
     const ribbon = h("canvas", { class: "ribbon-canvas", "aria-hidden": "true" });
     const minute = h("h2", { class: "eyebrow" });
     const before = h("h2", { class: "eyebrow" });
@@ -67,23 +67,16 @@ export function nowView(app) {
     let shownLevel = 0;
     let turnsOf = { version: -1, all: [] };
 
-    function toggleFull() {
-        if (document.fullscreenElement) void document.exitFullscreen();
-        else void element.requestFullscreen?.();
-    }
-
     function words() {
         text(element.querySelector("h1"), t("now.title"));
         text(levelName, t("now.level"));
         text(minute, t("now.minute"));
         text(before, t("now.before"));
         text(overlap, t("now.overlap"));
-        const isFull = document.fullscreenElement === element;
-        full.replaceChildren(icon("full"), h("span", { class: "wide" }, t(isFull ? "now.leave" : "now.full")));
-        attribute(full, "aria-label", t(isFull ? "now.leave" : "now.full"));
-        attribute(full, "hidden", !element.requestFullscreen);
+        const word = t(app.full.isOn ? "now.leave" : "now.full");
+        full.replaceChildren(icon(app.full.isOn ? "window" : "full"), h("span", { class: "wide" }, word));
+        attribute(full, "aria-label", word);
     }
-    document.addEventListener("fullscreenchange", words);
 
     function update(nowMs) {
         const { followed } = store;
@@ -172,7 +165,8 @@ export function nowView(app) {
         update,
         words,
         isAnimated: () => store.followed?.model.live === true,
-        keys: { f: toggleFull },
+        keys: { f: () => app.full.toggle() },
+        hide: () => app.full.leave(),
     };
 }
 

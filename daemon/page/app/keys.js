@@ -1,0 +1,63 @@
+// The keys that the page listens to: told in a dialog, and switched off by whoever is hindered by them.
+
+import { attribute, h, icon, text } from "./dom.js";
+import { t } from "./texts/index.js";
+
+/** What is told: keys, and what they do as a key of the texts. */
+const TOLD = [
+    ["1 – 6", "keys.views"],
+    ["F", "keys.full"],
+    ["?", "keys.help"],
+    ["← →", "keys.pan"],
+    ["+ −", "keys.zoom"],
+    ["0", "keys.fit"],
+    ["Home End", "keys.ends"],
+    ["Shift ← →", "keys.walk"],
+    ["Enter", "keys.enter"],
+];
+/** The first ones work anywhere on the page; the others where the timeline has the focus. */
+const N_ANYWHERE = 3;
+
+/** The dialog, and the button that opens it. */
+export function keysHelp(app) {
+    const { settings } = app;
+    const title = h("h2", { id: "keys-title" });
+    const anywhere = h("h3", { class: "eyebrow" });
+    const onTimeline = h("h3", { class: "eyebrow" });
+    const rows = TOLD.map(([keys, key]) => {
+        const said = h("dd", {});
+        return { key, said, element: h("div", {}, h("dt", {}, ...keys.split(" ").map((one) => kbd(one))), said) };
+    });
+    const list = (some) => h("dl", { class: "keys" }, ...some.map((row) => row.element));
+    const single = h("input", { type: "checkbox", on: { change: () => settings.setKeys(single.checked) } });
+    const singleName = h("span", {});
+    const close = h("button", { type: "button", class: "button", on: { click: () => dialog.close() } });
+    const dialog = h("dialog", { "aria-labelledby": "keys-title" }, title,
+        anywhere, list(rows.slice(0, N_ANYWHERE)), onTimeline, list(rows.slice(N_ANYWHERE)),
+        h("label", { class: "check" }, single, singleName), h("div", { class: "acts" }, close));
+    const opener = h("button", { type: "button", class: "button ghost small keys-open", on: { click: open } });
+    document.body.append(dialog);
+
+    function open() {
+        single.checked = settings.hasKeys;
+        dialog.showModal();
+    }
+
+    function words() {
+        text(title, t("keys.title"));
+        text(anywhere, t("keys.anywhere"));
+        text(onTimeline, t("keys.onTimeline"));
+        for (const { key, said } of rows) text(said, t(key));
+        text(singleName, t("keys.single"));
+        text(close, t("timeline.close"));
+        opener.replaceChildren(icon("keys"), t("keys.title"));
+        attribute(opener, "aria-haspopup", "dialog");
+    }
+
+    words();
+    return { opener, open, words };
+}
+
+function kbd(key) {
+    return key === "–" ? " – " : h("kbd", {}, key);
+}
