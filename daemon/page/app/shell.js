@@ -130,10 +130,10 @@ export function shell(app, names, help) {
         attribute(empty, "hidden", !isEmpty);
         attribute(place, "hidden", isEmpty);
         if (!isEmpty) return;
-        const isAway = store.isAway || (!store.hasAnswered && !store.wantsToken);
-        text(emptyTitle, isAway && store.isAway ? t("empty.away") : t("empty.title"));
-        text(emptyText, isAway && store.isAway ? t("empty.awayText") : t("empty.text"));
-        attribute(emptyLink, "hidden", isAway);
+        const { key, text: words, hasLink } = emptiness(store);
+        text(emptyTitle, t(key));
+        text(emptyText, words);
+        attribute(emptyLink, "hidden", !hasLink);
     }
 
     function show(name, element) {
@@ -157,15 +157,29 @@ export function shell(app, names, help) {
     return { words, update, show, showEmpty, toast };
 }
 
+/** Why there is nothing to see. */
+function emptiness(store) {
+    const { refusal, followed } = store;
+    if (store.isAway) return { key: "empty.away", text: t("empty.awayText") };
+    if (refusal && !store.wantsToken) return { key: "empty.refused", text: refusal.reason };
+    if (store.wantsToken) return { key: "state.unauthorised", text: "" };
+    if (followed?.subscription.state.kind === "gone") return { key: "state.gone", text: t("empty.goneText") };
+    if (followed?.subscription.state.kind === "refused") return { key: "empty.refused", text: followed.subscription.state.reason ?? "" };
+    if (!store.hasAnswered || followed) return { key: "state.connecting", text: "" };
+    return { key: "empty.title", text: t("empty.text"), hasLink: true };
+}
+
 /** The state of the connection as a word for the style sheet and a sentence for the person. */
 export function connection(store) {
     const { followed } = store;
     if (store.wantsToken) return { kind: "trouble", sentence: t("state.unauthorised") };
+    if (store.refusal) return { kind: "trouble", sentence: t("state.refused", { reason: store.refusal.reason }) };
     const state = followed?.subscription.state;
     if (store.isAway || state?.kind === "waiting") {
         const left = state?.kind === "waiting"
             ? Math.ceil((state.retryInMs - (performance.now() - followed.stateAt)) / 1000) : 0;
-        const sentence = store.isAway && left > 1 ? t("state.waitingLong", { n: left }) : t("state.waiting");
+        const why = state?.reason ? t("log.lostWhy", { reason: state.reason }) : t("state.waiting");
+        const sentence = store.isAway && left > 1 ? t("state.waitingLong", { n: left }) : why;
         return { kind: "trouble", sentence, isTrouble: true };
     }
     if (!state) return store.hasAnswered ? { kind: "open", sentence: t("state.open") } : { kind: "busy", sentence: t("state.connecting") };

@@ -1,11 +1,13 @@
 // What the page knows: the sessions there are, the one that is followed, the connection, and what happened.
 
-import { Address, Api, LiveClock, SessionModel, Subscription, speakingAt } from "../client/index.js";
+import { Address, Api, LiveClock, SessionModel, Subscription, isToken, speakingAt } from "../client/index.js";
 import { TimelineModel } from "./timeline/model.js";
 
 const POLL_MS = 2500;
 const KEPT_LOG = 60;
 const KEPT_STATS = 150;
+/** A live session that nothing was heard of for so long gets no audio: its numbers come every two seconds otherwise. */
+const SILENT_MS = 7000;
 
 export class Store {
     /**
@@ -21,7 +23,8 @@ export class Store {
         this.hasAnswered = false;
         this.isAway = false;
         this.wantsToken = false;
-        this.refusedToken = undefined;
+        /** Why the server refuses this page, as `{status, reason}`. */
+        this.refusal = undefined;
         this.roundTrip = undefined;
         /** The session that the person chose; without one the newest is followed. */
         this.chosen = undefined;
@@ -85,6 +88,7 @@ export class Store {
         this.hasAnswered = true;
         this.isAway = false;
         this.wantsToken = false;
+        this.refusal = undefined;
         const { followed } = this;
         if (followed) {
             const listed = sessions.find((s) => s.session === followed.id);
@@ -104,9 +108,13 @@ export class Store {
 
     #failed(error) {
         if (error.isUnauthorised) {
-            if (!this.wantsToken) this.tell("log.unauthorised");
-            this.wantsToken = true;
-            this.refusedToken = this.address.token;
+            this.isAway = false;
+            // Without a token a 403 is about the page's address, which no token mends.
+            const wantsToken = error.status === 401 || this.address.token !== undefined;
+            if (wantsToken && !this.wantsToken) this.tell("log.unauthorised");
+            this.wantsToken = wantsToken;
+            this.refusal = wantsToken && this.address.token === undefined
+                ? undefined : { status: error.status, reason: error.message };
             return;
         }
         // What is not answered over HTTP is no longer heard over a WebSocket that seems to be open.
@@ -148,11 +156,16 @@ export class Store {
         this.changed();
     }
 
-    /** Uses a token from now on. */
+    /** Uses a token from now on; what cannot be one is refused at once. */
     useToken(token, isRemembered) {
+        if (!isToken(token)) {
+            this.refusal = { status: 401, reason: "" };
+            this.changed();
+            return undefined;
+        }
         this.settings.setToken(token, isRemembered);
         this.address.token = token;
-        this.refusedToken = undefined;
+        this.refusal = undefined;
         if (this.followed) this.#follow(this.followed.id);
         return this.poll();
     }
@@ -177,6 +190,7 @@ export class Followed {
         this.hasSnapshot = false;
         this.history = [];
         this.stateAt = performance.now();
+        this.heardAt = this.stateAt;
         this.wasOpen = false;
         this.subscription = new Subscription(store.address, this.model, {
             identify: () => this.#identify(),
@@ -225,10 +239,12 @@ export class Followed {
         switch (message.type) {
         case "snapshot":
             this.hasSnapshot = true;
+            this.heardAt = now;
             this.clock.reset();
             this.clock.hear(this.model.at, now);
             break;
         case "stats":
+            this.heardAt = now;
             this.clock.hear(message.heard_s, now);
             this.history.push(message);
             if (this.history.length > KEPT_STATS) this.history.shift();
@@ -251,6 +267,13 @@ export class Followed {
     /** Position in the stream now, in seconds. */
     position(nowMs = performance.now()) {
         return this.model.live ? this.clock.tick(nowMs) : this.model.heard;
+    }
+
+    /** Why nothing can be said of this moment: `lost` (no connection) or `silent` (no audio comes in); else nothing. */
+    blindness(nowMs = performance.now()) {
+        if (!this.model.live) return undefined;
+        if (this.subscription.state.kind !== "open") return "lost";
+        return nowMs - this.heardAt > SILENT_MS ? "silent" : undefined;
     }
 
     /** Who speaks now: `{segments, overlap, isSomebody}`. */

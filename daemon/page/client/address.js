@@ -1,5 +1,10 @@
 // Addresses of the server, and how a token travels.
 
+/** Whether a text can be a token: what is none cannot travel in a header or as a subprotocol either. */
+export function isToken(text) {
+    return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text);
+}
+
 /** Where a server is, and the secret that it wants, if any. */
 export class Address {
     /**

@@ -174,6 +174,9 @@ export class ProtocolError extends Error {}
 /** Reads one text frame; messages of an unknown type pass, so check `type` before trusting the rest. */
 export function parse(text: string): ServerMessage;
 
+/** Whether a text can be a token: letters, digits and a few signs, no spaces. */
+export function isToken(text: string): boolean;
+
 export class Address {
     constructor(base: string | URL, token?: string);
     readonly base: URL;

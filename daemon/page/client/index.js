@@ -1,6 +1,6 @@
 // What the package exports.
 
-export { Address } from "./address.js";
+export { Address, isToken } from "./address.js";
 export { Api, ApiError } from "./api.js";
 export { Backoff } from "./backoff.js";
 export { LiveClock } from "./clock.js";

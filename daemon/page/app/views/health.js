@@ -15,6 +15,7 @@ const TILES = [
     { key: "lag", note: true, stat: "lag_s", value: (now) => seconds(now, "lag_s") },
     { key: "rtf", note: true, stat: "rtf", value: ({ stats }) => write(stats?.rtf, (v) => number(v, 3)) },
     { key: "dropped", note: true, stat: "dropped_s", value: (now) => seconds(now, "dropped_s") },
+    { key: "skipped", note: true, value: ({ stats }) => write(stats && (stats.skipped_windows ?? 0), (v) => number(v)) },
     {
         key: "level", stat: "level_dbfs", floor: -60,
         value: ({ stats }) => write(stats?.level_dbfs, (v) => t("unit.dbfs", { n: number(v) })),
@@ -67,6 +68,8 @@ export function healthView(app) {
             text(tile.value, tile.measure.value(now));
             if (tile.course) spark(tile.course, tile.measure, followed?.history ?? []);
         }
+        // A link shows no token, so it would lead to a refusal.
+        attribute(metrics, "hidden", store.address.token !== undefined);
         attribute(logEmpty, "hidden", store.log.length > 0);
         keyed(log, store.log, (entry) => entry, (entry) => (
             h("li", {}, h("time", { class: "digits" }), h("span", {}))

@@ -34,13 +34,13 @@ export function loginView(app) {
         } else if (!store.wantsToken && element.open) {
             element.close();
         }
-        attribute(wrong, "hidden", store.refusedToken === undefined);
+        attribute(wrong, "hidden", store.refusal === undefined);
+        text(wrong, t(store.refusal?.status === 403 ? "login.scope" : "login.wrong"));
     }
 
     function words() {
         text(title, t("login.title"));
         text(note, t("login.text"));
-        text(wrong, t("login.wrong"));
         text(name, t("login.token"));
         text(keepName, t("login.remember"));
         text(enter, t("login.enter"));

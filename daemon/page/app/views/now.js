@@ -10,6 +10,7 @@ import { drawTimeline, fit } from "../timeline/draw.js";
 const QUIETEST_DBFS = -60;
 const RIBBON_S = 60;
 const EARLIER = 4;
+const LEAST_SCALE = 0.2;
 
 /** Share of the meter that a level fills. */
 function meter(dbfs) {
@@ -22,6 +23,7 @@ function person() {
         name: h("span", { class: "now-name" }),
         label: h("span", { class: "now-label" }),
         since: h("span", { class: "now-since" }),
+        word: h("span", { class: "now-word" }),
         confidence: h("span", {}),
         bar: h("span", { class: "meter-fill" }),
         provisional: h("span", { class: "chip", hidden: true }),
@@ -33,7 +35,7 @@ function person() {
             h("div", { class: "now-facts" },
                 parts.since,
                 h("span", { class: "now-confidence" },
-                    h("span", { class: "meter", "aria-hidden": "true" }, parts.bar), parts.confidence),
+                    h("span", { class: "meter", "aria-hidden": "true" }, parts.bar), parts.word, parts.confidence),
                 parts.provisional)));
     return Object.assign(element, { parts });
 }
@@ -53,9 +55,9 @@ export function nowView(app) {
     const minute = h("h2", { class: "eyebrow" });
     const before = h("h2", { class: "eyebrow" });
     const earlier = h("ol", { class: "earlier" });
+    const centre = h("div", { class: "now-centre" }, people, quiet);
     const stage = h("div", { class: "now-stage" },
-        h("div", { class: "now-top" }, where, full),
-        h("div", { class: "now-centre" }, people, quiet, overlap),
+        h("div", { class: "now-top" }, where, overlap, full), centre,
         h("div", { class: "now-level" }, levelName, levelMeter, levelText));
     const element = h("section", { class: "view now", "aria-labelledby": "now-title" },
         h("h1", { id: "now-title", class: "unseen" }),
@@ -65,6 +67,7 @@ export function nowView(app) {
             h("div", { class: "card" }, before, earlier)));
     const camera = new Camera({ span: RIBBON_S });
     let shownLevel = 0;
+    let fitted = "";
     let turnsOf = { version: -1, all: [] };
 
     function words() {
@@ -93,23 +96,47 @@ export function nowView(app) {
             attribute(parts.name, "data-length", name.length > 22 ? "long" : name.length > 11 ? "middle" : undefined);
             text(parts.label, name === segment.speaker ? "" : segment.speaker);
             text(parts.since, t("now.for", { time: clock(Math.max(0, now.position - turnStart(model, segment))) }));
-            text(parts.confidence, `${t("now.confidence")} ${percent(segment.confidence)}`);
+            text(parts.word, t("now.confidence"));
+            text(parts.confidence, percent(segment.confidence));
             parts.bar.style.setProperty("--share", String(segment.confidence));
             text(parts.provisional, t("now.provisional"));
             attribute(parts.provisional, "hidden", segment.final);
         });
         attribute(people, "data-n", Math.min(3, now.segments.length));
+        fitNames(now.segments.map((segment) => `${model.nameOf(segment.speaker)} ${segment.final}`).join());
         attribute(quiet, "hidden", now.segments.length > 0);
-        const silence = now.isSomebody ? "now.somebody" : model.live ? "now.nobody" : "now.ended";
-        text(quiet, t(silence));
+        text(quiet, t(silenceOf(followed, now, nowMs)));
         attribute(overlap, "hidden", !(now.overlap && now.segments.length > 0));
-        showLevel(model);
+        showLevel(followed, nowMs);
         showRibbon(followed, now.position, nowMs);
         showEarlier(model, now.segments);
     }
 
-    function showLevel(model) {
-        const dbfs = model.live ? app.listening.level ?? model.stats?.level_dbfs : undefined;
+    /** Makes names smaller until all of them are in sight; measured only when something has changed. */
+    function fitNames(names) {
+        const { clientWidth, clientHeight } = centre;
+        const key = `${names} ${clientWidth} ${clientHeight}`;
+        if (key === fitted) return;
+        fitted = key;
+        let scale = 1;
+        do {
+            people.style.setProperty("--scale", scale.toFixed(3));
+            scale *= 0.88;
+        } while (people.scrollHeight > centre.clientHeight && scale > LEAST_SCALE);
+    }
+
+    function silenceOf(followed, now, nowMs) {
+        if (!followed.model.live) return "now.ended";
+        const blindness = followed.blindness(nowMs);
+        if (blindness) return `now.${blindness}`;
+        return now.isSomebody ? "now.somebody" : "now.nobody";
+    }
+
+    function showLevel(followed, nowMs) {
+        // What this device captures is known at once; of other sources the server tells every two seconds.
+        const isOwn = app.listening.microphone.publisher?.session === followed.id;
+        const told = followed.blindness(nowMs) ? undefined : followed.model.stats?.level_dbfs;
+        const dbfs = followed.model.live ? (isOwn ? app.listening.level : undefined) ?? told : undefined;
         const wanted = dbfs === undefined ? 0 : meter(dbfs);
         shownLevel += (wanted - shownLevel) * (settings.isStill ? 1 : 0.18);
         level.style.setProperty("--share", shownLevel.toFixed(3));
