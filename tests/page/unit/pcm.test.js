@@ -53,6 +53,24 @@ test("every sample is sent once and in order, however the server takes them", as
     assert.equal(last, 50_000 / 16000);
 });
 
+test("a tab whose timers sleep sends what is due whenever it is woken", async () => {
+    const pcm = new Int16Array(16_000).fill(1);
+    let sent = 0;
+    let wake;
+    const publisher = { buffered: 0, send: (block) => { sent += block.length; } };
+    // No timer ever fires: only what the server says wakes it.
+    const wait = () => new Promise((resolve) => { wake = resolve; });
+    const playing = play(publisher, pcm, { speed: 20, isStopped: () => false, onProgress: () => {}, wait });
+    for (let times = 0; sent < pcm.length; times += 1) {
+        assert.ok(times < 100, "each time it gets further");
+        await new Promise((resolve) => { setTimeout(resolve, 5); });
+        wake();
+        await new Promise((resolve) => { setImmediate(resolve); });
+    }
+    wake();
+    await playing;
+});
+
 test("a file that is too large is refused before it is read", async () => {
     const file = { name: "day.wav", size: 4e9, arrayBuffer: () => assert.fail("read") };
     await assert.rejects(decode(file), (error) => error instanceof FileError && error.values.size === 4000);

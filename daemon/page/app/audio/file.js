@@ -55,8 +55,9 @@ export async function decode(file) {
  * @param {number} options.speed
  * @param {() => boolean} options.isStopped
  * @param {(sentSeconds: number) => void} options.onProgress
+ * @param {(ms: number) => Promise<unknown>} [options.wait] waits so long, or less if there is a reason to look again
  */
-export async function play(publisher, pcm, { speed, isStopped, onProgress }) {
+export async function play(publisher, pcm, { speed, isStopped, onProgress, wait = pause }) {
     const began = performance.now();
     let sent = 0;
     while (sent < pcm.length && !isStopped()) {
@@ -67,6 +68,6 @@ export async function play(publisher, pcm, { speed, isStopped, onProgress }) {
             sent = end;
         }
         onProgress(sent / RATE_HZ);
-        await pause(sent < pcm.length && publisher.buffered < MAX_BUFFERED && !Number.isFinite(speed) ? 0 : TICK_MS);
+        await wait(sent < pcm.length && publisher.buffered < MAX_BUFFERED && !Number.isFinite(speed) ? 0 : TICK_MS);
     }
 }

@@ -152,10 +152,17 @@ export class Listening {
             if (task.isStopped) return;
             let broken;
             let speakers = 0;
+            // A hidden tab's timers may come once a minute, but what the server says is heard at once.
+            let wake = () => {};
+            const wait = (ms) => new Promise((resolve) => {
+                wake = resolve;
+                setTimeout(resolve, ms);
+            });
             const publisher = new Publisher(this.address, {
                 session,
                 sampleRate: RATE_HZ,
                 onMessage: (message) => {
+                    wake();
                     if (message.type === "ended") speakers = message.speakers;
                 },
                 onBreak: (error) => {
@@ -170,6 +177,7 @@ export class Listening {
                 speed,
                 isStopped: () => task.isStopped,
                 onProgress: (sent_s) => this.#enterFile({ kind: "playing", name, sent_s, total_s }),
+                wait,
             });
             if (broken) throw broken;
             this.#enterFile({ kind: "finishing", name });
