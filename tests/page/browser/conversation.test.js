@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { Address, Publisher, SessionModel, Subscription } from "../../../daemon/page/client/index.js";
-import { lookOf } from "../../../daemon/page/app/palette.js";
+import { Address, SessionModel, Subscription } from "../../../daemon/page/client/index.js";
 import {
-    CONVERSATION, Daemon, Wire, accessibilityFaults, browse, inRepository, open, samplesOf, until, writeWav,
+    CONVERSATION, Daemon, Wire, accessibilityFaults, browse, inRepository, open, pointsOf, samplesOf, until,
+    writeWav,
 } from "./harness.js";
 
 /** Pictures for the README are written here when it is set. */
@@ -39,28 +39,8 @@ after(async () => {
     rmSync(folder, { recursive: true, force: true });
 });
 
-/** A session that this test feeds and keeps open. */
-async function publish(session, on = daemon) {
-    const publisher = new Publisher(new Address(on.url), { session });
-    await publisher.open();
-    const alive = setInterval(() => publisher.keepAlive(), 5000).unref();
-    return {
-        send(fromS, toS) {
-            for (let at = fromS * 16000; at < toS * 16000; at += 16000) {
-                publisher.send(samples.slice(at, Math.min(at + 16000, toS * 16000)));
-            }
-        },
-        heard: (seconds) => until(async () => {
-            const { sessions } = await on.json("v1/sessions");
-            return sessions.find((s) => s.session === session)?.duration_s >= seconds;
-        }, `${seconds} s heard`),
-        finalize: () => publisher.socket.send(JSON.stringify({ type: "finalize" })),
-        finish() {
-            clearInterval(alive);
-            return publisher.finish();
-        },
-    };
-}
+const publish = (session, on = daemon) => on.publish(session, samples);
+const snapshotOf = (session) => daemon.snapshot(session);
 
 /** Whether the page shows a session at this second or later. */
 const reached = (page, second) => page.evaluate((at) => {
@@ -80,7 +60,6 @@ async function speakerNow(session) {
     return last?.name ?? last?.speaker;
 }
 
-const snapshotOf = (session, on = daemon) => on.json(`v1/sessions/${session}`);
 const cards = (page) => page.locator(".person").count();
 const names = (page) => page.locator(".person-name").allTextContents();
 
@@ -141,19 +120,7 @@ test("the timeline has a lane in each speaker's colour", async () => {
     const { speakers } = await snapshotOf("meeting");
     await page.getByRole("button", { name: "Show everything" }).click();
     for (const { id } of speakers) {
-        const [r, g, b] = [1, 3, 5].map((at) => Number.parseInt(lookOf(id).colour.light.slice(at, at + 2), 16));
-        await until(() => page.evaluate(([red, green, blue]) => {
-            const canvas = document.querySelector(".lanes");
-            const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
-            const pen = copy.getContext("2d", { willReadFrequently: true });
-            pen.drawImage(canvas, 0, 0);
-            const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
-            let n = 0;
-            for (let i = 0; i < data.length; i += 4) {
-                if (data[i] === red && data[i + 1] === green && data[i + 2] === blue) n += 1;
-            }
-            return n > 300;
-        }, [r, g, b]), `the colour of ${id}`);
+        await until(async () => (await pointsOf(page, ".lanes", id)) > 300, `the colour of ${id}`);
     }
     await page.goto(`${daemon.url}#/speakers?session=meeting`);
     await until(async () => (await cards(page)) === speakers.length, "a card a speaker");
@@ -164,10 +131,8 @@ test("the timeline has a lane in each speaker's colour", async () => {
 test("corrections on one page are seen on another, and the client holds what the server holds", async () => {
     const feed = await publish("talk");
     feed.send(0, 50);
-    // Only what is final can be given to somebody else, so the last words end here.
-    feed.finalize();
     await feed.heard(48);
-    await until(async () => (await snapshotOf("talk")).segments.every((segment) => segment.final), "final segments");
+    await feed.settle();
     const one = await open(browser, daemon.url, { hash: "#/speakers?session=talk" });
     const two = await open(browser, daemon.url, { hash: "#/speakers?session=talk" });
     const talk = (await snapshotOf("talk")).speakers.sort((a, b) => b.total_s - a.total_s);
@@ -315,6 +280,9 @@ test("a cut connection is made anew and nothing is missing", async () => {
     await feed.heard(9);
     wire.cut();
     await until(() => page.locator(".banner").isVisible(), "word that the connection is lost");
+    await page.evaluate(() => { location.hash = "#/now?session=cut"; });
+    await until(async () => (await page.locator(".now-quiet").textContent()) === "No connection", "no claim about who speaks");
+    await page.evaluate(() => { location.hash = "#/health?session=cut"; });
     feed.send(10, 30);
     await feed.heard(28);
     wire.mend();
@@ -341,6 +309,7 @@ test("a restart of the daemon is survived", async () => {
     await own.stop();
     await until(() => page.locator(".banner").isVisible(), "word that the server is away");
     assert.equal(await page.locator(".now-where").isVisible(), true, "what was heard stays");
+    await until(async () => (await page.locator(".now-quiet").textContent()) === "The session has ended", "its end");
     const again = await Daemon.start({ port: own.port });
     await until(async () => !(await page.locator(".banner").isVisible()), "the server is back");
     const next = await publish("second", again);

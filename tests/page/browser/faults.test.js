@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 
 import { Address, Publisher } from "../../../daemon/page/client/index.js";
 import { ServerState } from "../unit/server-state.js";
-import { Daemon, browse, open, until } from "./harness.js";
+import { Daemon, browse, listed, open, openScripted, say, until } from "./harness.js";
 
 let daemon;
 let browser;
@@ -23,27 +23,7 @@ after(async () => {
     await daemon?.stop();
 });
 
-const listed = (session, more = {}) => ({
-    session, live: true, source: "stream", began_unix_s: 1_700_000_000, duration_s: 1, seq: 1, speakers: 1, segments: 1,
-    subscribers: 1, audio: { encoding: "pcm_s16le", sample_rate: 16000, channels: 1 }, ...more,
-});
-
-/** A page whose server is this script: `listing` answers the list of sessions, `speak` each subscription. */
-async function scripted(hash, { listing = () => ({ json: { version: "1", model: "m", sessions: [listed("s")] } }), speak, allow }) {
-    const { page, context, trouble } = await open(browser, daemon.url, { allow, isBlank: true });
-    await context.route("**/v1/sessions", async (route) => route.fulfill(await listing(route.request())));
-    const sockets = [];
-    if (speak) {
-        await context.routeWebSocket(/\/v1\/events/, (socket) => {
-            sockets.push(socket);
-            speak(socket, sockets.length);
-        });
-    }
-    await page.goto(`${daemon.url}${hash}`);
-    return { page, context, sockets, trouble };
-}
-
-const say = (socket, message) => socket.send(JSON.stringify(message));
+const scripted = (hash, script) => openScripted(browser, daemon.url, hash, script);
 
 test("a server that is away at load is waited for", async () => {
     let isAway = true;

@@ -10,6 +10,9 @@ import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
+import { lookOf } from "../../../daemon/page/app/palette.js";
+import { Address, Publisher } from "../../../daemon/page/client/index.js";
+
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const ROOT = new URL("../../../", import.meta.url);
 export const inRepository = (path) => fileURLToPath(new URL(path, ROOT));
@@ -20,7 +23,7 @@ export const CHROMIUM = process.env.CHROMIUM
     ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
 
 /** Longer than anything here takes on a busy machine: what waits this long hangs. */
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = Number(process.env.PATIENCE_S ?? 60) * 1000;
 
 /** A running daemon. */
 export class Daemon {
@@ -57,6 +60,38 @@ export class Daemon {
         return (await fetch(new URL(path, this.url))).json();
     }
 
+    /** The labels of a session as the server holds them. */
+    snapshot(session) {
+        return this.json(`v1/sessions/${session}`);
+    }
+
+    /** A session that the test feeds with parts of `samples` and keeps open. */
+    async publish(session, samples, token) {
+        const publisher = new Publisher(new Address(this.url, token), { session });
+        await publisher.open();
+        const alive = setInterval(() => publisher.keepAlive(), 5000).unref();
+        return {
+            send(fromS, toS) {
+                for (let at = fromS * 16000; at < toS * 16000; at += 16000) {
+                    publisher.send(samples.slice(at, Math.min(at + 16000, toS * 16000)));
+                }
+            },
+            heard: (seconds) => until(async () => {
+                const { sessions } = await this.json("v1/sessions");
+                return sessions.find((s) => s.session === session)?.duration_s >= seconds;
+            }, `${seconds} s heard`),
+            /** Settles what was said: only what is final can be given to somebody else. */
+            settle: async () => {
+                publisher.socket.send(JSON.stringify({ type: "finalize" }));
+                await until(async () => (await this.snapshot(session)).segments.every((s) => s.final), "final segments");
+            },
+            finish() {
+                clearInterval(alive);
+                return publisher.finish();
+            },
+        };
+    }
+
     async stop(signal = "SIGTERM") {
         for (const child of this.streams ?? []) child.kill();
         this.child.kill(signal);
@@ -87,8 +122,10 @@ export async function open(browser, url, { context: options = {}, hash = "", all
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
     const trouble = [];
+    // What a step is about to provoke: browsers write every refusal of a server on the console.
+    const allowed = [];
     const note = (what) => {
-        if (!allow(what)) trouble.push(what);
+        if (!allow(what) && !allowed.some((pattern) => pattern.test(what))) trouble.push(what);
     };
     page.on("console", (message) => note(`console ${message.type()}: ${message.text()}`));
     page.on("pageerror", (error) => note(`error: ${error.stack}`));
@@ -105,8 +142,38 @@ export async function open(browser, url, { context: options = {}, hash = "", all
         void dialog.dismiss();
     });
     if (!isBlank) await page.goto(`${url}${hash}`);
-    return { page, context, trouble };
+    return { page, context, trouble, allowed };
 }
+
+/** A session as the server lists it. */
+export const listed = (session, more = {}) => ({
+    session, live: true, source: "stream", began_unix_s: 1_700_000_000, duration_s: 1, seq: 1, speakers: 1, segments: 1,
+    subscribers: 1, audio: { encoding: "pcm_s16le", sample_rate: 16000, channels: 1 }, ...more,
+});
+
+/**
+ * A page whose server is this script: `listing` answers the list of sessions, `speak` each subscription; `prepare` comes
+ * before the page.
+ */
+export async function openScripted(browser, url, hash, {
+    listing = () => ({ json: { version: "1", model: "m", sessions: [listed("s")] } }), speak, prepare, ...more
+}) {
+    const opened = await open(browser, url, { ...more, isBlank: true });
+    await opened.context.route("**/v1/sessions", async (route) => route.fulfill(await listing(route.request())));
+    const sockets = [];
+    if (speak) {
+        await opened.context.routeWebSocket(/\/v1\/events/, (socket) => {
+            sockets.push(socket);
+            speak(socket, sockets.length);
+        });
+    }
+    await prepare?.(opened.page);
+    await opened.page.goto(`${url}${hash}`);
+    return { ...opened, sockets };
+}
+
+/** Says a message as the script's server. */
+export const say = (socket, message) => socket.send(JSON.stringify(message));
 
 /** Waits until `ask` gives something true. */
 export async function until(ask, what, patience = PATIENCE_MS) {
@@ -174,6 +241,23 @@ export async function samplesOf(page, file) {
     }, readFileSync(file).toString("base64"));
     const bytes = Buffer.from(encoded, "base64");
     return new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+}
+
+/** How many points of a canvas have exactly the colour that a speaker's bars have on light ground. */
+export function pointsOf(page, selector, speaker) {
+    const colour = [1, 3, 5].map((at) => Number.parseInt(lookOf(speaker).colour.light.slice(at, at + 2), 16));
+    return page.evaluate(([selected, [red, green, blue]]) => {
+        const canvas = document.querySelector(selected);
+        const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+        const pen = copy.getContext("2d", { willReadFrequently: true });
+        pen.drawImage(canvas, 0, 0);
+        const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+        let n = 0;
+        for (let i = 0; i < data.length; i += 4) {
+            if (data[i] === red && data[i + 1] === green && data[i + 2] === blue) n += 1;
+        }
+        return n;
+    }, [selector, colour]);
 }
 
 /** Writes 16 kHz mono samples as a WAV file. */
