@@ -23,7 +23,10 @@ macro_rules! files {
 files! {
     "index.html"
     "icon.svg"
+    "now.css"
+    "parts.css"
     "style.css"
+    "timeline.css"
     "views.css"
     "client/address.js"
     "client/api.js"
