@@ -185,8 +185,8 @@ fn n_samples(heard: &[Heard]) -> usize {
     heard.iter().map(|h| if let Heard::Samples(n) = h { *n } else { 0 }).sum()
 }
 
-/// The clock may be off by what the scheduler of a busy machine does to two wake-ups.
-const SLACK: u64 = 16_000 * 60 / 1000;
+/// The clock may be off by what the scheduler of a busy machine does to two wake-ups; the absence is longer.
+const SLACK: u64 = 16_000 * 100 / 1000;
 
 fn assert_clock_true(notes: &Notes, began: Instant) {
     let wall = samples_in(began.elapsed());
