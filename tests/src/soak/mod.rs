@@ -145,7 +145,12 @@ async fn soak(
                         lags_s.push(lag_s);
                     }
                 }
-                Told::Fault(fault) => faults.push(fault),
+                Told::Fault(fault) => {
+                    if faults.len() < MAX_FAULTS {
+                        note(&format!("{:.1} min: {fault}", now_s / 60.0));
+                    }
+                    faults.push(fault);
+                }
             }
         }
         if now_s >= from_s {
