@@ -72,12 +72,12 @@ fn one_stream_gives_figures_that_fit_together() {
 
 #[test]
 fn a_loaded_server_gives_figures_that_fit_together() {
-    let all = json_of(&["--sessions", "2", "--seconds", "8", "--json"]);
+    let all = json_of(&["--sessions", "2", "--seconds", "16", "--json"]);
     let load = &all["load"];
     let run = &load["best"];
     assert_eq!((load["runs"].as_array().unwrap().len(), &load["runs"][0]), (1, run));
     assert_eq!((&run["n_sessions"], &run["faults"]), (&2.into(), &Value::Array(vec![])));
-    assert!((7.5..12.0).contains(&number(&run["seconds"])), "{run}");
+    assert!((15.5..20.0).contains(&number(&run["seconds"])), "{run}");
     let n_onsets = assert_spread(&run["onset_to_label_s"]);
     assert!(n_onsets >= 1.0 && assert_spread(&run["lag_s"]) >= n_onsets, "{run}");
     // A label cannot come before the speech that it needs was spoken.
