@@ -245,7 +245,7 @@ pub struct DiarizationConfig {
     /// Added to both ends of a region of speech, in ms. 0 to 500, default 50.
     pub pad_ms: u32,
     /// Above this probability that two people speak at once a second one is labelled; 1 never labels one, nor does
-    /// WebRTC. 0 to 1, default 0.4.
+    /// WebRTC. 0 to 1, default 0.5.
     pub overlap_onset: f64,
     /// No more speakers than this. 1 to 1000, default not set.
     pub max_speakers: Option<u32>,
@@ -292,7 +292,7 @@ impl DiarizationConfig {
             min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 400),
             bridge_ms: milliseconds(r, "diarization.bridge_ms", 0..=5000, 800),
             pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 50),
-            overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.4),
+            overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.5),
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
             stick_llr: evidence(r, "diarization.stick_llr", 1.0),

@@ -46,7 +46,7 @@ pub struct DiarizerOptions {
     /// Added to both ends of a region. Default 50, range 0–500.
     pub pad_ms: u32,
     /// Above this probability that two people speak a second one is labelled; 1 never labels one. Needs the network.
-    /// Default 0.4, range 0–1.
+    /// Default 0.5, range 0–1.
     pub overlap_onset: f32,
     /// No more speakers than this. Default none, range 1–1000.
     pub max_speakers: Option<usize>,
@@ -87,7 +87,7 @@ impl Default for DiarizerOptions {
             min_silence_ms: 400,
             bridge_ms: 800,
             pad_ms: 50,
-            overlap_onset: 0.4,
+            overlap_onset: 0.5,
             max_speakers: None,
             expected_speakers: None,
             stick_llr: 1.0,

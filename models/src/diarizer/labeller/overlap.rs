@@ -19,8 +19,8 @@ const MAX_PARTS: usize = 512;
 const MAX_TURNS: usize = 24;
 /// Overlap is told by the mean of the log odds over so many frames each side.
 const SMOOTH_FRAMES: usize = 5;
-/// Shorter overlap is not labelled, and shorter lapses of it are bridged: 200 ms and 150 ms, in frames.
-const MIN_FRAMES: usize = 20;
+/// Shorter overlap is not labelled, and shorter lapses of it are bridged: 400 ms and 150 ms, in frames.
+const MIN_FRAMES: usize = 40;
 const BRIDGED_FRAMES: usize = 15;
 /// Longer overlap is settled in pieces, so that what waits for its end is bounded: 10 s, in frames.
 const LONGEST_FRAMES: usize = 1000;
