@@ -16,7 +16,7 @@ import {
 const IMAGES = process.env.DIARIZED_IMAGES;
 const VIEWS = ["now", "timeline", "speakers", "sessions", "listen", "health"];
 /** What the network does while the daemon is away, a browser writes on the console by itself. */
-const isOutage = (what) => /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection to/.test(what);
+const isOutage = (what) => /ERR_CONNECTION_\w+|ERR_SOCKET_NOT_CONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection to/.test(what);
 
 let daemon;
 let browser;
