@@ -44,7 +44,7 @@ def _train(args: argparse.Namespace) -> None:
     params = TrainParams(
         network=NeXtTdnnConfig(
             channels=args.channels,
-            depths=(args.depth,) * 3,
+            depths=tuple(args.depth * 3 if len(args.depth) == 1 else args.depth),
             kernel_sizes=tuple(args.kernels),
             aggregation=args.aggregation,
             light=args.light,
@@ -169,7 +169,9 @@ def main() -> None:
     train.add_argument("--processes", type=int, default=2, help="trainers of one thread each")
     train.add_argument("--batch", type=int, default=32, help="crops a process and step")
     train.add_argument("--channels", type=int, default=128)
-    train.add_argument("--depth", type=int, default=2, help="blocks in each of three stages")
+    train.add_argument(
+        "--depth", type=int, nargs="+", default=[2], help="blocks a stage: one for all, or each"
+    )
     train.add_argument("--kernels", type=int, nargs="+", default=[7, 65])
     train.add_argument("--aggregation", default="vap_bn_tanh_fc_bn")
     train.add_argument("--light", action="store_true")
@@ -183,7 +185,9 @@ def main() -> None:
     train.add_argument("--patience", type=int, default=0, help="evaluations; 0 never stops")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--device", default="cpu")
-    train.add_argument("--init-from", help="checkpoint to start from")
+    train.add_argument(
+        "--init-from", help="checkpoint to start from; blocks that it lacks start as identity"
+    )
     train.set_defaults(run_command=_train)
 
     export = commands.add_parser("export", help="checkpoint to model folder")

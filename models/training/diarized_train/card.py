@@ -69,6 +69,10 @@ def calibration_table(calibrations: list[Calibration]) -> str:
     return "\n".join(lines)
 
 
+START = """
+* Start: the weights of {name}{cost}. Blocks that it does not have began as the identity; class centres
+  and the map to the teacher's space were fitted to it before the first step."""
+
 CARD = """# {name}
 
 {architecture}, {parameters:.2f} M parameters, {embedding_dim}-value embeddings of windows of
@@ -111,7 +115,7 @@ Picovoice's kitchen, Apache-2.0). Rooms are simulated. No recording is part of t
 * Crops of {lengths} s, shares {chances} (last stage {late_chances}); batches of
   {batch}; half of each batch within one recording set.
 * AdamW, learning rate {rate:g}, warm-up {warm_up:.0%}, cosine to zero by the clock; weights
-  averaged with decay {ema:g}.
+  averaged with decay {ema:g}.{start}
 * Cost: {crops_seen:,} crops in {minutes:.0f} minutes on {hardware}; seed {seed}.
 
 ## Calibration

@@ -67,6 +67,20 @@ def load_run(checkpoint: Path) -> tuple[NeXtTdnn, TrainParams, dict]:
     return network.eval(), params, saved["state"]
 
 
+def start_of(params: TrainParams) -> str:
+    """What the card says of the weights that training began with; nothing if they were random."""
+    if not params.init_from:
+        return ""
+    source = Path(params.init_from)
+    cost = ""
+    if source.is_file():
+        state = torch.load(source, map_location="cpu", weights_only=True).get("state")
+        if state:
+            cost = f" ({state['crops']:,} crops, {state['seconds'] / 60:.0f} minutes)"
+    name = f"`{source.resolve().parent.name}`" if source.stem == "weights" else "another run"
+    return card.START.format(name=name, cost=cost)
+
+
 def export_run(
     checkpoint: Path,
     folder: Path,
@@ -111,7 +125,8 @@ def export_run(
         "trained_on": f"{len(train_cache.speakers)} speakers, {train_cache.hours:.1f} h of free "
         "speech, see CARD.md",
         "teacher": "Resemblyzer 0.1.4 voice encoder (Apache-2.0)",
-        "schedule": f"{state['crops']} crops, {seconds / 60:.0f} minutes, one cycle",
+        "schedule": f"{state['crops']} crops, {seconds / 60:.0f} minutes, one cycle"
+        + (", from other weights, see CARD.md" if params.init_from else ""),
     }
     agreement = write_folder(
         folder,
@@ -154,6 +169,7 @@ def export_run(
         rate=params.learning_rate,
         warm_up=params.warm_up,
         ema=params.ema,
+        start=start_of(params),
         crops_seen=state["crops"],
         minutes=seconds / 60,
         hardware=hardware,

@@ -71,6 +71,8 @@ class TrainParams:
     evaluate_windows_ms: tuple[int, ...] = WINDOWS_MS
     patience: int = 0
     init_from: str | None = None
+    # Crops a process hears to fit the heads to a network that is warm.
+    fit_heads_crops: int = 5000
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -189,6 +191,41 @@ def load_weights(network: NeXtTdnn, path: Path) -> None:
     print(f"warm start: {len(agreeing)} of {len(own)} tensors from {path}")
 
 
+@torch.no_grad()
+def fit_heads(network: NeXtTdnn, heads: Heads, loader: Loader, n_crops: int, world: int) -> None:
+    """Gives fresh heads a start that fits a warm network.
+
+    Random heads would first pull the network away from what it knows. A class centre becomes
+    the mean of its unit embeddings (classes not heard keep their random one), the map to the
+    teacher's space the ridge regression of the targets.
+    """
+    width = network.config.embedding_dim
+    device = heads.centres.device
+    sums = torch.zeros_like(heads.centres)
+    square = torch.zeros(width + 1, width + 1, device=device)
+    cross = torch.zeros(width + 1, EMBEDDING_DIM, device=device)
+    network.eval()
+    heard = 0
+    while heard < n_crops:
+        batch = next(loader)
+        heard += len(batch.classes)
+        embedding = network(torch.from_numpy(batch.features).to(device)).float()
+        sums.index_add_(0, torch.from_numpy(batch.classes).to(device), F.normalize(embedding))
+        rows = F.pad(embedding, (0, 1), value=1.0)
+        square += rows.T @ rows
+        cross += rows.T @ torch.from_numpy(batch.targets).to(device)
+    network.train()
+    if world > 1:
+        for total in (sums, square, cross):
+            dist.all_reduce(total)
+    known = sums.norm(dim=1) > 0
+    heads.centres[known] = F.normalize(sums[known])
+    ridge = 1e-3 * square.diagonal().mean() * torch.eye(width + 1, device=device)
+    solution = torch.linalg.solve(square + ridge, cross)
+    heads.project.weight.copy_(solution[:-1].T)
+    heads.project.bias.copy_(solution[-1])
+
+
 class _Validation:
     def __init__(self, params: TrainParams) -> None:
         self.cache = load_cache(Path(params.validation))
@@ -260,6 +297,8 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
             (list(params.lengths), list(params.late_chances)),
         ],
     )
+    if params.init_from and not last.is_file():
+        fit_heads(network, heads, loader, params.fit_heads_crops, world)
     validation = _Validation(params) if rank == 0 and params.validation else None
     log = (run / "log.jsonl").open("a", encoding="utf-8") if rank == 0 else None
     bar = tqdm(

@@ -13,7 +13,8 @@ from diarized_train.nexttdnn import (
     _GrnFunction,
     randomise,
 )
-from diarized_train.train import load_weights
+from diarized_train.loader import Batch
+from diarized_train.train import Heads, fit_heads, load_weights
 
 
 @pytest.mark.parametrize("kernel", [7, 15, 65])
@@ -98,3 +99,28 @@ def test_a_deeper_network_starts_as_the_shallower_one(tmp_path, light):
     features = torch.randn(2, 80, 120)
     with torch.inference_mode():
         torch.testing.assert_close(deep(features), shallow(features), atol=1e-5, rtol=1e-5)
+
+
+def test_fresh_heads_are_fitted_to_a_network_that_is_warm():
+    config = NeXtTdnnConfig(channels=32, depths=(1, 1, 1), embedding_dim=16)
+    network = NeXtTdnn(config)
+    randomise(network, 5)
+    generator = torch.Generator().manual_seed(5)
+    voices = torch.randn(6, 80, 1, generator=generator)
+    features = voices[:, :, :].repeat(8, 1, 60) + 0.1 * torch.randn(48, 80, 60, generator=generator)
+    classes = torch.arange(6).repeat(8)
+    with torch.no_grad():
+        embeddings = network.eval()(features)
+    # The targets are a linear map of the embeddings, which the heads have to find again.
+    targets = embeddings @ torch.randn(16, 256, generator=generator) + 0.5
+    heads = Heads(16, 7)
+    random = heads.centres[6].clone()
+    batch = Batch(features.numpy(), classes.numpy(), targets.numpy())
+    fit_heads(network, heads, iter([batch] * 4), 100, 1)
+    assert network.training
+    losses = heads(embeddings, classes, targets, margin=0.0, scale=30.0)
+    assert losses["accuracy"] == 1.0
+    assert losses["distillation"] < 0.01
+    torch.testing.assert_close(heads.centres[6], random)
+    unit = F.normalize(embeddings[classes == 2], dim=1).mean(0)
+    torch.testing.assert_close(heads.centres[2], F.normalize(unit, dim=0), atol=1e-4, rtol=1e-3)
