@@ -2,6 +2,7 @@
 
 pub mod fuzz;
 pub mod peers;
+pub mod recordings;
 pub mod simulate;
 pub mod soak;
 pub mod suite;

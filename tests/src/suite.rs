@@ -1,8 +1,9 @@
 //! Scores the events of a recording in three views: as first said, as they stand 5 s later, and at the end.
 //!
 //! - **First said**: a moment counts as labelled if a segment covered it when no more than
-//!   [`FIRST_LATENCY_S`] of audio had been heard after it, with the speaker that the segment had when it first
-//!   covered the moment. What came later than that is missed; what was later withdrawn is a false alarm.
+//!   [`FIRST_LATENCY_S`] of audio had been heard after it, with the speaker whom it named first. Another speaker
+//!   counts beside the first if they were named in time while the first still stood, as in overlap; who took the
+//!   first one's place does not. What came later is missed; what was later withdrawn is a false alarm.
 //! - **5 s later**: the labels as they stood when 5 s more had been heard (at the end: what was left of them).
 //! - **At the end**: after the last event.
 //!
@@ -16,6 +17,7 @@ use diarized_models::scoring::{DerParams, FileScore, Span, Turn, score_recording
 use serde_json::Value;
 
 use crate::peers::PeerScore;
+use crate::recordings::Reference;
 
 /// How much audio may have been heard after a moment for its label to be a first one, in seconds.
 pub const FIRST_LATENCY_S: f64 = 1.2;
@@ -23,6 +25,8 @@ pub const FIRST_LATENCY_S: f64 = 1.2;
 pub const LATER_S: f64 = 5.0;
 /// A speaker who is silent for this long and speaks again has returned, in seconds.
 pub const AWAY_S: f64 = 60.0;
+/// Who said less than this before or after, in seconds, is not looked for: "yes" alone gives nobody a label.
+pub const RETURN_SPEECH_S: f64 = 3.0;
 
 const FRAME_S: f64 = 0.01;
 const FRAME_NS: i64 = 10_000_000;
@@ -145,13 +149,10 @@ pub struct Views {
 pub fn views(events: &[TimedEvent], duration_s: f64) -> Views {
     let mut state = State::new();
     events.iter().for_each(|event| apply(&mut state, &event.kind));
-    let turn = |(start, end, speaker): &(f64, f64, String)| {
-        Turn::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end), speaker.clone())
-    };
     Views {
         first: first_view(events, duration_s),
         later: later_view(events, duration_s),
-        last: state.values().map(turn).collect(),
+        last: turns_of_state(&state),
     }
 }
 
@@ -167,18 +168,34 @@ fn frames_of(start_s: f64, end_s: f64, n_frames: usize) -> std::ops::Range<usize
 fn first_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
     let n = n_frames(duration_s);
     let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); n];
-    let mut covered: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
-    for event in events {
-        if let Kind::Segment { id, start_s, end_s, speaker } = &event.kind {
-            let covered = covered.entry(*id).or_default();
-            for frame in frames_of(*start_s, *end_s, n) {
-                if covered.insert(frame) && event.at_s <= frame as f64 * FRAME_S + FIRST_LATENCY_S + 1e-9 {
-                    labels[frame].insert(speaker.clone());
+    let mut state = State::new();
+    // What is said of one moment comes in several events: a label that makes room for another is gone before it.
+    for events in events.chunk_by(|a, b| a.at_s.total_cmp(&b.at_s).is_eq()) {
+        let at_s = events[0].at_s;
+        let touched = events.iter().filter_map(|event| match event.kind {
+            Kind::Segment { id, .. } => Some(id),
+            _ => None,
+        });
+        let touched: BTreeSet<u64> = touched.collect();
+        events.iter().for_each(|event| apply(&mut state, &event.kind));
+        for (start, end, speaker) in touched.iter().filter_map(|id| state.get(id)) {
+            let in_time = ((at_s - FIRST_LATENCY_S - 1e-9) / FRAME_S).ceil().max(0.0) as usize;
+            let frames = frames_of(*start, *end, n);
+            let n_late = in_time.saturating_sub(frames.start);
+            for (frame, first) in frames.clone().zip(&mut labels[frames]).skip(n_late) {
+                if first.iter().all(|first| first == speaker || covers(&state, frame, first)) {
+                    first.insert(speaker.clone());
                 }
             }
         }
     }
     turns_of(&labels)
+}
+
+/// Whether a segment of `speaker` covers the middle of `frame`.
+fn covers(state: &State, frame: usize, speaker: &str) -> bool {
+    let middle = (frame as f64 + 0.5) * FRAME_S;
+    state.values().any(|(start, end, who)| who == speaker && *start <= middle && middle < *end)
 }
 
 fn later_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
@@ -233,7 +250,8 @@ pub struct Measured {
     /// For each reference speaker with a label of their own at the end: seconds of audio from their first speech
     /// until that label was said of it.
     pub label_delays_s: Vec<f64>,
-    /// Returns after [`AWAY_S`] or more of silence, in the view 5 s later: (those that kept the label, all).
+    /// Returns after [`AWAY_S`] or more of silence, with at least [`RETURN_SPEECH_S`] of speech before and after: (those
+    /// whose speech gets, 5 s later, the label that their earlier speech had when they came back, all).
     pub returns: (usize, usize),
     /// How right the labels of others are, in the order in which they were asked for.
     pub peers: Vec<PeerScore>,
@@ -250,16 +268,12 @@ pub fn collared() -> DerParams {
 
 /// Measures the events of one recording against its reference; peers are for the caller to add.
 #[must_use]
-pub fn measure(
-    name: &str,
-    events: &[TimedEvent],
-    reference: &[Turn],
-    uem: Option<&[Span]>,
-    duration_s: f64,
-) -> Measured {
+pub fn measure(name: &str, events: &[TimedEvent], reference: &Reference, duration_s: f64) -> Measured {
+    let Reference { turns: reference, uem } = reference;
     let views = views(events, duration_s);
     let scores = |params| {
-        [&views.first, &views.later, &views.last].map(|view| score_recording(reference, view, uem, params))
+        [&views.first, &views.later, &views.last]
+            .map(|view| score_recording(reference, view, uem.as_deref(), params))
     };
     let strict = scores(DerParams::STRICT);
     Measured {
@@ -270,7 +284,7 @@ pub fn measure(
             .filter(|e| matches!(e.kind, Kind::Revision { is_final_pass: false, .. }))
             .count(),
         label_delays_s: label_delays(events, reference, &strict[2].mapping),
-        returns: returns(reference, &views.later),
+        returns: returns(events, reference, &views.later),
         collared: scores(collared()),
         strict,
         peers: Vec::new(),
@@ -297,7 +311,7 @@ fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, S
 }
 
 /// See [`Measured::returns`].
-fn returns(reference: &[Turn], view: &[Turn]) -> (usize, usize) {
+fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn]) -> (usize, usize) {
     let speakers: BTreeSet<&str> = reference.iter().map(|turn| turn.speaker.as_str()).collect();
     let (mut kept, mut all) = (0, 0);
     for speaker in speakers {
@@ -307,20 +321,45 @@ fn returns(reference: &[Turn], view: &[Turn]) -> (usize, usize) {
             if own[cut].start.0 - own[cut - 1].end.0 < (AWAY_S * 1e9) as i64 {
                 continue;
             }
-            let main = |spans: &[Span]| {
-                let mut shared: BTreeMap<&str, i64> = BTreeMap::new();
-                for turn in view {
-                    let ns: i64 = spans.iter().map(|span| span.intersection(&turn.span).len_ns()).sum();
-                    *shared.entry(&turn.speaker).or_default() += ns;
-                }
-                shared.into_iter().filter(|(_, ns)| *ns > 0).max_by_key(|(_, ns)| *ns).map(|(label, _)| label)
-            };
-            let (before, after) = (main(&own[..cut]), main(&own[cut..]));
+            let (before, after) = own.split_at(cut);
+            if [before, after].map(speech_s).into_iter().any(|speech_s| speech_s < RETURN_SPEECH_S) {
+                continue;
+            }
+            let standing = turns_at(events, own[cut].start.seconds());
+            let (before, after) = (main_label(before, &standing), main_label(after, later));
             all += 1;
             kept += usize::from(before.is_some() && before == after);
         }
     }
     (kept, all)
+}
+
+fn speech_s(spans: &[Span]) -> f64 {
+    spans.iter().map(|span| span.len_ns() as f64 / 1e9).sum()
+}
+
+/// The labels as they stood when `heard_s` had been heard.
+fn turns_at(events: &[TimedEvent], heard_s: f64) -> Vec<Turn> {
+    let mut state = State::new();
+    events.iter().take_while(|event| event.at_s <= heard_s).for_each(|event| apply(&mut state, &event.kind));
+    turns_of_state(&state)
+}
+
+fn turns_of_state(state: &State) -> Vec<Turn> {
+    let turn = |(start, end, speaker): &(f64, f64, String)| {
+        Turn::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end), speaker.clone())
+    };
+    state.values().map(turn).collect()
+}
+
+/// The label that most of `spans` has.
+fn main_label<'a>(spans: &[Span], labels: &'a [Turn]) -> Option<&'a str> {
+    let mut shared: BTreeMap<&str, i64> = BTreeMap::new();
+    for turn in labels {
+        let ns: i64 = spans.iter().map(|span| span.intersection(&turn.span).len_ns()).sum();
+        *shared.entry(&turn.speaker).or_default() += ns;
+    }
+    shared.into_iter().filter(|(_, ns)| *ns > 0).max_by_key(|(_, ns)| *ns).map(|(label, _)| label)
 }
 
 #[cfg(test)]
@@ -354,15 +393,44 @@ mod tests {
     }
 
     #[test]
+    fn the_first_label_of_a_moment_stays_its_first() {
+        let first = |lines: &[&str]| {
+            let text: String = lines.iter().map(|l| format!("{{\"file\":\"x\",{l}}}\n")).collect();
+            let mut turns = views(&parse_events(&text).unwrap(), 5.0).first;
+            turns.sort_by(|a, b| (a.span.start, &a.speaker).cmp(&(b.span.start, &b.speaker)));
+            turns
+        };
+        let opens = r#""at":2.0,"type":"segment","id":1,"start":0.8,"end":2.0,"speaker":"S1""#;
+        // A boundary that moves back: the last half second was first said to be S1's.
+        let moved = [
+            opens,
+            r#""at":2.5,"type":"segment","id":1,"start":0.8,"end":1.5,"speaker":"S1""#,
+            r#""at":2.5,"type":"segment","id":2,"start":1.5,"end":2.5,"speaker":"S2""#,
+        ];
+        assert_eq!(first(&moved), [turn(0.8, 2.0, "S1"), turn(2.0, 2.5, "S2")]);
+        // A second voice beside the first.
+        let beside = [opens, r#""at":2.5,"type":"segment","id":2,"start":1.5,"end":2.0,"speaker":"S2""#];
+        assert_eq!(first(&beside), [turn(0.8, 2.0, "S1"), turn(1.5, 2.0, "S2")]);
+        // The same segment under another label changes nothing of what was said before.
+        let renamed = [
+            opens,
+            r#""at":2.2,"type":"revision","changes":[{"id":1,"from":"S1","to":"S2"}],"reason":"reassign""#,
+            r#""at":2.5,"type":"segment","id":1,"start":0.8,"end":2.5,"speaker":"S2""#,
+        ];
+        assert_eq!(first(&renamed), [turn(0.8, 2.0, "S1"), turn(2.0, 2.5, "S2")]);
+    }
+
+    #[test]
     fn a_recording_is_measured_in_all_respects() {
-        let reference = [turn(0.0, 2.0, "A"), turn(2.0, 4.0, "B"), turn(100.0, 101.0, "A")];
+        let turns = vec![turn(0.0, 2.0, "A"), turn(2.0, 4.0, "B"), turn(100.0, 101.0, "A")];
+        let reference = Reference { turns, uem: None };
         let text = format!(
             "{EVENTS}\n{}",
             r#"{"file":"x","at":101.0,"type":"segment","id":9,"start":100.0,"end":101.0,"speaker":"S1"}"#
         );
-        let measured = measure("x", &parse_events(&text).unwrap(), &reference, None, 101.0);
+        let measured = measure("x", &parse_events(&text).unwrap(), &reference, 101.0);
         assert_eq!(measured.n_revisions, 1);
-        assert_eq!(measured.returns, (1, 1));
+        assert_eq!(measured.returns, (0, 0), "two seconds are too little to be known by");
         // First said: 0.8 s missed, 1.2 s of B called S1.
         assert_eq!(measured.strict[0].der.missed, Nanos::from_seconds(0.8));
         assert_eq!(measured.strict[0].der.confusion, Nanos::from_seconds(1.2));
@@ -371,6 +439,36 @@ mod tests {
         assert_eq!(measured.strict[2].der.confusion, Nanos::from_seconds(1.0));
         assert_eq!(measured.strict[2].speaker_count_error(), 1);
         assert_eq!(measured.label_delays_s.len(), 2);
+    }
+
+    #[test]
+    fn who_returns_keeps_the_label_that_their_speech_had_by_then() {
+        let reference =
+            [turn(0.0, 5.0, "A"), turn(5.0, 9.0, "B"), turn(100.0, 104.0, "A"), turn(200.0, 204.0, "B")];
+        let lines = |revised_at: f64, last: &str| {
+            format!(
+                r#"
+                {{"file":"x","at":5.0,"type":"segment","id":1,"start":0.0,"end":5.0,"speaker":"S1"}}
+                {{"file":"x","at":9.0,"type":"segment","id":2,"start":5.0,"end":9.0,"speaker":"S1"}}
+                {{"file":"x","at":{revised_at},"type":"revision","changes":[{{"id":2,"from":"S1","to":"S2"}}],"reason":"split"}}
+                {{"file":"x","at":205.0,"type":"segment","id":3,"start":100.0,"end":104.0,"speaker":"S1"}}
+                {{"file":"x","at":205.0,"type":"segment","id":4,"start":200.0,"end":204.0,"speaker":"{last}"}}
+                "#
+            )
+        };
+        let kept = |text: &str| {
+            let events = parse_events(text).unwrap();
+            let mut state = State::new();
+            events.iter().for_each(|event| apply(&mut state, &event.kind));
+            returns(&events, &reference, &turns_of_state(&state))
+        };
+        assert_eq!(
+            kept(&lines(30.0, "S2")),
+            (2, 2),
+            "a correction before the return is the label that is kept"
+        );
+        assert_eq!(kept(&lines(204.5, "S2")), (1, 2), "one after it is not");
+        assert_eq!(kept(&lines(30.0, "S1")), (1, 2));
     }
 
     #[test]

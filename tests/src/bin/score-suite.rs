@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use diarized::audio_file::AudioFile;
-use diarized_models::rttm::{parse_rttm, parse_uem};
-use diarized_models::scoring::{FileScore, Span, TotalScore, Turn};
+use diarized_models::scoring::{FileScore, TotalScore};
 use diarized_tests::peers::{Peer, PeerFolder};
+use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::suite::{Measured, measure, parse_events};
 
 /// Runs `diarized label --events` over folders of recordings with their references and prints a table:
@@ -74,28 +74,6 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Audio files that have a reference beside them.
-fn recordings(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let is_audio = path.extension().is_some_and(|e| e == "wav" || e == "flac");
-        if is_audio && path.with_extension("rttm").exists() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        bail!("{} holds no recording with a reference beside it", folder.display());
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn name_of(audio: &Path) -> anyhow::Result<String> {
-    Ok(audio.file_stem().context("no file name")?.to_string_lossy().into_owned())
-}
-
 fn score(args: &Args, peers: &[Peer], audio: &Path) -> anyhow::Result<Measured> {
     let name = name_of(audio)?;
     let kept = |folder: &Path| folder.join(format!("{name}.jsonl"));
@@ -107,23 +85,13 @@ fn score(args: &Args, peers: &[Peer], audio: &Path) -> anyhow::Result<Measured> 
         std::fs::create_dir_all(folder)?;
         std::fs::write(kept(folder), &events)?;
     }
-    let rttm = audio.with_extension("rttm");
-    let lines = parse_rttm(&rttm.display().to_string(), &std::fs::read(&rttm)?)?;
-    let reference: Vec<Turn> = lines.iter().map(Turn::from).collect();
-    let uem = audio.with_extension("uem");
-    let uem: Option<Vec<Span>> = match std::fs::read(&uem) {
-        Ok(bytes) => {
-            let regions = parse_uem(&uem.display().to_string(), &bytes)?;
-            Some(regions.iter().map(|r| Span::new(r.start, r.end)).collect())
-        }
-        Err(_) => None,
-    };
+    let reference = Reference::beside(audio)?;
     let duration = AudioFile::open(audio)?.duration().context("the file does not tell its length")?;
     let events = parse_events(&events)?;
-    let mut measured = measure(&name, &events, &reference, uem.as_deref(), duration.as_secs_f64());
+    let mut measured = measure(&name, &events, &reference, duration.as_secs_f64());
     measured.peers = peers
         .iter()
-        .map(|peer| peer.score(&name, &reference, uem.as_deref()))
+        .map(|peer| peer.score(&name, &reference.turns, reference.uem.as_deref()))
         .collect::<anyhow::Result<_>>()?;
     Ok(measured)
 }
@@ -249,19 +217,21 @@ fn by_speakers(files: &[Measured]) -> String {
 mod tests {
     use super::*;
     use diarized_models::rttm::Nanos;
+    use diarized_models::scoring::Turn;
 
     #[test]
     fn a_peer_has_a_row_in_the_same_tables() {
         let folder = tempfile::tempdir().unwrap();
-        let turn = |end: f64| [Turn::new(Nanos(0), Nanos::from_seconds(end), "A")];
+        let turns = vec![Turn::new(Nanos(0), Nanos::from_seconds(10.0), "A")];
+        let reference = Reference { turns, uem: None };
         let peer = format!("offline-peer={}", folder.path().display()).parse().unwrap();
         let peers = Peer::from_folders(&[peer]);
         let mut files = Vec::new();
         for (name, labelled_s) in [("x", 3.0), ("y", 10.0)] {
             let line = format!("SPEAKER {name} 1 0.0 {labelled_s} <NA> <NA> P1 <NA> <NA>\n");
             std::fs::write(folder.path().join(format!("{name}.rttm")), line).unwrap();
-            let mut measured = measure(name, &[], &turn(10.0), None, 10.0);
-            measured.peers.push(peers[0].score(name, &turn(10.0), None).unwrap());
+            let mut measured = measure(name, &[], &reference, 10.0);
+            measured.peers.push(peers[0].score(name, &reference.turns, None).unwrap());
             files.push(measured);
         }
         let mut text = String::new();

@@ -14,9 +14,9 @@ use diarized::engine::diarizer_params;
 use diarized_config::Sources;
 use diarized_dsp::ChannelSelect;
 use diarized_models::events::{Event, RevisionReason};
-use diarized_models::rttm::parse_rttm;
-use diarized_models::scoring::{TotalScore, Turn};
+use diarized_models::scoring::TotalScore;
 use diarized_models::{Diarizer, DiarizerParams, Embedder, Embedding, ModelSource, Said};
+use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::suite::{Kind, Measured, TimedEvent, measure};
 
 /// Labels folders of recordings with each of several settings of `[diarization]` and prints DER, its parts and
@@ -80,22 +80,13 @@ fn params_of(setting: &str) -> anyhow::Result<DiarizerParams> {
     Ok(diarizer_params(&sources.load()?.config.diarization)?)
 }
 
-fn recordings(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "wav" || e == "flac"));
-    files.retain(|path| path.with_extension("rttm").exists());
-    files.sort();
-    Ok(files)
-}
-
 fn label(
     args: &Args,
     embedder: &Embedder,
     params: &DiarizerParams,
     audio: &Path,
 ) -> anyhow::Result<Measured> {
-    let name = audio.file_stem().context("no file name")?.to_string_lossy().into_owned();
+    let name = name_of(audio)?;
     let card = embedder.card();
     let digest = &card.onnx_sha256[..8];
     let mut cache = Cache::open(args.cache.join(format!("{name}.{digest}")), card.embedding_dim)?;
@@ -122,21 +113,9 @@ fn label(
         }
     }
     cache.save()?;
-    let rttm = audio.with_extension("rttm");
-    let lines = parse_rttm(&rttm.display().to_string(), &std::fs::read(&rttm)?)?;
-    let reference: Vec<Turn> = lines.iter().map(Turn::from).collect();
-    let uem = uem_of(audio)?;
+    let reference = Reference::beside(audio)?;
     let events: Vec<TimedEvent> = said.iter().filter_map(timed).collect();
-    Ok(measure(&name, &events, &reference, uem.as_deref(), diarizer.heard().seconds()))
-}
-
-fn uem_of(audio: &Path) -> anyhow::Result<Option<Vec<diarized_models::scoring::Span>>> {
-    let path = audio.with_extension("uem");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let regions = diarized_models::rttm::parse_uem(&path.display().to_string(), &std::fs::read(&path)?)?;
-    Ok(Some(regions.iter().map(|r| diarized_models::scoring::Span::new(r.start, r.end)).collect()))
+    Ok(measure(&name, &events, &reference, diarizer.heard().seconds()))
 }
 
 fn timed(said: &Said) -> Option<TimedEvent> {
