@@ -226,6 +226,8 @@ pub struct DiarizationConfig {
     /// Speech that must be heard before a first label is given, in ms; at most `window_ms`. Tens from 300 to
     /// 5000, default 800.
     pub first_label_ms: u32,
+    /// The newest so much of running speech waits for a label, in ms; at most `settle_ms`. 0 to 3000, default 500.
+    pub hold_back_ms: u32,
     /// How long labels stay provisional before they are settled, in ms. 500 to 30 000, default 3000.
     pub settle_ms: u32,
     /// What tells speech from the rest. Default the network.
@@ -284,6 +286,7 @@ impl DiarizationConfig {
             window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
             step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
             first_label_ms: tens(r, "diarization.first_label_ms", 300..=5000, 800),
+            hold_back_ms: milliseconds(r, "diarization.hold_back_ms", 0..=3000, 500),
             settle_ms: milliseconds(r, "diarization.settle_ms", 500..=30_000, 3000),
             vad_mode,
             vad_onset: r.number("diarization.vad_onset", 0.0..=1.0, onset),
@@ -309,6 +312,9 @@ impl DiarizationConfig {
         }
         if config.first_label_ms > config.window_ms {
             r.broken_rule("diarization.first_label_ms", "<=", "diarization.window_ms");
+        }
+        if config.hold_back_ms > config.settle_ms {
+            r.broken_rule("diarization.hold_back_ms", "<=", "diarization.settle_ms");
         }
         if config.vad_offset > config.vad_onset {
             r.broken_rule("diarization.vad_offset", "<=", "diarization.vad_onset");

@@ -8,9 +8,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use diarized::engine::LiveEngines;
 use diarized::protocol::server_message::{Body, EndReason, Snapshot};
-use diarized::protocol::{ServerMessage, SpeakerHints};
+use diarized::protocol::{Latency, ServerMessage, SpeakerHints, Wishes};
 use diarized::session::{Engine, EngineFactory as _};
-use diarized_models::SessionState;
+use diarized_models::events::Event;
+use diarized_models::{Said, SessionState};
 
 use common::{conversation as example, diarized};
 
@@ -82,6 +83,12 @@ fn replay(json: &str) -> (SessionState, Option<EndReason>) {
 
 /// The labels of a whole signal.
 fn label(engine: &mut dyn Engine, samples: &[f32]) -> SessionState {
+    let mut state = SessionState::new();
+    events(engine, samples).iter().for_each(|said| state.apply(&said.event).unwrap());
+    state
+}
+
+fn events(engine: &mut dyn Engine, samples: &[f32]) -> Vec<Said> {
     engine.push(samples).unwrap();
     engine.finish().unwrap();
     let mut said = Vec::new();
@@ -92,9 +99,7 @@ fn label(engine: &mut dyn Engine, samples: &[f32]) -> SessionState {
         select.ready();
         engine.drive(&mut said).unwrap();
     }
-    let mut state = SessionState::new();
-    said.iter().for_each(|said| state.apply(&said.event).unwrap());
-    state
+    said
 }
 
 #[test]
@@ -130,14 +135,39 @@ fn a_session_that_knows_its_number_of_speakers_has_no_more() {
     let config = diarized_config::Config::default();
     let engines = LiveEngines::start(&config).unwrap();
     let samples = common::speech(Some(30));
+    let wish = |speakers| Wishes { speakers, ..Wishes::default() };
     let n_speakers = |hints: SpeakerHints| {
-        let mut engine = engines.engine_for(hints).unwrap();
+        let mut engine = engines.engine_for(wish(hints)).unwrap();
         label(&mut *engine, &samples).speakers().len()
     };
     assert!(n_speakers(SpeakerHints::default()) > 1);
     assert_eq!(n_speakers(SpeakerHints { max: Some(1), expected: None }), 1);
-    let faults = engines.engine_for(SpeakerHints { max: Some(1), expected: Some(2) });
+    let faults = engines.engine_for(wish(SpeakerHints { max: Some(1), expected: Some(2) }));
     assert!(faults.err().unwrap().to_string().contains("expected_speakers"));
+}
+
+#[test]
+fn a_session_says_how_long_its_labels_may_wait() {
+    let engines = LiveEngines::start(&diarized_config::Config::default()).unwrap();
+    let samples = common::speech(Some(20));
+    // How long after its end a segment that has run for two seconds is told, in the median.
+    let wait_s = |latency| {
+        let mut engine = engines.engine_for(Wishes { latency, ..Wishes::default() }).unwrap();
+        let said = events(&mut *engine, &samples);
+        let waits = said.iter().filter_map(|said| match &said.event {
+            Event::Segment(s) if !s.is_final && s.range.len() > 32_000 => {
+                Some((said.at.0 - s.range.end().0) as f64 / 16_000.0)
+            }
+            _ => None,
+        });
+        let mut waits: Vec<f64> = waits.collect();
+        waits.sort_by(f64::total_cmp);
+        waits[waits.len() / 2]
+    };
+    let (low, normal, high) = (wait_s(Some(Latency::Low)), wait_s(None), wait_s(Some(Latency::High)));
+    assert!(low < 0.4, "{low}");
+    assert!((0.5..0.9).contains(&normal), "{normal}");
+    assert!((1.5..1.9).contains(&high), "{high}");
 }
 
 #[test]

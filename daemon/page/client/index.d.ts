@@ -149,6 +149,7 @@ export type ServerMessage = EventMessage | ConnectionMessage | SnapshotMessage;
 export type ClientMessage =
     | {
         type: "start"; session?: string; audio?: AudioFormat; speakers?: { expected?: number; max?: number };
+        latency?: "low" | "normal" | "high";
         resume?: { session: string; token: string; received_s?: number; since?: number };
     }
     | { type: "keep_alive" }

@@ -8,6 +8,9 @@ export const MAX_PAUSE_S = 1;
 /** How long a speaker counts as speaking after the last label, in seconds, so that a display does not flicker. */
 export const HOLD_S = 0.7;
 
+/** How far a segment that still grows lies behind its speech, in seconds: the server waits before it labels. */
+const LABEL_LAG_S = 0.6;
+
 /** Segments with length, in the order of their start. */
 export function ordered(segments) {
     return [...segments]
@@ -70,7 +73,8 @@ function isShared(model, segment) {
 export function speakingAt(model, position, hold = HOLD_S) {
     const bySpeaker = new Map();
     for (const segment of model.segments.values()) {
-        if (segment.start > position || segment.end < position - hold) continue;
+        const lag = segment.final ? 0 : LABEL_LAG_S;
+        if (segment.start > position || segment.end < position - hold - lag) continue;
         const held = bySpeaker.get(segment.speaker);
         if (!held || segment.end > held.end) bySpeaker.set(segment.speaker, segment);
     }

@@ -11,7 +11,7 @@ use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard,
 
 use super::queue::{Schedule, Thinning};
 use super::{Answer, InferencePool, SetUpError, diarizer_params, load_embedder};
-use crate::protocol::SpeakerHints;
+use crate::protocol::{Latency, Wishes};
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::voices::Registry;
 
@@ -66,13 +66,19 @@ impl LiveEngines {
         self.voices.as_ref()
     }
 
-    fn params_for(&self, speakers: SpeakerHints) -> Result<DiarizerParams, EngineError> {
-        if speakers.is_empty() {
+    fn params_for(&self, wishes: Wishes) -> Result<DiarizerParams, EngineError> {
+        if wishes.is_empty() {
             return Ok(self.params.clone());
         }
         let mut options = self.params.options().clone();
-        options.expected_speakers = speakers.expected.map(|n| n as usize);
-        options.max_speakers = speakers.max.map(|n| n as usize);
+        let speakers = wishes.speakers;
+        if !speakers.is_empty() {
+            options.expected_speakers = speakers.expected.map(|n| n as usize);
+            options.max_speakers = speakers.max.map(|n| n as usize);
+        }
+        if let Some(ms) = wishes.latency.and_then(Latency::hold_back_ms) {
+            options.hold_back_ms = ms.min(options.settle_ms);
+        }
         DiarizerParams::try_new(options).map_err(|faults| {
             let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             EngineError { reason }
@@ -81,10 +87,10 @@ impl LiveEngines {
 }
 
 impl EngineFactory for LiveEngines {
-    fn engine_for(&self, speakers: SpeakerHints) -> Result<Box<dyn Engine>, EngineError> {
+    fn engine_for(&self, wishes: Wishes) -> Result<Box<dyn Engine>, EngineError> {
         let (to_us, answers) = bounded(MAX_OUT);
         Ok(Box::new(LiveEngine {
-            diarizer: Diarizer::new(self.params_for(speakers)?, &self.card),
+            diarizer: Diarizer::new(self.params_for(wishes)?, &self.card),
             pool: Arc::clone(&self.pool),
             to_us,
             answers,

@@ -36,6 +36,7 @@ pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, Set
     options.window_ms = config.window_ms;
     options.step_ms = config.step_ms;
     options.first_label_ms = config.first_label_ms;
+    options.hold_back_ms = config.hold_back_ms;
     options.settle_ms = config.settle_ms;
     options.vad = match config.vad_mode {
         VadMode::Quality => SpeechDetector::WebRtc { mode: 0 },

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::protocol::server_message::EndReason;
-use crate::protocol::{AudioFormat, SpeakerHints};
+use crate::protocol::{AudioFormat, Wishes};
 use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
 use crate::session::{Counted, HubSide, InferenceStats};
@@ -171,21 +171,21 @@ impl Hub {
         source: Source,
         format: AudioFormat,
     ) -> Result<Arc<Session>, OpenError> {
-        self.open_hinted(id, source, format, SpeakerHints::default())
+        self.open_with(id, source, format, Wishes::default())
     }
 
-    /// Like [`Self::open`], with what is known of the number of speakers.
+    /// Like [`Self::open`], with what its client wants of it.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_hinted(
+    pub fn open_with(
         &self,
         id: Option<&str>,
         source: Source,
         format: AudioFormat,
-        speakers: SpeakerHints,
+        wishes: Wishes,
     ) -> Result<Arc<Session>, OpenError> {
-        let outcome = self.try_open(id, source, format, speakers);
+        let outcome = self.try_open(id, source, format, wishes);
         match &outcome {
             Ok(session) => {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);
@@ -214,7 +214,7 @@ impl Hub {
         id: Option<&str>,
         source: Source,
         format: AudioFormat,
-        speakers: SpeakerHints,
+        wishes: Wishes,
     ) -> Result<Arc<Session>, OpenError> {
         // Making an engine takes milliseconds at most; the lock is held so that two of one id cannot both open.
         let mut inner = self.inner.lock();
@@ -234,7 +234,7 @@ impl Hub {
         if source == Source::Stream && self.inference().overloaded {
             return Err(OpenError::Overloaded);
         }
-        let engine = self.factory.engine_for(speakers).map_err(StartError::Engine)?;
+        let engine = self.factory.engine_for(wishes).map_err(StartError::Engine)?;
         let channel = Channel::new(&id, source, self.params.journal, self.side.clone());
         let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
         inner.n_opened += 1;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kinds::kinds;
-use super::{AudioFormat, ErrorCode, SpeakerHints};
+use super::{AudioFormat, ErrorCode, Latency, SpeakerHints, Wishes};
 
 /// Opens a session on `/v1/stream`, or takes one up again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -19,9 +19,20 @@ pub struct Start {
     /// How many speakers there are, as far as it is known.
     #[serde(default, skip_serializing_if = "SpeakerHints::is_empty")]
     pub speakers: SpeakerHints,
+    /// How soon labels shall come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// The session to take up again instead of opening one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
+}
+
+impl Start {
+    /// What is wanted of the session.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        Wishes { speakers: self.speakers, latency: self.latency }
+    }
 }
 
 /// Takes up a session whose connection was cut.
@@ -274,6 +285,7 @@ mod tests {
                 audio: Some(AudioFormat { channel: Some(0), ..AudioFormat::default() }),
                 session: Some("kitchen".into()),
                 speakers: SpeakerHints { expected: Some(3), max: None },
+                latency: Some(Latency::High),
                 resume: Some(Resume {
                     session: "kitchen".into(),
                     token: "secret".into(),

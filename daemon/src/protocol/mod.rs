@@ -9,14 +9,14 @@ pub mod codes;
 mod document;
 mod kinds;
 pub mod server_message;
-pub mod speakers;
 mod view;
+pub mod wishes;
 
 pub use audio::{AudioFormat, Encoding};
 pub use client_message::{ClientMessage, MessageError, Start};
 pub use codes::{CloseCode, ErrorCode};
 pub use server_message::{Body, ServerMessage};
-pub use speakers::SpeakerHints;
+pub use wishes::{Latency, SpeakerHints, Wishes};
 
 /// Version of the protocol, in the path of every endpoint as `/v1`.
 pub const VERSION: u32 = 1;

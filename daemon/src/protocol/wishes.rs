@@ -1,4 +1,4 @@
-//! What a client knows of the number of speakers before anybody speaks.
+//! What a client wants of a session before anybody speaks: how many speakers there are, and how soon labels come.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,60 @@ pub struct SpeakerHints {
     /// No more than this, 1 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+}
+
+/// How soon running speech is labelled: labels that wait see more of what follows and are right more often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Latency {
+    /// At once.
+    Low,
+    /// As the server is configured (`diarization.hold_back_ms`).
+    Normal,
+    /// A second and a half late.
+    High,
+}
+
+impl Latency {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// As on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    /// Newest speech in ms that waits for its label; `None` for what is configured.
+    #[must_use]
+    pub fn hold_back_ms(self) -> Option<u32> {
+        match self {
+            Self::Low => Some(0),
+            Self::Normal => None,
+            Self::High => Some(1500),
+        }
+    }
+}
+
+/// All that a client wants of a session beside its audio format; the default wants nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// How many speakers there are.
+    pub speakers: SpeakerHints,
+    /// How soon labels come.
+    pub latency: Option<Latency>,
+}
+
+impl Wishes {
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Hints that nobody can follow.

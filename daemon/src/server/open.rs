@@ -12,9 +12,9 @@ use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
 use crate::protocol::server_message::Started;
-use crate::protocol::speakers::SpeakerHintsError;
+use crate::protocol::wishes::SpeakerHintsError;
 use crate::protocol::{
-    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, ServerMessage, SpeakerHints, Start,
+    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, Latency, ServerMessage, Start, Wishes,
     is_session_id, whole_ms,
 };
 use crate::session::{Cursor, Seated, Session, Source};
@@ -49,14 +49,11 @@ pub(super) async fn open(
 ) -> Result<Option<Opened>, Over> {
     let start = if query.is_empty() { first_message(connection).await? } else { start_of_query(&query) };
     let opened = match start {
-        Ok(Start { resume: Some(resume), audio, session: None, speakers }) if speakers.is_empty() => {
-            take_up(connection, resume, audio).await?
-        }
-        Ok(Start { resume: Some(_), .. }) => {
-            let reason =
-                "`resume` names the session that goes on; `session` and `speakers` are for a new one";
+        Ok(start) if start.resume.is_some() && (start.session.is_some() || !start.wishes().is_empty()) => {
+            let reason = "`resume` names the session that goes on; `session`, `speakers` and `latency` are for a new one";
             Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
         }
+        Ok(Start { resume: Some(resume), audio, .. }) => take_up(connection, resume, audio).await?,
         Ok(start) => open_new(connection, &start).await,
         Err(fault) => Err(fault),
     };
@@ -95,7 +92,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
         return Err(Fault(ErrorCode::BadMessage, reason));
     }
     let hub = &connection.shared.hub;
-    let opened = hub.open_hinted(start.session.as_deref(), Source::Stream, audio, start.speakers);
+    let opened = hub.open_with(start.session.as_deref(), Source::Stream, audio, start.wishes());
     let session = opened.map_err(|error| {
         let code = match &error {
             OpenError::Conflict { .. } => ErrorCode::Conflict,
@@ -252,14 +249,14 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
 
 /// The `start` that a query string stands for.
 fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
-    const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers; or resume, token, \
-         received_s, since";
+    const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers, \
+         latency; or resume, token, received_s, since";
     fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
         value.parse().map_err(|_| {
             Fault(ErrorCode::BadMessage, format!("query parameter {key}={value:?} is not a number in range"))
         })
     }
-    let (mut audio, mut session, mut speakers) = (None::<AudioFormat>, None, SpeakerHints::default());
+    let (mut audio, mut session, mut wishes) = (None::<AudioFormat>, None, Wishes::default());
     let (mut resume, mut token, mut received_s, mut since) = (None, None, None, None);
     for (key, value) in query {
         match key.as_str() {
@@ -275,8 +272,15 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             "channels" => audio.get_or_insert_default().channels = number(key, value)?,
             "channel" => audio.get_or_insert_default().channel = Some(number(key, value)?),
             "session" => session = Some(value.clone()),
-            "expected_speakers" => speakers.expected = Some(number(key, value)?),
-            "max_speakers" => speakers.max = Some(number(key, value)?),
+            "expected_speakers" => wishes.speakers.expected = Some(number(key, value)?),
+            "max_speakers" => wishes.speakers.max = Some(number(key, value)?),
+            "latency" => {
+                let named = Latency::ALL.into_iter().find(|latency| latency.as_str() == value);
+                wishes.latency = Some(named.ok_or_else(|| {
+                    let all = Latency::ALL.map(Latency::as_str).join(", ");
+                    Fault(ErrorCode::BadMessage, format!("latency ({value:?}) must be one of {all}"))
+                })?);
+            }
             "resume" => resume = Some(value.clone()),
             "token" => token = Some(value.clone()),
             "received_s" => received_s = Some(number(key, value)?),
@@ -295,7 +299,8 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             return Err(Fault(ErrorCode::BadMessage, reason.to_owned()));
         }
     };
-    Ok(Start { audio, session, speakers, resume })
+    let Wishes { speakers, latency } = wishes;
+    Ok(Start { audio, session, speakers, latency, resume })
 }
 
 /// An error with its causes in one line.

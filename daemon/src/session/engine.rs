@@ -6,7 +6,7 @@ use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
 use crate::metrics::Reading;
-use crate::protocol::SpeakerHints;
+use crate::protocol::Wishes;
 
 /// A correction by a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,15 +162,15 @@ pub trait EngineFactory: Send + Sync {
     /// # Errors
     /// [`EngineError`] if it cannot be made.
     fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
-        self.engine_for(SpeakerHints::default())
+        self.engine_for(Wishes::default())
     }
 
-    /// A diarizer at the start of a stream of which so much is known. Hints that say anything stand in the place
-    /// of both configured ones.
+    /// A diarizer at the start of a stream of which so much is wanted. Hints about the speakers that say anything
+    /// stand in the place of both configured ones.
     ///
     /// # Errors
     /// [`EngineError`] if it cannot be made.
-    fn engine_for(&self, speakers: SpeakerHints) -> Result<Box<dyn Engine>, EngineError>;
+    fn engine_for(&self, wishes: Wishes) -> Result<Box<dyn Engine>, EngineError>;
 
     /// Name of the voice model that the engines use.
     fn model(&self) -> &str;

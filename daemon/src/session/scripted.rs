@@ -14,7 +14,7 @@ use diarized_models::{Embedding, Said, SessionState, SpeakerId, SpeakerInfo};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
-use crate::protocol::SpeakerHints;
+use crate::protocol::Wishes;
 
 const BLOCK: usize = 1600;
 
@@ -46,14 +46,14 @@ impl Gate {
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedFactory {
     pub(crate) gate: Arc<Gate>,
-    /// The hints of the engine that was made last.
-    pub(crate) hints: Mutex<SpeakerHints>,
+    /// What was wanted of the engine that was made last.
+    pub(crate) wishes: Mutex<Wishes>,
     pub(crate) overloaded: std::sync::atomic::AtomicBool,
 }
 
 impl EngineFactory for ScriptedFactory {
-    fn engine_for(&self, speakers: SpeakerHints) -> Result<Box<dyn Engine>, EngineError> {
-        *self.hints.lock() = speakers;
+    fn engine_for(&self, wishes: Wishes) -> Result<Box<dyn Engine>, EngineError> {
+        *self.wishes.lock() = wishes;
         Ok(Box::new(Scripted { gate: Arc::clone(&self.gate), ..Scripted::default() }))
     }
 

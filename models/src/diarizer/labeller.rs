@@ -187,8 +187,10 @@ impl Labeller {
         projected.iter_mut().for_each(|value| *value *= trust);
         region.windows.push_back(Window { support, embedding, projected, trust, full, label: None });
         let end = support.end();
+        let begins = region.zone_start.plus(self.params.step_samples());
+        let shown = end.minus(self.params.hold_back_samples()).max(begins).min(end);
         self.decode(false);
-        self.publish(end);
+        self.publish(end, shown);
         let horizon = end.minus(self.params.settle_samples());
         self.settle_until(|window| SampleIndex(window.centre()) < horizon);
     }
@@ -200,7 +202,7 @@ impl Labeller {
             return;
         }
         self.decode(true);
-        self.publish(end);
+        self.publish(end, end);
         self.settle_until(|_| true);
         self.settle_overlap(end, true);
         if let Some(region) = self.region.take()

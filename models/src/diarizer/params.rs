@@ -27,6 +27,10 @@ pub struct DiarizerOptions {
     pub step_ms: u32,
     /// Speech that must be heard before a first label is given. Default 800, range 300–`window_ms`, in tens.
     pub first_label_ms: u32,
+    /// The newest so much of running speech waits for a label: what comes after a change of speaker is what tells it.
+    /// A region's first label does not wait, nor does what a pause ends. Default 500, range 0–3000, at most
+    /// `settle_ms`.
+    pub hold_back_ms: u32,
     /// How long labels stay provisional before they are settled. Default 3000, range 500–30000.
     pub settle_ms: u32,
     /// What tells speech from the rest. Default the network.
@@ -79,6 +83,7 @@ impl Default for DiarizerOptions {
             window_ms: 1500,
             step_ms: 250,
             first_label_ms: 800,
+            hold_back_ms: 500,
             settle_ms: 3000,
             vad: SpeechDetector::Network,
             vad_onset: 0.97,
@@ -152,6 +157,12 @@ impl DiarizerParams {
         ] {
             check(name, (low..=high).contains(&got), got.to_string(), plain(low, high));
         }
+        check(
+            "hold_back_ms",
+            o.hold_back_ms <= o.settle_ms.min(3000),
+            o.hold_back_ms.to_string(),
+            format!("in 0..=3000 ms and at most settle_ms ({})", o.settle_ms),
+        );
         if let SpeechDetector::WebRtc { mode } = o.vad {
             check("vad mode", mode <= 3, mode.to_string(), "in 0..=3".to_owned());
         }
@@ -226,6 +237,15 @@ impl DiarizerParams {
             max_speakers: self.0.max_speakers,
             expected_speakers: self.0.expected_speakers,
         }
+    }
+
+    pub(crate) fn hold_back_samples(&self) -> u64 {
+        samples(self.0.hold_back_ms)
+    }
+
+    /// Time between windows.
+    pub(crate) fn step_samples(&self) -> u64 {
+        samples(self.0.step_ms)
     }
 
     pub(crate) fn settle_samples(&self) -> u64 {

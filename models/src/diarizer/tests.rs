@@ -99,10 +99,20 @@ fn embedding(script: &Script, range: SampleRange) -> Embedding {
 fn run(
     script: &Script,
     samples: &[f32],
+    blocks: impl FnMut() -> usize,
+    order: impl FnMut(usize) -> usize,
+) -> (Vec<Said>, SessionState) {
+    run_with(options(), script, samples, blocks, order)
+}
+
+fn run_with(
+    options: DiarizerOptions,
+    script: &Script,
+    samples: &[f32],
     mut blocks: impl FnMut() -> usize,
     mut order: impl FnMut(usize) -> usize,
 ) -> (Vec<Said>, SessionState) {
-    let params = DiarizerParams::try_new(options()).expect("defaults are valid");
+    let params = DiarizerParams::try_new(options).expect("the options are valid");
     let mut diarizer = Diarizer::new(params, &card());
     let mut said = Vec::new();
     let mut waiting: Vec<EmbedRequest> = Vec::new();
@@ -193,6 +203,33 @@ fn events_rebuild_the_state_from_any_moment() {
         assert_eq!(late, state, "joined after {joined} events");
     }
     assert!(said.is_sorted_by_key(|s| s.at));
+}
+
+#[test]
+fn the_newest_speech_waits_for_its_label_and_nothing_else_changes() {
+    let (script, samples) = dialogue();
+    let said = |hold_back_ms| {
+        let options = DiarizerOptions { hold_back_ms, ..options() };
+        run_with(options, &script, &samples, || 1600, |_| 0)
+    };
+    let (at_once, state_at_once) = said(0);
+    let (late, state_late) = said(500);
+    // How long after its end a running segment is said, in samples and in the median: a region's first label does not
+    // wait, nor does its last.
+    let wait = |said: &[Said]| -> u64 {
+        let running = said.iter().filter_map(|said| match &said.event {
+            Event::Segment(s) if !s.is_final && s.range.len() > 4000 => Some(said.at.0 - s.range.end().0),
+            _ => None,
+        });
+        let mut waits: Vec<u64> = running.collect();
+        waits.sort_unstable();
+        waits[waits.len() / 2]
+    };
+    assert_eq!(wait(&late) - wait(&at_once), 8000);
+    let labels = |state: &SessionState| -> Vec<_> {
+        state.segments().map(|s| (s.range, s.speaker, s.is_final)).collect()
+    };
+    assert_eq!(labels(&state_at_once), labels(&state_late));
 }
 
 #[test]

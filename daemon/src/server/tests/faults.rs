@@ -47,6 +47,7 @@ async fn fatal_faults_are_named_before_the_close() {
             "speakers.max (0) must be between 1 and 1000",
         ),
         ("/v1/stream?expected_speakers=few", &[], ErrorCode::BadMessage, "\"few\""),
+        ("/v1/stream?latency=none", &[], ErrorCode::BadMessage, "must be one of low, normal, high"),
         (
             "/v1/stream",
             &[Text(r#"{"type":"start","speakers":{"expected":5,"max":4}}"#)],

@@ -1,7 +1,7 @@
 //! Publishers and subscribers that keep to the protocol.
 
 use super::*;
-use crate::protocol::SpeakerHints;
+use crate::protocol::{Latency, SpeakerHints, Wishes};
 use crate::session::scripted::script;
 
 const CONVERSATION: [(f32, usize); 7] =
@@ -207,16 +207,18 @@ async fn a_shutdown_that_cannot_be_orderly_ends_with_the_grace_period() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_client_knows_of_the_speakers_reaches_its_diarizer_only() {
+async fn what_a_client_wants_reaches_its_diarizer_only() {
     let server = serve().await;
-    let hints = || *server.factory.hints.lock();
+    let wishes = || *server.factory.wishes.lock();
     let mut ws = server.ws("/v1/stream").await;
-    ws.send(r#"{"type":"start","speakers":{"expected":3,"max":4}}"#).await;
+    ws.send(r#"{"type":"start","speakers":{"expected":3,"max":4},"latency":"low"}"#).await;
     assert_eq!(ws.next().await.body.kind(), "started");
-    assert_eq!(hints(), SpeakerHints { expected: Some(3), max: Some(4) });
-    let mut ws = server.ws("/v1/stream?max_speakers=2").await;
+    let speakers = SpeakerHints { expected: Some(3), max: Some(4) };
+    assert_eq!(wishes(), Wishes { speakers, latency: Some(Latency::Low) });
+    let mut ws = server.ws("/v1/stream?max_speakers=2&latency=high").await;
     assert_eq!(ws.next().await.body.kind(), "started");
-    assert_eq!(hints(), SpeakerHints { expected: None, max: Some(2) });
+    let speakers = SpeakerHints { expected: None, max: Some(2) };
+    assert_eq!(wishes(), Wishes { speakers, latency: Some(Latency::High) });
     server.publisher("a").await;
-    assert_eq!(hints(), SpeakerHints::default());
+    assert_eq!(wishes(), Wishes::default());
 }

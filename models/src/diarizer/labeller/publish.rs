@@ -59,9 +59,13 @@ impl Labeller {
         SampleIndex(at.clamp(region.zone_start.0, region.windows[w + 1].support.end().0))
     }
 
-    /// Brings the published segments of the zone in line with its labels.
-    pub(super) fn publish(&mut self, end: SampleIndex) {
-        let runs = self.runs(end);
+    /// Brings the published segments of the zone in line with its labels, as far as `shown`.
+    pub(super) fn publish(&mut self, end: SampleIndex, shown: SampleIndex) {
+        let mut runs = self.runs(end);
+        runs.retain(|run| run.range.start() < shown);
+        if let Some(last) = runs.last_mut() {
+            last.range = SampleRange::new(last.range.start(), last.range.end().min(shown));
+        }
         let Some(region) = self.region.as_mut() else { return };
         if runs.is_empty() {
             return;
