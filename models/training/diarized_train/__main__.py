@@ -64,6 +64,8 @@ def _train(args: argparse.Namespace) -> None:
         evaluate_windows_ms=tuple(args.evaluate_windows),
         patience=args.patience,
         init_from=args.init_from,
+        chances=tuple(args.shares),
+        late_chances=tuple(args.late_shares),
     )
     train(params)
 
@@ -183,6 +185,20 @@ def main() -> None:
         "--evaluate-windows", type=int, nargs="+", default=[1000, 1500, 2000, 3000]
     )
     train.add_argument("--patience", type=int, default=0, help="evaluations; 0 never stops")
+    train.add_argument(
+        "--shares",
+        type=float,
+        nargs=4,
+        default=[0.35, 0.4, 0.2, 0.05],
+        help="shares of crops of 1, 1.5, 2 and 3 s",
+    )
+    train.add_argument(
+        "--late-shares",
+        type=float,
+        nargs=4,
+        default=[0.25, 0.35, 0.25, 0.15],
+        help="the same in the last stage, whose margin is larger",
+    )
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--device", default="cpu")
     train.add_argument(

@@ -70,8 +70,9 @@ def calibration_table(calibrations: list[Calibration]) -> str:
 
 
 START = """
-* Start: the weights of {name}{cost}. Blocks that it does not have began as the identity; class centres
-  and the map to the teacher's space were fitted to it before the first step."""
+* Start: the weights of earlier runs, each going on from the one before: {runs}. Blocks that
+  a run added began as the identity; class centres and the map to the teacher's space were fitted
+  to the network before the first step."""
 
 CARD = """# {name}
 

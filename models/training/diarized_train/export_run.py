@@ -67,18 +67,21 @@ def load_run(checkpoint: Path) -> tuple[NeXtTdnn, TrainParams, dict]:
     return network.eval(), params, saved["state"]
 
 
-def start_of(params: TrainParams) -> str:
-    """What the card says of the weights that training began with; nothing if they were random."""
-    if not params.init_from:
-        return ""
-    source = Path(params.init_from)
-    cost = ""
-    if source.is_file():
-        state = torch.load(source, map_location="cpu", weights_only=True).get("state")
-        if state:
-            cost = f" ({state['crops']:,} crops, {state['seconds'] / 60:.0f} minutes)"
-    name = f"`{source.resolve().parent.name}`" if source.stem == "weights" else "another run"
-    return card.START.format(name=name, cost=cost)
+def earlier_runs(params: TrainParams) -> list[str]:
+    """What the runs were, first one first, whose weights this one began with; none if they were random."""
+    runs: list[str] = []
+    while params.init_from:
+        source = Path(params.init_from)
+        if not source.is_file():
+            return [f"`{source}`, which is not here any more", *runs]
+        saved = torch.load(source, map_location="cpu", weights_only=True)
+        params, state = TrainParams.from_dict(saved["params"]), saved["state"]
+        runs.insert(
+            0,
+            f"{params.network.describe()}, {state['crops']:,} crops in {state['seconds'] / 60:.0f} "
+            f"minutes, learning rate {params.learning_rate:g}",
+        )
+    return runs
 
 
 def export_run(
@@ -121,12 +124,13 @@ def export_run(
     architecture = params.network.describe()
     train_cache = load_cache(Path(params.caches[0]))
     seconds = state["seconds"]
+    runs = earlier_runs(params)
     provenance = {
         "trained_on": f"{len(train_cache.speakers)} speakers, {train_cache.hours:.1f} h of free "
         "speech, see CARD.md",
         "teacher": "Resemblyzer 0.1.4 voice encoder (Apache-2.0)",
         "schedule": f"{state['crops']} crops, {seconds / 60:.0f} minutes, one cycle"
-        + (", from other weights, see CARD.md" if params.init_from else ""),
+        + (f", after {len(runs)} earlier ones, see CARD.md" if runs else ""),
     }
     agreement = write_folder(
         folder,
@@ -169,7 +173,7 @@ def export_run(
         rate=params.learning_rate,
         warm_up=params.warm_up,
         ema=params.ema,
-        start=start_of(params),
+        start=card.START.format(runs="; ".join(runs)) if runs else "",
         crops_seen=state["crops"],
         minutes=seconds / 60,
         hardware=hardware,
