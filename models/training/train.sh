@@ -2,7 +2,7 @@
 # From Kaldi data directories to a model folder in one command:
 #   ./train.sh TRAIN_DIR VALIDATION_DIR NOISE_DIR WORK_DIR MODEL_NAME MINUTES [train options]
 # Every step resumes where it was interrupted. Options after MINUTES go to `train`,
-# for example `--depth 3` or `--init-from ../zoo/nexttdnn-c128-b1/weights.pt`.
+# for example `--depth 3` or `--init-from ../zoo/nexttdnn-c128-b122/weights.pt`.
 set -eu
 if [ "$#" -lt 6 ]; then
     sed -n '2,5s/^# \{0,1\}//p' "$0" >&2

@@ -153,7 +153,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             .collect(),
         "config" => vec![read("config/diarized.toml")],
         "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
-        "model_card" => vec![read("models/zoo/nexttdnn-c128-b1/model.toml")],
+        "model_card" => vec![read("models/zoo/nexttdnn-c128-b122/model.toml")],
         "session" => fuzz::example_sessions(),
         other => panic!("{other} has no example"),
     }

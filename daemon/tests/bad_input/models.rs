@@ -6,7 +6,7 @@ use super::wav::{PLAIN, s16, speech};
 use super::{diarized, run};
 
 fn zoo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo/nexttdnn-c128-b1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/zoo/nexttdnn-c128-b122")
 }
 
 /// A copy of the default model in `folder/name`, its card and its network changed.

@@ -59,7 +59,7 @@ pub struct DiarizerOptions {
     /// Log evidence by which a clustering must beat the labels as they stand, so that labels do not flap.
     /// Default 1.0.
     pub stick_llr: f32,
-    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 3.0.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 8.0.
     pub new_speaker_llr: f32,
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
@@ -68,7 +68,7 @@ pub struct DiarizerOptions {
     pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
-    /// A speaker with less clean speech than this is joined to the one that fits best. Default 2500.
+    /// A speaker with less clean speech than this is joined to the one that fits best. Default 3000.
     pub min_speaker_ms: u32,
     /// Exemplars that the session remembers; bounds its memory and the cost of clustering. Default 1024, range
     /// 64–4096.
@@ -96,11 +96,11 @@ impl Default for DiarizerOptions {
             max_speakers: None,
             expected_speakers: None,
             stick_llr: 1.0,
-            new_speaker_llr: 3.0,
+            new_speaker_llr: 8.0,
             switch_cost: 4.0,
             voice_weight: 0.13,
             new_speaker_windows: 3,
-            min_speaker_ms: 2500,
+            min_speaker_ms: 3000,
             max_exemplars: 1024,
             final_pass: true,
         }
