@@ -68,7 +68,7 @@ export const SERVER_SHAPES = Object.freeze({
 
 /** The fields of every message that a client may send. */
 export const CLIENT_SHAPES = Object.freeze({
-    start: { "session?": "string", "audio?": "object", "speakers?": "object", "resume?": "object" },
+    start: { "session?": "string", "audio?": "object", "speakers?": "object", "latency?": "string", "resume?": "object" },
     keep_alive: {},
     finalize: {},
     gap: { duration_s: "number" },

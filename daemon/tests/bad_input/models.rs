@@ -58,7 +58,7 @@ fn what_is_wrong_with_a_model_is_said_by_every_command_that_needs_one() {
         ("cut-plda", &["plda", "4001"]),
         ("absent", &["cannot read absent/model.onnx", "a model folder holds model.onnx"]),
         ("empty", &["cannot read empty/model.onnx", "a model folder holds model.onnx"]),
-        ("damaged", &["model.onnx is damaged or another model's", "5948cf266a6f"]),
+        ("damaged", &["model.onnx is damaged or another model's", "its sha256 is", "model.toml says"]),
         ("cut-off", &["model.onnx is damaged or another model's"]),
         ("other-size", &["the network gives 192 values, model.toml says embedding_dim = 64"]),
         ("other-mels", &["the network cannot be", "for windows of"]),

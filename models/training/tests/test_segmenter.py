@@ -52,7 +52,7 @@ def test_plda_finds_the_directions_in_which_speakers_differ() -> None:
     # Speakers differ in the first value alone, with three times the scatter of one speaker.
     x = rng.standard_normal((len(speakers), 4)) * [1.0, 2.0, 0.5, 1.0]
     x[:, 0] += 3.0 * rng.standard_normal(300)[speakers]
-    mean, variances, transform = fit_plda(x, speakers, 2)
+    mean, variances, transform = fit_plda(x, speakers, 2, 0.0, 0.0)
     assert np.abs(mean).max() < 0.6
     assert 7.0 < variances[0] < 11.0 and variances[1] < 0.5
     direction = np.abs(transform[0]) / np.linalg.norm(transform[0])
@@ -60,3 +60,11 @@ def test_plda_finds_the_directions_in_which_speakers_differ() -> None:
     # The scatter within a speaker is one there.
     within = ((x - mean) @ transform[0]).reshape(300, 20).std(axis=1, ddof=1)
     assert abs(within.mean() - 1.0) < 0.1
+    # Shrinkage keeps the sum of the variances and makes them less unequal.
+    _, drawn, _ = fit_plda(x, speakers, 2, 0.0, 0.4)
+    assert np.isclose(drawn.sum(), variances.sum())
+    assert variances[1] < drawn[1] < drawn[0] < variances[0]
+    # With an even scatter within, the directions are those in which speakers differ most of all.
+    _, _, even = fit_plda(x, speakers, 4, 1.0, 0.0)
+    lengths = np.linalg.norm(even, axis=1)
+    assert np.allclose(lengths, lengths[0])
