@@ -23,8 +23,6 @@ use crate::session::{Command, Correction, CorrectionError, Session};
 
 /// Replies that may wait for the outgoing half.
 const REPLIES: usize = 16;
-/// A message this many times over the limit is not read to its end before the connection is dropped.
-const DRAIN_FACTOR: usize = 16;
 
 /// What comes from the peer next.
 #[derive(Debug)]
@@ -57,6 +55,8 @@ pub(super) struct Connection {
     out: mpsc::Sender<Out>,
     writer: JoinHandle<()>,
     writer_is_done: bool,
+    /// What comes next is the middle of a message that was too large.
+    is_unreadable: bool,
     last_heard: Instant,
     pub(super) identity: Identity,
     reloaded: watch::Receiver<u64>,
@@ -104,6 +104,7 @@ impl Connection {
             out,
             writer,
             writer_is_done: false,
+            is_unreadable: false,
             last_heard: Instant::now(),
             identity,
             reloaded,
@@ -147,7 +148,11 @@ impl Connection {
                 Some(Ok(Message::Binary(bytes))) => Heard::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(frame))) => Heard::Closed(frame.map(|f| f.code)),
-                Some(Err(error)) => broken(error),
+                Some(Err(error)) => {
+                    let heard = broken(error);
+                    self.is_unreadable = matches!(heard, Heard::TooLarge(_));
+                    heard
+                }
                 None => Heard::Gone,
             });
         }
@@ -227,16 +232,10 @@ impl Connection {
         self.complain(session, error.code(), error).await
     }
 
-    /// Says that a message is too large, and reads on only if that ends soon.
-    pub(super) async fn fail_too_large(mut self, session: Option<&Session>, got: usize) {
+    /// Why a peer whose message is too large is closed.
+    pub(super) fn too_large(&self, got: usize) -> String {
         let max = self.shared.limits.max_message_bytes;
-        let reason = format!("a message of {got} bytes is above {max} bytes (server.max_frame_bytes)");
-        let _ = self.fail(session.map(Session::id), ErrorCode::FrameTooLarge, reason).await;
-        if got <= max.saturating_mul(DRAIN_FACTOR) {
-            self.linger().await;
-        } else if !self.writer_is_done {
-            let _ = (&mut self.writer).await;
-        }
+        format!("a message of {got} bytes is above {max} bytes (server.max_frame_bytes)")
     }
 
     /// Queues a command and lets its outcome be told when it is known.
@@ -268,9 +267,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Lets the outgoing half say its last words, and reads and drops what the peer still sends: a connection
-    /// dropped with unread data is reset, and the peer would lose them.
+    /// Lets the outgoing half say its last words, and reads and drops the messages that the peer still sends, so that
+    /// its close is heard.
     pub(super) async fn linger(mut self) {
+        if self.is_unreadable {
+            if !self.writer_is_done {
+                let _ = (&mut self.writer).await;
+            }
+            return;
+        }
         let mut peer_is_gone = false;
         while !self.writer_is_done && !peer_is_gone {
             tokio::select! {

@@ -10,14 +10,14 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-use super::Shared;
+use super::{Limits, Shared};
 
 /// Header lines in a request; more than any client sends.
 const MAX_HEADERS: usize = 100;
@@ -68,7 +68,13 @@ async fn connection(tcp: TcpStream, permit: OwnedSemaphorePermit, router: Router
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         },
     };
-    let io = TokioIo::new(Connection { stream, write_limit: limits.write, stalled: None, _permit: permit });
+    let io = TokioIo::new(Connection {
+        stream: Some(stream),
+        is_over: false,
+        limits: *limits,
+        stalled: None,
+        permit: Some(permit),
+    });
     let mut down = shared.hub.shutting_down();
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -99,22 +105,56 @@ enum Stream {
 
 /// A connection that gives its permit back when it is dropped, which an upgraded one does when its socket closes.
 struct Connection {
-    stream: Stream,
-    /// How long the peer may take nothing of what is written.
-    write_limit: Duration,
-    /// Runs out when it has not for so long.
+    /// Until it is dropped.
+    stream: Option<Stream>,
+    /// Nothing more comes from the peer.
+    is_over: bool,
+    limits: Limits,
+    /// Runs out when the peer has taken nothing of what is written for too long.
     stalled: Option<Pin<Box<Sleep>>>,
-    _permit: OwnedSemaphorePermit,
+    /// Until it is dropped.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Calls a method of whichever stream there is.
 macro_rules! forward {
     ($self:ident.$method:ident($($arg:expr),*)) => {
-        match &mut $self.stream {
-            Stream::Plain(stream) => Pin::new(stream).$method($($arg),*),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).$method($($arg),*),
+        match $self.stream.as_mut() {
+            Some(Stream::Plain(stream)) => Pin::new(stream).$method($($arg),*),
+            Some(Stream::Tls(stream)) => Pin::new(stream.as_mut()).$method($($arg),*),
+            None => unreachable!("only a drop takes it"),
         }
     };
+}
+
+/// Closes our half, and reads and drops for a while what the peer still sends: closed with unread data a connection is
+/// reset, and the peer may lose what was said to it last.
+async fn drain(mut tcp: TcpStream, at_most: Duration) {
+    let drained = async {
+        tcp.shutdown().await?;
+        let mut bytes = vec![0; 16 << 10];
+        while tcp.read(&mut bytes).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // A peer that is gone or goes on for ever has heard all that it will.
+    let _ = tokio::time::timeout(at_most, drained).await;
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take().filter(|_| !self.is_over) else { return };
+        // Without a runtime the program is ending, and the operating system closes.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let tcp = match stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.into_inner().0,
+        };
+        let (permit, linger) = (self.permit.take(), self.limits.linger);
+        runtime.spawn(async move {
+            drain(tcp, linger).await;
+            drop(permit);
+        });
+    }
 }
 
 impl Connection {
@@ -124,7 +164,7 @@ impl Connection {
             self.stalled = None;
             return written;
         }
-        let limit = self.write_limit;
+        let limit = self.limits.write;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -136,7 +176,12 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        forward!(self.poll_read(cx, buf))
+        let n_before = buf.filled().len();
+        let read = forward!(self.poll_read(cx, buf));
+        if let Poll::Ready(done) = &read {
+            self.is_over = done.is_err() || (buf.filled().len() == n_before && buf.remaining() > 0);
+        }
+        read
     }
 }
 
@@ -166,8 +211,9 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+            Some(Stream::Plain(stream)) => stream.is_write_vectored(),
+            Some(Stream::Tls(stream)) => stream.is_write_vectored(),
+            None => false,
         }
     }
 }

@@ -83,8 +83,6 @@ enum Step {
     Ended,
     /// The connection broke.
     Lost,
-    /// More than fits one message came.
-    TooLarge(usize),
 }
 
 impl Publisher {
@@ -107,13 +105,8 @@ impl Publisher {
                 Err(Over) => break Step::Lost,
             }
         };
-        match step {
-            Step::Lost => wait_for_return(&connection, self.session, seat),
-            Step::TooLarge(got) => {
-                self.session.finish(EndReason::BadRequest);
-                return connection.fail_too_large(Some(&self.session), got).await;
-            }
-            Step::Next | Step::Ended => {}
+        if let Step::Lost = step {
+            wait_for_return(&connection, self.session, seat);
         }
         connection.linger().await;
     }
@@ -140,7 +133,10 @@ impl Publisher {
                 connection.revoke(Some(self.session.id())).await?;
                 return Ok(Step::Lost);
             }
-            Heard::TooLarge(got) => return Ok(Step::TooLarge(got)),
+            Heard::TooLarge(got) => {
+                let reason = connection.too_large(got);
+                self.end_with(connection, ErrorCode::FrameTooLarge, reason).await?
+            }
             Heard::Idle => {
                 self.session.finish(EndReason::Idle);
                 return Ok(Step::Ended);
@@ -221,7 +217,7 @@ impl Publisher {
         Ok(Step::Next)
     }
 
-    /// Ends the session because its publisher broke the protocol.
+    /// Ends the session because its publisher broke the protocol; the error is queued before the end that follows it.
     async fn end_with(
         &self,
         connection: &mut Connection,

@@ -130,16 +130,18 @@ async fn a_broken_frame_ends_the_session_with_what_was_heard() {
 async fn a_message_above_the_limit_is_refused() {
     let limits = Limits { max_message_bytes: 10_000, ..Limits::default() };
     let server = serve_with(HubParams::default(), limits).await;
-    // One that is read to its end, and one so large that it is not.
-    for n_bytes in [10_002, 1_000_000] {
+    // Frames that are here before they are refused, that are not, and that never come whole.
+    for n_bytes in [10_002, 200_000, 20_000_000] {
         let mut ws = server.publisher("a").await;
-        let whole = ws.socket.send(Message::Binary(vec![0; n_bytes].into())).await;
-        if n_bytes == 10_002 {
-            whole.unwrap();
-        }
+        // More than the buffers of both ends hold is only sent because the server goes on to read.
+        ws.socket.send(Message::Binary(vec![0; n_bytes].into())).await.unwrap();
         let (all, code) = ws.rest().await;
         assert_eq!((error(&all).code, code), (ErrorCode::FrameTooLarge, Some(4413)), "{n_bytes}");
         assert!(error(&all).reason.contains("above 10000 bytes"), "{:?}", error(&all).reason);
+        assert_eq!(ended(&all).unwrap().reason, EndReason::BadRequest);
+        let mut early = server.ws("/v1/stream").await;
+        early.socket.send(Message::Binary(vec![0; n_bytes].into())).await.unwrap();
+        assert_eq!(early.rest().await.1, Some(4413), "{n_bytes} before a start");
     }
 }
 
