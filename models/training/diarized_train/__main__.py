@@ -114,6 +114,9 @@ def _segment(args: argparse.Namespace) -> None:
             run_dir=args.run,
             minutes=args.minutes,
             loaders=args.loaders,
+            batch=args.batch,
+            overlap_weight=args.overlap_weight,
+            pool=args.pool,
             seed=args.seed,
             init_from=args.init_from,
         )
@@ -224,6 +227,11 @@ def main() -> None:
     segment.add_argument("--noise", help="folder of noise recordings")
     segment.add_argument("--minutes", type=float, default=20.0, help="length of the schedule")
     segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
+    segment.add_argument("--batch", type=int, default=12, help="examples of a step")
+    segment.add_argument(
+        "--overlap-weight", type=float, default=1.0, help="weight of overlap against speech"
+    )
+    segment.add_argument("--pool", type=int, default=4000, help="examples kept to be drawn again")
     segment.add_argument("--seed", type=int, default=1)
     segment.add_argument("--init-from", help="last.pt, or a model folder's weights.pt, to start from")
     segment.set_defaults(run_command=_segment)

@@ -111,7 +111,9 @@ def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -
     n_parameters = sum(p.numel() for p in network.parameters())
     rows = [json.loads(line) for line in (checkpoint.parent / "log.jsonl").read_text().splitlines()]
     figures = [r for r in rows if "miss_percent" in r][-1]
-    hours = held["step"] * params["batch"] * params["seconds"] / 3600
+    hours = held["n_made"] * params["seconds"] / 3600
+    times = held["step"] * params["batch"] / held["n_made"]
+    before = ", from the weights of an earlier run" if params["init_from"] else ""
     (out / "model.toml").write_text(
         f"""schema = 1
 name = "{out.name}"
@@ -133,9 +135,10 @@ Says for every 10 ms whether somebody speaks, whether two do, and how clear it i
 {", ".join(OUTPUTS)}. {n_parameters:,} parameters, causal, {DELAY_FRAMES * 10} ms of look-ahead,
 {OVERLAP_DELAY_FRAMES * 10} ms for the overlap.
 
-* **Trained** on {hours:.0f} h of synthetic talk (`conversations.py`): the voices and noises of the
-  voice model's training data, in simulated rooms, with knocks, tones, babble and distant talk that
-  is no speech of the conversation; {held["seconds"] / 60:.0f} minutes on {hardware}.
+* **Trained** on {hours:.0f} h of synthetic talk (`conversations.py`), each drawn {times:.1f} times: the
+  voices and noises of the voice model's training data, in simulated rooms, with knocks, tones,
+  babble and distant talk that is no speech of the conversation; {held["seconds"] / 60:.0f} minutes
+  on {hardware}{before}.
 * **On synthetic talk of speakers that training never saw**, at a probability of one half, in per
   cent of all frames: missed {figures["miss_percent"]:.1f}, false alarm
   {figures["false_alarm_percent"]:.1f}. Overlap found {figures["overlap_recall_percent"]:.0f} %,

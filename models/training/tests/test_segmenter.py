@@ -8,6 +8,7 @@ import torch
 from diarized_train.conversations import bridge, clarity_db
 from diarized_train.plda import clean_windows, fit_plda
 from diarized_train.segmenter import Segmenter, SegmenterConfig
+from diarized_train.train_segmenter import Pool
 
 
 def test_a_stream_gives_what_a_batch_gives() -> None:
@@ -68,3 +69,16 @@ def test_plda_finds_the_directions_in_which_speakers_differ() -> None:
     _, _, even = fit_plda(x, speakers, 4, 1.0, 0.0)
     lengths = np.linalg.norm(even, axis=1)
     assert np.allclose(lengths, lengths[0])
+
+
+def test_a_pool_keeps_the_latest_and_draws_whole_examples() -> None:
+    pool = Pool(6, seed=1)
+    for first in (0, 4, 8):
+        numbers = np.arange(first, first + 4, dtype=np.float32)
+        per_frame = np.repeat(numbers[:, None], 3, axis=1)
+        pool.add((np.repeat(per_frame[:, None], 2, axis=1), per_frame, per_frame, per_frame))
+    assert (pool.n_made, len(pool.rows)) == (12, 6)
+    features, voices, snr, c50 = pool.draw(200)
+    assert features.shape == (200, 2, 3) and voices.shape == (200, 3)
+    assert set(voices[:, 0].tolist()) == {6.0, 7.0, 8.0, 9.0, 10.0, 11.0}
+    assert all(torch.equal(x, voices) for x in (features[:, 0], snr, c50))
