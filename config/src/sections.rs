@@ -253,7 +253,7 @@ pub struct DiarizationConfig {
     pub max_speakers: Option<u32>,
     /// This many speakers, if the evidence allows; at most `max_speakers`. 1 to 1000, default not set.
     pub expected_speakers: Option<u32>,
-    /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 1.
+    /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 5.
     pub stick_llr: f64,
     /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 8.
     pub new_speaker_llr: f64,
@@ -298,7 +298,7 @@ impl DiarizationConfig {
             overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.5),
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
-            stick_llr: evidence(r, "diarization.stick_llr", 1.0),
+            stick_llr: evidence(r, "diarization.stick_llr", 5.0),
             new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 8.0),
             switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
             voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.13),

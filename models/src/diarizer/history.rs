@@ -472,7 +472,7 @@ const THOROUGH_STARTS: [(usize, bool); 6] =
 /// adds up.
 const LAST_EVIDENCE: f32 = 0.65;
 /// Share of the least speech of a speaker that is enough before the stream ends.
-const EARLY_SHARE: f32 = 0.5;
+const EARLY_SHARE: f32 = 0.25;
 /// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.
 const STAYS_IN_SPEECH: f32 = 0.9;
 const STAYS_OVER_PAUSE: f32 = 0.6;

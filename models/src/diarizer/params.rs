@@ -57,7 +57,7 @@ pub struct DiarizerOptions {
     /// This many speakers, if the evidence allows. Default none, range 1–1000.
     pub expected_speakers: Option<usize>,
     /// Log evidence by which a clustering must beat the labels as they stand, so that labels do not flap.
-    /// Default 1.0.
+    /// Default 5.0.
     pub stick_llr: f32,
     /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 8.0.
     pub new_speaker_llr: f32,
@@ -95,7 +95,7 @@ impl Default for DiarizerOptions {
             overlap_onset: 0.5,
             max_speakers: None,
             expected_speakers: None,
-            stick_llr: 1.0,
+            stick_llr: 5.0,
             new_speaker_llr: 8.0,
             switch_cost: 4.0,
             voice_weight: 0.13,
