@@ -88,11 +88,11 @@ def collate(examples: list[Example], mel: LogMel) -> tuple[np.ndarray, ...]:
 class Pool:
     """The latest examples, from which batches are drawn; 190 kB for each of ten seconds."""
 
-    def __init__(self, capacity: int, seed: int) -> None:
+    def __init__(self, capacity: int, seed: int, n_made: int = 0) -> None:
         self.capacity = capacity
         self.rows: list[tuple[np.ndarray, ...]] = []
         self.oldest = 0
-        self.n_made = 0
+        self.n_made = n_made
         self.rng = np.random.default_rng(seed)
 
     def add(self, batch: tuple[np.ndarray, ...]) -> None:
@@ -247,7 +247,7 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
         rng, mel = np.random.default_rng(99), LogMel(params.front_end, np.float32)
         for _ in range(params.validation_examples // params.batch):
             held_out.append(collate([talk.draw(rng) for _ in range(params.batch)], mel))
-    pool = Pool(params.pool, params.seed + step)
+    pool = Pool(params.pool, params.seed + step, n_made)
     stopped = False
 
     def stop(*_: object) -> None:
@@ -267,7 +267,7 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
             "averaged": state,
             "optimiser": optimiser.state_dict(),
             "step": step,
-            "n_made": n_made + pool.n_made,
+            "n_made": pool.n_made,
             "seconds": time.monotonic() - began,
             "params": params.to_dict(),
         }
