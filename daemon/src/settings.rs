@@ -26,10 +26,10 @@ pub fn n_threads(config: &Config) -> usize {
     }
 }
 
-/// Loads the voice model and starts the workers that sessions share.
+/// Loads the voice model and starts the workers that recordings share.
 ///
 /// # Errors
 /// [`SetUpError`]; one about the model names the file.
-pub fn engines(config: &Config) -> Result<Arc<dyn EngineFactory>, SetUpError> {
-    Ok(Arc::new(LiveEngines::start(config)?))
+pub fn engines_for_recordings(config: &Config) -> Result<Arc<dyn EngineFactory>, SetUpError> {
+    Ok(Arc::new(LiveEngines::start(config)?.for_recordings()))
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use diarized_models::rttm::parse_rttm;
 
-use common::{conversation, diarized_in as diarized, run};
+use common::{conversation, diarized_in as diarized, run, speech};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
@@ -70,6 +70,43 @@ fn labels_do_not_depend_on_how_the_audio_comes() {
         );
         assert!(event["at"].as_f64().unwrap() >= event["start"].as_f64().unwrap());
     }
+}
+
+/// Windows of a recording are never left out for being late: its labels are the same on a machine that is too slow, or
+/// that slept meanwhile.
+#[cfg(unix)]
+#[test]
+fn labels_of_a_recording_do_not_depend_on_the_time_it_takes() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let audio: Vec<u8> =
+        speech(Some(40)).iter().flat_map(|s| ((s * 32_767.0) as i16).to_le_bytes()).collect();
+    std::fs::write(folder.path().join("talk.raw"), &audio).unwrap();
+    let command = || {
+        let args = ["label", "-f", "json", "--raw", "pcm_s16le", "--threads", "1", "-"];
+        let mut command = diarized(folder.path(), &args);
+        command.stdout(Stdio::piped());
+        command
+    };
+    let whole = std::fs::File::open(folder.path().join("talk.raw")).unwrap();
+    let (code, expected, stderr) = run(command().stdin(Stdio::from(whole)));
+    assert_eq!((code, &*stderr), (0, ""));
+    let mut child = command().stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // The pipe holds two seconds, and what is read is not embedded yet.
+    stdin.write_all(&audio[..20 * 32_000]).unwrap();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    // Longer than the speech in flight, so that all of it comes back late.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    signal("-CONT");
+    stdin.write_all(&audio[20 * 32_000..]).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
 #[test]

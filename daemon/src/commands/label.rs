@@ -144,7 +144,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Ok(loaded) => loaded.config,
         Err(code) => return Ok(code),
     };
-    let engines = settings::engines(&config)?;
+    let engines = settings::engines_for_recordings(&config)?;
     let bars = Bars::new(!args.quiet && std::io::stderr().is_terminal(), args.files.len());
     let stop = {
         let bars = bars.clone();

@@ -54,6 +54,12 @@ impl LiveEngines {
         Ok(Self { pool, params, card, embedder, voices, thins, whole_frames })
     }
 
+    /// The same for recordings: nobody waits for their labels, so no window is left out however slow the machine is.
+    #[must_use]
+    pub fn for_recordings(self) -> Self {
+        Self { thins: false, ..self }
+    }
+
     /// The voice model.
     #[must_use]
     pub fn embedder(&self) -> &Arc<Embedder> {
