@@ -157,8 +157,7 @@ async fn follow(connection: &mut Connection, session: Option<Arc<Session>>, feed
                 return connection.say(Out::Close(code.close_code())).await;
             }
             Heard::TooLarge(got) => {
-                let code = ErrorCode::FrameTooLarge;
-                let reason = format!("a message of {got} bytes on /v1/events");
+                let (code, reason) = (ErrorCode::FrameTooLarge, connection.too_large(got));
                 connection.fail(session.map(|s| s.id()), code, reason).await?;
                 return connection.say(Out::Close(code.close_code())).await;
             }

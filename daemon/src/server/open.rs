@@ -238,9 +238,7 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
             }
             Heard::Revoked => return fault(ErrorCode::Unauthorised, "the token was revoked"),
             Heard::NotUtf8 => return fault(ErrorCode::BadMessage, "a text frame is not UTF-8"),
-            Heard::TooLarge(got) => {
-                return fault(ErrorCode::FrameTooLarge, &format!("a message of {got} bytes before `start`"));
-            }
+            Heard::TooLarge(got) => return fault(ErrorCode::FrameTooLarge, &connection.too_large(got)),
             Heard::Idle => return fault(ErrorCode::Idle, "no `start` came (server.idle_timeout_s)"),
             Heard::Closed(_) | Heard::Gone => return Err(Over),
         }

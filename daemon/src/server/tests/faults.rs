@@ -139,9 +139,13 @@ async fn a_message_above_the_limit_is_refused() {
         assert_eq!((error(&all).code, code), (ErrorCode::FrameTooLarge, Some(4413)), "{n_bytes}");
         assert!(error(&all).reason.contains("above 10000 bytes"), "{:?}", error(&all).reason);
         assert_eq!(ended(&all).unwrap().reason, EndReason::BadRequest);
-        let mut early = server.ws("/v1/stream").await;
-        early.socket.send(Message::Binary(vec![0; n_bytes].into())).await.unwrap();
-        assert_eq!(early.rest().await.1, Some(4413), "{n_bytes} before a start");
+        for path in ["/v1/stream", "/v1/events?session=*"] {
+            let mut other = server.ws(path).await;
+            other.socket.send(Message::Binary(vec![0; n_bytes].into())).await.unwrap();
+            let (all, code) = other.rest().await;
+            assert_eq!(code, Some(4413), "{n_bytes} on {path}");
+            assert!(error(&all).reason.contains("above 10000 bytes"), "{:?}", error(&all).reason);
+        }
     }
 }
 
