@@ -62,6 +62,18 @@ struct Frames {
     overlap: Vec<f32>,
 }
 
+impl Frames {
+    /// The frame that holds this sample; the first one for those before it.
+    fn index(&self, at: SampleIndex) -> usize {
+        (at.0.saturating_sub(self.start) / FRAME_SAMPLES) as usize
+    }
+
+    /// Where a frame starts.
+    fn position(&self, frame: usize) -> SampleIndex {
+        SampleIndex(self.start + frame as u64 * FRAME_SAMPLES)
+    }
+}
+
 #[derive(Debug)]
 struct Region {
     /// Start of the first cell that is not settled.
@@ -71,6 +83,8 @@ struct Region {
     passed: VecDeque<Window>,
     /// Up to here second voices are settled.
     overlap_done: SampleIndex,
+    /// Published segments of second voices that are not.
+    seconds: Vec<SegmentId>,
     /// The segment before the region, if the pause between is short enough for one turn.
     before: Option<SegmentId>,
     /// The segment that settled cells last went to; the zone may go on with it.
@@ -136,6 +150,12 @@ impl Labeller {
         self.said.pop_front()
     }
 
+    fn fresh_segment(&mut self) -> SegmentId {
+        let id = SegmentId(self.next_segment);
+        self.next_segment += 1;
+        id
+    }
+
     fn say(&mut self, event: Event) {
         let applied = self.state.apply(&event);
         debug_assert!(applied.is_ok(), "{event:?}: {applied:?}");
@@ -153,6 +173,7 @@ impl Labeller {
             windows: VecDeque::new(),
             passed: VecDeque::new(),
             overlap_done: start,
+            seconds: Vec::new(),
             before,
             head: None,
             open: Vec::new(),
@@ -193,6 +214,7 @@ impl Labeller {
         self.publish(end, shown);
         let horizon = end.minus(self.params.settle_samples());
         self.settle_until(|window| SampleIndex(window.centre()) < horizon);
+        self.show_overlap();
     }
 
     /// The open region ends at `end`: everything in it is settled.
@@ -336,8 +358,8 @@ impl Labeller {
         let keep = self.params.boundary_reach_samples() / FRAME_SAMPLES + SMOOTH_FRAMES as u64 + 1;
         let keep = keep.max(self.params.window_frames());
         let Some(region) = self.region.as_mut() else { return };
-        let settled = region.zone_start.min(region.overlap_done).0.saturating_sub(region.frames.start);
-        let n = ((settled / FRAME_SAMPLES).saturating_sub(keep) as usize).min(region.frames.db.len());
+        let settled = region.frames.index(region.zone_start.min(region.overlap_done));
+        let n = settled.saturating_sub(keep as usize).min(region.frames.db.len());
         region.frames.db.drain(..n);
         region.frames.overlap.drain(..n.min(region.frames.overlap.len()));
         region.frames.start += n as u64 * FRAME_SAMPLES;
@@ -345,9 +367,9 @@ impl Labeller {
 
     /// Whether two people are believed to speak in a good part of `range`.
     fn is_mixed(&self, region: &Region, range: SampleRange) -> bool {
-        let frame = |at: SampleIndex| (at.0.saturating_sub(region.frames.start) / FRAME_SAMPLES) as usize;
         let known = region.frames.overlap.len();
-        let frames = &region.frames.overlap[frame(range.start()).min(known)..frame(range.end()).min(known)];
+        let frame = |at: SampleIndex| region.frames.index(at).min(known);
+        let frames = &region.frames.overlap[frame(range.start())..frame(range.end())];
         let n_mixed = frames.iter().filter(|odds| **odds > self.params.overlap_onset()).count();
         n_mixed as f32 > MIXED_SHARE * (range.len() / FRAME_SAMPLES) as f32
     }

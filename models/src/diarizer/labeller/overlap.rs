@@ -3,7 +3,8 @@
 //! Where the network hears overlap inside settled speech, a second segment is published beside the first one. Whose it
 //! is follows from who speaks nearest in time (after Otterson and Ostendorf, "Efficient use of overlap information in
 //! speaker diarization", 2007) and from how well the voices fit what was heard. When labels are revised, so are these.
-//! Look-ahead: that of settling; memory: [`MAX_PARTS`] stretches that may still change, about 700 bytes each.
+//! What is not settled yet is shown as it stands, and shown anew with every window.
+//! Look-ahead: that of the network's overlap, to be final that of settling; memory: [`MAX_PARTS`] stretches that may still change, about 700 bytes each.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::{FRAME_SAMPLES, Labeller, Region};
 use crate::calibration::sigmoid;
-use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SpeakerId};
+use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SessionState, SpeakerId};
 
 /// Stretches of overlap that may still get another speaker; older ones stay as they are.
 const MAX_PARTS: usize = 512;
@@ -99,12 +100,10 @@ impl Labeller {
     pub(super) fn settle_overlap(&mut self, until: SampleIndex, closing: bool) {
         let onset = self.params.overlap_onset();
         let Some(region) = self.region.as_ref() else { return };
-        let first = region.overlap_done.0.saturating_sub(region.frames.start) / FRAME_SAMPLES;
-        let end = until.0.saturating_sub(region.frames.start) / FRAME_SAMPLES;
         let known = region.frames.overlap.len();
-        let (first, end) = ((first as usize).min(known), (end as usize).min(known));
-        let origin = region.frames.start;
-        let at = |frame: usize| SampleIndex(origin + frame as u64 * FRAME_SAMPLES);
+        let first = region.frames.index(region.overlap_done).min(known);
+        let end = region.frames.index(until).min(known);
+        let at = |frame: usize| region.frames.position(frame);
         let mut done = until;
         let mut parts = Vec::new();
         for found in stretches(&region.frames.overlap[first..end.max(first)], onset) {
@@ -114,11 +113,7 @@ impl Labeller {
                 done = at(found.start);
                 break;
             }
-            if found.len() >= MIN_FRAMES {
-                let odds = &region.frames.overlap[found.clone()];
-                let mean = odds.iter().sum::<f32>() / odds.len() as f32;
-                parts.extend(self.parts_of(region, SampleRange::new(at(found.start), at(found.end)), mean));
-            }
+            parts.extend(self.parts_of(region, found, false));
         }
         if let Some(region) = self.region.as_mut() {
             region.overlap_done = done.max(region.overlap_done);
@@ -129,22 +124,64 @@ impl Labeller {
         }
         for mut part in parts {
             if let Some((speaker, confidence)) = self.second_voice_of(&part) {
-                self.publish_part(&mut part, speaker, confidence);
+                let shown = self.region.as_mut().map(|region| &mut region.seconds);
+                let shown = shown.and_then(|seconds| take_nearest(&self.state, seconds, part.range));
+                self.publish_part(&mut part, shown, speaker, confidence);
             }
             self.overlaps.parts.push_back(part);
         }
         let surplus = self.overlaps.parts.len().saturating_sub(MAX_PARTS);
         self.overlaps.parts.drain(..surplus);
+        if closing {
+            let shown = self.region.as_mut().map(|region| std::mem::take(&mut region.seconds));
+            for id in shown.unwrap_or_default() {
+                self.say(Event::SegmentRemoved { id });
+            }
+        }
     }
 
-    /// The pieces of a stretch of overlap, by the settled segment that each lies in.
-    fn parts_of(&self, region: &Region, range: SampleRange, odds: f32) -> Vec<Part> {
+    /// Shows the second voices of what is not settled yet, as far as it is known.
+    pub(super) fn show_overlap(&mut self) {
+        let Some(region) = self.region.as_ref() else { return };
+        let first = region.frames.index(region.overlap_done).min(region.frames.overlap.len());
+        let found = stretches(&region.frames.overlap[first..], self.params.overlap_onset());
+        let voices: Vec<(SampleRange, SpeakerId, f32)> = found
+            .into_iter()
+            .flat_map(|found| self.parts_of(region, first + found.start..first + found.end, true))
+            .filter_map(|part| self.second_voice_of(&part).map(|(who, sure)| (part.range, who, sure)))
+            .collect();
+        let Some(mut shown) = self.region.as_mut().map(|region| std::mem::take(&mut region.seconds)) else {
+            return;
+        };
+        let mut seconds = Vec::new();
+        for (range, speaker, confidence) in voices {
+            let id = take_nearest(&self.state, &mut shown, range);
+            seconds.push(self.say_second(id, range, speaker, confidence, false));
+        }
+        for id in shown {
+            self.say(Event::SegmentRemoved { id });
+        }
+        if let Some(region) = self.region.as_mut() {
+            region.seconds = seconds;
+        }
+    }
+
+    /// The pieces of a stretch of overlap, in frames, by the segment that each lies in: a settled one, or with `early`
+    /// any.
+    fn parts_of(&self, region: &Region, found: std::ops::Range<usize>, early: bool) -> Vec<Part> {
+        if found.len() < MIN_FRAMES {
+            return Vec::new();
+        }
+        let range = SampleRange::new(region.frames.position(found.start), region.frames.position(found.end));
+        let odds = &region.frames.overlap[found];
+        let odds = odds.iter().sum::<f32>() / odds.len() as f32;
         let turns: Vec<&Segment> =
             self.overlaps.turns.iter().chain(&region.open).filter_map(|id| self.state.segment(*id)).collect();
         let mut parts = Vec::new();
         for host in &turns {
             let Some(inside) = host.range.intersection(&range) else { continue };
-            if inside.len() < MIN_FRAMES as u64 / 2 * FRAME_SAMPLES || region.open.contains(&host.id) {
+            let waits = !early && region.open.contains(&host.id);
+            if waits || inside.len() < MIN_FRAMES as u64 / 2 * FRAME_SAMPLES {
                 continue;
             }
             let mut sum = vec![0.0_f32; self.history.plda().dim()];
@@ -193,12 +230,36 @@ impl Labeller {
         Some((speaker, (sigmoid(part.odds) * share * 1000.0).round() / 1000.0))
     }
 
-    fn publish_part(&mut self, part: &mut Part, speaker: SpeakerId, confidence: f32) {
-        let id = SegmentId(self.next_segment);
-        self.next_segment += 1;
-        part.id = Some(id);
-        let (range, is_final, snr_db) = (part.range, true, None);
-        self.say(Event::Segment(Segment { id, range, speaker, confidence, is_final, overlap: true, snr_db }));
+    /// Publishes a settled second voice, under the id by which it was shown, if it was.
+    fn publish_part(
+        &mut self,
+        part: &mut Part,
+        shown: Option<SegmentId>,
+        speaker: SpeakerId,
+        confidence: f32,
+    ) {
+        part.id = Some(self.say_second(shown, part.range, speaker, confidence, true));
+    }
+
+    fn say_second(
+        &mut self,
+        shown: Option<SegmentId>,
+        range: SampleRange,
+        speaker: SpeakerId,
+        confidence: f32,
+        is_final: bool,
+    ) -> SegmentId {
+        let id = shown.unwrap_or_else(|| self.fresh_segment());
+        let from = self.state.segment(id).map(|held| held.speaker);
+        if let Some(from) = from.filter(|from| *from != speaker) {
+            let changes = vec![Change { segment: id, from, to: speaker }];
+            self.say(Event::Revision { changes, reason: RevisionReason::Reassign });
+        }
+        let said = Segment { id, range, speaker, confidence, is_final, overlap: true, snr_db: None };
+        if self.state.segment(id) != Some(&said) {
+            self.say(Event::Segment(said));
+        }
+        id
     }
 
     /// Brings second voices in line with labels that were revised.
@@ -215,7 +276,7 @@ impl Labeller {
                     part.id = None;
                     self.say(Event::SegmentRemoved { id });
                 }
-                (None, Some((speaker, confidence))) => self.publish_part(part, speaker, confidence),
+                (None, Some((speaker, confidence))) => self.publish_part(part, None, speaker, confidence),
                 _ => {}
             }
         }
@@ -223,7 +284,22 @@ impl Labeller {
         if !changes.is_empty() {
             self.say(Event::Revision { changes, reason });
         }
+        self.show_overlap();
     }
+}
+
+/// Takes the segment that shares most with `range` out of `ids`.
+fn take_nearest(state: &SessionState, ids: &mut Vec<SegmentId>, range: SampleRange) -> Option<SegmentId> {
+    let shared = |id: &SegmentId| {
+        state.segment(*id).and_then(|s| s.range.intersection(&range)).map_or(0, |inside| inside.len())
+    };
+    let (at, _) = ids
+        .iter()
+        .map(shared)
+        .enumerate()
+        .filter(|(_, n)| *n > 0)
+        .max_by_key(|(at, n)| (*n, std::cmp::Reverse(*at)))?;
+    Some(ids.remove(at))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::{FRAME_SAMPLES, Labeller, Region, Run, SMOOTH_FRAMES};
+use super::{Labeller, Region, Run, SMOOTH_FRAMES};
 use crate::calibration::sigmoid;
 use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SpeakerId};
 
@@ -39,7 +39,7 @@ impl Labeller {
     pub(super) fn boundary(&self, region: &Region, w: usize) -> SampleIndex {
         let middle = u64::midpoint(region.windows[w].centre(), region.windows[w + 1].centre());
         let reach = self.params.boundary_reach_samples();
-        let frame = |sample: u64| (sample.saturating_sub(region.frames.start) / FRAME_SAMPLES) as usize;
+        let frame = |sample: u64| region.frames.index(SampleIndex(sample));
         let (low, high) = (frame(middle.saturating_sub(reach)), frame(middle + reach));
         let smooth = |i: usize| {
             let around = i.saturating_sub(SMOOTH_FRAMES)..(i + SMOOTH_FRAMES + 1).min(region.frames.db.len());
@@ -55,7 +55,7 @@ impl Labeller {
                 best = Some((i, cost));
             }
         }
-        let at = best.map_or(middle, |(i, _)| region.frames.start + i as u64 * FRAME_SAMPLES);
+        let at = best.map_or(middle, |(i, _)| region.frames.position(i).0);
         SampleIndex(at.clamp(region.zone_start.0, region.windows[w + 1].support.end().0))
     }
 
@@ -87,11 +87,7 @@ impl Labeller {
             let reuse = self.best_match(&free, run);
             let id = match reuse {
                 Some(at) => free.remove(at),
-                None => {
-                    let id = SegmentId(self.next_segment);
-                    self.next_segment += 1;
-                    id
-                }
+                None => self.fresh_segment(),
             };
             self.update(id, run, false);
             open.push(id);
@@ -188,9 +184,8 @@ impl Labeller {
 
     pub(super) fn snr_db(&self, range: SampleRange) -> Option<f32> {
         let region = self.region.as_ref()?;
-        let frame = |at: SampleIndex| (at.0.saturating_sub(region.frames.start) / FRAME_SAMPLES) as usize;
-        let frames =
-            region.frames.db.get(frame(range.start())..frame(range.end()).min(region.frames.db.len()))?;
+        let (first, end) = (region.frames.index(range.start()), region.frames.index(range.end()));
+        let frames = region.frames.db.get(first..end.min(region.frames.db.len()))?;
         if frames.is_empty() {
             return None;
         }

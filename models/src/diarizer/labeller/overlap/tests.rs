@@ -121,6 +121,27 @@ fn a_second_voice_is_labelled_where_two_speak() {
 }
 
 #[test]
+fn a_second_voice_is_shown_before_it_is_settled() {
+    let (mut labeller, mut state) = (labeller(0.5), SessionState::new());
+    run(&mut labeller);
+    let said: Vec<_> = std::iter::from_fn(|| labeller.poll()).collect();
+    said.iter().for_each(|said| state.apply(&said.event).expect("events fit together"));
+    let of_overlap = |frame: u64| {
+        said.iter().find_map(|said| match &said.event {
+            Event::Segment(s) if s.overlap && (s.range.start()..s.range.end()).contains(&at(frame)) => {
+                Some((said.at, s))
+            }
+            _ => None,
+        })
+    };
+    // In the middle of a turn, long before that is settled.
+    let (when, shown) = of_overlap(1790).expect("two people speak there");
+    assert!(!shown.is_final && when <= at(1790 + 120), "{when} {shown:?}");
+    let settled = state.segment(shown.id).expect("it is not withdrawn");
+    assert!(settled.is_final && settled.overlap && settled.speaker == shown.speaker, "{settled:?}");
+}
+
+#[test]
 fn nobody_is_second_where_that_is_not_asked_for() {
     let (mut labeller, mut state) = (labeller(1.0), SessionState::new());
     run(&mut labeller);
