@@ -232,7 +232,7 @@ pub struct DiarizationConfig {
     pub settle_ms: u32,
     /// What tells speech from the rest. Default the network.
     pub vad_mode: VadMode,
-    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.97,
+    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.95,
     /// with WebRTC 0.6.
     pub vad_onset: f64,
     /// Below this speech ends; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
@@ -281,7 +281,7 @@ impl DiarizationConfig {
             ("very_aggressive", VadMode::VeryAggressive),
         ];
         let vad_mode = r.choice("diarization.vad_mode", &modes, VadMode::Network);
-        let (onset, offset) = if vad_mode == VadMode::Network { (0.97, 0.5) } else { (0.6, 0.35) };
+        let (onset, offset) = if vad_mode == VadMode::Network { (0.95, 0.5) } else { (0.6, 0.35) };
         let config = Self {
             window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
             step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),

@@ -36,7 +36,7 @@ pub struct DiarizerOptions {
     /// What tells speech from the rest. Default the network.
     pub vad: SpeechDetector,
     /// Above this speech begins: the network's probability, or the share of frames that webrtc-vad calls voiced.
-    /// Default 0.97, range 0–1; 0.6 goes with webrtc-vad.
+    /// Default 0.95, range 0–1; 0.6 goes with webrtc-vad.
     pub vad_onset: f32,
     /// Below this speech ends. Default 0.5, range 0–`vad_onset`; 0.35 goes with webrtc-vad.
     pub vad_offset: f32,
@@ -86,7 +86,7 @@ impl Default for DiarizerOptions {
             hold_back_ms: 500,
             settle_ms: 3000,
             vad: SpeechDetector::Network,
-            vad_onset: 0.97,
+            vad_onset: 0.95,
             vad_offset: 0.5,
             min_speech_ms: 150,
             min_silence_ms: 400,
@@ -341,6 +341,6 @@ mod tests {
         let faults = DiarizerParams::try_new(options).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|f| f.name).collect();
         assert_eq!(names, ["window_ms", "vad mode", "vad_offset", "expected_speakers"]);
-        assert_eq!(faults[2].to_string(), "vad_offset (0.98) must be in 0..=vad_onset (0.97)");
+        assert_eq!(faults[2].to_string(), "vad_offset (0.98) must be in 0..=vad_onset (0.95)");
     }
 }

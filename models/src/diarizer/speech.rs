@@ -191,7 +191,7 @@ const SURE_SPEECH: f32 = 2.0;
 const RISE_SHARE: f32 = 0.05;
 const FALL_SHARE: f32 = 0.002;
 /// Speech so many dB below the session's loses odds, so much for each dB.
-const QUIETER_DB: f32 = 15.0;
+const QUIETER_DB: f32 = 12.0;
 const ODDS_PER_DB: f32 = 0.2;
 
 /// Ticks over which the share of voiced ones is taken: 100 ms.
