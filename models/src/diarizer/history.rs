@@ -470,7 +470,7 @@ const THOROUGH_STARTS: [(usize, bool); 6] =
     [(25, true), (15, true), (40, true), (25, false), (15, false), (40, false)];
 /// Weight of all evidence in the last pass: over a whole session more of the sound that windows share, such as a room,
 /// adds up.
-const LAST_EVIDENCE: f32 = 0.65;
+const LAST_EVIDENCE: f32 = 0.75;
 /// Share of the least speech of a speaker that is enough before the stream ends.
 const EARLY_SHARE: f32 = 0.25;
 /// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.
