@@ -230,7 +230,8 @@ test("the browser's microphone is a microphone of the daemon", async () => {
     await page.goto(`${daemon.url}#/listen?session=laptop`);
     await page.getByRole("button", { name: "Stop listening" }).click();
     await until(async () => (await snapshotOf("laptop")).reason === "closed", "the end");
-    assert.equal((await page.locator(".state").textContent()), "This session has ended: closed by the sender");
+    const said = "This session has ended: closed by the sender";
+    await until(async () => (await page.locator(".state").textContent()) === said, "the page to say that it ended");
     assert.deepEqual(trouble, []);
     await listener.close();
 });
