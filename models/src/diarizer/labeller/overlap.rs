@@ -12,7 +12,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::{FRAME_SAMPLES, Labeller, Region};
 use crate::calibration::sigmoid;
-use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SessionState, SpeakerId};
+use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SpeakerId};
 
 /// Stretches of overlap that may still get another speaker; older ones stay as they are.
 const MAX_PARTS: usize = 512;
@@ -115,28 +115,28 @@ impl Labeller {
             }
             parts.extend(self.parts_of(region, found, false));
         }
-        if let Some(region) = self.region.as_mut() {
-            region.overlap_done = done.max(region.overlap_done);
-            let keep = region.overlap_done.minus(2 * WINDOW_REACH_SAMPLES).0;
-            while region.passed.front().is_some_and(|w| w.centre() < keep) {
-                region.passed.pop_front();
-            }
+        let Some(region) = self.region.as_mut() else { return };
+        region.overlap_done = done.max(region.overlap_done);
+        let keep = region.overlap_done.minus(2 * WINDOW_REACH_SAMPLES).0;
+        while region.passed.front().is_some_and(|w| w.centre() < keep) {
+            region.passed.pop_front();
         }
+        let mut shown = std::mem::take(&mut region.seconds);
         for mut part in parts {
             if let Some((speaker, confidence)) = self.second_voice_of(&part) {
-                let shown = self.region.as_mut().map(|region| &mut region.seconds);
-                let shown = shown.and_then(|seconds| take_nearest(&self.state, seconds, part.range));
-                self.publish_part(&mut part, shown, speaker, confidence);
+                let reuse = self.best_match(&shown, part.range, None).map(|at| shown.remove(at));
+                part.id = Some(self.say_second(reuse, part.range, speaker, confidence, true));
             }
             self.overlaps.parts.push_back(part);
         }
         let surplus = self.overlaps.parts.len().saturating_sub(MAX_PARTS);
         self.overlaps.parts.drain(..surplus);
         if closing {
-            let shown = self.region.as_mut().map(|region| std::mem::take(&mut region.seconds));
-            for id in shown.unwrap_or_default() {
+            for id in shown {
                 self.say(Event::SegmentRemoved { id });
             }
+        } else if let Some(region) = self.region.as_mut() {
+            region.seconds = shown;
         }
     }
 
@@ -150,13 +150,12 @@ impl Labeller {
             .flat_map(|found| self.parts_of(region, first + found.start..first + found.end, true))
             .filter_map(|part| self.second_voice_of(&part).map(|(who, sure)| (part.range, who, sure)))
             .collect();
-        let Some(mut shown) = self.region.as_mut().map(|region| std::mem::take(&mut region.seconds)) else {
-            return;
-        };
+        let Some(region) = self.region.as_mut() else { return };
+        let mut shown = std::mem::take(&mut region.seconds);
         let mut seconds = Vec::new();
         for (range, speaker, confidence) in voices {
-            let id = take_nearest(&self.state, &mut shown, range);
-            seconds.push(self.say_second(id, range, speaker, confidence, false));
+            let reuse = self.best_match(&shown, range, None).map(|at| shown.remove(at));
+            seconds.push(self.say_second(reuse, range, speaker, confidence, false));
         }
         for id in shown {
             self.say(Event::SegmentRemoved { id });
@@ -230,17 +229,7 @@ impl Labeller {
         Some((speaker, (sigmoid(part.odds) * share * 1000.0).round() / 1000.0))
     }
 
-    /// Publishes a settled second voice, under the id by which it was shown, if it was.
-    fn publish_part(
-        &mut self,
-        part: &mut Part,
-        shown: Option<SegmentId>,
-        speaker: SpeakerId,
-        confidence: f32,
-    ) {
-        part.id = Some(self.say_second(shown, part.range, speaker, confidence, true));
-    }
-
+    /// Publishes a second voice, under the id by which it was shown, if it was; returns its id.
     fn say_second(
         &mut self,
         shown: Option<SegmentId>,
@@ -250,11 +239,7 @@ impl Labeller {
         is_final: bool,
     ) -> SegmentId {
         let id = shown.unwrap_or_else(|| self.fresh_segment());
-        let from = self.state.segment(id).map(|held| held.speaker);
-        if let Some(from) = from.filter(|from| *from != speaker) {
-            let changes = vec![Change { segment: id, from, to: speaker }];
-            self.say(Event::Revision { changes, reason: RevisionReason::Reassign });
-        }
+        self.hand_over(id, speaker);
         let said = Segment { id, range, speaker, confidence, is_final, overlap: true, snr_db: None };
         if self.state.segment(id) != Some(&said) {
             self.say(Event::Segment(said));
@@ -276,7 +261,9 @@ impl Labeller {
                     part.id = None;
                     self.say(Event::SegmentRemoved { id });
                 }
-                (None, Some((speaker, confidence))) => self.publish_part(part, None, speaker, confidence),
+                (None, Some((speaker, confidence))) => {
+                    part.id = Some(self.say_second(None, part.range, speaker, confidence, true));
+                }
                 _ => {}
             }
         }
@@ -286,20 +273,6 @@ impl Labeller {
         }
         self.show_overlap();
     }
-}
-
-/// Takes the segment that shares most with `range` out of `ids`.
-fn take_nearest(state: &SessionState, ids: &mut Vec<SegmentId>, range: SampleRange) -> Option<SegmentId> {
-    let shared = |id: &SegmentId| {
-        state.segment(*id).and_then(|s| s.range.intersection(&range)).map_or(0, |inside| inside.len())
-    };
-    let (at, _) = ids
-        .iter()
-        .map(shared)
-        .enumerate()
-        .filter(|(_, n)| *n > 0)
-        .max_by_key(|(at, n)| (*n, std::cmp::Reverse(*at)))?;
-    Some(ids.remove(at))
 }
 
 #[cfg(test)]

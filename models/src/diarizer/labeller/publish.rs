@@ -84,7 +84,7 @@ impl Labeller {
             {
                 self.trim(id, run.range.start());
             }
-            let reuse = self.best_match(&free, run);
+            let reuse = self.best_match(&free, run.range, Some(run.speaker));
             let id = match reuse {
                 Some(at) => free.remove(at),
                 None => self.fresh_segment(),
@@ -100,13 +100,18 @@ impl Labeller {
         }
     }
 
-    /// The free segment that shares most with the run, one of its own speaker before all others.
-    pub(super) fn best_match(&self, free: &[SegmentId], run: &Run) -> Option<usize> {
+    /// The free segment that shares most with `range`, one of `speaker` before all others.
+    pub(super) fn best_match(
+        &self,
+        free: &[SegmentId],
+        range: SampleRange,
+        speaker: Option<SpeakerId>,
+    ) -> Option<usize> {
         let mut best: Option<(usize, (bool, u64))> = None;
         for (at, id) in free.iter().enumerate() {
             let Some(segment) = self.state.segment(*id) else { continue };
-            let shared = segment.range.intersection(&run.range).map_or(0, |r| r.len());
-            let key = (segment.speaker == run.speaker, shared);
+            let shared = segment.range.intersection(&range).map_or(0, |r| r.len());
+            let key = (Some(segment.speaker) == speaker, shared);
             if shared > 0 && best.is_none_or(|(_, b)| key > b) {
                 best = Some((at, key));
             }
@@ -117,12 +122,7 @@ impl Labeller {
     /// Publishes the run under `id`; `from_head` keeps the start that the settled part gave.
     pub(super) fn update(&mut self, id: SegmentId, run: &Run, from_head: bool) {
         let held = self.state.segment(id).cloned();
-        if let Some(held) = &held
-            && held.speaker != run.speaker
-        {
-            let changes = vec![Change { segment: id, from: held.speaker, to: run.speaker }];
-            self.say(Event::Revision { changes, reason: RevisionReason::Reassign });
-        }
+        self.hand_over(id, run.speaker);
         let start = match (&held, from_head) {
             (Some(held), true) => held.range.start(),
             _ => self.start_of_turn(run),
@@ -142,6 +142,15 @@ impl Labeller {
             held.is_some_and(|h| h.range == range && h.speaker == run.speaker && h.confidence == confidence);
         if !same {
             self.say(Event::Segment(segment));
+        }
+    }
+
+    /// Revises a published segment that is another's than `speaker`'s; one that is not published yet is left alone.
+    pub(super) fn hand_over(&mut self, id: SegmentId, speaker: SpeakerId) {
+        let from = self.state.segment(id).map(|held| held.speaker);
+        if let Some(from) = from.filter(|from| *from != speaker) {
+            let changes = vec![Change { segment: id, from, to: speaker }];
+            self.say(Event::Revision { changes, reason: RevisionReason::Reassign });
         }
     }
 
