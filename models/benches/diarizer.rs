@@ -1,4 +1,4 @@
-//! Cost of one window for each plan length, and of a session's next ten seconds after an hour, eight, a day.
+//! Cost of one window for each plan length, with our operators and with tract's alone, and of a session's next ten seconds after an hour, eight, a day.
 //!
 //! The sessions hear synthetic voices and get stand-in embeddings, so that what is measured is the diarizer's own
 //! work: voice activity, features, clustering, labels. Its cost must not grow with the length of the session.
@@ -10,6 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use diarized_dsp::SampleRange;
 use diarized_models::diarizer::SpeechDetector;
 use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, ModelSource};
+use tract_onnx::prelude::*;
 
 /// Length of a turn, in samples: four seconds, of which the last half is a pause.
 const TURN: u64 = 4 * 16_000;
@@ -22,6 +23,7 @@ fn windows(c: &mut Criterion) {
     let lengths = [100, 150, 200, 300];
     let embedder = Embedder::load(&ModelSource::Builtin, &lengths).expect("the built-in model can be loaded");
     let n_mels = embedder.card().front_end.n_mels();
+    let any_length = Embedder::load(&ModelSource::Builtin, &[]).expect("the built-in model can be loaded");
     let mut group = c.benchmark_group("window");
     group.throughput(Throughput::Elements(1));
     for n_frames in lengths {
@@ -30,8 +32,26 @@ fn windows(c: &mut Criterion) {
         group.bench_function(format!("{n_frames}_frames"), |b| {
             b.iter(|| embedder.embed(black_box(&features), n_frames).expect("the features fit"));
         });
+        group.bench_function(format!("{n_frames}_frames_without_a_plan_of_their_own"), |b| {
+            b.iter(|| any_length.embed(black_box(&features), n_frames).expect("the features fit"));
+        });
+        let plan = plain_plan(n_mels, n_frames).expect("tract runs the built-in model");
+        let input = Tensor::from_shape(&[1, n_mels, n_frames], &features).expect("the features fit");
+        group.bench_function(format!("{n_frames}_frames_by_tract_alone"), |b| {
+            b.iter(|| plan.run(tvec!(black_box(&input).clone().into())).expect("the input fits"));
+        });
     }
     group.finish();
+}
+
+/// The built-in network as tract runs it without `operators.rs`.
+fn plain_plan(n_mels: usize, n_frames: usize) -> TractResult<std::sync::Arc<TypedRunnableModel>> {
+    let onnx = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/nexttdnn-c128-b122/model.onnx");
+    tract_onnx::onnx()
+        .model_for_path(onnx)?
+        .with_input_fact(0, f32::fact([1, n_mels, n_frames]).into())?
+        .into_optimized()?
+        .into_runnable()
 }
 
 /// Deterministic noise in `[-0.5, 0.5]`.

@@ -10,6 +10,7 @@ use tract_onnx::prelude::*;
 
 use crate::embedding::{Embedding, EmbeddingError};
 use crate::model_card::{CardError, ModelCard};
+use crate::operators;
 
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -264,7 +265,8 @@ fn build(onnx: &[u8], n_mels: usize, n_frames: Option<usize>) -> Result<Plan, (&
     model
         .with_input_fact(0, fact.into())
         .map_err(stage("given its input"))?
-        .into_optimized()
+        .into_typed()
+        .and_then(operators::optimise)
         .map_err(stage("optimised"))?
         .into_runnable()
         .map_err(stage("prepared"))

@@ -10,6 +10,7 @@ pub mod embedder;
 pub mod embedding;
 pub mod events;
 pub mod model_card;
+mod operators;
 pub mod plda;
 pub mod rttm;
 pub mod scoring;

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 
+use crate::operators;
+
 /// A segmenter that cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -176,7 +178,7 @@ fn build(onnx: &[u8], card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
     for (i, n) in card.caches.iter().enumerate() {
         model = model.with_input_fact(1 + i, f32::fact([1, card.channels, *n]).into())?;
     }
-    model.into_optimized()?.into_runnable()
+    operators::optimise(model.into_typed()?)?.into_runnable()
 }
 
 /// The log-mel recipe of the rows: 80 bands of 16-bit samples, frames of 25 ms every 10 ms, nothing subtracted.
