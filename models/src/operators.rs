@@ -1,4 +1,5 @@
-//! Operators that stand in for slow ones of tract: depthwise convolution, sums along an axis, layer normalisation.
+//! Operators that stand in for slow ones of tract: depthwise convolution, sums along an axis, layer normalisation; and
+//! a depthwise convolution that remembers the frames before.
 //!
 //! In a NeXt-TDNN on a window of 1.5 s tract spends more time in these than in its matrix products: it visits a
 //! depthwise kernel output by output, and sums and normalises along an axis that is not the last through a general
@@ -8,11 +9,13 @@
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::array::TypedConcat;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::{Mul, Square, Sub};
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, RmsNorm};
+use tract_onnx::tract_core::ops::source::TypedSource;
 
 /// tract's own optimisation of `model`, with the operators of this file where they fit.
 ///
@@ -20,12 +23,34 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, RmsNorm};
 /// Those of tract, when the network cannot be optimised.
 pub(crate) fn optimise(model: TypedModel) -> TractResult<TypedModel> {
     let mut model = model.into_decluttered()?;
-    Rewriter::<()>::default()
+    rules().rewrite(&(), &mut model)?;
+    model.into_optimized()
+}
+
+/// Like [`optimise`], for a network over a stream that takes the past of each depthwise convolution as an input, and
+/// gives it back as an output, beside its first ones. In what comes out the convolutions remember their past
+/// themselves, from zeros at the start of a state; the first input and output are left.
+///
+/// # Errors
+/// Also where an input is left that is no such past.
+pub(crate) fn optimise_stream(model: TypedModel) -> TractResult<TypedModel> {
+    let mut model = model.into_decluttered()?;
+    let output = model.output_outlets()?[0];
+    model.select_output_outlets(&[output])?;
+    rules().with_rule_for("streamed", StreamedConv::replace).rewrite(&(), &mut model)?;
+    let input = model.input_outlets()?[0];
+    model.set_input_outlets(&[input])?;
+    model.compact()?;
+    let n_sources = model.nodes().iter().filter(|node| node.op_is::<TypedSource>()).count();
+    ensure!(n_sources == 1, "{} of its inputs are no past of a depthwise convolution", n_sources - 1);
+    model.into_optimized()
+}
+
+fn rules() -> Rewriter<()> {
+    Rewriter::default()
         .with_rule_for("depthwise", DepthwiseConv::replace)
         .with_rule_for("layer-norm", LayerNorm::replace)
         .with_rule_for("sum", Sum::replace)
-        .rewrite(&(), &mut model)?;
-    model.into_optimized()
 }
 
 /// Outputs of a depthwise convolution that are computed together; their sums stay in registers.
@@ -86,8 +111,8 @@ impl DepthwiseConv {
         (self.kernel_len - 1) * self.dilation
     }
 
-    /// Writes one channel's convolution to `output`, which has as many values as there are; `padded` is the row
-    /// between its zeros, and as many values more as fill the last tile.
+    /// Writes one channel's convolution to `output`. `padded` is what it goes over, and as many values more as fill the
+    /// last tile.
     fn convolve(&self, padded: &[f32], kernel: &[f32], bias: f32, output: &mut [f32]) {
         for (tile, output) in output.chunks_mut(TILE).enumerate() {
             let input = &padded[tile * TILE..][..TILE + self.reach()];
@@ -160,6 +185,117 @@ impl TypedOp for DepthwiseConv {
     }
 
     as_op!();
+}
+
+/// A depthwise convolution over what comes and the frames before it, which it keeps; inputs as for [`DepthwiseConv`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct StreamedConv(DepthwiseConv);
+
+impl StreamedConv {
+    fn replace(
+        _: &(),
+        model: &TypedModel,
+        node: &TypedNode,
+        name: &str,
+        conv: &DepthwiseConv,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        let joined = model.node(node.inputs[0].node);
+        let Some(concat) = joined.op_as::<TypedConcat>() else { return Ok(None) };
+        let &[past, signal] = joined.inputs.as_slice() else { return Ok(None) };
+        let shape = &model.outlet_fact(past)?.shape;
+        let fits = concat.axis + 1 == shape.rank()
+            && shape[concat.axis] == conv.reach().to_dim()
+            && model.node(past.node).op_is::<TypedSource>()
+            && (conv.pad_before, conv.pad_after) == (0, 0);
+        if !fits {
+            return Ok(None);
+        }
+        let mut patch = TypedModelPatch::default();
+        let inputs = patch.taps(model, &[signal, node.inputs[1], node.inputs[2]])?;
+        let output = patch.wire_node(name, Self(conv.clone()), &inputs)?;
+        patch.shunt_outside(model, node.id.into(), output[0])?;
+        Ok(Some(patch))
+    }
+}
+
+impl Op for StreamedConv {
+    fn name(&self) -> StaticName {
+        "DiarizedStreamedConv".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for StreamedConv {
+    not_out_of_plan!();
+
+    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        Ok(Some(Box::new(Past::default())))
+    }
+}
+
+impl TypedOp for StreamedConv {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(inputs[0].without_value()))
+    }
+
+    as_op!();
+}
+
+/// Calls for whose frames there is room before the past is moved to the front again.
+const CALLS_WITHOUT_A_MOVE: usize = 4;
+
+/// What a [`StreamedConv`] has heard. The rows of all channels lie in one piece of memory, each with room behind, so
+/// that the past need not be moved at every call.
+#[derive(Debug, Clone, Default)]
+struct Past {
+    rows: Vec<f32>,
+    row_len: usize,
+    /// Where the past begins in each row.
+    at: usize,
+}
+
+impl OpState for Past {
+    fn eval(&mut self, _: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let StreamedConv(conv) = op.downcast_ref().context("not the state of this operator")?;
+        let (signal, kernel, bias) = args_3!(inputs);
+        let mut output = signal.into_tensor();
+        let n_frames = output.shape().last().copied().unwrap_or(0);
+        if n_frames == 0 {
+            return Ok(tvec!(output.into()));
+        }
+        let n_rows = output.len() / n_frames;
+        let (kernel, bias) = (kernel.try_as_plain_ram()?, bias.try_as_plain_ram()?);
+        let mut view = output.try_as_plain_ram_mut()?;
+        let outputs = view.as_slice_mut::<f32>()?.chunks_exact_mut(n_frames);
+        // The last tile may read beyond the newest frame.
+        let n_read = conv.reach() + n_frames.next_multiple_of(TILE);
+        if self.rows.is_empty() {
+            self.row_len = n_read + CALLS_WITHOUT_A_MOVE * n_frames;
+            self.rows = vec![0.0; n_rows * self.row_len];
+        }
+        ensure!(
+            n_rows * self.row_len == self.rows.len() && n_read <= self.row_len,
+            "a stream keeps its shape"
+        );
+        let is_full = self.at + n_read > self.row_len;
+        let at = if is_full { 0 } else { self.at };
+        let rows = self.rows.chunks_exact_mut(self.row_len);
+        let channels = kernel.as_slice::<f32>()?.chunks_exact(conv.kernel_len).zip(bias.as_slice::<f32>()?);
+        for ((row, output), (kernel, &bias)) in rows.zip(outputs).zip(channels.cycle()) {
+            if is_full {
+                row.copy_within(self.at..self.at + conv.reach(), 0);
+            }
+            row[at + conv.reach()..][..n_frames].copy_from_slice(output);
+            conv.convolve(&row[at..at + n_read], kernel, bias, output);
+        }
+        self.at = at + n_frames;
+        Ok(tvec!(output.into()))
+    }
+
+    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
+        bail!("one state is one stream")
+    }
 }
 
 /// How the values along one axis lie in memory: `n_outer` blocks of `n_along` rows of `n_inner` values.

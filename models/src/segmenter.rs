@@ -1,7 +1,7 @@
 //! The voice activity network: for every 10 ms whether somebody speaks, whether two do, and how clearly.
 //!
-//! A causal stack of dilated convolutions that runs through tract in chunks of 100 ms; what a layer needs of the past
-//! travels as a cache, so every frame is computed once. Made by `training/diarized_train/segmenter.py`.
+//! A causal stack of dilated convolutions that runs through tract in chunks of 100 ms; each layer remembers what it needs
+//! of the past, so every frame is computed once. Made by `training/diarized_train/segmenter.py`.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -156,18 +156,12 @@ impl Segmenter {
     /// A stream at its start.
     #[must_use]
     pub fn stream(self: &Arc<Self>) -> SegmenterStream {
-        SegmenterStream {
-            caches: self.empty_caches(),
-            segmenter: Arc::clone(self),
-            rows: Vec::new(),
-            n_pushed: 0,
-        }
+        SegmenterStream { state: self.state(), segmenter: Arc::clone(self), rows: Vec::new(), n_pushed: 0 }
     }
 
-    fn empty_caches(&self) -> Vec<TValue> {
-        let zeros = |n: &usize| Tensor::zero::<f32>(&[1, self.card.channels, *n]);
-        // Zeros of a valid shape cannot fail.
-        self.card.caches.iter().filter_map(|n| zeros(n).ok()).map(Into::into).collect()
+    /// The network at the start of a stream.
+    fn state(&self) -> Option<TypedSimpleState> {
+        self.plan.spawn().ok()
     }
 }
 
@@ -178,7 +172,7 @@ fn build(onnx: &[u8], card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
     for (i, n) in card.caches.iter().enumerate() {
         model = model.with_input_fact(1 + i, f32::fact([1, card.channels, *n]).into())?;
     }
-    operators::optimise(model.into_typed()?)?.into_runnable()
+    operators::optimise_stream(model.into_typed()?)?.into_runnable()
 }
 
 /// The log-mel recipe of the rows: 80 bands of 16-bit samples, frames of 25 ms every 10 ms, nothing subtracted.
@@ -190,11 +184,12 @@ pub fn front_end() -> LogMelParams {
     LogMelParams::try_new(LogMelRecipe::default()).expect("the recipe is valid")
 }
 
-/// One stream through the network. Memory: the caches, about 200 kB.
+/// One stream through the network. Memory: what the layers remember, about 400 kB.
 #[derive(Debug)]
 pub struct SegmenterStream {
     segmenter: Arc<Segmenter>,
-    caches: Vec<TValue>,
+    /// None where tract could not make one.
+    state: Option<TypedSimpleState>,
     rows: Vec<f32>,
     n_pushed: u64,
 }
@@ -259,7 +254,7 @@ impl SegmenterStream {
 
     /// Goes back to the start of a stream.
     pub fn reset(&mut self) {
-        self.caches = self.segmenter.empty_caches();
+        self.state = self.segmenter.state();
         self.rows.clear();
         self.n_pushed = 0;
     }
@@ -273,10 +268,8 @@ impl SegmenterStream {
                 features[mel * chunk + frame] = self.rows[at + frame * n_mels + mel];
             }
         }
-        let mut inputs: TVec<TValue> = tvec!(Tensor::from_shape(&[1, n_mels, chunk], &features)?.into());
-        inputs.extend(self.caches.iter().cloned());
-        let mut outputs = self.segmenter.plan.run(inputs)?;
-        self.caches = outputs.drain(1..).collect();
+        let state = self.state.as_mut().ok_or_else(|| TractError::msg("there is no state"))?;
+        let outputs = state.run(tvec!(Tensor::from_shape(&[1, n_mels, chunk], &features)?.into()))?;
         let view = outputs[0].to_plain_array_view::<f32>()?;
         Ok((0..chunk)
             .map(|t| {

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::array::{Slice, TypedConcat};
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::math::{mul, square, sub};
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, RmsNorm};
 
-use super::{DepthwiseConv, LayerNorm, Sum, optimise};
+use super::{DepthwiseConv, LayerNorm, StreamedConv, Sum, optimise, optimise_stream};
 
 /// Values in `[-1, 1]` that depend on place and seed alone.
 fn values(n: usize, seed: usize) -> Vec<f32> {
@@ -35,6 +36,27 @@ fn assert_same<O: Op>(model: TypedModel, input: &Tensor, n: usize) {
     }
 }
 
+fn kernel(model: &mut TypedModel, channels: usize, of: usize, kernel_len: usize) -> OutletId {
+    model.add_const("kernel", tensor(&[channels, of, kernel_len], 1)).unwrap()
+}
+
+fn bias(model: &mut TypedModel, channels: usize) -> OutletId {
+    model.add_const("bias", tensor(&[channels], 2)).unwrap()
+}
+
+fn conv(channels: usize, kernel_len: usize, dilation: usize, padding: PaddingSpec, group: usize) -> Conv {
+    let pool_spec = PoolSpec {
+        data_format: DataFormat::NCHW,
+        kernel_shape: tvec!(kernel_len),
+        padding,
+        dilations: Some(tvec!(dilation)),
+        strides: None,
+        input_channels: channels,
+        output_channels: channels,
+    };
+    Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None }
+}
+
 fn depthwise(
     shape: [usize; 3],
     kernel_len: usize,
@@ -45,19 +67,8 @@ fn depthwise(
     let channels = shape[1];
     let mut model = TypedModel::default();
     let x = model.add_source("x", f32::fact(shape)).unwrap();
-    let kernel = model.add_const("kernel", tensor(&[channels, channels / group, kernel_len], 1)).unwrap();
-    let bias = model.add_const("bias", tensor(&[channels], 2)).unwrap();
-    let spec = PoolSpec {
-        data_format: DataFormat::NCHW,
-        kernel_shape: tvec!(kernel_len),
-        padding,
-        dilations: Some(tvec!(dilation)),
-        strides: None,
-        input_channels: channels,
-        output_channels: channels,
-    };
-    let conv = Conv { pool_spec: spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None };
-    let y = model.wire_node("conv", conv, &[x, kernel, bias]).unwrap();
+    let inputs = [x, kernel(&mut model, channels, channels / group, kernel_len), bias(&mut model, channels)];
+    let y = model.wire_node("conv", conv(channels, kernel_len, dilation, padding, group), &inputs).unwrap();
     model.select_output_outlets(&y).unwrap();
     model
 }
@@ -110,6 +121,75 @@ proptest! {
         let model = layer_norm(&shape, 1.0 / shape[1] as f32, swapped);
         assert_same::<LayerNorm>(model, &tensor(&shape, 5), 1);
     }
+}
+
+/// A depthwise convolution over `(1, channels, n_frames)` and the past that it takes as its second input.
+fn streamed(
+    channels: usize,
+    n_frames: usize,
+    kernel_len: usize,
+    dilation: usize,
+    n_past: usize,
+) -> TypedModel {
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([1, channels, n_frames])).unwrap();
+    let past = model.add_source("past", f32::fact([1, channels, n_past])).unwrap();
+    let joined = model.wire_node("joined", TypedConcat { axis: 2 }, &[past, x]).unwrap()[0];
+    let conv = conv(channels, kernel_len, dilation, PaddingSpec::Valid, channels);
+    let inputs = [joined, kernel(&mut model, channels, 1, kernel_len), bias(&mut model, channels)];
+    let y = model.wire_node("conv", conv, &inputs).unwrap()[0];
+    let kept = Slice::new(2, n_frames, n_frames + n_past);
+    let kept = model.wire_node("kept", kept, &[joined]).unwrap()[0];
+    model.select_output_outlets(&[y, kept]).unwrap();
+    model
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A stream in calls of one length is the convolution over all of it, and a new state starts from silence.
+    #[test]
+    fn a_stream_is_its_whole(
+        channels in 1_usize..5,
+        n_frames in 1_usize..50,
+        n_calls in 1_usize..12,
+        kernel_len in 2_usize..6,
+        dilation in 1_usize..20,
+    ) {
+        let reach = (kernel_len - 1) * dilation;
+        let model = optimise_stream(streamed(channels, n_frames, kernel_len, dilation, reach)).unwrap();
+        prop_assert_eq!(count::<StreamedConv>(&model), 1);
+        prop_assert_eq!((model.inputs.len(), model.outputs.len()), (1, 1));
+        let n_all = n_frames * n_calls;
+        let all = values(channels * n_all, 6);
+        let padding = PaddingSpec::Explicit(tvec!(reach), tvec!(0));
+        let whole = depthwise([1, channels, n_all], kernel_len, dilation, padding, channels);
+        let whole = run(
+            whole.into_optimized().unwrap(),
+            &Tensor::from_shape(&[1, channels, n_all], &all).unwrap(),
+        );
+        let plan = model.into_runnable().unwrap();
+        for _ in 0..2 {
+            let mut state = plan.spawn().unwrap();
+            for call in 0..n_calls {
+                let rows = all.chunks(n_all).flat_map(|row| &row[call * n_frames..][..n_frames]);
+                let input: Vec<f32> = rows.copied().collect();
+                let input = Tensor::from_shape(&[1, channels, n_frames], &input).unwrap();
+                let output = state.run(tvec!(input.into())).unwrap();
+                let output = output[0].to_plain_array_view::<f32>().unwrap();
+                for ((_, c, t), got) in output.into_dimensionality::<tract_ndarray::Ix3>().unwrap().indexed_iter() {
+                    let expected = whole[c * n_all + call * n_frames + t];
+                    prop_assert!((got - expected).abs() < 2e-5 * expected.abs().max(1.0), "{} {}", got, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_past_of_another_length_is_refused() {
+    let error = optimise_stream(streamed(3, 10, 5, 2, 9)).unwrap_err();
+    assert_eq!(error.to_string(), "1 of its inputs are no past of a depthwise convolution");
 }
 
 /// `(x - mean) / sqrt(variance + eps)` along axis 1 of three, as the export writes it.
