@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use diarized_dsp::log_mel::{Layout, LogMel, MeanNormalisation, subtract_mean, to_mel_major};
+use diarized_dsp::log_mel::{Layout, LogMel, LogMelParams, MeanNormalisation, subtract_mean, to_mel_major};
 use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Vad, VadMode};
 
 use super::speech::{ScoreGate, SpeechGate, Transition};
@@ -53,7 +53,7 @@ enum Detector {
     Network(Box<Network>),
 }
 
-/// The network of a stream with its own log-mel rows: it need not share the voice model's recipe.
+/// The network of a stream with its log-mel rows, which are the voice model's too where its recipe is the same.
 #[derive(Debug)]
 struct Network {
     mel: LogMel,
@@ -121,25 +121,35 @@ impl Detector {
         }
     }
 
-    /// Runs the network over samples; `last` says that no more come. Overlap comes after the decisions.
+    /// Whether its log-mel rows are those of this recipe.
+    fn has_rows_of(&self, recipe: LogMelParams) -> bool {
+        matches!(self, Self::Network(network) if *network.mel.params() == recipe)
+    }
+
+    /// Runs the network over samples; `last` says that no more come. Overlap comes after the decisions. The log-mel
+    /// rows are appended to `heard`.
     fn hear(
         &mut self,
         samples: &[f32],
         last: bool,
         decisions: &mut VecDeque<Decision>,
         overlaps: &mut VecDeque<f32>,
+        heard: Option<&mut Vec<f32>>,
     ) {
         let Self::Network(network) = self else { return };
         let Network { mel, rows, stream, scores, gate } = &mut **network;
         rows.clear();
         scores.clear();
         mel.push(samples, rows);
+        if last {
+            mel.finish(rows);
+        }
         stream.push(rows, scores);
         if last {
-            rows.clear();
-            mel.finish(rows);
-            stream.push(rows, scores);
             stream.finish(scores);
+        }
+        if let Some(heard) = heard {
+            heard.extend_from_slice(rows);
         }
         let decided =
             |s: &segmenter::FrameScores| Decision { voiced: gate.is_voiced(s.speech), score: s.speech };
@@ -165,7 +175,9 @@ impl Detector {
 /// See the module's documentation. Memory: about 5 s of features, 160 kB for 80 mel bands.
 #[derive(Debug)]
 pub(crate) struct FrontEnd {
-    mel: LogMel,
+    /// None where the detector's rows serve the voice model, too.
+    mel: Option<LogMel>,
+    frame_length: u64,
     n_mels: usize,
     mean: MeanNormalisation,
     detector: Detector,
@@ -199,11 +211,13 @@ pub(crate) struct FrontEnd {
 impl FrontEnd {
     pub(crate) fn new(params: &DiarizerParams, card: &ModelCard) -> Self {
         let o = params.options();
+        let detector = Detector::new(params);
         Self {
-            mel: LogMel::new(card.front_end),
+            mel: (!detector.has_rows_of(card.front_end)).then(|| LogMel::new(card.front_end)),
+            frame_length: card.front_end.frame_length_samples() as u64,
             n_mels: card.front_end.n_mels(),
             mean: card.mean_normalisation,
-            detector: Detector::new(params),
+            detector,
             cutter: FrameCutter::new(),
             origin: SampleIndex::ZERO,
             n_samples: 0,
@@ -254,16 +268,29 @@ impl FrontEnd {
                     decisions.push_back(Decision { voiced: vad.decide(frame), score: 0.0 });
                 }
             });
-            self.detector.hear(part, false, &mut self.decisions, &mut self.overlaps);
-            self.mel.push(part, &mut self.mel_waiting);
+            self.hear(part, false);
             self.run_ticks(facts);
+        }
+    }
+
+    /// Runs detector and log-mel over samples; `last` says that no more come.
+    fn hear(&mut self, samples: &[f32], last: bool) {
+        let Self { mel, mel_waiting, detector, decisions, overlaps, .. } = self;
+        match mel {
+            Some(mel) => {
+                mel.push(samples, mel_waiting);
+                if last {
+                    mel.finish(mel_waiting);
+                }
+                detector.hear(samples, last, decisions, overlaps, None);
+            }
+            None => detector.hear(samples, last, decisions, overlaps, Some(mel_waiting)),
         }
     }
 
     /// The stream pauses here: the open region closes and the analysis starts anew at the position reached.
     pub(crate) fn interrupt(&mut self, gap_samples: u64, facts: &mut VecDeque<Fact>) {
-        self.mel.finish(&mut self.mel_waiting);
-        self.detector.hear(&[], true, &mut self.decisions, &mut self.overlaps);
+        self.hear(&[], true);
         self.run_ticks(facts);
         self.is_ending = true;
         if let Some(Transition::End(tick)) = self.detector.finish(self.tick) {
@@ -272,7 +299,7 @@ impl FrontEnd {
         self.is_ending = false;
         self.origin = self.heard().plus(gap_samples);
         self.n_samples = 0;
-        self.mel.reset();
+        self.mel.iter_mut().for_each(LogMel::reset);
         self.cutter.reset();
         self.levels_waiting.clear();
         self.decisions.clear();
@@ -403,8 +430,7 @@ impl FrontEnd {
     }
 
     fn tell(&self, kind: FactKind, facts: &mut VecDeque<Fact>) {
-        let heard = self.detector.known_after(self.tick) * FRAME_SAMPLES as u64
-            + self.mel.params().frame_length_samples() as u64
+        let heard = self.detector.known_after(self.tick) * FRAME_SAMPLES as u64 + self.frame_length
             - FRAME_SAMPLES as u64;
         facts.push_back(Fact { at: self.origin.plus(heard.min(self.n_samples)), kind });
     }
