@@ -107,7 +107,7 @@ const ANY_LENGTH_FRAMES: usize = 100;
 type Plan = Arc<TypedRunnableModel>;
 
 /// A loaded voice model: one optimised plan for each window length asked for at load, and one for any length,
-/// built at its first use (tract loses its fast depthwise kernel there and takes about twice as long).
+/// built at its first use (it takes a quarter to a half longer).
 ///
 /// `Send + Sync`; [`embed`](Self::embed) allocates and takes milliseconds, so call it on a worker thread.
 pub struct Embedder {
