@@ -1,7 +1,7 @@
 //! Operators that stand in for slow ones of tract: depthwise convolution, sums along an axis, layer normalisation; and
 //! a depthwise convolution that remembers the frames before.
 //!
-//! In a NeXt-TDNN on a window of 1.5 s tract spends more time in these than in its matrix products: it visits a
+//! In a NeXt-TDNN on a window of 1.5 s tract spends nearly as much time in these as in its matrix products: it visits a
 //! depthwise kernel output by output, and sums and normalises along an axis that is not the last through a general
 //! iterator. Here each is a loop over rows that lie in memory one after the other, which the compiler turns into
 //! vector instructions. Everything else stays tract's, and so does the graph: a network without these patterns is
@@ -298,7 +298,7 @@ impl OpState for Past {
     }
 }
 
-/// How the values along one axis lie in memory: `n_outer` blocks of `n_along` rows of `n_inner` values.
+/// How the values along one axis lie in memory: blocks of `n_along` rows of `n_inner` values.
 struct Rows {
     n_along: usize,
     n_inner: usize,
