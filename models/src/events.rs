@@ -55,8 +55,9 @@ pub struct Segment {
     pub speaker: SpeakerId,
     /// Calibrated probability that the label is right, in `[0, 1]`.
     pub confidence: f32,
-    /// `false` while the end still grows or the label may be settled by audio already on its way; a final
-    /// segment changes only through a [`Event::Revision`] or an update with a reason of that kind.
+    /// `false` while the end still grows or the label may be settled by audio already on its way. A final segment's
+    /// speaker changes through an [`Event::Revision`] alone; where two people are found in it, it comes again with an
+    /// earlier end and its rest as new segments, before the revision that tells whose they are.
     pub is_final: bool,
     /// Whether another speaker is believed to speak inside this segment.
     pub overlap: bool,

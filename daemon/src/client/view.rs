@@ -122,11 +122,13 @@ impl View {
 impl Shown {
     fn apply(&mut self, body: &Body, colour: bool) -> Option<String> {
         let event = body.to_event().ok()?;
+        let divided = self.divided(&event);
         if !self.is_broken && self.state.apply(&event).is_err() {
             self.is_broken = true;
             return Some("! an event does not fit what was said before; waiting for a snapshot".to_owned());
         }
         match (body, event) {
+            _ if divided.is_some() => divided,
             (Body::Segment(segment), _) if segment.is_final => {
                 self.open = self.open.take().filter(|open| open.id != segment.id);
                 let (start, end) = (clock(segment.start.0), clock(segment.end.0));
@@ -173,6 +175,17 @@ impl Shown {
             }
             _ => None,
         }
+    }
+
+    /// Says so where `event` takes its later part from a final segment: two people were found in it.
+    fn divided(&self, event: &Event) -> Option<String> {
+        let Event::Segment(new) = event else { return None };
+        let held = self.state.segment(new.id).filter(|held| held.is_final)?.range;
+        let at = new.range.end();
+        (at < held.end()).then(|| {
+            let [start, end, at] = [held.start(), held.end(), at].map(|at| clock(at.seconds()));
+            format!("divided: {start} – {end} at {at}")
+        })
     }
 
     fn start_of(&self, id: u64) -> Option<f64> {
@@ -276,6 +289,14 @@ mod tests {
                 "1:02:03.0  no audio for 2.5 s (device lost)",
             ]
         );
+    }
+
+    #[test]
+    fn a_segment_that_is_divided_is_told() {
+        let shorter = r#"{"type":"segment","session":"a","seq":4,"at":9.0,"id":1,"start":0.5,"end":1.5,"speaker":"S1","confidence":0.934,"final":true}"#;
+        let rest = r#"{"type":"segment","session":"a","seq":5,"at":9.0,"id":2,"start":1.5,"end":2.5,"speaker":"S1","confidence":0.934,"final":true}"#;
+        let (lines, _) = show(&[SNAPSHOT, SPEAKER, FINAL, shorter, rest]);
+        assert_eq!(lines[2..], ["divided: 0:00.5 – 0:02.5 at 0:01.5", "0:01.5 – 0:02.5  S1         93 %"]);
     }
 
     #[test]

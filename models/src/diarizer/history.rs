@@ -7,9 +7,12 @@
 //! Speakers are found by [`vbx`](super::vbx) from several starts: the labels as they stand, and average-linkage
 //! clusterings ([`ahc`](super::ahc)) into more groups than there can be speakers. The start with the best bound wins.
 
+mod parts;
 mod people;
 
 use std::collections::BTreeMap;
+
+use diarized_dsp::SampleRange;
 
 use super::ahc::{Similarities, average_linkage};
 use super::vbx::{Item, closest_pair, cluster, group_voices, numbered};
@@ -78,6 +81,16 @@ impl Exemplar {
     }
 }
 
+/// A piece of a segment, and the exemplar that holds it.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    exemplar: usize,
+    /// Number of windows.
+    weight: f32,
+    /// From the centre of the first window to that of the last.
+    span: SampleRange,
+}
+
 /// The memory of one session.
 #[derive(Debug)]
 pub(crate) struct History {
@@ -86,7 +99,7 @@ pub(crate) struct History {
     dim: usize,
     exemplars: Vec<Exemplar>,
     similarities: Similarities,
-    links: BTreeMap<SegmentId, Vec<(usize, f32)>>,
+    links: BTreeMap<SegmentId, Vec<Link>>,
     models: BTreeMap<SpeakerId, Voice>,
 }
 
@@ -123,14 +136,16 @@ impl History {
         self.exemplars.len()
     }
 
-    /// Remembers an exemplar of `segment`. Cost: `O(n_exemplars · dim)`.
-    pub(crate) fn add(&mut self, segment: SegmentId, exemplar: Exemplar) {
+    /// Remembers an exemplar of `segment`, which reaches from the centre of its first window to that of its last over
+    /// `span`. Cost: `O(n_exemplars · dim)`.
+    pub(crate) fn add(&mut self, segment: SegmentId, span: SampleRange, exemplar: Exemplar) {
         if self.exemplars.len() >= self.params.max_exemplars {
             self.compact();
         }
         let row = self.exemplars.iter().map(|e| e.mean_cosine(&exemplar.sum, exemplar.weight)).collect();
         self.similarities.push(row);
-        self.links.entry(segment).or_default().push((self.exemplars.len(), exemplar.weight));
+        let link = Link { exemplar: self.exemplars.len(), weight: exemplar.weight, span };
+        self.links.entry(segment).or_default().push(link);
         let phi = self.plda.phi();
         let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::unheard(phi));
         if exemplar.pin != Pin::Told {
@@ -143,8 +158,8 @@ impl History {
     /// The speaker that most of `segment` belongs to, if the history holds any of it.
     pub(crate) fn segment_speaker(&self, segment: SegmentId) -> Option<SpeakerId> {
         let mut votes: BTreeMap<SpeakerId, f32> = BTreeMap::new();
-        for &(idx, weight) in self.links.get(&segment)? {
-            *votes.entry(self.exemplars[idx].speaker).or_default() += weight;
+        for link in self.links.get(&segment)? {
+            *votes.entry(self.exemplars[link.exemplar].speaker).or_default() += link.weight;
         }
         heaviest(&votes)
     }
@@ -169,9 +184,9 @@ impl History {
 
     /// Gives the exemplars of one segment to `speaker` for good.
     pub(crate) fn reassign(&mut self, segment: SegmentId, speaker: SpeakerId) {
-        for (idx, _) in self.links.get(&segment).into_iter().flatten() {
-            self.exemplars[*idx].speaker = speaker;
-            self.exemplars[*idx].pin = Pin::Told;
+        for link in self.links.get(&segment).into_iter().flatten() {
+            self.exemplars[link.exemplar].speaker = speaker;
+            self.exemplars[link.exemplar].pin = Pin::Told;
         }
         self.rebuild_models();
     }
@@ -444,9 +459,9 @@ impl History {
             }
         }
         for parts in self.links.values_mut() {
-            parts.retain_mut(|(idx, _)| match position[*idx] {
+            parts.retain_mut(|link| match position[link.exemplar] {
                 Some(at) => {
-                    *idx = at;
+                    link.exemplar = at;
                     true
                 }
                 None => false,

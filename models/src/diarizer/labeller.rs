@@ -322,7 +322,7 @@ impl Labeller {
                 && !self.is_mixed(region, w.support)
         };
         let all: Vec<&Window> = region.windows.range(run.first..until).collect();
-        let mut exemplars: Vec<Exemplar> = Vec::new();
+        let mut exemplars: Vec<(SampleRange, Exemplar)> = Vec::new();
         for (n, part) in all.chunks(self.params.exemplar_windows()).enumerate() {
             let strong = part.iter().all(|w| w.full && clean(w));
             let mixed = if part.iter().all(|w| clean(w)) { 1.0 } else { MIXED_WINDOW_TRUST };
@@ -332,7 +332,9 @@ impl Labeller {
                 sum.iter_mut().zip(window.embedding.as_slice()).for_each(|(mine, other)| *mine += other);
                 projected.iter_mut().zip(&window.projected).for_each(|(mine, other)| *mine += mixed * other);
             }
-            exemplars.push(Exemplar {
+            let centre = |window: &Window| SampleIndex(window.centre());
+            let span = SampleRange::new(centre(part[0]), centre(part[part.len() - 1]));
+            let exemplar = Exemplar {
                 sum,
                 weight: part.len() as f32,
                 projected,
@@ -341,15 +343,16 @@ impl Labeller {
                 strong,
                 speaker: run.speaker,
                 pin: Pin::Free,
-            });
+            };
+            exemplars.push((span, exemplar));
         }
         if let Some(region) = &mut self.region {
             region.remembered = true;
         }
         self.tentative.remove(&run.speaker);
-        for exemplar in exemplars {
+        for (span, exemplar) in exemplars {
             self.exemplars_since_clustering += 1;
-            self.history.add(id, exemplar);
+            self.history.add(id, span, exemplar);
         }
     }
 

@@ -31,6 +31,7 @@ fn options() -> DiarizerOptions {
     }
 }
 
+mod divided;
 mod people;
 
 /// Deterministic noise in `[-0.5, 0.5]`.

@@ -1,6 +1,6 @@
 //! What a session's memory knows of its speakers as people: the voice of each, and who a person said is two.
 
-use super::{History, Pin};
+use super::{History, Link, Pin};
 use crate::embedding::{Embedding, dot};
 use crate::events::{SegmentId, SpeakerId};
 
@@ -27,7 +27,7 @@ impl History {
         let mut goes = vec![0.0_f32; self.exemplars.len()];
         for (segment, parts) in &self.links {
             let sign = if segments.contains(segment) { 1.0 } else { -1.0 };
-            parts.iter().for_each(|(idx, weight)| goes[*idx] += sign * weight);
+            parts.iter().for_each(|link| goes[link.exemplar] += sign * link.weight);
         }
         for (exemplar, goes) in self.exemplars.iter_mut().zip(goes).filter(|(e, _)| e.speaker == old) {
             if goes > 0.0 {
@@ -93,7 +93,7 @@ impl History {
             None => 0.0,
         };
         let balance =
-            |parts: &[(usize, f32)]| parts.iter().map(|&(idx, weight)| sign(idx) * weight).sum::<f32>();
+            |parts: &[Link]| parts.iter().map(|link| sign(link.exemplar) * link.weight).sum::<f32>();
         self.links.iter().filter(|(_, parts)| balance(parts) > 0.0).map(|(segment, _)| *segment).collect()
     }
 }

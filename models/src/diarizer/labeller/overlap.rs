@@ -73,10 +73,41 @@ impl Overlaps {
         self.turns.back().copied()
     }
 
+    /// The first of these segments was all of them together before.
+    pub(super) fn divided(&mut self, parts: &[(SegmentId, SampleRange)]) {
+        let Some(&(whole, _)) = parts.first() else { return };
+        if let Some(at) = self.turns.iter().position(|id| *id == whole) {
+            for (n, (id, _)) in parts.iter().enumerate().skip(1) {
+                self.turns.insert(at + n, *id);
+            }
+            self.turns.drain(..self.turns.len().saturating_sub(MAX_TURNS));
+        }
+        for overlap in &mut self.parts {
+            let is_host = overlap.host == whole;
+            if is_host {
+                let shared = |range: &SampleRange| range.intersection(&overlap.range).map_or(0, |r| r.len());
+                let host = parts.iter().max_by_key(|(_, range)| shared(range));
+                overlap.host = host.map_or(whole, |(id, _)| *id);
+            }
+            let n_near = overlap.near.len();
+            overlap.near.retain(|(id, _)| *id != whole);
+            if is_host || overlap.near.len() < n_near {
+                let others = parts.iter().filter(|(id, _)| *id != overlap.host);
+                overlap.near.extend(others.map(|(id, range)| (*id, distance_s(range, &overlap.range))));
+            }
+        }
+    }
+
     /// A person said whose this segment is: it is left alone.
     pub(super) fn told(&mut self, id: SegmentId) {
         self.parts.retain(|part| part.id != Some(id));
     }
+}
+
+/// Seconds between two stretches; 0 where they touch.
+fn distance_s(a: &SampleRange, b: &SampleRange) -> f32 {
+    let gap = b.start().0.saturating_sub(a.end().0).max(a.start().0.saturating_sub(b.end().0));
+    SampleIndex(gap).seconds() as f32
 }
 
 /// Stretches of `odds` above `onset`, in frames.
@@ -196,11 +227,7 @@ impl Labeller {
             let near = turns
                 .iter()
                 .filter(|other| other.id != host.id)
-                .map(|other| {
-                    let before = inside.start().0.saturating_sub(other.range.end().0);
-                    let after = other.range.start().0.saturating_sub(inside.end().0);
-                    (other.id, SampleIndex(before.max(after)).seconds() as f32)
-                })
+                .map(|other| (other.id, distance_s(&other.range, &inside)))
                 .filter(|(_, distance_s)| *distance_s < FARTHEST_S)
                 .collect();
             parts.push(Part { range: inside, host: host.id, id: None, odds, sum, weight, near });

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use diarized_dsp::SampleRange;
+
 use super::Labeller;
 use crate::diarizer::CorrectionError;
 use crate::events::{Change, Event, RevisionReason, Segment, SegmentId, SpeakerId, SpeakerInfo};
@@ -40,6 +42,7 @@ impl Labeller {
         });
         self.next_speaker = next;
         let gone: BTreeMap<SpeakerId, SpeakerId> = gone.into_iter().collect();
+        self.divide_segments();
         let mut changes = Vec::new();
         for id in self.history.segments().collect::<Vec<_>>() {
             let (Some(held), Some(to)) = (self.state.segment(id), self.history.segment_speaker(id)) else {
@@ -70,6 +73,36 @@ impl Labeller {
         self.revise_overlap(reason);
         self.retire_unused(&gone);
         self.recognise();
+    }
+
+    /// Makes several of each final segment in which the clustering found several people. They bear the same label until
+    /// the revision that follows.
+    fn divide_segments(&mut self) {
+        for id in self.history.segments().collect::<Vec<_>>() {
+            let Some(held) = self.state.segment(id).filter(|s| s.is_final).cloned() else { continue };
+            let mut starts = self.history.changes_inside(id);
+            starts.retain(|at| held.range.start() < *at && *at < held.range.end());
+            if starts.is_empty() {
+                continue;
+            }
+            let mut parts = vec![(id, held.range)];
+            for at in starts {
+                let next = self.fresh_segment();
+                let (last, range) = parts[parts.len() - 1];
+                let end = parts.len() - 1;
+                parts[end].1 = SampleRange::new(range.start(), at);
+                parts.push((next, SampleRange::new(at, range.end())));
+                self.history.divide(last, at, next);
+            }
+            for (id, range) in &parts {
+                self.say(Event::Segment(Segment { id: *id, range: *range, ..held.clone() }));
+            }
+            self.overlaps.divided(&parts);
+            let last = parts[parts.len() - 1].0;
+            if let Some(before) = self.region.as_mut().and_then(|r| r.before.as_mut()).filter(|b| **b == id) {
+                *before = last;
+            }
+        }
     }
 
     /// Segments that the history holds nothing of, and whose speaker is no more.
