@@ -1,4 +1,5 @@
-//! Cost of one window for each plan length, with our operators and with tract's alone, and of a session's next ten seconds after an hour, eight, a day.
+//! Cost of one window for each plan length, with our operators and with tract's alone, and of a session's next ten
+//! seconds after an hour, eight, a day.
 //!
 //! The sessions hear synthetic voices and get stand-in embeddings, so that what is measured is the diarizer's own
 //! work: voice activity, features, clustering, labels. Its cost must not grow with the length of the session.

@@ -196,7 +196,7 @@ impl StreamedConv {
         _: &(),
         model: &TypedModel,
         node: &TypedNode,
-        name: &str,
+        _: &str,
         conv: &DepthwiseConv,
     ) -> TractResult<Option<TypedModelPatch>> {
         let joined = model.node(node.inputs[0].node);
@@ -210,11 +210,8 @@ impl StreamedConv {
         if !fits {
             return Ok(None);
         }
-        let mut patch = TypedModelPatch::default();
-        let inputs = patch.taps(model, &[signal, node.inputs[1], node.inputs[2]])?;
-        let output = patch.wire_node(name, Self(conv.clone()), &inputs)?;
-        patch.shunt_outside(model, node.id.into(), output[0])?;
-        Ok(Some(patch))
+        let inputs = [signal, node.inputs[1], node.inputs[2]];
+        TypedModelPatch::replace_single_op(model, node, &inputs, Self(conv.clone())).map(Some)
     }
 }
 
@@ -327,7 +324,7 @@ impl Sum {
         _: &(),
         model: &TypedModel,
         node: &TypedNode,
-        name: &str,
+        _: &str,
         reduce: &Reduce,
     ) -> TractResult<Option<TypedModelPatch>> {
         let &[axis] = reduce.axes.as_slice() else { return Ok(None) };
@@ -340,11 +337,7 @@ impl Sum {
         let squares = producer.op_as::<ElementWiseOp>().is_some_and(|op| op.0.is::<Square>())
             && producer.outputs[0].successors.len() == 1;
         let input = if squares { producer.inputs[0] } else { node.inputs[0] };
-        let mut patch = TypedModelPatch::default();
-        let input = patch.tap_model(model, input)?;
-        let output = patch.wire_node(name, Self { axis, squares }, &[input])?;
-        patch.shunt_outside(model, node.id.into(), output[0])?;
-        Ok(Some(patch))
+        TypedModelPatch::replace_single_op(model, node, &[input], Self { axis, squares }).map(Some)
     }
 }
 
@@ -429,7 +422,7 @@ impl LayerNorm {
         _: &(),
         model: &TypedModel,
         node: &TypedNode,
-        name: &str,
+        _: &str,
         norm: &RmsNorm,
     ) -> TractResult<Option<TypedModelPatch>> {
         let axis = norm.axis;
@@ -438,11 +431,8 @@ impl LayerNorm {
         if fact.datum_type != f32::datum_type() || !fact.is_plain() || axis + 1 == fact.rank() {
             return Ok(None);
         }
-        let mut patch = TypedModelPatch::default();
-        let input = patch.tap_model(model, input)?;
-        let output = patch.wire_node(name, Self { axis, eps: norm.eps.clone() }, &[input])?;
-        patch.shunt_outside(model, node.id.into(), output[0])?;
-        Ok(Some(patch))
+        let ours = Self { axis, eps: norm.eps.clone() };
+        TypedModelPatch::replace_single_op(model, node, &[input], ours).map(Some)
     }
 }
 
