@@ -59,6 +59,8 @@ def _train(args: argparse.Namespace) -> None:
         seed=args.seed,
         device=args.device,
         learning_rate=args.learning_rate,
+        distillation=args.distillation,
+        relation=args.relation,
         evaluate_every_minutes=args.evaluate_every,
         evaluate_crops=args.evaluate_crops,
         evaluate_windows_ms=tuple(args.evaluate_windows),
@@ -118,6 +120,7 @@ def _segment(args: argparse.Namespace) -> None:
             overlap_weight=args.overlap_weight,
             pool=args.pool,
             seed=args.seed,
+            device=args.device,
             init_from=args.init_from,
         )
     )
@@ -182,6 +185,12 @@ def main() -> None:
     train.add_argument("--light", action="store_true")
     train.add_argument("--no-speeds", action="store_true")
     train.add_argument("--learning-rate", type=float, default=2e-3)
+    train.add_argument(
+        "--distillation", type=float, default=15.0, help="weight of the teacher's embeddings"
+    )
+    train.add_argument(
+        "--relation", type=float, default=10.0, help="weight of the teacher's cosines within a batch"
+    )
     train.add_argument("--evaluate-every", type=float, default=8.0, help="minutes")
     train.add_argument("--evaluate-crops", type=int, default=8, help="crops a speaker")
     train.add_argument(
@@ -203,7 +212,9 @@ def main() -> None:
         help="the same in the last stage, whose margin is larger",
     )
     train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--device", default="cpu")
+    train.add_argument(
+        "--device", default="cpu", help="cuda makes the batches there too; then --processes 1"
+    )
     train.add_argument(
         "--init-from", help="checkpoint to start from; blocks that it lacks start as identity"
     )
@@ -233,6 +244,7 @@ def main() -> None:
     )
     segment.add_argument("--pool", type=int, default=4000, help="examples kept to be drawn again")
     segment.add_argument("--seed", type=int, default=1)
+    segment.add_argument("--device", default="cpu")
     segment.add_argument("--init-from", help="last.pt, or a model folder's weights.pt, to start from")
     segment.set_defaults(run_command=_segment)
 

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from .augment import Augmenter, AugmentParams
-from .data import Cache, read_audio
+from .data import Cache
 from .evaluate import WINDOWS_MS, Trials, crops, eer, embed_crops, groups, pair_scores
 from .front_end import LogMel
+from .loader import read_noises
 
 AUGMENT_SEED = 20
 
@@ -101,7 +102,7 @@ def corrupted_crops(
     """The trials' crops through rooms, noise and channels, int16; the same at every call."""
     noises = []
     if noise_dir:
-        noises = [read_audio(p) for p in sorted(Path(noise_dir).iterdir()) if p.is_file()]
+        noises = read_noises(Path(noise_dir))
     augmenter = Augmenter(AugmentParams(interferer=0.0, silence_edge=0.0), noises, AUGMENT_SEED)
     rng = np.random.default_rng(AUGMENT_SEED + window_ms)
     samples = crops(cache, trials, window_ms)

@@ -14,7 +14,8 @@ import numpy as np
 from scipy import fft
 
 from .augment import RATE_HZ, Augmenter, AugmentParams
-from .data import load_cache, read_audio, speech_mask
+from .data import load_cache, speech_mask
+from .loader import read_noises
 
 HOP_SAMPLES = 160
 # Labels of clarity are bounded to what can be heard.
@@ -62,9 +63,7 @@ class Conversations:
         self.rows = [r for r in self.rows if len(r)]
         sets = np.asarray(self.cache.sets)
         self.members = [np.flatnonzero(sets == name) for name in sorted(set(self.cache.sets))]
-        noises = []
-        if noise_dir:
-            noises = [read_audio(p) for p in sorted(Path(noise_dir).iterdir()) if p.is_file()]
+        noises = read_noises(Path(noise_dir)) if noise_dir else []
         self.augmenter = Augmenter(AugmentParams(), noises, seed, n_rooms=400)
         self.clarity = np.array([clarity_db(r) for r in self.augmenter.rooms])
         self.n_frames = round(seconds * RATE_HZ) // HOP_SAMPLES

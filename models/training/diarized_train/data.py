@@ -231,7 +231,7 @@ def load_cache(out: Path) -> Cache:
 
 
 # Resampling ratios (up, down) whose result, played at the old rate, is the speed in percent.
-SPEEDS = {"90": (10, 9), "110": (10, 11)}
+SPEEDS = {"90": (10, 9), "110": (10, 11), "80": (5, 4), "120": (5, 6)}
 
 
 def build_speed_cache(cache: Cache, speed: str, out: Path, workers: int) -> Cache:

@@ -77,9 +77,25 @@ def _stream_onnx(path: Path, features: np.ndarray, network: Segmenter) -> np.nda
     return np.concatenate(parts, axis=2)
 
 
+def _runs(held: dict) -> list[str]:
+    """What this run and those before it, as far as their checkpoints are here, learned from; the first one first."""
+    params = held["params"]
+    hours = held["n_made"] * params["seconds"] / 3600
+    times = held["step"] * params["batch"] / max(held["n_made"], 1)
+    own = (
+        f"{hours:.0f} h, each drawn {times:.1f} times, in {held['seconds'] / 60:.0f} minutes, "
+        f"overlap weighing {params['overlap_weight']:g}"
+    )
+    source = Path(params["init_from"] or "")
+    if not source.is_file():
+        return [own]
+    before = torch.load(source, map_location="cpu", weights_only=True)
+    return [*(_runs(before) if "n_made" in before else ["one that left only its weights"]), own]
+
+
 def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -> float:
     """Writes the folder; returns the largest difference between PyTorch and onnxruntime."""
-    held = torch.load(checkpoint, weights_only=True)
+    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
     params = held["params"]
     shape = dict(params["network"])
     shape["dilations"] = tuple(shape["dilations"])
@@ -111,9 +127,7 @@ def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -
     n_parameters = sum(p.numel() for p in network.parameters())
     rows = [json.loads(line) for line in (checkpoint.parent / "log.jsonl").read_text().splitlines()]
     figures = [r for r in rows if "miss_percent" in r][-1]
-    hours = held["n_made"] * params["seconds"] / 3600
-    times = held["step"] * params["batch"] / held["n_made"]
-    before = ", from the weights of an earlier run" if params["init_from"] else ""
+    runs = "; then ".join(_runs(held))
     (out / "model.toml").write_text(
         f"""schema = 1
 name = "{out.name}"
@@ -135,10 +149,10 @@ Says for every 10 ms whether somebody speaks, whether two do, and how clear it i
 {", ".join(OUTPUTS)}. {n_parameters:,} parameters, causal, {DELAY_FRAMES * 10} ms of look-ahead,
 {OVERLAP_DELAY_FRAMES * 10} ms for the overlap.
 
-* **Trained** on {hours:.0f} h of synthetic talk (`conversations.py`), each drawn {times:.1f} times: the
-  voices and noises of the voice model's training data, in simulated rooms, with knocks, tones,
-  babble and distant talk that is no speech of the conversation; {held["seconds"] / 60:.0f} minutes
-  on {hardware}{before}.
+* **Trained** on synthetic talk (`conversations.py`): the voices and noises of the voice model's
+  training data, in simulated rooms, with knocks, tones, babble and distant talk that is no speech
+  of the conversation. Runs, each from the weights of the one before: {runs}.
+  The last one on {hardware}.
 * **On synthetic talk of speakers that training never saw**, at a probability of one half, in per
   cent of all frames: missed {figures["miss_percent"]:.1f}, false alarm
   {figures["false_alarm_percent"]:.1f}. Overlap found {figures["overlap_recall_percent"]:.0f} %,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .augment import Augmenter, AugmentParams
 from .data import SAMPLE_RATE_HZ, Cache, load_cache, read_audio
@@ -34,9 +36,14 @@ class LoaderParams:
 class Batch:
     """Features (N, n_mels, T) float32, class (N,), teacher targets (N, D) float32."""
 
-    features: np.ndarray
-    classes: np.ndarray
-    targets: np.ndarray
+    features: Tensor
+    classes: Tensor
+    targets: Tensor
+
+
+def read_noises(folder: Path) -> list[np.ndarray]:
+    """Every file of the folder, in the order of their names."""
+    return [read_audio(p) for p in sorted(folder.iterdir()) if p.is_file()]
 
 
 def speaker_targets(cache: Cache, embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -132,10 +139,7 @@ def _work(
 ) -> None:
     rng = np.random.default_rng(params.seed)
     sampler = Sampler(params)
-    noises = []
-    if params.noise_dir:
-        files = sorted(p for p in Path(params.noise_dir).iterdir() if p.is_file())
-        noises = [read_audio(p) for p in files]
+    noises = read_noises(Path(params.noise_dir)) if params.noise_dir else []
     augmenter = Augmenter(augment, noises, params.seed)
     mel = LogMel(front, np.float32)
     last = None
@@ -176,7 +180,7 @@ class Loader:
     def __next__(self) -> Batch:
         while True:
             try:
-                return Batch(*self.queue.get(timeout=30))
+                return Batch(*map(torch.from_numpy, self.queue.get(timeout=30)))
             except Exception as error:
                 if not self.process.is_alive():
                     raise RuntimeError("the loader process has died, see its output") from error

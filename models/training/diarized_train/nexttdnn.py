@@ -4,8 +4,8 @@ Heo et al., "NeXt-TDNN: Modernizing Multi-Scale Temporal Convolution Backbone fo
 Speaker Verification" (ICASSP 2024). Parameter names and shapes are those of the public
 checkpoints, so that a foreign ``state_dict`` loads without renaming; the forward pass is
 our own: it keeps frames outermost (N, T, C), so that every pointwise layer is one matrix
-product, and computes wide depthwise convolutions as banded matrix products, which on a
-processor is an order of magnitude faster to differentiate than the convolution itself.
+product, and computes wide depthwise convolutions as banded matrix products, which
+is an order of magnitude faster to differentiate than the convolution itself.
 """
 
 from __future__ import annotations
@@ -155,8 +155,6 @@ def _depthwise(x: Tensor, conv: nn.Conv1d) -> Tensor:
     kernel = conv.weight.shape[-1]
     n_frames = x.shape[1]
     if torch.onnx.is_in_onnx_export() or kernel < BANDED_MIN_KERNEL or n_frames <= kernel // 2:
-        return conv(x.transpose(1, 2)).transpose(1, 2)
-    if x.device.type != "cpu":
         return conv(x.transpose(1, 2)).transpose(1, 2)
     packed = x.permute(2, 1, 0).contiguous()
     out = _BandedConv.apply(packed, conv.weight[:, 0])

@@ -80,7 +80,8 @@ class Segmenter(nn.Module):
 
     def empty_caches(self, n: int = 1) -> list[Tensor]:
         """Caches at the start of a stream."""
-        return [torch.zeros(n, self.config.channels, b.reach) for b in self.blocks]
+        device = self.head.weight.device
+        return [torch.zeros(n, self.config.channels, b.reach, device=device) for b in self.blocks]
 
     def stream(self, features: Tensor, caches: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """features (N, n_mels, T) to outputs (N, 4, T) and the caches for what follows."""

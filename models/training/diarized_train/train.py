@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from .augment import AugmentParams
 from .data import load_cache
+from .device_loader import DeviceLoader
 from .evaluate import WINDOWS_MS, choose_trials, crops, eer_table, embed_crops
 from .front_end import FrontEnd, LogMel
 from .loader import Loader, LoaderParams
@@ -192,7 +193,9 @@ def load_weights(network: NeXtTdnn, path: Path) -> None:
 
 
 @torch.no_grad()
-def fit_heads(network: NeXtTdnn, heads: Heads, loader: Loader, n_crops: int, world: int) -> None:
+def fit_heads(
+    network: NeXtTdnn, heads: Heads, loader: Loader | DeviceLoader, n_crops: int, world: int
+) -> None:
     """Gives fresh heads a start that fits a warm network.
 
     Random heads would first pull the network away from what it knows. A class centre becomes
@@ -209,11 +212,11 @@ def fit_heads(network: NeXtTdnn, heads: Heads, loader: Loader, n_crops: int, wor
     while heard < n_crops:
         batch = next(loader)
         heard += len(batch.classes)
-        embedding = network(torch.from_numpy(batch.features).to(device)).float()
-        sums.index_add_(0, torch.from_numpy(batch.classes).to(device), F.normalize(embedding))
+        embedding = network(batch.features.to(device)).float()
+        sums.index_add_(0, batch.classes.to(device), F.normalize(embedding))
         rows = F.pad(embedding, (0, 1), value=1.0)
         square += rows.T @ rows
-        cross += rows.T @ torch.from_numpy(batch.targets).to(device)
+        cross += rows.T @ batch.targets.to(device)
     network.train()
     if world > 1:
         for total in (sums, square, cross):
@@ -247,6 +250,15 @@ def _save(path: Path, **content: object) -> None:
     partial = path.with_suffix(".partial")
     torch.save(content, partial)
     partial.replace(path)
+
+
+def _loader(params: TrainParams, device: torch.device, seed: int) -> Loader | DeviceLoader:
+    """Batches from a process beside the trainer, or made on the device where there is one."""
+    table = LoaderParams(params.caches, params.noise_dir, params.batch, seed)
+    mixes = [(list(params.lengths), list(c)) for c in (params.chances, params.late_chances)]
+    if device.type == "cpu":
+        return Loader(table, params.front_end, params.augment, mixes)
+    return DeviceLoader(table, params.front_end, params.augment, mixes, device)
 
 
 def _rank_main(rank: int, params: TrainParams, port: int) -> None:
@@ -283,20 +295,7 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
         optimiser.load_state_dict(saved["optimiser"])
         state = saved["state"]
     parameters = list(network.parameters()) + list(heads.parameters())
-    loader = Loader(
-        LoaderParams(
-            params.caches,
-            params.noise_dir,
-            params.batch,
-            seed=params.seed * 1000 + rank * 7919 + state["step"],
-        ),
-        params.front_end,
-        params.augment,
-        [
-            (list(params.lengths), list(params.chances)),
-            (list(params.lengths), list(params.late_chances)),
-        ],
-    )
+    loader = _loader(params, device, params.seed * 1000 + rank * 7919 + state["step"])
     if params.init_from and not last.is_file():
         fit_heads(network, heads, loader, params.fit_heads_crops, world)
     validation = _Validation(params) if rank == 0 and params.validation else None
@@ -310,7 +309,7 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
         disable=rank != 0,
     )
     bf16 = device.type != "cpu" or bf16_is_fast()
-    sums: dict[str, float] = {}
+    sums: dict[str, float | Tensor] = {}
     n_summed = 0
     clock = time.monotonic()
     logged_crops, logged_at = state["crops"], clock
@@ -356,13 +355,12 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
             group["lr"] = rate
         loader.set_stage(int(progress >= params.large_margin_from))
         batch = next(loader)
-        features = torch.from_numpy(batch.features).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            embedding = network(features)
+            embedding = network(batch.features.to(device))
         losses = heads(
             embedding.float(),
-            torch.from_numpy(batch.classes).to(device),
-            torch.from_numpy(batch.targets).to(device),
+            batch.classes.to(device),
+            batch.targets.to(device),
             margin(params, progress),
             params.scale,
         )
@@ -388,7 +386,8 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
             for mine, theirs in zip(ema.buffers(), network.buffers(), strict=True):
                 mine.copy_(theirs)
         for key, value in {**losses, "loss": loss, "norm": norm}.items():
-            sums[key] = sums.get(key, 0.0) + float(value.detach())
+            # On a device this is not waited for.
+            sums[key] = sums.get(key, 0.0) + value.detach()
         n_summed += 1
         if rank == 0 and state["step"] % 100 == 0:
             now = time.monotonic()
@@ -401,7 +400,7 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
                 "rate": rate,
                 "margin": round(margin(params, progress), 4),
                 "crops_per_s": round(speed, 1),
-                **{k: round(v / n_summed, 4) for k, v in sums.items()},
+                **{k: round(float(v) / n_summed, 4) for k, v in sums.items()},
             }
             sums, n_summed = {}, 0
             print(json.dumps(entry), file=log, flush=True)

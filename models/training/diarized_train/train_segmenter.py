@@ -29,6 +29,7 @@ from .segmenter import (
 )
 
 QUEUED_BATCHES = 8
+EXAMPLES_MADE_AT_ONCE = 12
 
 
 @dataclass
@@ -51,6 +52,7 @@ class SegmenterTrainParams:
     overlap_weight: float = 1.0
     # Making an example costs more than learning from it: so many are kept and drawn again.
     pool: int = 4000
+    device: str = "cpu"
     evaluate_every_minutes: float = 4.0
     validation_examples: int = 120
     init_from: str | None = None
@@ -72,7 +74,8 @@ def _work(params: SegmenterTrainParams, seed: int, queue: mp.Queue) -> None:
     talk = Conversations(params.cache, params.noise_dir, seed, params.seconds)
     mel = LogMel(params.front_end, np.float32)
     while True:
-        queue.put(collate([talk.draw(rng) for _ in range(params.batch)], mel))
+        features, *labels = collate([talk.draw(rng) for _ in range(EXAMPLES_MADE_AT_ONCE)], mel)
+        queue.put((features.astype(np.float16), *labels))
 
 
 def collate(examples: list[Example], mel: LogMel) -> tuple[np.ndarray, ...]:
@@ -96,11 +99,11 @@ class Pool:
         self.rng = np.random.default_rng(seed)
 
     def add(self, batch: tuple[np.ndarray, ...]) -> None:
-        """Keeps the examples of a batch, in half precision, in place of the oldest ones."""
+        """Keeps the examples of a batch, in place of the oldest ones."""
         features, voices, snr, c50 = batch
         self.n_made += len(features)
         for row in zip(
-            features.astype(np.float16),
+            features,
             voices.astype(np.int8),
             snr.astype(np.float16),
             c50.astype(np.float16),
@@ -122,11 +125,11 @@ class Pool:
                     raise SystemExit("error: no example was made in two minutes") from None
                 return
 
-    def draw(self, n: int) -> list[Tensor]:
+    def draw(self, n: int, device: torch.device) -> list[Tensor]:
         """Features, voices, SNR and C50 of ``n`` examples."""
         drawn = [self.rows[i] for i in self.rng.integers(len(self.rows), size=n)]
         columns = [np.stack(column) for column in zip(*drawn, strict=True)]
-        return [torch.from_numpy(column).float() for column in columns]
+        return [torch.from_numpy(column).to(device).float() for column in columns]
 
 
 def losses(out: Tensor, voices: Tensor, snr: Tensor, c50: Tensor) -> dict[str, Tensor]:
@@ -168,7 +171,8 @@ def evaluate(network: Segmenter, batches: list[tuple[np.ndarray, ...]]) -> dict[
     really: list[np.ndarray] = []
     with torch.no_grad():
         for features, voices, snr, c50 in batches:
-            out = network(torch.from_numpy(features)).numpy()
+            device = network.head.weight.device
+            out = network(torch.from_numpy(features).to(device)).cpu().numpy()
             overlaps.append(out[:, 1, OVERLAP_DELAY_FRAMES:].ravel())
             really.append((voices[:, :-OVERLAP_DELAY_FRAMES] > 1).ravel())
             out = out[:, :, DELAY_FRAMES:]
@@ -197,7 +201,7 @@ def evaluate(network: Segmenter, batches: list[tuple[np.ndarray, ...]]) -> dict[
 
 def warm_start(network: Segmenter, path: Path) -> None:
     """Takes the weights of ``path`` that agree in name and shape; what is new starts as it is."""
-    weights = torch.load(path, weights_only=True)
+    weights = torch.load(path, map_location="cpu", weights_only=True)
     weights = weights.get("averaged", weights)
     own = network.state_dict()
     agreeing = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
@@ -219,7 +223,8 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
     run.mkdir(parents=True, exist_ok=True)
     last = run / "last.pt"
     torch.manual_seed(params.seed)
-    network = Segmenter(params.network)
+    device = torch.device(params.device)
+    network = Segmenter(params.network).to(device)
     if params.init_from and not last.is_file():
         warm_start(network, Path(params.init_from))
     optimiser = torch.optim.AdamW(
@@ -228,7 +233,7 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
     averaged = {k: v.clone() for k, v in network.state_dict().items()}
     step, n_made, spent_s = 0, 0, 0.0
     if last.is_file():
-        held = torch.load(last, weights_only=True)
+        held = torch.load(last, map_location=device, weights_only=True)
         network.load_state_dict(held["network"])
         optimiser.load_state_dict(held["optimiser"])
         averaged, step, spent_s = held["averaged"], held["step"], held["seconds"]
@@ -245,8 +250,8 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
     if params.validation:
         talk = Conversations(params.validation, params.noise_dir, 99, params.seconds)
         rng, mel = np.random.default_rng(99), LogMel(params.front_end, np.float32)
-        for _ in range(params.validation_examples // params.batch):
-            held_out.append(collate([talk.draw(rng) for _ in range(params.batch)], mel))
+        for _ in range(params.validation_examples // EXAMPLES_MADE_AT_ONCE):
+            held_out.append(collate([talk.draw(rng) for _ in range(EXAMPLES_MADE_AT_ONCE)], mel))
     pool = Pool(params.pool, params.seed + step, n_made)
     stopped = False
 
@@ -283,11 +288,12 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
         for group in optimiser.param_groups:
             group["lr"] = rate
         pool.fill(queue, 4 * params.batch)
-        batch = pool.draw(params.batch)
+        batch = pool.draw(params.batch, device)
         # Louder or softer, brighter or darker: the labels stay.
         n, n_mels, _ = batch[0].shape
-        tilt = torch.randn(n, 1, 1) * 0.6 * torch.linspace(-1, 1, n_mels)[None, :, None]
-        parts = losses(network(batch[0] + tilt + torch.randn(n, 1, 1)), *batch[1:])
+        level, slope = torch.randn(2, n, 1, 1, device=device)
+        tilt = slope * 0.6 * torch.linspace(-1, 1, n_mels, device=device)[None, :, None]
+        parts = losses(network(batch[0] + tilt + level), *batch[1:])
         total = (
             parts["speech"]
             + params.overlap_weight * parts["overlap"]
@@ -301,7 +307,7 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
         keep = min(0.998, (step + 1) / (step + 10))
         for name, value in network.state_dict().items():
             if value.dtype.is_floating_point:
-                averaged[name].mul_(keep).add_(value, alpha=1 - keep)
+                averaged[name].lerp_(value, 1 - keep)
             else:
                 averaged[name].copy_(value)
         bar.update(int(time.monotonic() - began) - bar.n)
@@ -327,6 +333,6 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
 
 
 def _evaluated(params: SegmenterTrainParams, state: dict, held_out: list) -> dict[str, float]:
-    network = Segmenter(params.network)
+    network = Segmenter(params.network).to(params.device)
     network.load_state_dict(state)
     return {k: round(v, 3) for k, v in evaluate(network, held_out).items()}

@@ -1,0 +1,289 @@
+"""Batches made on the accelerator itself: what ``loader.py`` and ``augment.py`` do, a whole batch at a time.
+
+All speech lies in device memory as 16-bit samples (12 h at five speeds are 7 GB). Every corruption is computed for
+every crop and taken where it strikes, so that nothing waits for the processor. The draws differ from those of the
+processor's loader, their distributions do not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import fft
+from torch import Tensor
+
+from .augment import RATE_HZ, ROOM_SAMPLES, AugmentParams, shoebox_response
+from .data import SAMPLE_RATE_HZ
+from .front_end import FrontEnd, mel_filters, window_samples
+from .loader import Batch, LoaderParams, Sampler, read_noises
+
+N_ROOMS = 1000
+# Half of each group of this size is drawn within one recording set.
+GROUP = 64
+
+
+class DeviceLogMel:
+    """Log-mel rows of our own front end (the defaults of ``FrontEnd``), (N, samples) to (N, n_mels, T)."""
+
+    def __init__(self, front: FrontEnd, device: torch.device) -> None:
+        made = (front.framing, front.window_position, front.pre_emphasis_at, front.spectrum)
+        if made != ("snip_edges", "left", "frame", "power") or front.log_offset:
+            raise ValueError(f"no front end of this kind is made on the device: {front}")
+        if front.mean_normalisation not in ("none", "window"):
+            raise ValueError(f"mean_normalisation ({front.mean_normalisation!r}) is not made there")
+        self.front = front
+        self.window = torch.from_numpy(window_samples(front)).float().to(device)
+        self.filters = torch.from_numpy(mel_filters(front).T.copy()).float().to(device)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        front = self.front
+        x = samples.unfold(-1, front.frame_length_samples, front.hop_samples) * front.scale
+        if front.remove_dc:
+            x = x - x.mean(-1, keepdim=True)
+        before = torch.cat([x[..., :1], x[..., :-1]], dim=-1)
+        x = (x - front.pre_emphasis * before) * self.window
+        spectrum = torch.fft.rfft(x, front.n_fft)
+        mel = (spectrum.real**2 + spectrum.imag**2) @ self.filters
+        mel = torch.log(mel.clamp_min(front.log_floor)).transpose(-1, -2)
+        if front.mean_normalisation == "window":
+            mel = mel - mel.mean(-1, keepdim=True)
+        return mel
+
+
+class DeviceAugmenter:
+    """``augment.Augmenter`` for batches in device memory; probabilities and ranges are the same."""
+
+    def __init__(
+        self,
+        params: AugmentParams,
+        noises: list[np.ndarray],
+        seed: int,
+        device: torch.device,
+        n_rooms: int = N_ROOMS,
+    ) -> None:
+        self.params = params
+        self.device = device
+        self.random = torch.Generator(device).manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        rooms = np.stack([shoebox_response(rng) for _ in range(n_rooms)])
+        self.rooms = torch.from_numpy(rooms).to(device)
+        self.room_spectra: dict[int, Tensor] = {}
+        self.noises = None
+        if noises:
+            lengths = torch.tensor([len(x) for x in noises])
+            self.noise_lengths = lengths.to(device)
+            self.noise_starts = (lengths.cumsum(0) - lengths).to(device)
+            self.noises = torch.from_numpy(np.concatenate(noises).astype(np.float32)).to(device)
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=self.random, device=self.device)
+
+    def whole(self, low: int, high: int, *shape: int) -> Tensor:
+        """Integers in [low, high)."""
+        return torch.randint(low, high, shape, generator=self.random, device=self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.random, device=self.device)
+
+    def strikes(self, n: int, chance: float) -> Tensor:
+        """(n, 1) bools."""
+        return self.uniform(0.0, 1.0, n, 1) < chance
+
+    def edge(self, n: int, n_samples: int, low: float, high: float) -> Tensor:
+        """(n, n_samples) bools: a share of the crop between ``low`` and ``high``, at one of its ends."""
+        t = torch.arange(n_samples, device=self.device)
+        span = (n_samples * self.uniform(low, high, n, 1)).long()
+        return torch.where(self.strikes(n, 0.5), t < span, t >= n_samples - span)
+
+    def rooms_at(self, n_fft: int, n: int) -> Tensor:
+        """Spectra of ``n`` rooms drawn at random, (n, n_fft / 2 + 1)."""
+        if n_fft not in self.room_spectra:
+            self.room_spectra[n_fft] = torch.fft.rfft(self.rooms, n_fft)
+        return self.room_spectra[n_fft][self.whole(0, len(self.rooms), n)]
+
+    def coloured(self, n: int, n_freqs: int) -> Tensor:
+        """Spectra of random noise with a random slope and a random broad peak."""
+        f = torch.linspace(1e-3, 1.0, n_freqs, device=self.device)
+        shape = f ** -self.uniform(0.0, 1.2, n, 1)
+        centre, width = self.uniform(0.02, 0.7, n, 1), self.uniform(0.02, 0.3, n, 1)
+        height = self.uniform(0.0, 8.0, n, 1) * self.strikes(n, 0.4)
+        shape = shape * (1.0 + height * torch.exp(-(((f - centre) / width) ** 2)))
+        return torch.complex(shape * self.normal(n, n_freqs), shape * self.normal(n, n_freqs))
+
+    def recorded(self, n: int, n_samples: int) -> Tensor:
+        which = self.whole(0, len(self.noise_lengths), n)
+        length = self.noise_lengths[which][:, None]
+        offset = (self.uniform(0.0, 1.0, n, 1) * (length - n_samples).clamp_min(1)).long()
+        t = torch.arange(n_samples, device=self.device)
+        return self.noises[self.noise_starts[which][:, None] + (offset + t) % length]
+
+    def babble(self, voices: Tensor) -> Tensor:
+        """Sums of two to six of the crops."""
+        n = len(voices)
+        heard = torch.arange(6, device=self.device) < self.whole(2, 7, n, 1)
+        weights = torch.zeros(n, n, device=self.device)
+        weights.scatter_add_(1, self.whole(0, n, n, 6), heard.float())
+        return weights @ voices
+
+    def channel(self, n: int, n_freqs: int) -> Tensor:
+        """Magnitude responses of microphones, telephones, codecs."""
+        p = self.params
+        hz = torch.linspace(0.0, RATE_HZ / 2, n_freqs, device=self.device)
+        knots = torch.tensor([0, 150, 400, 1000, 2000, 4000, 6000, 8000.0], device=self.device)
+        right = torch.searchsorted(knots, hz.contiguous()).clamp(1, len(knots) - 1)
+        share = (hz - knots[right - 1]) / (knots[right] - knots[right - 1])
+        db = 4.0 * self.normal(n, len(knots)) * self.strikes(n, p.tilt)
+        gain = 10.0 ** (torch.lerp(db[:, right - 1], db[:, right], share) / 20.0)
+        kind = torch.where(self.strikes(n, p.band_limit), self.uniform(0.0, 1.0, n, 1), 2.0)
+        telephone, codec, low_cut = kind < 0.35, (kind >= 0.35) & (kind < 0.75), (kind >= 0.75) & (kind < 1.0)
+        low = torch.where(telephone, self.uniform(200, 350, n, 1), self.uniform(80, 300, n, 1))
+        high = torch.where(telephone, self.uniform(3200, 3900, n, 1), self.uniform(2800, 7400, n, 1))
+        steep = self.uniform(30.0, 250.0, n, 1)
+        high_pass = torch.sigmoid((hz - low) / (steep / 4))
+        low_pass = torch.sigmoid((high - hz) / steep)
+        gain = torch.where(telephone | low_cut, gain * high_pass, gain)
+        return torch.where(telephone | codec, gain * low_pass, gain)
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """(N, n_samples) crops to corrupted crops in [-1, 1]."""
+        p = self.params
+        n, n_samples = crops.shape
+        original = crops
+        silenced = self.strikes(n, p.silence_edge) & self.edge(n, n_samples, 0.05, 0.35)
+        crops = torch.where(silenced, crops * 0.02 * self.strikes(n, 0.5), crops)
+        other = original[(torch.arange(n, device=self.device) + self.whole(1, n, n)) % n]
+        ratio = (crops.square().mean(1, True) / (other.square().mean(1, True) + 1e-9)).sqrt()
+        other = other * ratio * 10.0 ** (-self.uniform(2, 15, n, 1) / 20.0)
+        heard = self.strikes(n, p.interferer) & self.edge(n, n_samples, 0.1, 0.4)
+        crops = torch.where(heard, crops + other, crops)
+
+        n_fft = fft.next_fast_len(n_samples + ROOM_SAMPLES, real=True)
+        spectrum = torch.fft.rfft(crops, n_fft)
+        n_freqs = spectrum.shape[1]
+        spectrum = torch.where(self.strikes(n, p.room), spectrum * self.rooms_at(n_fft, n), spectrum)
+        noise = self.coloured(n, n_freqs)
+        kind = self.uniform(0.0, 1.0, n, 1)
+        if self.noises is not None:
+            recorded = torch.fft.rfft(self.recorded(n, n_samples), n_fft)
+            noise = torch.where(kind < p.babble + 0.35, recorded, noise)
+        babble = torch.fft.rfft(self.babble(original), n_fft)
+        babble = torch.where(self.strikes(n, 0.5), babble * self.rooms_at(n_fft, n), babble)
+        noise = torch.where(kind < p.babble, babble, noise)
+        power = lambda x: x.abs().square().sum(1, True)  # noqa: E731
+        low_db = torch.where(kind < p.babble, 5.0, 0.0)
+        snr_db = low_db + (22.0 - low_db) * self.uniform(0.0, 1.0, n, 1)
+        gain = (power(spectrum) / (power(noise) + 1e-9) * 10.0 ** (-snr_db / 10.0)).sqrt()
+        spectrum = spectrum + noise * (gain * self.strikes(n, p.noise))
+        out = torch.fft.irfft(spectrum * self.channel(n, n_freqs), n_fft)[:, :n_samples]
+
+        out = out / (out.abs().amax(1, True) + 1e-6) * 10.0 ** (self.uniform(-14.0, -0.5, n, 1) / 20.0)
+        levels = out[:, ::7].abs().sort(1).values
+        limit = levels.gather(1, (self.uniform(0.95, 0.995, n, 1) * levels.shape[1]).long())
+        out = torch.where(self.strikes(n, p.clip), out.clamp(-limit, limit), out)
+        steps = torch.tensor([32.0, 64.0, 127.5], device=self.device)[self.whole(0, 3, n, 1)]
+        squeezed = (out.sign() * torch.log1p(255.0 * out.abs()) / np.log(256.0) * steps).round() / steps
+        expanded = squeezed.sign() * (256.0 ** squeezed.abs() - 1.0) / 255.0
+        out = torch.where(self.strikes(n, p.mu_law), expanded, out)
+        quiet = 10.0 ** (-self.uniform(10.0, 35.0, n, 1) / 20.0)
+        out = torch.where(self.strikes(n, p.quiet), out * quiet, out)
+        out = torch.where(self.strikes(n, p.untouched), original, out)
+        return (out * 32767.0).round() / 32768.0
+
+    def mask(self, features: Tensor) -> Tensor:
+        """SpecAugment on mean-normalised (N, n_mels, T) features."""
+        n, n_mels, n_frames = features.shape
+
+        def band(length: int, narrowest: int, widest: int) -> Tensor:
+            width = self.whole(narrowest, widest, n, 1)
+            start = (self.uniform(0.0, 1.0, n, 1) * (length - width)).long()
+            at = torch.arange(length, device=self.device)
+            return (at >= start) & (at < start + width)
+
+        rows = band(n_mels, 2, 11) | (band(n_mels, 2, 11) & self.strikes(n, 0.5))
+        rows = rows & self.strikes(n, self.params.frequency_mask)
+        frames = band(n_frames, 3, max(4, n_frames // 8)) & self.strikes(n, self.params.time_mask)
+        return features.masked_fill(rows[:, :, None] | frames[:, None, :], 0.0)
+
+
+class DeviceSampler:
+    """``loader.Sampler`` with the speech, its pieces and targets in device memory."""
+
+    def __init__(self, params: LoaderParams, device: torch.device) -> None:
+        self.params = params
+        self.sampler = sampler = Sampler(params)
+        self.device = device
+        caches = sampler.caches
+        self.samples = torch.empty(sum(len(c.samples) for c in caches), dtype=torch.int16, device=device)
+        pieces, rows, position, n_pieces = [], [], 0, 0
+        for cache, cache_rows in zip(caches, sampler.rows, strict=True):
+            end = position + len(cache.samples)
+            self.samples[position:end] = torch.from_numpy(np.array(cache.samples)).to(device)
+            pieces.append(cache.pieces[:, 1:] + position)
+            rows.extend(r + n_pieces for r in cache_rows)
+            position, n_pieces = end, n_pieces + len(cache.pieces)
+        self.pieces = torch.from_numpy(np.concatenate(pieces)).to(device)
+        self.targets = torch.from_numpy(np.concatenate(sampler.targets)).to(device)
+        # Rows of class k are rows[first[k] : first[k] + count[k]].
+        count = np.array([len(r) for r in rows])
+        self.count = torch.from_numpy(count).to(device)
+        self.first = torch.from_numpy(np.cumsum(count) - count).to(device)
+        self.rows = torch.from_numpy(np.concatenate(rows)).to(device)
+
+    def draw(
+        self, n_samples: int, rng: np.random.Generator, random: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops (N, n_samples), classes (N,), targets (N, D)."""
+        n = self.params.batch
+        groups = [self.sampler.speakers(min(GROUP, n - i), rng) for i in range(0, n, GROUP)]
+        speakers = torch.from_numpy(np.concatenate(groups)).to(self.device)
+        chance = torch.rand(4, n, generator=random, device=self.device)
+        n_speeds = len(self.sampler.caches) - 1
+        speed = 1 + (chance[0] * n_speeds).long().clamp_max(max(n_speeds - 1, 0))
+        speed = torch.where(chance[1] < self.params.speed_share, speed, 0) if n_speeds else 0 * speed
+        classes = speed * len(self.sampler.chance) + speakers
+        classes = torch.where(self.count[classes] > 0, classes, speakers)
+        nth = (chance[2] * self.count[classes]).long().clamp_max(self.count[classes] - 1)
+        row = self.rows[self.first[classes] + nth]
+        start, end = self.pieces[row, :1], self.pieces[row, 1:]
+        start = start + (chance[3][:, None] * (end - start - n_samples).clamp_min(0)).long()
+        length = (end - start).clamp_max(n_samples)
+        t = torch.arange(n_samples, device=self.device)
+        crops = self.samples[start + t % length].float() / 32768.0
+        return crops, classes, self.targets[row]
+
+
+class DeviceLoader:
+    """An endless row of batches; ``set_stage`` picks the mixture of crop lengths."""
+
+    def __init__(
+        self,
+        params: LoaderParams,
+        front: FrontEnd,
+        augment: AugmentParams,
+        mixes: list[tuple[list[float], list[float]]],
+        device: torch.device,
+    ) -> None:
+        noises = read_noises(Path(params.noise_dir)) if params.noise_dir else []
+        self.rng = np.random.default_rng(params.seed)
+        self.sampler = DeviceSampler(params, device)
+        self.augmenter = DeviceAugmenter(augment, noises, params.seed, device)
+        self.mel = DeviceLogMel(front, device)
+        self.mixes = mixes
+        self.stage = 0
+
+    def set_stage(self, stage: int) -> None:
+        self.stage = stage
+
+    @torch.no_grad()
+    def __next__(self) -> Batch:
+        lengths, chances = self.mixes[self.stage]
+        seconds = lengths[self.rng.choice(len(lengths), p=np.asarray(chances))]
+        n_samples = int(seconds * SAMPLE_RATE_HZ)
+        crops, classes, targets = self.sampler.draw(n_samples, self.rng, self.augmenter.random)
+        features = self.augmenter.mask(self.mel(self.augmenter(crops)))
+        return Batch(features.contiguous(), classes, targets)
+
+    def close(self) -> None:
+        """Nothing runs beside the trainer."""
