@@ -232,7 +232,7 @@ pub struct DiarizationConfig {
     pub settle_ms: u32,
     /// What tells speech from the rest. Default the network.
     pub vad_mode: VadMode,
-    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.95,
+    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.97,
     /// with WebRTC 0.6.
     pub vad_onset: f64,
     /// Below this speech ends; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
@@ -247,19 +247,19 @@ pub struct DiarizationConfig {
     /// Added to both ends of a region of speech, in ms. 0 to 500, default 50.
     pub pad_ms: u32,
     /// Above this probability that two people speak at once a second one is labelled; 1 never labels one, nor does
-    /// WebRTC. 0 to 1, default 0.5.
+    /// WebRTC. 0 to 1, default 0.4.
     pub overlap_onset: f64,
     /// No more speakers than this. 1 to 1000, default not set.
     pub max_speakers: Option<u32>,
     /// This many speakers, if the evidence allows; at most `max_speakers`. 1 to 1000, default not set.
     pub expected_speakers: Option<u32>,
-    /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 5.
+    /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 2.
     pub stick_llr: f64,
-    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 8.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 12.
     pub new_speaker_llr: f64,
     /// Price of a change of speaker between windows. 0 to 100, default 4.
     pub switch_cost: f64,
-    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.13.
+    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.14.
     pub voice_weight: f64,
     /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
     pub new_speaker_windows: usize,
@@ -281,7 +281,7 @@ impl DiarizationConfig {
             ("very_aggressive", VadMode::VeryAggressive),
         ];
         let vad_mode = r.choice("diarization.vad_mode", &modes, VadMode::Network);
-        let (onset, offset) = if vad_mode == VadMode::Network { (0.95, 0.5) } else { (0.6, 0.35) };
+        let (onset, offset) = if vad_mode == VadMode::Network { (0.97, 0.5) } else { (0.6, 0.35) };
         let config = Self {
             window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
             step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
@@ -295,13 +295,13 @@ impl DiarizationConfig {
             min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 400),
             bridge_ms: milliseconds(r, "diarization.bridge_ms", 0..=5000, 800),
             pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 50),
-            overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.5),
+            overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.4),
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
-            stick_llr: evidence(r, "diarization.stick_llr", 5.0),
-            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 8.0),
+            stick_llr: evidence(r, "diarization.stick_llr", 2.0),
+            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 12.0),
             switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
-            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.13),
+            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.14),
             new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
             min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 3000),
             max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 1024),

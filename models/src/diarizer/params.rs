@@ -36,7 +36,7 @@ pub struct DiarizerOptions {
     /// What tells speech from the rest. Default the network.
     pub vad: SpeechDetector,
     /// Above this speech begins: the network's probability, or the share of frames that webrtc-vad calls voiced.
-    /// Default 0.95, range 0–1; 0.6 goes with webrtc-vad.
+    /// Default 0.97, range 0–1; 0.6 goes with webrtc-vad.
     pub vad_onset: f32,
     /// Below this speech ends. Default 0.5, range 0–`vad_onset`; 0.35 goes with webrtc-vad.
     pub vad_offset: f32,
@@ -50,21 +50,21 @@ pub struct DiarizerOptions {
     /// Added to both ends of a region. Default 50, range 0–500.
     pub pad_ms: u32,
     /// Above this probability that two people speak a second one is labelled; 1 never labels one. Needs the network.
-    /// Default 0.5, range 0–1.
+    /// Default 0.4, range 0–1.
     pub overlap_onset: f32,
     /// No more speakers than this. Default none, range 1–1000.
     pub max_speakers: Option<usize>,
     /// This many speakers, if the evidence allows. Default none, range 1–1000.
     pub expected_speakers: Option<usize>,
     /// Log evidence by which a clustering must beat the labels as they stand, so that labels do not flap.
-    /// Default 5.0.
+    /// Default 2.0.
     pub stick_llr: f32,
-    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 8.0.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 12.0.
     pub new_speaker_llr: f32,
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
     /// Evidence of a quarter of a second of speech: neighbouring windows share most of their sound, so each counts
-    /// for much less than one. More of it finds more speakers. Default 0.13, range 0.001–1.
+    /// for much less than one. More of it finds more speakers. Default 0.14, range 0.001–1.
     pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
@@ -86,19 +86,19 @@ impl Default for DiarizerOptions {
             hold_back_ms: 500,
             settle_ms: 3000,
             vad: SpeechDetector::Network,
-            vad_onset: 0.95,
+            vad_onset: 0.97,
             vad_offset: 0.5,
             min_speech_ms: 150,
             min_silence_ms: 400,
             bridge_ms: 800,
             pad_ms: 50,
-            overlap_onset: 0.5,
+            overlap_onset: 0.4,
             max_speakers: None,
             expected_speakers: None,
-            stick_llr: 5.0,
-            new_speaker_llr: 8.0,
+            stick_llr: 2.0,
+            new_speaker_llr: 12.0,
             switch_cost: 4.0,
-            voice_weight: 0.13,
+            voice_weight: 0.14,
             new_speaker_windows: 3,
             min_speaker_ms: 3000,
             max_exemplars: 1024,
@@ -341,6 +341,6 @@ mod tests {
         let faults = DiarizerParams::try_new(options).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|f| f.name).collect();
         assert_eq!(names, ["window_ms", "vad mode", "vad_offset", "expected_speakers"]);
-        assert_eq!(faults[2].to_string(), "vad_offset (0.98) must be in 0..=vad_onset (0.95)");
+        assert_eq!(faults[2].to_string(), "vad_offset (0.98) must be in 0..=vad_onset (0.97)");
     }
 }

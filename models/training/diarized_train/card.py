@@ -100,7 +100,7 @@ the children is harder than most conversations.
 
 {data}
 
-Hours are of speech after pauses were cut. Speech at 0.9 and 1.1 times the speed counts as
+Hours are of speech after pauses were cut. Speech at {speeds} times the speed counts as
 other speakers in training ({n_classes} classes). Noise: kitchen, washing machine, boiler, tap,
 exercise bike, white and pink (Speech Commands and an Arabic commands set, CC BY 4.0;
 Picovoice's kitchen, Apache-2.0). Rooms are simulated. No recording is part of this repository.

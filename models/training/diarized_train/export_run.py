@@ -158,6 +158,7 @@ def export_run(
         n_crops=len(trials.rows),
         eer=card.eer_table(rows, sizes),
         data=card.data_table(train_cache, cache, sources),
+        speeds=", ".join(f"{s / 100:g}" for s in sorted(int(c.rsplit("@")[1]) for c in params.caches if "@" in c)),
         n_classes=sum(len(load_cache(Path(c)).speakers) for c in params.caches),
         scale=params.scale,
         margin=params.margin,
@@ -184,7 +185,10 @@ def export_run(
     )
     (folder / "CARD.md").write_text(text, encoding="utf-8")
     weights = {"ema": {k: v.half() for k, v in network.state_dict().items()}}
+    # Where things lay on the machine that trained is nobody's business.
+    places = {key: Path(value).name for key, value in params.to_dict().items() if isinstance(value, str) and "/" in value}
+    places["caches"] = tuple(Path(c).name for c in params.caches)
     torch.save(
-        {**weights, "params": params.to_dict(), "state": state}, folder / "weights.pt"
+        {**weights, "params": params.to_dict() | places, "state": state}, folder / "weights.pt"
     )
     print(json.dumps({"agreement": agreement, "eer": [(g, w, r) for g, w, r in rows]}, indent=1))

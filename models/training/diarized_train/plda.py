@@ -27,9 +27,11 @@ MIN_WINDOWS = 5
 # Windows of a speaker overlap and so tell less of the mean than as many strangers would.
 CORRELATED = 5.0
 # A few hundred speakers of simulated rooms are few for 192 values, and no other talk: the scatter within is drawn to an
-# even one, the variances between to their mean.
-WITHIN_SHRINKAGE = 0.3
-BETWEEN_SHRINKAGE = 0.4
+# even one.
+WITHIN_SHRINKAGE = 0.6
+BETWEEN_SHRINKAGE = 0.0
+# The network has learnt to tell these very speakers apart: the variances between strangers are this share of theirs.
+STRANGERS = 0.5
 
 
 def read_turns(path: Path) -> list[tuple[float, float, str]]:
@@ -129,7 +131,8 @@ def fit_plda(
 def write_plda(folder: Path, conversations: Path, dim: int) -> int:
     """Fits and writes ``plda.f32`` and ``plda_dim``; returns the number of windows used."""
     x, speakers = embed_conversations(folder, conversations)
-    parts = fit_plda(x, speakers, dim)
+    mean, variances, transform = fit_plda(x, speakers, dim)
+    parts = (mean, STRANGERS * variances, transform)
     values = np.concatenate([part.ravel() for part in parts]).astype("<f4")
     (folder / "plda.f32").write_bytes(values.tobytes())
     card = folder / "model.toml"
