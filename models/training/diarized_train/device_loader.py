@@ -171,10 +171,10 @@ class DeviceAugmenter:
         babble = torch.fft.rfft(self.babble(original), n_fft)
         babble = torch.where(self.strikes(n, 0.5), babble * self.rooms_at(n_fft, n), babble)
         noise = torch.where(kind < p.babble, babble, noise)
-        power = lambda x: x.abs().square().sum(1, True)  # noqa: E731
         low_db = torch.where(kind < p.babble, 5.0, 0.0)
         snr_db = low_db + (22.0 - low_db) * self.uniform(0.0, 1.0, n, 1)
-        gain = (power(spectrum) / (power(noise) + 1e-9) * 10.0 ** (-snr_db / 10.0)).sqrt()
+        ratio = spectrum.abs().square().sum(1, True) / (noise.abs().square().sum(1, True) + 1e-9)
+        gain = (ratio * 10.0 ** (-snr_db / 10.0)).sqrt()
         spectrum = spectrum + noise * (gain * self.strikes(n, p.noise))
         out = torch.fft.irfft(spectrum * self.channel(n, n_freqs), n_fft)[:, :n_samples]
 

@@ -435,6 +435,8 @@ def _checkpoint(
 
 
 def train(params: TrainParams) -> None:
+    if params.device != "cpu" and params.processes != 1:
+        raise SystemExit(f"error: --processes ({params.processes}) must be 1 with --device {params.device}")
     run = Path(params.run_dir)
     run.mkdir(parents=True, exist_ok=True)
     (run / "params.json").write_text(json.dumps(params.to_dict(), indent=1))

@@ -115,7 +115,7 @@ def test_fresh_heads_are_fitted_to_a_network_that_is_warm():
     targets = embeddings @ torch.randn(16, 256, generator=generator) + 0.5
     heads = Heads(16, 7)
     random = heads.centres[6].clone()
-    batch = Batch(features.numpy(), classes.numpy(), targets.numpy())
+    batch = Batch(features, classes, targets)
     fit_heads(network, heads, iter([batch] * 4), 100, 1)
     assert network.training
     losses = heads(embeddings, classes, targets, margin=0.0, scale=30.0)

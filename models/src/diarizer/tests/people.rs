@@ -41,7 +41,7 @@ impl Live {
     fn start(script: Script, known: &[usize]) -> Self {
         let end_s = script.last().map_or(0.0, |turn| turn.1) + 1.0;
         let samples = audio(&script, end_s);
-        let params = DiarizerParams::try_new(DiarizerOptions::default()).unwrap();
+        let params = DiarizerParams::try_new(options()).unwrap();
         let mut diarizer = Diarizer::new(params, &people_card());
         diarizer.set_gallery(gallery(known));
         Self { diarizer, script, samples, n_pushed: 0, replayed: SessionState::new() }
