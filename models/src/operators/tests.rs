@@ -37,7 +37,10 @@ fn assert_same_within<O: Op>(tolerance: f32, model: TypedModel, input: &Tensor, 
     let (ours, tract) = (run(ours, input), run(model.into_optimized().unwrap(), input));
     assert_eq!(ours.len(), tract.len());
     for (i, (ours, tract)) in ours.iter().zip(&tract).enumerate() {
-        assert!((ours - tract).abs() <= tolerance * tract.abs().max(1.0), "value {i}: {ours}, tract has {tract}");
+        assert!(
+            (ours - tract).abs() <= tolerance * tract.abs().max(1.0),
+            "value {i}: {ours}, tract has {tract}"
+        );
     }
 }
 
