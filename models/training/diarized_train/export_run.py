@@ -186,9 +186,8 @@ def export_run(
     (folder / "CARD.md").write_text(text, encoding="utf-8")
     weights = {"ema": {k: v.half() for k, v in network.state_dict().items()}}
     # Where things lay on the machine that trained is nobody's business.
-    places = {key: Path(value).name for key, value in params.to_dict().items() if isinstance(value, str) and "/" in value}
+    table = params.to_dict()
+    places = {k: Path(v).name for k, v in table.items() if isinstance(v, str) and "/" in v}
     places["caches"] = tuple(Path(c).name for c in params.caches)
-    torch.save(
-        {**weights, "params": params.to_dict() | places, "state": state}, folder / "weights.pt"
-    )
+    torch.save({**weights, "params": table | places, "state": state}, folder / "weights.pt")
     print(json.dumps({"agreement": agreement, "eer": [(g, w, r) for g, w, r in rows]}, indent=1))
