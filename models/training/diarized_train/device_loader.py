@@ -15,9 +15,8 @@ from scipy import fft
 from torch import Tensor
 
 from .augment import RATE_HZ, ROOM_SAMPLES, AugmentParams, shoebox_response
-from .data import SAMPLE_RATE_HZ
 from .front_end import FrontEnd, mel_filters, window_samples
-from .loader import Batch, LoaderParams, Sampler, read_noises
+from .loader import Batch, LoaderParams, Sampler, draw_length, read_noises
 
 N_ROOMS = 1000
 # Half of each group of this size is drawn within one recording set.
@@ -240,8 +239,8 @@ class DeviceSampler:
         speakers = torch.from_numpy(np.concatenate(groups)).to(self.device)
         chance = torch.rand(4, n, generator=random, device=self.device)
         n_speeds = len(self.sampler.caches) - 1
-        speed = 1 + (chance[0] * n_speeds).long().clamp_max(max(n_speeds - 1, 0))
-        speed = torch.where(chance[1] < self.params.speed_share, speed, 0) if n_speeds else 0 * speed
+        speed = (1 + (chance[0] * n_speeds).long()).clamp_max(n_speeds)
+        speed = torch.where(chance[1] < self.params.speed_share, speed, 0)
         classes = speed * len(self.sampler.chance) + speakers
         classes = torch.where(self.count[classes] > 0, classes, speakers)
         nth = (chance[2] * self.count[classes]).long().clamp_max(self.count[classes] - 1)
@@ -278,9 +277,7 @@ class DeviceLoader:
 
     @torch.no_grad()
     def __next__(self) -> Batch:
-        lengths, chances = self.mixes[self.stage]
-        seconds = lengths[self.rng.choice(len(lengths), p=np.asarray(chances))]
-        n_samples = int(seconds * SAMPLE_RATE_HZ)
+        n_samples = draw_length(self.mixes[self.stage], self.rng)
         crops, classes, targets = self.sampler.draw(n_samples, self.rng, self.augmenter.random)
         features = self.augmenter.mask(self.mel(self.augmenter(crops)))
         return Batch(features.contiguous(), classes, targets)

@@ -46,6 +46,12 @@ def read_noises(folder: Path) -> list[np.ndarray]:
     return [read_audio(p) for p in sorted(folder.iterdir()) if p.is_file()]
 
 
+def draw_length(mix: tuple[list[float], list[float]], rng: np.random.Generator) -> int:
+    """Samples of the next batch's crops; ``mix`` has lengths in seconds and the chance of each."""
+    lengths, chances = mix
+    return int(lengths[rng.choice(len(lengths), p=np.asarray(chances))] * SAMPLE_RATE_HZ)
+
+
 def speaker_targets(cache: Cache, embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """What a piece's student should match: the teacher, centred, drawn to its speaker.
 
@@ -144,9 +150,7 @@ def _work(
     mel = LogMel(front, np.float32)
     last = None
     while True:
-        lengths, chances = mixes[stage.value]
-        seconds = lengths[rng.choice(len(lengths), p=np.asarray(chances))]
-        crops, classes, targets = sampler.draw(int(seconds * SAMPLE_RATE_HZ), rng)
+        crops, classes, targets = sampler.draw(draw_length(mixes[stage.value], rng), rng)
         others = crops if last is None or last.shape[1] < crops.shape[1] else last
         dirty = augmenter(crops, others[:, : crops.shape[1]], rng)
         last = crops
