@@ -286,7 +286,7 @@ impl DiarizationConfig {
             window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
             step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
             first_label_ms: tens(r, "diarization.first_label_ms", 300..=5000, 800),
-            hold_back_ms: milliseconds(r, "diarization.hold_back_ms", 0..=3000, 500),
+            hold_back_ms: milliseconds(r, "diarization.hold_back_ms", 0..=3000, 800),
             settle_ms: milliseconds(r, "diarization.settle_ms", 500..=30_000, 3000),
             vad_mode,
             vad_onset: r.number("diarization.vad_onset", 0.0..=1.0, onset),

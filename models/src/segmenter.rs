@@ -226,6 +226,12 @@ impl SegmenterStream {
         (n + self.segmenter.card.delay_frames as u64).div_ceil(chunk) * chunk
     }
 
+    /// By how many frames the scores lie behind the rows, overlap aside.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.segmenter.card.delay_frames as u64
+    }
+
     /// By how many frames overlap lags behind the other scores.
     #[must_use]
     pub fn overlap_lag(&self) -> u64 {

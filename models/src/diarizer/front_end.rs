@@ -1,7 +1,9 @@
 //! From samples to ordered facts: voice activity, log-mel frames computed once, and the windows to embed.
 //!
 //! Everything happens per 10 ms tick, so what comes out does not depend on how the samples were cut into blocks.
-//! Look-ahead: one analysis frame (25 ms) plus what the hysteresis needs to believe a start or an end.
+//! Look-ahead: one analysis frame (25 ms), what the network needs to tell speech, and what the hysteresis needs to believe
+//! a start or an end. A window does not wait for the network: it reaches as far beyond the last decided tick as that
+//! needed to hear.
 
 use std::collections::VecDeque;
 
@@ -27,8 +29,11 @@ pub(crate) enum FactKind {
     /// Levels of the region's next frames, in dBFS, and the noise floor; and the log odds that two or more people
     /// speak in the frames that follow those told before, which lag behind the levels until the region closes.
     Frames { db: Vec<f32>, noise_db: Option<f32>, overlap: Vec<f32> },
-    /// A window of the open region is to be embedded. `tiled`: shorter than its frames, and repeated.
-    Window { support: SampleRange, n_frames: usize, features: Vec<f32>, tiled: bool },
+    /// A window of the open region is to be embedded; it may reach beyond what is decided. `tiled`: shorter than its
+    /// frames, and repeated.
+    Window { support: SampleRange, decided: SampleIndex, n_frames: usize, features: Vec<f32>, tiled: bool },
+    /// The open region pauses, and may be over: no window for the time being. `voiced`: the end of its latest speech.
+    Pause { voiced: SampleIndex },
     /// Speech ended.
     Close { end: SampleIndex },
 }
@@ -37,10 +42,12 @@ pub(crate) enum FactKind {
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     first: u64,
-    /// One past the last tick of the next window.
-    next_end: u64,
-    /// One past the last tick of the last window made, if any.
-    made_end: Option<u64>,
+    /// The tick with which the next window is made.
+    next: u64,
+    /// The same for what is told of a pause.
+    next_pause: u64,
+    /// One past the last tick of the last window made, if any, and its middle.
+    made: Option<(u64, u64)>,
     /// Ticks whose levels were told already, and those whose overlap was.
     frames_told: u64,
     overlap_told: u64,
@@ -103,6 +110,14 @@ impl Detector {
         match self {
             Self::WebRtc { .. } => n,
             Self::Network(network) => network.stream.known_after(n),
+        }
+    }
+
+    /// By how many ticks the decisions lag behind the log-mel rows, at least.
+    fn lag_ticks(&self) -> u64 {
+        match self {
+            Self::WebRtc { .. } => 0,
+            Self::Network(network) => network.stream.lag(),
         }
     }
 
@@ -181,6 +196,8 @@ pub(crate) struct FrontEnd {
     n_mels: usize,
     mean: MeanNormalisation,
     detector: Detector,
+    /// Log-mel rows as they come, frame-major.
+    new_rows: Vec<f32>,
     cutter: FrameCutter,
     /// Stream position of tick 0: the end of the last gap.
     origin: SampleIndex,
@@ -188,9 +205,7 @@ pub(crate) struct FrontEnd {
     /// Per tick its level, and what the detector says of it: a tick is handled when both and its mel frame are there.
     levels_waiting: VecDeque<f32>,
     decisions: VecDeque<Decision>,
-    /// Mel frames not consumed by a tick yet, frame-major.
-    mel_waiting: Vec<f32>,
-    /// Feature rows of ticks `first_tick..`, frame-major.
+    /// Feature rows of ticks `first_tick..`, frame-major; they run ahead of `tick`.
     rows: VecDeque<f32>,
     levels: VecDeque<f32>,
     /// Log odds of overlap of ticks `first_tick..`, as far as they are known; empty without the network.
@@ -223,7 +238,7 @@ impl FrontEnd {
             n_samples: 0,
             levels_waiting: VecDeque::new(),
             decisions: VecDeque::new(),
-            mel_waiting: Vec::new(),
+            new_rows: Vec::new(),
             rows: VecDeque::new(),
             levels: VecDeque::new(),
             overlaps: VecDeque::new(),
@@ -275,17 +290,19 @@ impl FrontEnd {
 
     /// Runs detector and log-mel over samples; `last` says that no more come.
     fn hear(&mut self, samples: &[f32], last: bool) {
-        let Self { mel, mel_waiting, detector, decisions, overlaps, .. } = self;
+        let Self { mel, new_rows, detector, decisions, overlaps, .. } = self;
+        new_rows.clear();
         match mel {
             Some(mel) => {
-                mel.push(samples, mel_waiting);
+                mel.push(samples, new_rows);
                 if last {
-                    mel.finish(mel_waiting);
+                    mel.finish(new_rows);
                 }
                 detector.hear(samples, last, decisions, overlaps, None);
             }
-            None => detector.hear(samples, last, decisions, overlaps, Some(mel_waiting)),
+            None => detector.hear(samples, last, decisions, overlaps, Some(new_rows)),
         }
+        self.rows.extend(&self.new_rows);
     }
 
     /// The stream pauses here: the open region closes and the analysis starts anew at the position reached.
@@ -303,7 +320,6 @@ impl FrontEnd {
         self.cutter.reset();
         self.levels_waiting.clear();
         self.decisions.clear();
-        self.mel_waiting.clear();
         self.rows.clear();
         self.levels.clear();
         self.overlaps.clear();
@@ -313,15 +329,13 @@ impl FrontEnd {
     }
 
     fn run_ticks(&mut self, facts: &mut VecDeque<Fact>) {
-        let n =
-            (self.mel_waiting.len() / self.n_mels).min(self.levels_waiting.len()).min(self.decisions.len());
-        for row in 0..n {
+        let n = (self.rows_end() - self.tick).min(self.levels_waiting.len().min(self.decisions.len()) as u64);
+        for _ in 0..n {
             let (Some(level_db), Some(decision)) =
                 (self.levels_waiting.pop_front(), self.decisions.pop_front())
             else {
                 break;
             };
-            self.rows.extend(&self.mel_waiting[row * self.n_mels..(row + 1) * self.n_mels]);
             self.levels.push_back(level_db);
             self.tick += 1;
             if decision.voiced {
@@ -330,8 +344,12 @@ impl FrontEnd {
             self.noise.push(level_db, decision.voiced);
             self.run_tick(decision, level_db, facts);
         }
-        self.mel_waiting.drain(..n * self.n_mels);
         self.forget();
+    }
+
+    /// One past the last tick whose row is there.
+    fn rows_end(&self) -> u64 {
+        self.first_tick + (self.rows.len() / self.n_mels) as u64
     }
 
     fn run_tick(&mut self, decision: Decision, level_db: f32, facts: &mut VecDeque<Fact>) {
@@ -340,8 +358,9 @@ impl FrontEnd {
                 let first = tick.max(self.first_tick);
                 self.schedule = Some(Schedule {
                     first,
-                    next_end: first + self.first_label,
-                    made_end: None,
+                    next: first + self.first_label,
+                    next_pause: first + self.first_label,
+                    made: None,
                     frames_told: first,
                     overlap_told: first,
                 });
@@ -350,20 +369,30 @@ impl FrontEnd {
             Some(Transition::End(tick)) => self.close(tick, facts),
             None => {}
         }
+        let Some(schedule) = self.schedule else { return };
         // In a pause that may turn out to be the end, windows wait: the closing ones cover the region's tail.
-        let pausing = self.last_voiced.is_none_or(|v| v + PAUSE_TICKS < self.tick);
-        if let Some(schedule) = self.schedule.filter(|s| self.tick >= s.next_end && !pausing) {
-            let end = self.tick;
-            self.make_window(schedule, end, self.window, facts);
+        let voiced = self.last_voiced.filter(|v| v + PAUSE_TICKS >= self.tick);
+        if voiced.is_some() && self.tick >= schedule.next {
+            // This tick could not be decided before these rows were heard; the stream's end may cut them short.
+            let heard = (self.tick + self.detector.lag_ticks()).min(self.rows_end());
+            self.make_window(schedule, heard, self.window, facts);
             if let Some(s) = &mut self.schedule {
-                s.next_end = end + self.step;
+                s.next = self.tick + self.step;
+                s.next_pause = s.next;
+            }
+        } else if voiced.is_none() && self.tick >= schedule.next_pause {
+            let voiced = self.last_voiced.unwrap_or(schedule.first);
+            self.tell(FactKind::Pause { voiced: self.position(voiced) }, facts);
+            if let Some(s) = &mut self.schedule {
+                s.next_pause = self.tick + self.step;
             }
         }
     }
 
     /// Makes the window of at most `length` ticks that ends at `end`, shorter ones by the short plan.
     fn make_window(&mut self, schedule: Schedule, end: u64, length: u64, facts: &mut VecDeque<Fact>) {
-        self.tell_frames(end, facts);
+        let decided = end.min(self.tick);
+        self.tell_frames(decided, facts);
         let available = end - schedule.first;
         if available == 0 {
             return;
@@ -385,22 +414,23 @@ impl FrontEnd {
         subtract_mean(&mut features, self.n_mels, Layout::MelMajor, self.mean)
             .expect("whole rows were taken");
         let support = SampleRange::new(self.position(start), self.position(end));
-        let tiled = n_taken < n_frames;
-        self.tell(FactKind::Window { support, n_frames: n_frames as usize, features, tiled }, facts);
+        let (decided, tiled) = (self.position(decided), n_taken < n_frames);
+        let n_frames = n_frames as usize;
+        self.tell(FactKind::Window { support, decided, n_frames, features, tiled }, facts);
         if let Some(s) = &mut self.schedule {
-            s.made_end = Some(end);
+            s.made = Some((end, u64::midpoint(start, end)));
         }
     }
 
     fn close(&mut self, end: u64, facts: &mut VecDeque<Fact>) {
         let Some(schedule) = self.schedule else { return };
         let end = end.clamp(schedule.first, self.tick);
-        let made = schedule.made_end.unwrap_or(schedule.first);
+        let (made, middle) = schedule.made.unwrap_or((schedule.first, schedule.first));
         if end > made {
             self.make_window(schedule, end, self.window, facts);
         }
         // A short last window sees a change of speaker in the region's last second.
-        if end - schedule.first >= self.window && end >= made {
+        if end - schedule.first >= self.window && end - self.short / 2 > middle {
             self.make_window(schedule, end, self.short, facts);
         }
         self.tell_frames(end, facts);

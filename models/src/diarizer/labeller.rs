@@ -78,6 +78,8 @@ impl Frames {
 struct Region {
     /// Start of the first cell that is not settled.
     zone_start: SampleIndex,
+    /// Labels are published up to here.
+    shown: SampleIndex,
     windows: VecDeque<Window>,
     /// The latest settled windows, for the overlap that is not settled yet.
     passed: VecDeque<Window>,
@@ -170,6 +172,7 @@ impl Labeller {
         let before = before.filter(|s| start.0.saturating_sub(s.range.end().0) <= longest).map(|s| s.id);
         self.region = Some(Region {
             zone_start: start,
+            shown: start,
             windows: VecDeque::new(),
             passed: VecDeque::new(),
             overlap_done: start,
@@ -193,11 +196,12 @@ impl Labeller {
     }
 
     /// One more window of the open region, later than the ones before. A window without an embedding (the network
-    /// refused it) leaves the labels as they are.
+    /// refused it) leaves the labels as they are. Speech is known up to `decided`.
     pub(crate) fn add_window(
         &mut self,
         at: SampleIndex,
         support: SampleRange,
+        decided: SampleIndex,
         embedding: Option<Embedding>,
         full: bool,
     ) {
@@ -209,12 +213,26 @@ impl Labeller {
         region.windows.push_back(Window { support, embedding, projected, trust, full, label: None });
         let end = support.end();
         let begins = region.zone_start.plus(self.params.step_samples());
-        let shown = end.minus(self.params.hold_back_samples()).max(begins).min(end);
+        region.shown = self.params.shown_when(at).max(begins).min(decided).max(region.shown);
+        let shown = region.shown;
         self.decode(false);
         self.publish(end, shown);
         let horizon = end.minus(self.params.settle_samples());
         self.settle_until(|window| SampleIndex(window.centre()) < horizon);
         self.show_overlap();
+    }
+
+    /// The open region pauses after `voiced`; what waits for a label need not wait for the next window.
+    pub(crate) fn pause(&mut self, at: SampleIndex, voiced: SampleIndex) {
+        self.now = at;
+        let Some(region) = &mut self.region else { return };
+        let shown = self.params.shown_when(at).min(voiced);
+        let Some(end) = region.windows.back().map(|w| w.support.end()).filter(|_| shown > region.shown)
+        else {
+            return;
+        };
+        region.shown = shown;
+        self.publish(end, shown);
     }
 
     /// The open region ends at `end`: everything in it is settled.

@@ -133,9 +133,22 @@ pub struct SpeakerVoice {
 #[derive(Debug)]
 enum Pending {
     Fact(Fact),
-    Window { at: SampleIndex, id: WorkId, support: SampleRange, n_frames: usize, tiled: bool },
-    Gap { at: SampleIndex, range: SampleRange, reason: GapReason },
-    Finish { at: SampleIndex },
+    Window {
+        at: SampleIndex,
+        id: WorkId,
+        support: SampleRange,
+        decided: SampleIndex,
+        n_frames: usize,
+        tiled: bool,
+    },
+    Gap {
+        at: SampleIndex,
+        range: SampleRange,
+        reason: GapReason,
+    },
+    Finish {
+        at: SampleIndex,
+    },
 }
 
 /// See the module's documentation. `Send`, for one thread at a time.
@@ -382,12 +395,12 @@ impl Diarizer {
     fn take_facts(&mut self) {
         while let Some(fact) = self.facts.pop_front() {
             let pending = match fact.kind {
-                FactKind::Window { support, n_frames, features, tiled } => {
+                FactKind::Window { support, decided, n_frames, features, tiled } => {
                     let id = WorkId(self.next_work);
                     self.next_work += 1;
                     self.results.insert(id, None);
                     self.work.push_back(EmbedRequest { id, range: support, features, n_frames });
-                    Pending::Window { at: fact.at, id, support, n_frames, tiled }
+                    Pending::Window { at: fact.at, id, support, decided, n_frames, tiled }
                 }
                 kind => Pending::Fact(Fact { at: fact.at, kind }),
             };
@@ -412,12 +425,13 @@ impl Diarizer {
                         self.labeller.add_frames(&db, noise_db, &overlap);
                     }
                     FactKind::Close { end } => self.labeller.close_region(fact.at, end),
+                    FactKind::Pause { voiced } => self.labeller.pause(fact.at, voiced),
                     FactKind::Window { .. } => {}
                 },
-                Pending::Window { at, id, support, n_frames, tiled } => {
+                Pending::Window { at, id, support, decided, n_frames, tiled } => {
                     let embedding = self.results.remove(&id).flatten().flatten();
                     let full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
-                    self.labeller.add_window(at, support, embedding, full);
+                    self.labeller.add_window(at, support, decided, embedding, full);
                 }
                 Pending::Gap { at, range, reason } => self.labeller.gap(at, range, reason),
                 Pending::Finish { at } => self.labeller.finish(at),

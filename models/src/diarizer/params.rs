@@ -1,7 +1,7 @@
 //! What governs the diarizer: one checked set of values, each with its unit, range and reason.
 
 use super::history::HistoryParams;
-use diarized_dsp::SAMPLE_RATE_HZ;
+use diarized_dsp::{SAMPLE_RATE_HZ, SampleIndex};
 
 /// What tells speech from the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +27,8 @@ pub struct DiarizerOptions {
     pub step_ms: u32,
     /// Speech that must be heard before a first label is given. Default 800, range 300–`window_ms`, in tens.
     pub first_label_ms: u32,
-    /// The newest so much of running speech waits for a label: what comes after a change of speaker is what tells it.
-    /// A region's first label does not wait, nor does what a pause ends. Default 500, range 0–3000, at most
-    /// `settle_ms`.
+    /// The newest so much audio waits for a label: what comes after a change of speaker is what tells it. A region's
+    /// first label does not wait, nor does what a pause ends. Default 800, range 0–3000, at most `settle_ms`.
     pub hold_back_ms: u32,
     /// How long labels stay provisional before they are settled. Default 3000, range 500–30000.
     pub settle_ms: u32,
@@ -83,7 +82,7 @@ impl Default for DiarizerOptions {
             window_ms: 1500,
             step_ms: 250,
             first_label_ms: 800,
-            hold_back_ms: 500,
+            hold_back_ms: 800,
             settle_ms: 3000,
             vad: SpeechDetector::Network,
             vad_onset: 0.97,
@@ -239,8 +238,9 @@ impl DiarizerParams {
         }
     }
 
-    pub(crate) fn hold_back_samples(&self) -> u64 {
-        samples(self.0.hold_back_ms)
+    /// Up to where running speech bears labels when audio up to `heard` is known.
+    pub(crate) fn shown_when(&self, heard: SampleIndex) -> SampleIndex {
+        heard.minus(samples(self.0.hold_back_ms))
     }
 
     /// Time between windows.

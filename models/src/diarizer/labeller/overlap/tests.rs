@@ -72,7 +72,13 @@ fn run(labeller: &mut Labeller) {
             tell(labeller, last, last.saturating_sub(40).max(start));
             let first = last.saturating_sub(150).max(start);
             let support = SampleRange::new(at(first), at(last));
-            labeller.add_window(at(last + 20), support, Some(embedding(first, last)), last - first == 150);
+            labeller.add_window(
+                at(last + 20),
+                support,
+                support.end(),
+                Some(embedding(first, last)),
+                last - first == 150,
+            );
         }
         tell(labeller, end, end);
         labeller.close_region(at(end + 60), at(end));
