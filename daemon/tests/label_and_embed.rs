@@ -72,6 +72,53 @@ fn labels_do_not_depend_on_how_the_audio_comes() {
     }
 }
 
+/// The same talk with noise, and in a room with a long echo: each is heard as what it is.
+#[test]
+fn labels_tell_how_clear_the_speech_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let clean = speech(Some(20));
+    let mut random = 1_u32;
+    let mut noise = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let loudness = (clean.iter().map(|s| s * s).sum::<f32>() / clean.len() as f32).sqrt();
+    // White noise between -1 and 1 has a power of one third.
+    let noisy: Vec<f32> = clean.iter().map(|s| s + 0.5 * loudness * 3.0_f32.sqrt() * noise()).collect();
+    // An echo that falls by 60 dB in a second, sparse so that the sum is short.
+    let taps: Vec<(usize, f32)> = (0..400)
+        .map(|tap| (tap * 40, if tap == 0 { 1.0 } else { 0.3 * noise() * (-6.9 * tap as f32 / 400.0).exp() }))
+        .collect();
+    let echoing: Vec<f32> = (0..clean.len())
+        .map(|i| {
+            taps.iter().map(|(delay, gain)| i.checked_sub(*delay).map_or(0.0, |at| gain * clean[at])).sum()
+        })
+        .collect();
+    let means = |name: &str, samples: &[f32]| {
+        let bytes: Vec<u8> =
+            samples.iter().flat_map(|s| ((s * 0.5 * 32_767.0) as i16).to_le_bytes()).collect();
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        let audio = std::fs::File::open(folder.path().join(name)).unwrap();
+        let args = ["label", "-f", "json", "--raw", "pcm_s16le", "-"];
+        let (code, labels, stderr) = run(diarized(folder.path(), &args).stdin(Stdio::from(audio)));
+        assert_eq!((code, &*stderr), (0, ""));
+        let labels: Vec<serde_json::Value> =
+            labels.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let labels: Vec<_> = labels.iter().filter(|label| label["overlap"] != true).collect();
+        assert!(!labels.is_empty());
+        ["snr_db", "c50_db"].map(|key| {
+            labels.iter().map(|label| label[key].as_f64().unwrap()).sum::<f64>() / labels.len() as f64
+        })
+    };
+    let [clean_snr_db, clean_c50_db] = means("clean", &clean);
+    let [noisy_snr_db, _] = means("noisy", &noisy);
+    let [_, echoing_c50_db] = means("echoing", &echoing);
+    // The noise lies 6 dB below the speech and its pauses.
+    assert!((2.0..12.0).contains(&noisy_snr_db), "{noisy_snr_db}");
+    assert!(clean_snr_db > noisy_snr_db + 6.0, "{clean_snr_db} {noisy_snr_db}");
+    assert!(clean_c50_db > echoing_c50_db + 4.0, "{clean_c50_db} {echoing_c50_db}");
+}
+
 /// Windows of a recording are never left out for being late: its labels are the same on a machine that is too slow, or
 /// that slept meanwhile.
 #[cfg(unix)]

@@ -61,8 +61,10 @@ pub struct Segment {
     pub is_final: bool,
     /// Whether another speaker is believed to speak inside this segment.
     pub overlap: bool,
-    /// Signal-to-noise ratio of the region in dB, where it could be measured.
+    /// Signal-to-noise ratio of its speech in dB, where it could be measured.
     pub snr_db: Option<f32>,
+    /// Clarity of its speech in dB: early against late reflections at 50 ms, where the network tells.
+    pub c50_db: Option<f32>,
 }
 
 /// What is known of one speaker of the session.

@@ -36,6 +36,7 @@ export interface Segment {
     final: boolean;
     overlap?: boolean;
     snr_db?: number;
+    c50_db?: number;
 }
 
 export interface Gap {

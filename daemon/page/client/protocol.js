@@ -31,7 +31,7 @@ const RECORDS = Object.freeze({
     },
     segments: {
         id: "number", start: "number", end: "number", speaker: "string", "name?": "string",
-        confidence: "number", final: "boolean", "overlap?": "boolean", "snr_db?": "number",
+        confidence: "number", final: "boolean", "overlap?": "boolean", "snr_db?": "number", "c50_db?": "number",
     },
     gaps: { start: "number", end: "number", reason: "string" },
     changes: { id: "number", from: "string", to: "string" },

@@ -25,7 +25,7 @@ pub use turns::{Turn, turns};
 pub enum OutputFormat {
     /// NIST's Rich Transcription Time Marked format, one line a segment: what scoring tools read.
     Rttm,
-    /// One JSON object a segment and line: file, id, start, end, speaker, name, confidence, overlap, `snr_db`.
+    /// One JSON object a segment and line: file, id, start, end, speaker, name, confidence, overlap, `snr_db`, `c50_db`.
     Json,
     /// SubRip subtitles, one cue a turn.
     Srt,
@@ -117,6 +117,7 @@ impl Labels<'_> {
                 confidence: rounded(segment.confidence, 4),
                 overlap: segment.overlap,
                 snr_db: segment.snr_db.map(|snr_db| rounded(snr_db, 1)),
+                c50_db: segment.c50_db.map(|c50_db| rounded(c50_db, 1)),
             };
             serde_json::to_string(&line).expect("a struct of numbers and texts has a JSON form") + "\n"
         };
@@ -140,6 +141,8 @@ struct SegmentLine<'a> {
     overlap: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     snr_db: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c50_db: Option<f32>,
 }
 
 fn segment_number<S: serde::Serializer>(id: &SegmentId, serializer: S) -> Result<S::Ok, S::Error> {

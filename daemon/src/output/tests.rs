@@ -16,6 +16,7 @@ fn segment(id: u64, start_ms: u64, end_ms: u64, speaker: u32, confidence: f32) -
         is_final: true,
         overlap: id == 3,
         snr_db: (id == 1).then_some(17.345),
+        c50_db: (id == 1).then_some(8.06),
     })
 }
 
@@ -70,7 +71,7 @@ fn json_lines_hold_every_field_that_is_known() {
     assert_eq!(lines.len(), 4);
     assert_eq!(
         text.lines().next().unwrap(),
-        r#"{"file":"board room","id":1,"start":0.5,"end":2.0,"speaker":"S1","name":"Anna <b> Li","confidence":0.9,"snr_db":17.3}"#
+        r#"{"file":"board room","id":1,"start":0.5,"end":2.0,"speaker":"S1","name":"Anna <b> Li","confidence":0.9,"snr_db":17.3,"c50_db":8.1}"#
     );
     let third = serde_json::json!({"file": "board room", "id": 3, "start": 3600.125, "end": 3602.0, "speaker": "S2",
         "confidence": 1.0, "overlap": true});

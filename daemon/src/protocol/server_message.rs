@@ -75,6 +75,9 @@ pub struct Segment {
     /// Signal-to-noise ratio in dB, where it could be measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snr_db: Option<Decimal>,
+    /// Clarity in dB, early against late reflections at 50 ms, where it could be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub c50_db: Option<Decimal>,
 }
 
 /// A segment is withdrawn.

@@ -96,6 +96,7 @@ impl Segment {
             is_final: self.is_final,
             overlap: self.overlap,
             snr_db: self.snr_db.map(|s| s.0 as f32),
+            c50_db: self.c50_db.map(|s| s.0 as f32),
         })
     }
 }
@@ -175,6 +176,7 @@ fn segment_view(segment: &events::Segment, state: &SessionState) -> Segment {
         is_final: segment.is_final,
         overlap: segment.overlap,
         snr_db: segment.snr_db.map(number),
+        c50_db: segment.c50_db.map(number),
     }
 }
 

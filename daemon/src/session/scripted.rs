@@ -123,7 +123,16 @@ impl Scripted {
             None => {
                 self.next_id += 1;
                 let (id, confidence) = (SegmentId(self.next_id), level);
-                Segment { id, range, speaker, confidence, is_final: false, overlap: false, snr_db: None }
+                Segment {
+                    id,
+                    range,
+                    speaker,
+                    confidence,
+                    is_final: false,
+                    overlap: false,
+                    snr_db: None,
+                    c50_db: None,
+                }
             }
         };
         self.open = Some(segment.clone());

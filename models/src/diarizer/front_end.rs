@@ -26,9 +26,9 @@ pub(crate) struct Fact {
 pub(crate) enum FactKind {
     /// Speech began.
     Open { start: SampleIndex },
-    /// Levels of the region's next frames, in dBFS, and the noise floor; and the log odds that two or more people
+    /// Levels of the region's next frames, in dBFS, how clear each is, and the noise floor; and the log odds that two or more people
     /// speak in the frames that follow those told before, which lag behind the levels until the region closes.
-    Frames { db: Vec<f32>, noise_db: Option<f32>, overlap: Vec<f32> },
+    Frames { db: Vec<f32>, quality: Vec<Option<FrameQuality>>, noise_db: Option<f32>, overlap: Vec<f32> },
     /// A window of the open region is to be embedded; it may reach beyond what is decided. `tiled`: shorter than its
     /// frames, and repeated.
     Window { support: SampleRange, decided: SampleIndex, n_frames: usize, features: Vec<f32>, tiled: bool },
@@ -36,6 +36,13 @@ pub(crate) enum FactKind {
     Pause { voiced: SampleIndex },
     /// Speech ended.
     Close { end: SampleIndex },
+}
+
+/// How clear a frame is in which somebody speaks, by the network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FrameQuality {
+    pub(crate) snr_db: f32,
+    pub(crate) c50_db: f32,
 }
 
 /// Where the windows of the open region have got to, in ticks.
@@ -76,6 +83,8 @@ struct Decision {
     voiced: bool,
     /// Log odds of speech; the network's alone.
     score: f32,
+    /// None where nobody speaks, and without the network.
+    quality: Option<FrameQuality>,
 }
 
 impl Detector {
@@ -166,8 +175,11 @@ impl Detector {
         if let Some(heard) = heard {
             heard.extend_from_slice(rows);
         }
-        let decided =
-            |s: &segmenter::FrameScores| Decision { voiced: gate.is_voiced(s.speech), score: s.speech };
+        let decided = |s: &segmenter::FrameScores| {
+            let voiced = gate.is_voiced(s.speech);
+            let quality = voiced.then_some(FrameQuality { snr_db: s.snr_db, c50_db: s.c50_db });
+            Decision { voiced, score: s.speech, quality }
+        };
         decisions.extend(scores.frames.iter().map(decided));
         overlaps.extend(&scores.overlap);
     }
@@ -208,6 +220,7 @@ pub(crate) struct FrontEnd {
     /// Feature rows of ticks `first_tick..`, frame-major; they run ahead of `tick`.
     rows: VecDeque<f32>,
     levels: VecDeque<f32>,
+    qualities: VecDeque<Option<FrameQuality>>,
     /// Log odds of overlap of ticks `first_tick..`, as far as they are known; empty without the network.
     overlaps: VecDeque<f32>,
     first_tick: u64,
@@ -241,6 +254,7 @@ impl FrontEnd {
             new_rows: Vec::new(),
             rows: VecDeque::new(),
             levels: VecDeque::new(),
+            qualities: VecDeque::new(),
             overlaps: VecDeque::new(),
             first_tick: 0,
             tick: 0,
@@ -280,7 +294,7 @@ impl FrontEnd {
                 let power = frame.iter().map(|s| s * s).sum::<f32>() / FRAME_SAMPLES as f32;
                 levels_waiting.push_back(decibels(power));
                 if let Detector::WebRtc { vad, .. } = detector {
-                    decisions.push_back(Decision { voiced: vad.decide(frame), score: 0.0 });
+                    decisions.push_back(Decision { voiced: vad.decide(frame), score: 0.0, quality: None });
                 }
             });
             self.hear(part, false);
@@ -322,6 +336,7 @@ impl FrontEnd {
         self.decisions.clear();
         self.rows.clear();
         self.levels.clear();
+        self.qualities.clear();
         self.overlaps.clear();
         self.first_tick = 0;
         self.tick = 0;
@@ -337,6 +352,7 @@ impl FrontEnd {
                 break;
             };
             self.levels.push_back(level_db);
+            self.qualities.push_back(decision.quality);
             self.tick += 1;
             if decision.voiced {
                 self.last_voiced = Some(self.tick);
@@ -454,9 +470,10 @@ impl FrontEnd {
         let overlaps = place(schedule.overlap_told, n)..place(known, n);
         schedule.frames_told = until.max(schedule.frames_told);
         schedule.overlap_told = known;
-        let db = self.levels.range(levels).copied().collect();
+        let db = self.levels.range(levels.clone()).copied().collect();
+        let quality = self.qualities.range(levels).copied().collect();
         let overlap = self.overlaps.range(overlaps).copied().collect();
-        self.tell(FactKind::Frames { db, noise_db: self.noise.level_db(), overlap }, facts);
+        self.tell(FactKind::Frames { db, quality, noise_db: self.noise.level_db(), overlap }, facts);
     }
 
     fn tell(&self, kind: FactKind, facts: &mut VecDeque<Fact>) {
@@ -478,6 +495,7 @@ impl FrontEnd {
             let n = (keep_from - self.first_tick) as usize;
             self.rows.drain(..n * self.n_mels);
             self.levels.drain(..n);
+            self.qualities.drain(..n);
             self.overlaps.drain(..n.min(self.overlaps.len()));
             self.first_tick = keep_from;
         }

@@ -10,17 +10,20 @@ mod decode;
 mod overlap;
 mod people;
 mod publish;
+mod quality;
 mod revise;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
+use super::front_end::FrameQuality;
 use super::history::{Exemplar, History, Pin};
 use super::{DiarizerParams, Said};
 use crate::embedding::Embedding;
 use crate::events::{Event, GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
 use crate::plda::Plda;
+use quality::QualitySum;
 
 /// One embedded window of the open region.
 #[derive(Debug, Clone)]
@@ -56,8 +59,10 @@ struct Run {
 struct Frames {
     /// Sample at which the first frame starts.
     start: u64,
-    /// Level, for boundaries and signal-to-noise ratio.
+    /// Level, for boundaries.
     db: Vec<f32>,
+    /// How clear it is, where somebody speaks and the network tells.
+    quality: Vec<Option<FrameQuality>>,
     /// Log odds that two or more people speak, as far as they are known.
     overlap: Vec<f32>,
 }
@@ -91,6 +96,8 @@ struct Region {
     before: Option<SegmentId>,
     /// The segment that settled cells last went to; the zone may go on with it.
     head: Option<SegmentId>,
+    /// How clear the head was before the zone.
+    head_quality: QualitySum,
     /// Published segments of the zone after the head, in order of time.
     open: Vec<SegmentId>,
     frames: Frames,
@@ -180,17 +187,25 @@ impl Labeller {
             before,
             head: None,
             open: Vec::new(),
-            frames: Frames { start: start.0, db: Vec::new(), overlap: Vec::new() },
+            frames: Frames { start: start.0, ..Frames::default() },
+            head_quality: QualitySum::default(),
             remembered: false,
         });
     }
 
-    /// Frame levels in dBFS and log odds of overlap that follow the ones given before; the first belong to the
+    /// Frame levels in dBFS, how clear the frames are, and log odds of overlap that follow the ones given before; the first belong to the
     /// region's start.
-    pub(crate) fn add_frames(&mut self, levels_db: &[f32], noise_db: Option<f32>, overlap: &[f32]) {
+    pub(crate) fn add_frames(
+        &mut self,
+        levels_db: &[f32],
+        quality: &[Option<FrameQuality>],
+        noise_db: Option<f32>,
+        overlap: &[f32],
+    ) {
         self.noise_db = noise_db.or(self.noise_db);
         if let Some(region) = &mut self.region {
             region.frames.db.extend_from_slice(levels_db);
+            region.frames.quality.extend_from_slice(quality);
             region.frames.overlap.extend_from_slice(overlap);
         }
     }
@@ -279,12 +294,18 @@ impl Labeller {
         let n_old = region.windows.iter().take_while(|w| old(w)).count();
         let Some(end) = region.windows.back().map(|w| w.support.end()).filter(|_| n_old > 0) else { return };
         let runs = self.runs(end);
+        let boundary = self.zone_boundary(&runs, n_old).unwrap_or(end);
         for (n, run) in runs.iter().enumerate().take_while(|(_, run)| run.first < n_old) {
             let Some(id) = self.segment_of_run(n, run) else { continue };
             let turn = self.state.segment(id).map_or(run.range, |s| s.range);
             self.remember(id, run, turn, run.end.min(n_old));
             let previous = self.region.as_mut().and_then(|region| {
                 region.open.retain(|other| *other != id);
+                let mut quality =
+                    if region.head == Some(id) { region.head_quality } else { QualitySum::default() };
+                let settled = SampleRange::new(run.range.start(), run.range.end().min(boundary));
+                quality.add(region.quality_frames(settled));
+                region.head_quality = quality;
                 region.head.replace(id)
             });
             self.overlaps.settled(id);
@@ -292,7 +313,6 @@ impl Labeller {
                 self.finalise(previous);
             }
         }
-        let boundary = self.zone_boundary(&runs, n_old).unwrap_or(end);
         if let Some(region) = self.region.as_mut() {
             region.passed.extend(region.windows.drain(..n_old));
             region.zone_start = boundary.max(region.zone_start);
@@ -382,6 +402,7 @@ impl Labeller {
         let settled = region.frames.index(region.zone_start.min(region.overlap_done));
         let n = settled.saturating_sub(keep as usize).min(region.frames.db.len());
         region.frames.db.drain(..n);
+        region.frames.quality.drain(..n.min(region.frames.quality.len()));
         region.frames.overlap.drain(..n.min(region.frames.overlap.len()));
         region.frames.start += n as u64 * FRAME_SAMPLES;
     }

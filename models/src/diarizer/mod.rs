@@ -421,8 +421,8 @@ impl Diarizer {
             match pending {
                 Pending::Fact(fact) => match fact.kind {
                     FactKind::Open { start } => self.labeller.open_region(fact.at, start),
-                    FactKind::Frames { db, noise_db, overlap } => {
-                        self.labeller.add_frames(&db, noise_db, &overlap);
+                    FactKind::Frames { db, quality, noise_db, overlap } => {
+                        self.labeller.add_frames(&db, &quality, noise_db, &overlap);
                     }
                     FactKind::Close { end } => self.labeller.close_region(fact.at, end),
                     FactKind::Pause { voiced } => self.labeller.pause(fact.at, voiced),

@@ -60,6 +60,7 @@ export class ServerState {
             };
             if (this.random() < 0.2) made.overlap = true;
             if (this.random() < 0.2) made.snr_db = 12.5;
+            if (this.random() < 0.2) made.c50_db = 7.5;
             this.segments.push(made);
             return this.event("segment", this.view(made));
         }

@@ -103,6 +103,7 @@ export const en = {
     "timeline.length": "Length",
     "timeline.confidence": "Confidence",
     "timeline.snr": "Signal to noise",
+    "timeline.c50": "Clarity (C50)",
     "timeline.state": "State",
     "timeline.someoneElse": "This was someone else",
     "timeline.give": "Give to",

@@ -104,6 +104,7 @@ export const ru = {
     "timeline.length": "Длина",
     "timeline.confidence": "Уверенность",
     "timeline.snr": "Сигнал к шуму",
+    "timeline.c50": "Ясность (C50)",
     "timeline.state": "Состояние",
     "timeline.someoneElse": "Это был кто-то другой",
     "timeline.give": "Отдать голосу",

@@ -58,6 +58,7 @@ export function segmentPanel(app, closed) {
             ["state", t(segment.final ? "timeline.final" : "timeline.provisional")],
         ];
         if (segment.snr_db !== undefined) rows.push(["snr", `${number(segment.snr_db, 1)} dB`]);
+        if (segment.c50_db !== undefined) rows.push(["c50", `${number(segment.c50_db, 1)} dB`]);
         keyed(facts, rows, ([key]) => key, ([key]) => (
             h("div", {}, h("dt", {}, t(`timeline.${key}`)), h("dd", {}))
         ), (row, [, value]) => text(row.lastChild, value));

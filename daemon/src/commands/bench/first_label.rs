@@ -66,6 +66,7 @@ mod tests {
             is_final: false,
             overlap: false,
             snr_db: None,
+            c50_db: None,
         })
     }
 

@@ -267,7 +267,8 @@ impl Labeller {
     ) -> SegmentId {
         let id = shown.unwrap_or_else(|| self.fresh_segment());
         self.hand_over(id, speaker);
-        let said = Segment { id, range, speaker, confidence, is_final, overlap: true, snr_db: None };
+        let said =
+            Segment { id, range, speaker, confidence, is_final, overlap: true, snr_db: None, c50_db: None };
         if self.state.segment(id) != Some(&said) {
             self.say(Event::Segment(said));
         }

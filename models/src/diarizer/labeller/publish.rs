@@ -129,6 +129,7 @@ impl Labeller {
         };
         let range = SampleRange::new(start, run.range.end());
         let confidence = self.confidence(run);
+        let (snr_db, c50_db) = self.quality_db(run.range, from_head);
         let segment = Segment {
             id,
             range,
@@ -136,7 +137,8 @@ impl Labeller {
             confidence,
             is_final: false,
             overlap: false,
-            snr_db: self.snr_db(range),
+            snr_db,
+            c50_db,
         };
         let same =
             held.is_some_and(|h| h.range == range && h.speaker == run.speaker && h.confidence == confidence);
@@ -189,18 +191,5 @@ impl Labeller {
         let rivals = self.candidates().into_iter().filter(|s| *s != run.speaker);
         let rival = rivals.map(fit).fold(stranger, f32::max);
         (sigmoid(own - rival) * 1000.0).round() / 1000.0
-    }
-
-    pub(super) fn snr_db(&self, range: SampleRange) -> Option<f32> {
-        let region = self.region.as_ref()?;
-        let (first, end) = (region.frames.index(range.start()), region.frames.index(range.end()));
-        let frames = region.frames.db.get(first..end.min(region.frames.db.len()))?;
-        if frames.is_empty() {
-            return None;
-        }
-        let mean_power = frames.iter().map(|db| 10.0_f32.powf(db / 10.0)).sum::<f32>() / frames.len() as f32;
-        let noise_power = 10.0_f32.powf(self.noise_db? / 10.0);
-        let speech_power = (mean_power - noise_power).max(noise_power * 1e-2);
-        Some((10.0 * (speech_power / noise_power).log10() * 10.0).round() / 10.0)
     }
 }

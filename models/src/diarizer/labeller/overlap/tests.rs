@@ -66,7 +66,7 @@ fn run(labeller: &mut Labeller) {
             let db = vec![-30.0; (levels - levels_told) as usize];
             let overlaps: Vec<f32> = (overlap_told..overlap.max(overlap_told)).map(odds).collect();
             (levels_told, overlap_told) = (levels, overlap.max(overlap_told));
-            labeller.add_frames(&db, Some(-60.0), &overlaps);
+            labeller.add_frames(&db, &[], Some(-60.0), &overlaps);
         };
         for last in (start + 80..=end).step_by(25) {
             tell(labeller, last, last.saturating_sub(40).max(start));
