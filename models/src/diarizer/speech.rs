@@ -60,8 +60,8 @@ pub(crate) struct ScoreGate {
     floor: u64,
     /// Since when the odds have been above `offset`, while there is silence.
     rise: Option<u64>,
-    /// Level of this session's speech in dBFS: it rises fast and falls slowly.
-    speech_db: Option<f32>,
+    /// Level of this session's speech in dBFS, a usual one to begin with: it rises fast and falls slowly.
+    speech_db: f32,
     state: State,
 }
 
@@ -79,7 +79,7 @@ impl ScoreGate {
             tick: 0,
             floor: 0,
             rise: None,
-            speech_db: None,
+            speech_db: USUAL_SPEECH_DB,
             state: State::Silence,
         }
     }
@@ -103,11 +103,10 @@ impl ScoreGate {
         }
         let level = self.levels.iter().sum::<f32>() / self.levels.len() as f32;
         if score > SURE_SPEECH {
-            let held = self.speech_db.unwrap_or(level);
-            let share = if level > held { RISE_SHARE } else { FALL_SHARE };
-            self.speech_db = Some(held + share * (level - held));
+            let share = if level > self.speech_db { RISE_SHARE } else { FALL_SHARE };
+            self.speech_db += share * (level - self.speech_db);
         }
-        let below = self.speech_db.map_or(0.0, |speech| (speech - QUIETER_DB - level).max(0.0));
+        let below = (self.speech_db - QUIETER_DB - level).max(0.0);
         self.span.push_back(score - ODDS_PER_DB * below);
         if self.span.len() > SCORE_SPAN_TICKS {
             self.span.pop_front();
@@ -186,6 +185,9 @@ impl ScoreGate {
 const SCORE_SPAN_TICKS: usize = 5;
 /// A start may lie so far before the moment at which the odds were high enough: 1 s.
 const LONGEST_RISE_TICKS: u64 = 100;
+/// Level of speech in dBFS before any was heard: so that what a session begins with is not taken for its talk however
+/// quiet it is. A session that is so quiet by itself is heard after some seconds.
+const USUAL_SPEECH_DB: f32 = -50.0;
 /// Log odds from which on a tick tells the level of speech.
 const SURE_SPEECH: f32 = 2.0;
 const RISE_SHARE: f32 = 0.05;
@@ -321,6 +323,17 @@ mod tests {
         assert!(run(ticks(300, 1.0, -40.0)).is_empty());
         let told = run(ticks(100, 5.0, -40.0).chain(ticks(30, -3.0, -60.0)).chain(ticks(100, 5.0, -40.0)));
         assert_eq!(told, [Transition::Start(0), Transition::End(230)]);
+    }
+
+    #[test]
+    fn a_session_does_not_begin_with_a_murmur_but_may_be_all_quiet() {
+        assert!(run(ticks(150, 5.0, -80.0)).is_empty());
+        // As quiet, and it goes on: after some seconds it is what there is.
+        let told = run(ticks(1500, 5.0, -80.0));
+        let [Transition::Start(start), Transition::End(1500)] = told[..] else { panic!("{told:?}") };
+        assert!((50..900).contains(&start), "{start}");
+        let told = run(ticks(300, 5.0, -62.0));
+        assert_eq!(told, [Transition::Start(0), Transition::End(300)]);
     }
 
     #[test]
