@@ -87,23 +87,18 @@ fn make(path: &Path) -> Result<(), StoreError> {
     let mut bytes = [0; KEY_BYTES];
     getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
     let text = super::to_hex(&bytes) + "\n";
-    // Written whole under another name first: a key cut short would lock its owner out of the store.
-    let draft = path.with_extension(format!("new-{}", std::process::id()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&draft).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    // A link instead of a rename, so that of two processes that begin at once the first one's key stands.
-    let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
-    let _ = std::fs::remove_file(&draft);
-    match linked {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        other => other.map_err(fail("make the key file")),
-    }
+    // A key cut short would lock its owner out of the store.
+    super::appear(path, "make the key file", |draft| {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let written = options.open(draft).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(fail("make the key file"))
+    })
 }
 
 #[cfg(unix)]

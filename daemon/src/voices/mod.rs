@@ -56,6 +56,26 @@ fn make_folder(folder: &Path) -> Result<(), StoreError> {
     })
 }
 
+/// Makes the file at `path` appear whole or not at all: `write` makes it under the name that it is given. Where somebody
+/// else's has appeared first, that one stays.
+fn appear(
+    path: &Path,
+    what: &'static str,
+    write: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let draft = path.with_extension(random_id("new-"));
+    let written = write(&draft);
+    // A link instead of a rename, so that the first one stands.
+    let outcome = written.and_then(|()| match std::fs::hard_link(&draft, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StoreError::File { what, path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    });
+    let _ = std::fs::remove_file(&draft);
+    outcome
+}
+
 fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

@@ -109,7 +109,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Makes an empty store at `path`, readable by its owner only. One that another process has just made is opened.
+    /// Makes an empty store at `path`, readable by its owner only. One that somebody else has just made is opened.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -117,31 +117,29 @@ impl Store {
         if let Some(folder) = path.parent() {
             super::make_folder(folder)?;
         }
-        let mut options = std::fs::OpenOptions::new();
-        options.create(true).truncate(false).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(path).map_err(|source| StoreError::File {
-            what: "make",
-            path: path.to_owned(),
-            source,
-        })?;
-        let mut store = Self::connect(path, key)?;
-        let check = store.seal.seal(KEY_CHECK, "key");
-        store.change(|tx, _| {
-            let is_there =
-                tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? > 0;
-            if !is_there {
+        // Whole under another name first: nobody who looks meanwhile finds a file that is no store yet.
+        super::appear(path, "make", |draft| {
+            let mut options = std::fs::OpenOptions::new();
+            options.create_new(true).write(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            options.open(draft).map_err(|source| StoreError::File {
+                what: "make",
+                path: path.to_owned(),
+                source,
+            })?;
+            let mut store = Self::connect(draft, key)?;
+            let check = store.seal.seal(KEY_CHECK, "key");
+            store.change(|tx, _| {
                 tx.execute_batch(TABLES)?;
                 tx.execute("INSERT INTO store VALUES (1, ?1, 0)", params![check])?;
                 note(tx, "made", "", "", "command")?;
                 tx.pragma_update(None, "application_id", APPLICATION)?;
                 tx.pragma_update(None, "user_version", SCHEMA)?;
-            }
-            Ok(())
+                Ok(())
+            })
         })?;
-        store.check(key)?;
-        Ok(store)
+        Self::open(path, key)
     }
 
     /// Opens the store at `path`.

@@ -225,6 +225,41 @@ fn files_that_are_no_store_are_told_apart() {
 }
 
 #[test]
+fn whoever_looks_while_a_store_is_made_sees_none_or_a_whole_one() {
+    for _ in 0..20 {
+        let bench = Bench::new();
+        let place = bench.place();
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let look = || {
+                for _ in 0..30 {
+                    match place.open() {
+                        Ok(store) => assert!(store.voices().unwrap().len() <= 2),
+                        Err(StoreError::Absent { .. }) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+            };
+            let (place, barrier) = (&place, &barrier);
+            let make = |name: &'static str| {
+                move || {
+                    barrier.wait();
+                    enrol(&mut place.open_or_make().unwrap(), name, 3);
+                }
+            };
+            scope.spawn(look);
+            scope.spawn(look);
+            scope.spawn(make("Ann"));
+            scope.spawn(make("Bob"));
+        });
+        assert_eq!(place.open().unwrap().voices().unwrap().len(), 2);
+        let folder = place.path.parent().unwrap();
+        let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| !name.to_string_lossy().contains("new-")), "{names:?}");
+    }
+}
+
+#[test]
 fn a_locked_store_and_a_full_disk_lose_nothing() {
     let bench = Bench::new();
     let mut store = bench.store();
