@@ -1,19 +1,23 @@
 //! From samples to ordered facts: voice activity, log-mel frames computed once, and the windows to embed.
 //!
 //! Everything happens per 10 ms tick, so what comes out does not depend on how the samples were cut into blocks.
-//! Look-ahead: one analysis frame (25 ms), what the network needs to tell speech, and what the hysteresis needs to believe
-//! a start or an end. A window does not wait for the network: it reaches as far beyond the last decided tick as that
-//! needed to hear.
+//! Look-ahead: one analysis frame (25 ms), what the network needs to tell speech, and what the hysteresis needs to
+//! believe a start or an end. A window does not wait for the network: it reaches as far beyond the last decided tick as
+//! that needed to hear.
+
+mod detector;
 
 use std::collections::VecDeque;
 
-use diarized_dsp::log_mel::{Layout, LogMel, LogMelParams, MeanNormalisation, subtract_mean, to_mel_major};
-use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Vad, VadMode};
+use diarized_dsp::log_mel::{Layout, LogMel, MeanNormalisation, subtract_mean, to_mel_major};
+use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange};
 
-use super::speech::{ScoreGate, SpeechGate, Transition};
-use super::{DiarizerParams, SpeechDetector};
+use super::DiarizerParams;
+use super::speech::Transition;
 use crate::model_card::ModelCard;
-use crate::segmenter::{self, Scores, Segmenter, SegmenterStream};
+use detector::{Decision, Detector};
+
+pub(crate) use detector::FrameQuality;
 
 /// One fact about the stream, with the position up to which audio had been heard when it became known.
 #[derive(Debug)]
@@ -26,8 +30,9 @@ pub(crate) struct Fact {
 pub(crate) enum FactKind {
     /// Speech began.
     Open { start: SampleIndex },
-    /// Levels of the region's next frames, in dBFS, how clear each is, and the noise floor; and the log odds that two or more people
-    /// speak in the frames that follow those told before, which lag behind the levels until the region closes.
+    /// Levels of the region's next frames, in dBFS, how clear each is, and the noise floor; and the log odds that two or
+    /// more people speak in the frames that follow those told before, which lag behind the levels until the region
+    /// closes.
     Frames { db: Vec<f32>, quality: Vec<Option<FrameQuality>>, noise_db: Option<f32>, overlap: Vec<f32> },
     /// A window of the open region is to be embedded; it may reach beyond what is decided. `tiled`: shorter than its
     /// frames, and repeated.
@@ -36,13 +41,6 @@ pub(crate) enum FactKind {
     Pause { voiced: SampleIndex },
     /// Speech ended.
     Close { end: SampleIndex },
-}
-
-/// How clear a frame is in which somebody speaks, by the network.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct FrameQuality {
-    pub(crate) snr_db: f32,
-    pub(crate) c50_db: f32,
 }
 
 /// Where the windows of the open region have got to, in ticks.
@@ -58,145 +56,6 @@ struct Schedule {
     /// Ticks whose levels were told already, and those whose overlap was.
     frames_told: u64,
     overlap_told: u64,
-}
-
-/// What tells speech from the rest, and its state.
-#[derive(Debug)]
-enum Detector {
-    WebRtc { vad: Box<Vad>, gate: Box<SpeechGate> },
-    Network(Box<Network>),
-}
-
-/// The network of a stream with its log-mel rows, which are the voice model's too where its recipe is the same.
-#[derive(Debug)]
-struct Network {
-    mel: LogMel,
-    rows: Vec<f32>,
-    stream: SegmenterStream,
-    scores: Scores,
-    gate: ScoreGate,
-}
-
-/// What the detector says of one tick.
-#[derive(Debug, Clone, Copy)]
-struct Decision {
-    voiced: bool,
-    /// Log odds of speech; the network's alone.
-    score: f32,
-    /// None where nobody speaks, and without the network.
-    quality: Option<FrameQuality>,
-}
-
-impl Detector {
-    /// # Panics
-    /// If the network inside the binary does not load, which a test of this crate rules out.
-    fn new(params: &DiarizerParams) -> Self {
-        let mode = [VadMode::Quality, VadMode::LowBitrate, VadMode::Aggressive, VadMode::VeryAggressive];
-        match params.options().vad {
-            SpeechDetector::WebRtc { mode: m } => Self::WebRtc {
-                vad: Box::new(Vad::new(mode[usize::from(m.min(3))])),
-                gate: Box::new(SpeechGate::new(params)),
-            },
-            SpeechDetector::Network => Self::Network(Box::new(Network {
-                mel: LogMel::new(segmenter::front_end()),
-                rows: Vec::new(),
-                stream: Segmenter::builtin().expect("the network inside the binary loads").stream(),
-                scores: Scores::default(),
-                gate: ScoreGate::new(params),
-            })),
-        }
-    }
-
-    fn look_ahead_ticks(&self) -> u64 {
-        match self {
-            Self::WebRtc { gate, .. } => gate.look_ahead_ticks(),
-            Self::Network(network) => network.gate.look_ahead_ticks(),
-        }
-    }
-
-    /// Ticks that must be complete before the first `n` are decided.
-    fn known_after(&self, n: u64) -> u64 {
-        match self {
-            Self::WebRtc { .. } => n,
-            Self::Network(network) => network.stream.known_after(n),
-        }
-    }
-
-    /// By how many ticks the decisions lag behind the log-mel rows, at least.
-    fn lag_ticks(&self) -> u64 {
-        match self {
-            Self::WebRtc { .. } => 0,
-            Self::Network(network) => network.stream.lag(),
-        }
-    }
-
-    /// By how many ticks what is known of overlap lags behind the decisions.
-    fn overlap_lag_ticks(&self) -> u64 {
-        match self {
-            Self::WebRtc { .. } => 0,
-            Self::Network(network) => network.stream.overlap_lag(),
-        }
-    }
-
-    fn gate(&mut self, decision: Decision, level_db: f32) -> Option<Transition> {
-        match self {
-            Self::WebRtc { gate, .. } => gate.push(decision.voiced),
-            Self::Network(network) => network.gate.push(decision.score, level_db),
-        }
-    }
-
-    /// Whether its log-mel rows are those of this recipe.
-    fn has_rows_of(&self, recipe: LogMelParams) -> bool {
-        matches!(self, Self::Network(network) if *network.mel.params() == recipe)
-    }
-
-    /// Runs the network over samples; `last` says that no more come. Overlap comes after the decisions. The log-mel
-    /// rows are appended to `heard`.
-    fn hear(
-        &mut self,
-        samples: &[f32],
-        last: bool,
-        decisions: &mut VecDeque<Decision>,
-        overlaps: &mut VecDeque<f32>,
-        heard: Option<&mut Vec<f32>>,
-    ) {
-        let Self::Network(network) = self else { return };
-        let Network { mel, rows, stream, scores, gate } = &mut **network;
-        rows.clear();
-        scores.clear();
-        mel.push(samples, rows);
-        if last {
-            mel.finish(rows);
-        }
-        stream.push(rows, scores);
-        if last {
-            stream.finish(scores);
-        }
-        if let Some(heard) = heard {
-            heard.extend_from_slice(rows);
-        }
-        let decided = |s: &segmenter::FrameScores| {
-            let voiced = gate.is_voiced(s.speech);
-            let quality = voiced.then_some(FrameQuality { snr_db: s.snr_db, c50_db: s.c50_db });
-            Decision { voiced, score: s.speech, quality }
-        };
-        decisions.extend(scores.frames.iter().map(decided));
-        overlaps.extend(&scores.overlap);
-    }
-
-    fn finish(&mut self, tick: u64) -> Option<Transition> {
-        match self {
-            Self::WebRtc { vad, gate } => {
-                vad.reset();
-                gate.finish(tick)
-            }
-            Self::Network(network) => {
-                network.mel.reset();
-                network.stream.reset();
-                network.gate.finish(tick)
-            }
-        }
-    }
 }
 
 /// See the module's documentation. Memory: about 5 s of features, 160 kB for 80 mel bands.

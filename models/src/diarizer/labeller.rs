@@ -193,8 +193,8 @@ impl Labeller {
         });
     }
 
-    /// Frame levels in dBFS, how clear the frames are, and log odds of overlap that follow the ones given before; the first belong to the
-    /// region's start.
+    /// Frame levels in dBFS, how clear the frames are, and log odds of overlap that follow the ones given before; the
+    /// first belong to the region's start.
     pub(crate) fn add_frames(
         &mut self,
         levels_db: &[f32],
