@@ -80,7 +80,7 @@ impl KeySource {
 }
 
 fn make(path: &Path) -> Result<(), StoreError> {
-    let fail = |what| move |source| StoreError::File { what, path: path.to_owned(), source };
+    let what = "make the key file";
     if let Some(folder) = path.parent() {
         super::make_folder(folder)?;
     }
@@ -88,16 +88,12 @@ fn make(path: &Path) -> Result<(), StoreError> {
     getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
     let text = super::to_hex(&bytes) + "\n";
     // A key cut short would lock its owner out of the store.
-    super::appear(path, "make the key file", |draft| {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options.open(draft).and_then(|mut file| {
+    super::appear(path, what, |draft| {
+        let written = super::new_private_file(draft).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });
-        written.map_err(fail("make the key file"))
+        written.map_err(|source| StoreError::File { what, path: path.to_owned(), source })
     })
 }
 

@@ -118,13 +118,10 @@ impl Store {
             super::make_folder(folder)?;
         }
         // Whole under another name first: nobody who looks meanwhile finds a file that is no store yet.
-        super::appear(path, "make", |draft| {
-            let mut options = std::fs::OpenOptions::new();
-            options.create_new(true).write(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            options.open(draft).map_err(|source| StoreError::File {
-                what: "make",
+        let what = "make";
+        super::appear(path, what, |draft| {
+            super::new_private_file(draft).map_err(|source| StoreError::File {
+                what,
                 path: path.to_owned(),
                 source,
             })?;
