@@ -250,11 +250,40 @@ pub struct Measured {
     /// For each reference speaker with a label of their own at the end: seconds of audio from their first speech
     /// until that label was said of it.
     pub label_delays_s: Vec<f64>,
-    /// Returns after [`AWAY_S`] or more of silence, with at least [`RETURN_SPEECH_S`] of speech before and after: (those
-    /// whose speech gets, 5 s later, the label that their earlier speech had when they came back, all).
-    pub returns: (usize, usize),
+    /// Whether people kept their labels.
+    pub returns: Returns,
     /// How right the labels of others are, in the order in which they were asked for.
     pub peers: Vec<PeerScore>,
+}
+
+/// Returns after [`AWAY_S`] or more of silence, with at least [`RETURN_SPEECH_S`] of speech before and after.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// All of them.
+    pub all: usize,
+    /// Those whose speech gets, 5 s later, the label that their earlier speech had when they came back.
+    pub kept: usize,
+    /// Those whose label was their own when they came back: nobody else said more under it.
+    pub all_own: usize,
+    /// Those of them who kept it.
+    pub kept_own: usize,
+}
+
+impl std::iter::Sum for Returns {
+    fn sum<I: Iterator<Item = Self>>(returns: I) -> Self {
+        returns.fold(Self::default(), |sum, one| Self {
+            all: sum.all + one.all,
+            kept: sum.kept + one.kept,
+            all_own: sum.all_own + one.all_own,
+            kept_own: sum.kept_own + one.kept_own,
+        })
+    }
+}
+
+impl std::fmt::Display for Returns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{} (own label {}/{})", self.kept, self.all, self.kept_own, self.all_own)
+    }
 }
 
 /// A quarter of a second on each side of a boundary is not scored; overlap is.
@@ -311,12 +340,14 @@ fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, S
 }
 
 /// See [`Measured::returns`].
-fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn]) -> (usize, usize) {
-    let speakers: BTreeSet<&str> = reference.iter().map(|turn| turn.speaker.as_str()).collect();
-    let (mut kept, mut all) = (0, 0);
-    for speaker in speakers {
-        let mut own: Vec<Span> = reference.iter().filter(|t| t.speaker == speaker).map(|t| t.span).collect();
-        own.sort_unstable();
+fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn]) -> Returns {
+    let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+    for turn in reference {
+        spans.entry(&turn.speaker).or_default().push(turn.span);
+    }
+    spans.values_mut().for_each(|own| own.sort_unstable());
+    let mut found = Returns::default();
+    for (speaker, own) in &spans {
         for cut in 1..own.len() {
             if own[cut].start.0 - own[cut - 1].end.0 < (AWAY_S * 1e9) as i64 {
                 continue;
@@ -327,11 +358,15 @@ fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn]) -> (usize,
             }
             let standing = turns_at(events, own[cut].start.seconds());
             let (before, after) = (main_label(before, &standing), main_label(after, later));
-            all += 1;
-            kept += usize::from(before.is_some() && before == after);
+            let is_own = before.is_some_and(|label| main_speaker(label, &standing, &spans) == Some(*speaker));
+            let is_kept = before.is_some() && before == after;
+            found.all += 1;
+            found.kept += usize::from(is_kept);
+            found.all_own += usize::from(is_own);
+            found.kept_own += usize::from(is_own && is_kept);
         }
     }
-    (kept, all)
+    found
 }
 
 fn speech_s(spans: &[Span]) -> f64 {
@@ -354,12 +389,26 @@ fn turns_of_state(state: &State) -> Vec<Turn> {
 
 /// The label that most of `spans` has.
 fn main_label<'a>(spans: &[Span], labels: &'a [Turn]) -> Option<&'a str> {
-    let mut shared: BTreeMap<&str, i64> = BTreeMap::new();
-    for turn in labels {
-        let ns: i64 = spans.iter().map(|span| span.intersection(&turn.span).len_ns()).sum();
-        *shared.entry(&turn.speaker).or_default() += ns;
+    most(labels.iter().map(|turn| (turn.speaker.as_str(), shared_ns(spans, turn.span))))
+}
+
+/// The speaker who says most under `label`.
+fn main_speaker<'a>(label: &str, labels: &[Turn], spans: &BTreeMap<&'a str, Vec<Span>>) -> Option<&'a str> {
+    let turns = || labels.iter().filter(|turn| turn.speaker == label);
+    most(spans.iter().flat_map(|(who, own)| turns().map(move |turn| (*who, shared_ns(own, turn.span)))))
+}
+
+fn shared_ns(spans: &[Span], with: Span) -> i64 {
+    spans.iter().map(|span| span.intersection(&with).len_ns()).sum()
+}
+
+/// The name with the largest sum, if it is above zero.
+fn most<'a>(amounts: impl Iterator<Item = (&'a str, i64)>) -> Option<&'a str> {
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    for (name, amount) in amounts {
+        *sums.entry(name).or_default() += amount;
     }
-    shared.into_iter().filter(|(_, ns)| *ns > 0).max_by_key(|(_, ns)| *ns).map(|(label, _)| label)
+    sums.into_iter().filter(|(_, sum)| *sum > 0).max_by_key(|(_, sum)| *sum).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -430,7 +479,7 @@ mod tests {
         );
         let measured = measure("x", &parse_events(&text).unwrap(), &reference, 101.0);
         assert_eq!(measured.n_revisions, 1);
-        assert_eq!(measured.returns, (0, 0), "two seconds are too little to be known by");
+        assert_eq!(measured.returns, Returns::default(), "two seconds are too little to be known by");
         // First said: 0.8 s missed, 1.2 s of B called S1.
         assert_eq!(measured.strict[0].der.missed, Nanos::from_seconds(0.8));
         assert_eq!(measured.strict[0].der.confusion, Nanos::from_seconds(1.2));
@@ -462,13 +511,18 @@ mod tests {
             events.iter().for_each(|event| apply(&mut state, &event.kind));
             returns(&events, &reference, &turns_of_state(&state))
         };
+        let of = |kept, kept_own, all_own| Returns { all: 2, kept, all_own, kept_own };
         assert_eq!(
             kept(&lines(30.0, "S2")),
-            (2, 2),
-            "a correction before the return is the label that is kept"
+            of(2, 2, 2),
+            "what stands before the return is the label to keep"
         );
-        assert_eq!(kept(&lines(204.5, "S2")), (1, 2), "one after it is not");
-        assert_eq!(kept(&lines(30.0, "S1")), (1, 2));
+        assert_eq!(
+            kept(&lines(204.5, "S2")),
+            of(1, 1, 1),
+            "until then B shared the label of A, who said more"
+        );
+        assert_eq!(kept(&lines(30.0, "S1")), of(1, 1, 2));
     }
 
     #[test]

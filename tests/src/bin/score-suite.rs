@@ -11,7 +11,7 @@ use diarized::audio_file::AudioFile;
 use diarized_models::scoring::{FileScore, TotalScore};
 use diarized_tests::peers::{Peer, PeerFolder};
 use diarized_tests::recordings::{Reference, name_of, recordings};
-use diarized_tests::suite::{Measured, measure, parse_events};
+use diarized_tests::suite::{Measured, Returns, measure, parse_events};
 
 /// Runs `diarized label --events` over folders of recordings with their references and prints a table:
 /// DER with its parts at collar 0 and 0.25 s with overlap scored, as first said, 5 s later, and at the end, and
@@ -183,7 +183,7 @@ fn summary(text: &mut String, group: &str, files: &[Measured]) {
     delays.sort_by(f64::total_cmp);
     let at =
         |share: f64| delays.get(((delays.len() as f64 * share) as usize).min(delays.len().saturating_sub(1)));
-    let (kept, all) = files.iter().fold((0, 0), |(k, a), file| (k + file.returns.0, a + file.returns.1));
+    let returns: Returns = files.iter().map(|file| file.returns).sum();
     let by_count = by_speakers(files);
     let _ = writeln!(
         text,
@@ -196,7 +196,7 @@ fn summary(text: &mut String, group: &str, files: &[Measured]) {
             "a new speaker's own label: after {median:.1} s of audio (median), {late:.1} s (90 %)"
         );
     }
-    let _ = writeln!(text, "returns after 60 s or more that kept their label: {kept} of {all}");
+    let _ = writeln!(text, "returns after 60 s or more that kept their label: {returns}");
     let _ = writeln!(text, "DER at the end, collar 0.25 s, by number of speakers: {by_count}\n");
 }
 

@@ -17,7 +17,7 @@ use diarized_models::events::{Event, RevisionReason};
 use diarized_models::scoring::TotalScore;
 use diarized_models::{Diarizer, DiarizerParams, Embedder, Embedding, ModelSource, Said};
 use diarized_tests::recordings::{Reference, name_of, recordings};
-use diarized_tests::suite::{Kind, Measured, TimedEvent, measure};
+use diarized_tests::suite::{Kind, Measured, Returns, TimedEvent, measure};
 
 /// Labels folders of recordings with each of several settings of `[diarization]` and prints DER, its parts and
 /// speaker counts at collar 0.25 s with overlap scored: as first said, 5 s later, and at the end.
@@ -152,10 +152,10 @@ fn print_line(name: &str, files: &[Measured]) {
             total.mean_count_error(),
         );
     }
-    let (kept, all) = files.iter().fold((0, 0), |(k, a), f| (k + f.returns.0, a + f.returns.1));
+    let returns: Returns = files.iter().map(|file| file.returns).sum();
     let minutes: f64 = files.iter().map(|f| f.duration_s / 60.0).sum();
     let revisions: usize = files.iter().map(|f| f.n_revisions).sum();
-    println!("  returns {kept}/{all}  revisions/min {:.1}", revisions as f64 / minutes);
+    println!("  returns {returns}  revisions/min {:.1}", revisions as f64 / minutes);
 }
 
 /// Embeddings by a hash of the features that they are of.
