@@ -81,7 +81,12 @@ fn appear(
         }
         _ => Ok(()),
     });
-    let _ = std::fs::remove_file(&draft);
+    // SQLite's companions too: where it fails it leaves them.
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = draft.clone().into_os_string();
+        name.push(suffix);
+        let _ = std::fs::remove_file(name);
+    }
     outcome
 }
 

@@ -125,7 +125,7 @@ impl Store {
                 path: path.to_owned(),
                 source,
             })?;
-            let mut store = Self::connect(draft, key)?;
+            let mut store = Self::connect(draft, path, key)?;
             let check = store.seal.seal(KEY_CHECK, "key");
             store.change(|tx, _| {
                 tx.execute_batch(TABLES)?;
@@ -134,7 +134,8 @@ impl Store {
                 tx.pragma_update(None, "application_id", APPLICATION)?;
                 tx.pragma_update(None, "user_version", SCHEMA)?;
                 Ok(())
-            })
+            })?;
+            store.fold_log()
         })?;
         Self::open(path, key)
     }
@@ -144,15 +145,16 @@ impl Store {
     /// # Errors
     /// It is not a store, damaged, of another version or another key's.
     pub fn open(path: &Path, key: &Key) -> Result<Self, StoreError> {
-        let store = Self::connect(path, key)?;
+        let store = Self::connect(path, path, key)?;
         store.check(key)?;
         Ok(store)
     }
 
-    fn connect(path: &Path, key: &Key) -> Result<Self, StoreError> {
+    /// Opens `file`, which is the store at `path`, or will be: faults name that.
+    fn connect(file: &Path, path: &Path, key: &Key) -> Result<Self, StoreError> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || {
-            let db = Connection::open_with_flags(path, flags)?;
+            let db = Connection::open_with_flags(file, flags)?;
             db.busy_timeout(BUSY)?;
             // What is deleted is overwritten, and what is stored survives a power cut.
             db.pragma_update(None, "secure_delete", true)?;
@@ -185,6 +187,12 @@ impl Store {
             Some(opened) if opened == KEY_CHECK => Ok(()),
             _ => Err(StoreError::WrongKey { path: path(), origin: key.origin.clone() }),
         }
+    }
+
+    /// Brings what lies in the write-ahead log into the file itself.
+    fn fold_log(&self) -> Result<(), StoreError> {
+        let fold = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        fold.map_err(|e| self.fault(e))
     }
 
     /// The file.

@@ -6,7 +6,7 @@ use std::process::Command;
 use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::{Body, EndReason};
 
-use super::server::{Server, clean, outcome};
+use super::server::{Server, clean, diarized, outcome};
 use super::{replay, stream};
 
 /// Counts of the metrics page.
@@ -48,10 +48,10 @@ struct Disk(PathBuf);
 
 impl Disk {
     /// None where this user may not mount one.
-    fn mount(at: &Path) -> Option<Self> {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir(at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(at);
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(at);
         mount.output().is_ok_and(|done| done.status.success()).then(|| Self(at.to_owned()))
     }
 
@@ -74,7 +74,7 @@ impl Drop for Disk {
 #[test]
 fn a_disk_that_fills_up_and_is_cleared_costs_no_event() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::mount(&folder.path().join("disk")) else {
+    let Some(disk) = Disk::mount(&folder.path().join("disk"), "2m") else {
         println!(
             "not run: keeping sessions on a disk that is full, because this user may not mount one (root may)"
         );
@@ -104,4 +104,44 @@ fn a_disk_that_fills_up_and_is_cleared_costs_no_event() {
     let (_, snapshot) = server.http("GET", "/v1/sessions/during");
     let Body::Snapshot(kept) = ServerMessage::parse(&snapshot).unwrap().body else { panic!("{snapshot}") };
     assert_eq!(kept.to_state().unwrap(), said);
+}
+
+/// What lies on the disk, by name.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_store_of_voices_is_made_whole_or_not_at_all_where_there_is_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut n_made, mut n_refused) = (0, 0);
+    for size_kb in [4, 8, 16, 32, 48, 64, 80, 96, 128, 256] {
+        let Some(disk) = Disk::mount(&folder.path().join(format!("{size_kb}k")), &format!("{size_kb}k"))
+        else {
+            println!(
+                "not run: a store of voices on a small disk, because this user may not mount one (root may)"
+            );
+            return;
+        };
+        let store = disk.0.join("s.db");
+        let run = |action: &str| {
+            let mut command = diarized(&["voices", action, "--store", store.to_str().unwrap()]);
+            outcome(command.env("DIARIZED_VOICES_KEY", "5e".repeat(32)))
+        };
+        let (code, _, stderr) = run("init");
+        if code == 0 {
+            assert_eq!(run("list").0, 0, "{size_kb} KB");
+            n_made += 1;
+        } else {
+            let reason = stderr.replace("No space", "no space");
+            assert!(reason.contains("no space") && reason.contains("/s.db"), "{size_kb} KB: {stderr}");
+            assert_eq!(names(&disk.0), [""; 0], "{size_kb} KB: {stderr}");
+            n_refused += 1;
+        }
+    }
+    assert!(n_made > 0 && n_refused > 0, "{n_made} made, {n_refused} refused");
 }
