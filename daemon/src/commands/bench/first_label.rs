@@ -25,15 +25,22 @@ pub(super) struct FirstLabels {
     /// Start and end of every segment as it was last said, removed ones too.
     spoken: BTreeMap<SegmentId, (u64, u64)>,
     order: VecDeque<SegmentId>,
+    /// Latest end of any segment.
+    newest: u64,
 }
 
 impl FirstLabels {
-    /// Whether the event is the first to label its speech.
+    /// The label, if the event is the first to label its speech. A new segment far back is not: what was said there has
+    /// been labelled and forgotten, and the clustering has divided it.
     pub(super) fn take(&mut self, event: &Event) -> Option<FirstLabel> {
         let Event::Segment(segment) = event else { return None };
         let (start, end) = (segment.range.start().0, segment.range.end().0);
         if let Some(known) = self.spoken.get_mut(&segment.id) {
             *known = (known.0.min(start), known.1.max(end));
+            return None;
+        }
+        self.newest = self.newest.max(end);
+        if start + REMEMBERED < self.newest {
             return None;
         }
         let touches = |&(from, to): &(u64, u64)| from <= start + TOUCHES && to + TOUCHES >= start;
@@ -80,6 +87,19 @@ mod tests {
         assert_eq!(take(Event::SegmentRemoved { id: SegmentId(2) }), None);
         assert_eq!(take(segment(3, 50_000, 64_000)), Some((50_000, false)), "it was labelled before");
         assert_eq!(take(segment(4, 80_000, 96_000)), Some((80_000, true)));
+    }
+
+    #[test]
+    fn a_part_of_a_segment_long_past_is_no_first_label() {
+        let mut labels = FirstLabels::default();
+        for n in 0..100 {
+            let start = n * 64_000;
+            assert!(labels.take(&segment(n, start, start + 48_000)).is_some());
+        }
+        assert_eq!(labels.take(&segment(2, 128_000, 144_000)), None);
+        assert_eq!(labels.take(&segment(100, 144_000, 176_000)), None, "the rest of a divided segment");
+        let next = labels.take(&segment(101, 6_400_000, 6_416_000));
+        assert_eq!(next, Some(FirstLabel { start: SampleIndex(6_400_000), is_onset: true }));
     }
 
     #[test]
