@@ -161,10 +161,6 @@ impl Voice {
         self.offset = 0.5 * offset;
     }
 
-    pub(crate) fn sum(&self) -> &[f32] {
-        &self.sum
-    }
-
     pub(crate) fn weight(&self) -> f32 {
         self.weight
     }
@@ -172,12 +168,28 @@ impl Voice {
     /// Expected log-likelihood that embeddings with this `sum` and `weight` are the voice's, up to a constant that
     /// depends on them alone.
     pub(crate) fn fits(&self, sum: &[f32], weight: f32) -> f32 {
-        dot(&self.alpha, sum) - weight * self.offset
+        dot(&self.alpha, sum) - self.toll(weight)
+    }
+
+    /// Mean of the posterior; shape `(dim,)`.
+    pub(crate) fn mean(&self) -> &[f32] {
+        &self.alpha
+    }
+
+    /// What [`fits`](Self::fits) takes off for embeddings of this `weight`, whatever they are.
+    pub(crate) fn toll(&self, weight: f32) -> f32 {
+        weight * self.offset
     }
 
     /// Log of the evidence for everything in it being one voice, to the same constant.
     pub(crate) fn evidence(&self, phi: &[f32]) -> f32 {
-        evidence(&self.sum, self.weight, phi)
+        evidence(self.sum.iter().copied(), self.weight, phi)
+    }
+
+    /// Log of the evidence for everything in it and in `other` being one voice.
+    pub(crate) fn evidence_with(&self, other: &Self, phi: &[f32]) -> f32 {
+        let joint = self.sum.iter().zip(&other.sum).map(|(a, b)| a + b);
+        evidence(joint, self.weight + other.weight, phi)
     }
 
     /// `½ Σ (ln 1/L − 1/L − α² + 1)`: minus the divergence of the posterior from the prior.
@@ -191,15 +203,15 @@ impl Voice {
 
     /// Gain in log evidence when embeddings with this `sum` and `weight` join.
     pub(crate) fn gain(&self, sum: &[f32], weight: f32, phi: &[f32]) -> f32 {
-        let joint: Vec<f32> = self.sum.iter().zip(sum).map(|(a, b)| a + b).collect();
-        evidence(&joint, self.weight + weight, phi) - self.evidence(phi)
+        let joint = self.sum.iter().zip(sum).map(|(a, b)| a + b);
+        evidence(joint, self.weight + weight, phi) - self.evidence(phi)
     }
 }
 
 /// Log of the evidence for embeddings of this `sum` and `weight` being one voice of the prior.
-pub(crate) fn evidence(sum: &[f32], weight: f32, phi: &[f32]) -> f32 {
+pub(crate) fn evidence(sum: impl Iterator<Item = f32>, weight: f32, phi: &[f32]) -> f32 {
     let mut total = 0.0;
-    for (sum, phi) in sum.iter().zip(phi) {
+    for (sum, phi) in sum.zip(phi) {
         let precision = 1.0 + weight * phi;
         total += sum * sum / precision - precision.ln();
     }
@@ -253,7 +265,7 @@ mod tests {
                 (log - 0.5 * y * y).exp() * 5e-4 / (2.0 * std::f64::consts::PI).sqrt()
             })
             .sum();
-        let got = evidence(&[z.iter().map(|z| z * root).sum()], 3.0, &[phi]);
+        let got = evidence([z.iter().map(|z| z * root).sum()].into_iter(), 3.0, &[phi]);
         assert!((f64::from(got) - integral.ln()).abs() < 1e-4, "{got} {}", integral.ln());
     }
 

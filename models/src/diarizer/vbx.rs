@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use tract_onnx::prelude::tract_ndarray::{Array2, ArrayView1, ArrayView2};
+
 use crate::embedding::dot;
 use crate::plda::Voice;
 
@@ -43,10 +45,12 @@ const LEAST_SHARE: f32 = 1e-4;
 /// A small group that fits itself can outlive the rounds although it is part of another; so once they have settled,
 /// the pair whose joining raises the evidence most is joined, and the rounds go on.
 pub(crate) fn cluster(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
-    let mut outcome = settle(items, phi, start);
+    let sums = sums_of(items, phi.len());
+    let settle = |start: &[usize]| settle(items, sums.view(), phi, start);
+    let mut outcome = settle(start);
     while let Some((a, b)) = one_voice_in_two(items, phi, &outcome.groups) {
         let joined: Vec<usize> = outcome.groups.iter().map(|&g| if g == b { a } else { g }).collect();
-        let next = settle(items, phi, &numbered(&joined));
+        let next = settle(&numbered(&joined));
         if next.bound <= outcome.bound {
             break;
         }
@@ -85,12 +89,13 @@ pub(crate) fn closest_pair(
     groups: &[usize],
 ) -> Option<((usize, usize), f32)> {
     let voices = group_voices(items, phi, groups);
+    let alone: Vec<f32> = voices.iter().map(|voice| voice.evidence(phi)).collect();
     let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.tie.is_some());
     let tied: Vec<bool> = (0..voices.len()).map(tied).collect();
     let mut best: Option<((usize, usize), f32)> = None;
     for a in (0..voices.len()).filter(|&a| voices[a].weight() > 0.0) {
         for b in (a + 1..voices.len()).filter(|&b| voices[b].weight() > 0.0 && !(tied[a] && tied[b])) {
-            let gain = voices[a].gain(voices[b].sum(), voices[b].weight(), phi) - voices[b].evidence(phi);
+            let gain = voices[a].evidence_with(&voices[b], phi) - alone[a] - alone[b];
             if best.is_none_or(|(_, g)| gain > g) {
                 best = Some(((a, b), gain));
             }
@@ -103,7 +108,16 @@ fn one_voice_in_two(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option
     closest_pair(items, phi, groups).filter(|(_, gain)| *gain > 0.0).map(|(pair, _)| pair)
 }
 
-fn settle(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
+/// The items' sums as a matrix, shape `(n_items, dim)`.
+fn sums_of(items: &[Item<'_>], dim: usize) -> Array2<f32> {
+    let mut sums = Array2::zeros((items.len(), dim));
+    for (mut row, item) in sums.rows_mut().into_iter().zip(items) {
+        row.assign(&ArrayView1::from(item.sum));
+    }
+    sums
+}
+
+fn settle(items: &[Item<'_>], sums: ArrayView2<'_, f32>, phi: &[f32], start: &[usize]) -> Outcome {
     debug_assert_eq!(items.len(), start.len());
     let n = items.len();
     let mut n_groups = start.iter().max().map_or(0, |m| m + 1);
@@ -116,18 +130,15 @@ fn settle(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
         shares[i * n_groups + group] = START_LOG_ODDS.exp() * away;
     }
     let mut prior = vec![1.0 / n_groups as f32; n_groups];
-    let mut bound = f64::NEG_INFINITY;
+    let mut likelihood = f64::NEG_INFINITY;
+    let mut voices = Vec::new();
     for _ in 0..MAX_ROUNDS {
-        let voices = voices_of(items, phi, &shares, n_groups);
-        let mut scores = Vec::with_capacity(n * n_groups);
-        for item in items {
-            scores.extend(voices.iter().map(|v| v.fits(item.sum, item.weight)));
-        }
+        voices = voices_of(items, sums, phi, &shares, n_groups);
+        let scores = scores_of(items, sums, &voices);
         let mut next = Vec::new();
-        let likelihood = forward_backward(items, &scores, &mut prior, &mut next);
+        likelihood = forward_backward(items, &scores, &mut prior, &mut next);
         // Ties of the same name pull together after every round.
         bind_ties(items, &mut next, n_groups);
-        bound = likelihood + voices.iter().map(|v| f64::from(v.divergence(phi))).sum::<f64>();
         let moved = next.iter().zip(&shares).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         shares = next;
         n_groups = drop_empty(&mut shares, &mut prior, n);
@@ -135,27 +146,50 @@ fn settle(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outcome {
             break;
         }
     }
+    let bound = likelihood + voices.iter().map(|v| f64::from(v.divergence(phi))).sum::<f64>();
     let groups = shares.chunks_exact(n_groups).map(super::viterbi::argmax).collect();
     Outcome { groups, bound }
 }
 
-fn voices_of(items: &[Item<'_>], phi: &[f32], shares: &[f32], n_groups: usize) -> Vec<Voice> {
-    let mut voices = vec![Voice::unheard(phi); n_groups];
-    let mut scaled = vec![0.0; phi.len()];
+/// The voice of each group, every item in each by its share.
+fn voices_of(
+    items: &[Item<'_>],
+    sums: ArrayView2<'_, f32>,
+    phi: &[f32],
+    shares: &[f32],
+    n_groups: usize,
+) -> Vec<Voice> {
+    let mut weights = vec![0.0; n_groups];
     for (item, row) in items.iter().zip(shares.chunks_exact(n_groups)) {
-        for (voice, &share) in voices.iter_mut().zip(row) {
-            if share > 1e-6 {
-                for (to, from) in scaled.iter_mut().zip(item.sum) {
-                    *to = from * share;
-                }
-                voice.add(&scaled, item.weight * share);
-            }
-        }
+        weights.iter_mut().zip(row).for_each(|(weight, share)| *weight += item.weight * share);
     }
-    for voice in &mut voices {
-        voice.settle(phi);
-    }
+    let shares =
+        ArrayView2::from_shape((items.len(), n_groups), shares).expect("a share for each item and group");
+    let voices = shares.t().dot(&sums);
     voices
+        .rows()
+        .into_iter()
+        .zip(weights)
+        .map(|(sum, weight)| {
+            let mut voice = Voice::unheard(phi);
+            voice.add(sum.as_slice().expect("rows are contiguous"), weight);
+            voice.settle(phi);
+            voice
+        })
+        .collect()
+}
+
+/// How well each item fits each voice, shape `(n_items, n_groups)`, row-major.
+fn scores_of(items: &[Item<'_>], sums: ArrayView2<'_, f32>, voices: &[Voice]) -> Vec<f32> {
+    let mut means = Array2::zeros((sums.ncols(), voices.len()));
+    for (mut column, voice) in means.columns_mut().into_iter().zip(voices) {
+        column.assign(&ArrayView1::from(voice.mean()));
+    }
+    let mut scores = sums.dot(&means).into_raw_vec_and_offset().0;
+    for (item, row) in items.iter().zip(scores.chunks_exact_mut(voices.len())) {
+        row.iter_mut().zip(voices).for_each(|(score, voice)| *score -= voice.toll(item.weight));
+    }
+    scores
 }
 
 /// Responsibilities of every group for every item into `out`; brings `prior` up to date; returns the log-likelihood.
@@ -190,6 +224,7 @@ fn forward_backward(items: &[Item<'_>], scores: &[f32], prior: &mut [f32], out: 
     }
     let mut arrivals: Vec<f32> = vec![0.0; s];
     let mut backward = vec![1.0_f32; s];
+    let mut ahead = vec![0.0_f32; s];
     out.clear();
     out.resize(n * s, 0.0);
     for i in (0..n).rev() {
@@ -200,7 +235,9 @@ fn forward_backward(items: &[Item<'_>], scores: &[f32], prior: &mut [f32], out: 
         }
         out[i * s..(i + 1) * s].iter_mut().for_each(|q| *q /= total.max(f32::MIN_POSITIVE));
         let stays = if i == 0 { 0.0 } else { items[i].stays };
-        let ahead: Vec<f32> = (0..s).map(|k| emission[i * s + k] * backward[k] / norms[i]).collect();
+        for k in 0..s {
+            ahead[k] = emission[i * s + k] * backward[k] / norms[i];
+        }
         let anywhere = dot(prior, &ahead);
         for k in 0..s {
             arrivals[k] += (1.0 - stays) * prior[k] * ahead[k];

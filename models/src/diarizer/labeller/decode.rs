@@ -76,7 +76,7 @@ impl Labeller {
         match zone.get(&speaker).or(known) {
             Some(voice) => voice.fits(&window.projected, window.trust),
             // A label of which nothing was heard: a person gave it a segment that sounds otherwise.
-            None => evidence(&window.projected, window.trust, self.history.plda().phi()),
+            None => evidence(window.projected.iter().copied(), window.trust, self.history.plda().phi()),
         }
     }
 
@@ -91,7 +91,7 @@ impl Labeller {
     /// Log of the evidence that these windows are one voice never heard before.
     pub(super) fn evidence_of_one(&self, region: &Region, windows: std::ops::Range<usize>) -> f32 {
         let (sum, weight) = self.sum_of(region, windows);
-        evidence(&sum, weight, self.history.plda().phi())
+        evidence(sum.iter().copied(), weight, self.history.plda().phi())
     }
 
     /// Gain in log evidence when these windows join what the history, or else the zone, holds of `speaker`.
