@@ -4,19 +4,22 @@
 //! ([`HistoryParams::max_exemplars`]), so memory and the cost of one clustering are bounded too, whatever the
 //! length of the session: with 1024 exemplars of 192 values about 4 MB, similarities included.
 //!
-//! Speakers are found by [`vbx`](super::vbx) from several starts: the labels as they stand, and average-linkage
-//! clusterings ([`ahc`](super::ahc)) into more groups than there can be speakers. The start with the best bound wins.
+//! Speakers are found by [`vbx`](super::vbx) from two starts: the labels as they stand, and an average-linkage
+//! clustering ([`ahc`](super::ahc)) into more groups than there can be speakers. The one with the better bound wins, and
+//! at the end of the stream it is refined. The more speech there is, the less of it counts (`evidence_share`).
 
 mod compaction;
 mod parts;
 mod people;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use diarized_dsp::SampleRange;
 
 use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, closest_pair, cluster, group_voices, numbered};
+use super::vbx::{Item, closest_pair, cluster, group_voices, numbered, refine};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
@@ -28,6 +31,8 @@ pub(crate) struct HistoryParams {
     pub(crate) stick_llr: f32,
     /// Weight of one window in all evidence: neighbours share most of their sound, so much less than one.
     pub(crate) window_weight: f32,
+    /// Speech that one window stands for, in seconds: the time between two of them.
+    pub(crate) window_s: f32,
     /// A group with less clean speech than this is no speaker of its own.
     pub(crate) min_speaker_windows: f32,
     /// At most this many exemplars are kept.
@@ -194,7 +199,7 @@ impl History {
 
     /// Clusters everything anew and gives the groups stable identities: a group keeps the speaker that most of it
     /// bore. `fresh` makes an identity for a group that has none. Returns where each speaker that is no more went.
-    /// `thorough` tries more starts.
+    /// `thorough` looks further, once all is heard.
     ///
     /// Cost: `O(n²)` time and memory in the number of exemplars.
     pub(crate) fn recluster(
@@ -246,33 +251,47 @@ impl History {
             .collect()
     }
 
-    /// Groups of the exemplars `free`: the best of several starts, the hints honoured.
+    /// How much of the evidence counts. The voices of a session scatter otherwise than the model has it, and what comes
+    /// of that grows with every minute while a speaker's price does not: counted in full, an hour of two people is ten
+    /// speakers.
+    fn evidence_share(&self, free: &[usize], thorough: bool) -> f32 {
+        let trust: f32 = free.iter().map(|&i| self.exemplars[i].trust).sum();
+        let speech_s = trust / self.params.window_weight * self.params.window_s;
+        let fading = (FADING_FROM_S / speech_s).powf(FADING);
+        if thorough {
+            (LAST_EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_LAST_EVIDENCE)
+        } else {
+            fading.clamp(LEAST_EVIDENCE, 1.0)
+        }
+    }
+
+    /// Groups of the exemplars `free`: the best of two starts, refined where `thorough`, the hints honoured.
     fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
         let phi = self.plda.phi();
-        let evidence = if thorough { LAST_EVIDENCE } else { 1.0 };
+        let evidence = self.evidence_share(free, thorough);
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
         let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
         let held = numbered(&speakers);
+        let n_held = held.iter().max().map_or(0, |m| m + 1);
         let mut best = cluster(&items, phi, &held);
         best.bound += f64::from(self.params.stick_llr);
-        let starts: &[(usize, bool)] = if thorough { &THOROUGH_STARTS } else { &QUICK_STARTS };
-        for &(n_groups, centred) in starts {
-            let start = self.linkage(free, n_groups, centred);
-            let found = cluster(&items, phi, &start);
-            if found.bound > best.bound {
-                best = found;
-            }
+        let found = cluster(&items, phi, &self.linkage(free, START_GROUPS.max(n_held + SPARE_GROUPS)));
+        if found.bound > best.bound {
+            best = found;
+        }
+        if thorough {
+            best = refine(&items, phi, best);
         }
         if let Some(expected) = self.params.expected_speakers {
-            let n_groups = QUICK_STARTS[0].0.max(2 * expected);
+            let n_groups = START_GROUPS.max(2 * expected);
             let mut hinted = None;
             for factor in HINT_FACTORS.map(|factor| factor * evidence) {
                 if self.substantial(free, &best.groups) >= expected {
                     break;
                 }
                 let scaled = self.scaled(free, factor);
-                let start = hinted.get_or_insert_with(|| self.linkage(free, n_groups, true));
+                let start = hinted.get_or_insert_with(|| self.linkage(free, n_groups));
                 best = cluster(&self.items(free, Some(&scaled), factor), phi, start);
             }
         }
@@ -304,10 +323,10 @@ impl History {
         windows
     }
 
-    /// Average linkage into `n_groups` groups by cosine, after taking away the mean of all where `centred`.
-    fn linkage(&self, free: &[usize], n_groups: usize, centred: bool) -> Vec<usize> {
+    /// Average linkage into `n_groups` groups by cosine, after taking away the mean of all.
+    fn linkage(&self, free: &[usize], n_groups: usize) -> Vec<usize> {
         let mut mean = vec![0.0_f32; self.dim];
-        let share = if centred { 1.0 / free.len() as f32 } else { 0.0 };
+        let share = 1.0 / free.len() as f32;
         for &i in free {
             let e = &self.exemplars[i];
             mean.iter_mut().zip(&e.sum).for_each(|(m, v)| *m += share * v / e.weight);
@@ -410,14 +429,18 @@ impl History {
     }
 }
 
-/// Groups to start from, and whether the session's mean is taken away first: more groups than there may be speakers,
-/// since groups vanish but do not part.
-const QUICK_STARTS: [(usize, bool); 1] = [(25, true)];
-const THOROUGH_STARTS: [(usize, bool); 6] =
-    [(25, true), (15, true), (40, true), (25, false), (15, false), (40, false)];
-/// Weight of all evidence in the last pass: over a whole session more of the sound that windows share, such as a room,
-/// adds up.
+/// Groups to start from, and how many more than are held: more than there may be speakers, since groups vanish but do
+/// not part.
+const START_GROUPS: usize = 25;
+const SPARE_GROUPS: usize = 8;
+/// Clean speech of a session, in seconds, from which on evidence fades, and the power by which it does.
+const FADING_FROM_S: f32 = 180.0;
+const FADING: f32 = 0.7;
+/// Evidence fades no further than to this share: to where 45 minutes of speech bring it.
+const LEAST_EVIDENCE: f32 = 0.15;
+/// Share of the evidence in the last pass after `FADING_FROM_S`, and the most that it may be after less.
 const LAST_EVIDENCE: f32 = 0.75;
+const MOST_LAST_EVIDENCE: f32 = 1.2;
 /// Share of the least speech of a speaker that is enough before the stream ends.
 const EARLY_SHARE: f32 = 0.25;
 /// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.

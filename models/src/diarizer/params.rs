@@ -231,6 +231,7 @@ impl DiarizerParams {
         HistoryParams {
             stick_llr: self.0.stick_llr,
             window_weight: self.window_weight(),
+            window_s: self.0.step_ms as f32 / 1000.0,
             min_speaker_windows: self.0.min_speaker_ms as f32 / self.0.step_ms as f32,
             max_exemplars: self.0.max_exemplars,
             max_speakers: self.0.max_speakers,

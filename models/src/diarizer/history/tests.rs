@@ -1,0 +1,69 @@
+//! How many people a session is found to hold, whatever its length.
+
+use super::*;
+use diarized_dsp::SampleIndex;
+
+const DIM: usize = 32;
+const WINDOWS: f32 = 4.0;
+
+/// Of unit variance.
+fn noise(seed: u64) -> f32 {
+    crate::diarizer::tests::noise(seed) * 12.0_f32.sqrt()
+}
+
+/// A second of speech, all of `speaker` so far. A voice has two moods, which no PLDA knows of.
+fn exemplar(plda: &Plda, voice: usize, mood: usize, n: usize) -> Exemplar {
+    let value = |d: usize| {
+        let voice_d = noise((voice * DIM + d) as u64 + 1_000_003);
+        let mood_d = noise(((2 * voice + mood) * DIM + d) as u64 + 5_000_011);
+        voice_d + 0.25 * mood_d + 0.5 * noise((n * DIM + d) as u64 + 9_000_017)
+    };
+    let raw: Vec<f32> = (0..DIM).map(value).collect();
+    let length = dot(&raw, &raw).sqrt();
+    let unit: Vec<f32> = raw.iter().map(|v| v / length).collect();
+    let trust = 0.14 * WINDOWS;
+    Exemplar {
+        projected: plda.project(&unit).iter().map(|v| v * trust).collect(),
+        sum: unit.iter().map(|v| v * WINDOWS).collect(),
+        weight: WINDOWS,
+        trust,
+        continues: false,
+        strong: true,
+        speaker: SpeakerId(1),
+        pin: Pin::Free,
+    }
+}
+
+/// Speakers found in so many seconds of speech of two people.
+fn found(n_seconds: usize, thorough: bool) -> usize {
+    let params = HistoryParams {
+        stick_llr: 2.0,
+        window_weight: 0.14,
+        window_s: 0.25,
+        min_speaker_windows: 12.0,
+        max_exemplars: 4096,
+        max_speakers: None,
+        expected_speakers: None,
+    };
+    let mut history = History::new(params, Plda::isotropic(DIM));
+    for n in 0..n_seconds {
+        let span = SampleRange::new(SampleIndex(n as u64 * 16_000), SampleIndex((n as u64 + 1) * 16_000));
+        let exemplar = exemplar(&history.plda, n / 5 % 2, n / 10 % 2, n);
+        history.add(SegmentId(n as u64 / 5), span, exemplar);
+    }
+    let mut next = 1;
+    history.recluster(thorough, || {
+        next += 1;
+        SpeakerId(next)
+    });
+    history.speakers().count()
+}
+
+#[test]
+fn a_long_session_holds_no_more_people_than_a_short_one() {
+    for n_seconds in [40, 200, 1000] {
+        for thorough in [false, true] {
+            assert_eq!(found(n_seconds, thorough), 2, "{n_seconds} s, last pass: {thorough}");
+        }
+    }
+}
