@@ -244,6 +244,9 @@ pub struct Measured {
     pub strict: [FileScore; 3],
     /// Scores with collar 0.25 s.
     pub collared: [FileScore; 3],
+    /// Speakers too many, or too few if negative, in the labels that stand when the stream ends, before the last pass:
+    /// what a listener sees then. The view *5 s later* counts everybody whom it ever showed.
+    pub standing_count_error: i64,
     /// Revision events before the last pass.
     pub n_revisions: usize,
     /// For each reference speaker with a label of their own at the end: seconds of audio from their first speech
@@ -274,9 +277,11 @@ pub fn measure(name: &str, events: &[TimedEvent], reference: &Reference, duratio
             .map(|view| score_recording(reference, view, uem.as_deref(), params))
     };
     let strict = scores(DerParams::STRICT);
+    let standing = score_recording(reference, &standing(events), uem.as_deref(), DerParams::STRICT);
     Measured {
         name: name.to_owned(),
         duration_s,
+        standing_count_error: standing.speaker_count_error(),
         n_revisions: events
             .iter()
             .filter(|e| matches!(e.kind, Kind::Revision { is_final_pass: false, .. }))
@@ -306,6 +311,15 @@ fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, S
         Some((events.iter().find(says)?.at_s - first.seconds()).max(0.0))
     };
     mapping.iter().filter_map(delay).collect()
+}
+
+/// The labels as they stand before the last pass.
+fn standing(events: &[TimedEvent]) -> Vec<Turn> {
+    let mut state = State::new();
+    let is_last_pass = |event: &&TimedEvent| matches!(event.kind, Kind::Revision { is_final_pass: true, .. });
+    let live = events.iter().take_while(|event| !is_last_pass(event));
+    live.for_each(|event| apply(&mut state, &event.kind));
+    turns_of_state(&state)
 }
 
 fn turns_of_state(state: &State) -> Vec<Turn> {
@@ -391,6 +405,7 @@ mod tests {
         // At the end A is S3 before and S1 after.
         assert_eq!(measured.strict[2].der.confusion, Nanos::from_seconds(1.0));
         assert_eq!(measured.strict[2].speaker_count_error(), 1);
+        assert_eq!(measured.standing_count_error, 0, "S1 and S2 before the last pass makes an S3");
         assert_eq!(measured.label_delays_s.len(), 2);
     }
 

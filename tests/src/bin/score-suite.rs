@@ -190,6 +190,12 @@ fn summary(text: &mut String, group: &str, files: &[Measured]) {
         "\nrevisions a minute before the last pass: {:.2}",
         revisions as f64 / minutes.max(1e-9)
     );
+    let n_right = files.iter().filter(|file| file.standing_count_error == 0).count();
+    let _ = writeln!(
+        text,
+        "speaker count exact as the stream ends, before the last pass: {n_right}/{}",
+        files.len()
+    );
     if let (Some(median), Some(late)) = (at(0.5), at(0.9)) {
         let _ = writeln!(
             text,

@@ -155,7 +155,12 @@ fn print_line(name: &str, files: &[Measured]) {
     let returns: Returns = files.iter().map(|file| file.returns).sum();
     let minutes: f64 = files.iter().map(|f| f.duration_s / 60.0).sum();
     let revisions: usize = files.iter().map(|f| f.n_revisions).sum();
-    println!("  returns {returns}  revisions/min {:.1}", revisions as f64 / minutes);
+    let n_right = files.iter().filter(|f| f.standing_count_error == 0).count();
+    println!(
+        "  before the last pass: {n_right}/{}  returns {returns}  revisions/min {:.1}",
+        files.len(),
+        revisions as f64 / minutes
+    );
 }
 
 /// Embeddings by a hash of the features that they are of.
