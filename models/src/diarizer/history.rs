@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use diarized_dsp::SampleRange;
 
 use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, closest_pair, cluster, group_voices, numbered, refine};
+use super::vbx::{Item, Outcome, closest_pair, cluster, group_voices, numbered, refine};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
@@ -254,10 +254,12 @@ impl History {
     /// How much of the evidence counts. The voices of a session scatter otherwise than the model has it, and what comes
     /// of that grows with every minute while a speaker's price does not: counted in full, an hour of two people is ten
     /// speakers.
-    fn evidence_share(&self, free: &[usize], thorough: bool) -> f32 {
+    /// In a crowd each of `n_speakers` has spoken less, so it fades later.
+    fn evidence_share(&self, free: &[usize], n_speakers: usize, thorough: bool) -> f32 {
         let trust: f32 = free.iter().map(|&i| self.exemplars[i].trust).sum();
         let speech_s = trust / self.params.window_weight * self.params.window_s;
-        let fading = (FADING_FROM_S / speech_s).powf(FADING);
+        let crowd = n_speakers.max(CROWD) as f32 / CROWD as f32;
+        let fading = (crowd * FADING_FROM_S / speech_s).powf(FADING);
         if thorough {
             (LAST_EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_LAST_EVIDENCE)
         } else {
@@ -265,24 +267,42 @@ impl History {
         }
     }
 
-    /// Groups of the exemplars `free`: the best of two starts, refined where `thorough`, the hints honoured.
-    fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
+    /// The best of two starts, the labels as they stand and a linkage, with `evidence` of all there is; refined where
+    /// `thorough`.
+    fn settled_groups(&self, free: &[usize], held: &[usize], evidence: f32, thorough: bool) -> Outcome {
         let phi = self.plda.phi();
-        let evidence = self.evidence_share(free, thorough);
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
-        let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
-        let held = numbered(&speakers);
         let n_held = held.iter().max().map_or(0, |m| m + 1);
-        let mut best = cluster(&items, phi, &held);
+        let mut best = cluster(&items, phi, held);
         best.bound += f64::from(self.params.stick_llr);
         let found = cluster(&items, phi, &self.linkage(free, START_GROUPS.max(n_held + SPARE_GROUPS)));
         if found.bound > best.bound {
             best = found;
         }
-        if thorough {
-            best = refine(&items, phi, best);
+        if thorough { refine(&items, phi, best) } else { best }
+    }
+
+    /// Groups of the exemplars `free`, the hints honoured.
+    fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
+        let phi = self.plda.phi();
+        let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
+        let mut held = numbered(&speakers);
+        let mut n_speakers = self.substantial(free, &held);
+        let mut evidence = self.evidence_share(free, n_speakers, thorough);
+        let mut best = self.settled_groups(free, &held, evidence, thorough);
+        // More people than were thought to be there mean more evidence, and that may find more.
+        for _ in 0..if thorough { CROWD_ROUNDS } else { 0 } {
+            let n_found = self.substantial(free, &best.groups);
+            if n_found <= n_speakers.max(CROWD) {
+                break;
+            }
+            (n_speakers, held) = (n_found, numbered(&best.groups));
+            evidence = self.evidence_share(free, n_speakers, thorough);
+            best = self.settled_groups(free, &held, evidence, thorough);
         }
+        let scaled = self.scaled(free, evidence);
+        let items = self.items(free, Some(&scaled), evidence);
         if let Some(expected) = self.params.expected_speakers {
             let n_groups = START_GROUPS.max(2 * expected);
             let mut hinted = None;
@@ -436,6 +456,9 @@ const SPARE_GROUPS: usize = 8;
 /// Clean speech of a session, in seconds, from which on evidence fades, and the power by which it does.
 const FADING_FROM_S: f32 = 180.0;
 const FADING: f32 = 0.7;
+/// More people than this are a crowd; how often its number is looked at anew.
+const CROWD: usize = 10;
+const CROWD_ROUNDS: usize = 4;
 /// Evidence fades no further than to this share: to where 45 minutes of speech bring it.
 const LEAST_EVIDENCE: f32 = 0.15;
 /// Share of the evidence in the last pass after `FADING_FROM_S`, and the most that it may be after less.

@@ -117,9 +117,7 @@ mod tests {
         let right = cluster(&items, &phi, &who);
         assert_eq!(refine(&items, &phi, right.clone()).groups, right.groups);
         // What a person has joined is not divided.
-        for i in 0..10 {
-            items[i].tie = Some(1);
-        }
+        items[..10].iter_mut().for_each(|item| item.tie = Some(1));
         let got = refine(&items, &phi, cluster(&items, &phi, &[0; 60]));
         assert!((1..10).all(|i| got.groups[i] == got.groups[0]), "{:?}", got.groups);
     }
