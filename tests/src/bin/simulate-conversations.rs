@@ -51,8 +51,8 @@ fn range(text: &str) -> Result<(f64, f64), String> {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let (fewest, most) = (args.speakers.0 as usize, args.speakers.1 as usize);
-    if !(1..=8).contains(&fewest) || most > 8 {
-        bail!("--speakers: from 1 to 8");
+    if !(1..=100).contains(&fewest) || most > 100 {
+        bail!("--speakers: from 1 to 100");
     }
     if args.minutes.0 < 0.5 || args.minutes.1 > 60.0 {
         bail!("--minutes: from 0.5 to 60");

@@ -49,7 +49,7 @@ struct Speaker {
 /// The shape of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
-    /// Number of speakers, 1 to 8.
+    /// Number of speakers, 1 to 100.
     pub n_speakers: usize,
     /// Length in seconds.
     pub duration_s: f64,
