@@ -63,7 +63,8 @@ pub struct DiarizerOptions {
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
     /// Evidence of a quarter of a second of speech: neighbouring windows share most of their sound, so each counts
-    /// for much less than one. More of it finds more speakers. Default 0.14, range 0.001–1.
+    /// for much less than one. More of it finds more speakers. In clusterings of more than three minutes of speech it
+    /// fades. Default 0.14, range 0.001–1.
     pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
