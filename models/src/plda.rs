@@ -161,6 +161,10 @@ impl Voice {
         self.offset = 0.5 * offset;
     }
 
+    pub(crate) fn sum(&self) -> &[f32] {
+        &self.sum
+    }
+
     pub(crate) fn weight(&self) -> f32 {
         self.weight
     }
@@ -186,10 +190,9 @@ impl Voice {
         evidence(self.sum.iter().copied(), self.weight, phi)
     }
 
-    /// Log of the evidence for everything in it and in `other` being one voice.
-    pub(crate) fn evidence_with(&self, other: &Self, phi: &[f32]) -> f32 {
-        let joint = self.sum.iter().zip(&other.sum).map(|(a, b)| a + b);
-        evidence(joint, self.weight + other.weight, phi)
+    /// The same for everything in it and embeddings with this `sum` and `weight`.
+    pub(crate) fn evidence_with(&self, sum: &[f32], weight: f32, phi: &[f32]) -> f32 {
+        evidence(self.sum.iter().zip(sum).map(|(a, b)| a + b), self.weight + weight, phi)
     }
 
     /// `½ Σ (ln 1/L − 1/L − α² + 1)`: minus the divergence of the posterior from the prior.
@@ -203,8 +206,7 @@ impl Voice {
 
     /// Gain in log evidence when embeddings with this `sum` and `weight` join.
     pub(crate) fn gain(&self, sum: &[f32], weight: f32, phi: &[f32]) -> f32 {
-        let joint = self.sum.iter().zip(sum).map(|(a, b)| a + b);
-        evidence(joint, self.weight + weight, phi) - self.evidence(phi)
+        self.evidence_with(sum, weight, phi) - self.evidence(phi)
     }
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use diarized_dsp::SampleRange;
 
 use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, Outcome, closest_pair, cluster, group_voices, numbered, refine};
+use super::vbx::{Item, Outcome, closest_pair, cluster, group_voices, joined, n_groups, numbered, refine};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
@@ -253,8 +253,7 @@ impl History {
 
     /// How much of the evidence counts. The voices of a session scatter otherwise than the model has it, and what comes
     /// of that grows with every minute while a speaker's price does not: counted in full, an hour of two people is ten
-    /// speakers.
-    /// In a crowd each of `n_speakers` has spoken less, so it fades later.
+    /// speakers. In a crowd each of `n_speakers` has spoken less, so it fades later.
     fn evidence_share(&self, free: &[usize], n_speakers: usize, thorough: bool) -> f32 {
         let trust: f32 = free.iter().map(|&i| self.exemplars[i].trust).sum();
         let speech_s = trust / self.params.window_weight * self.params.window_s;
@@ -267,20 +266,21 @@ impl History {
         }
     }
 
-    /// The best of two starts, the labels as they stand and a linkage, with `evidence` of all there is; refined where
-    /// `thorough`.
-    fn settled_groups(&self, free: &[usize], held: &[usize], evidence: f32, thorough: bool) -> Outcome {
+    /// The best of two starts, the groups `held` and a linkage, refined where `thorough`; with it the share of the
+    /// evidence that so many people as `held` allow.
+    fn settled_groups(&self, free: &[usize], held: &[usize], thorough: bool) -> (Outcome, f32) {
         let phi = self.plda.phi();
+        let evidence = self.evidence_share(free, self.substantial(free, held), thorough);
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
-        let n_held = held.iter().max().map_or(0, |m| m + 1);
         let mut best = cluster(&items, phi, held);
         best.bound += f64::from(self.params.stick_llr);
-        let found = cluster(&items, phi, &self.linkage(free, START_GROUPS.max(n_held + SPARE_GROUPS)));
+        let start = self.linkage(free, START_GROUPS.max(n_groups(held) + SPARE_GROUPS));
+        let found = cluster(&items, phi, &start);
         if found.bound > best.bound {
             best = found;
         }
-        if thorough { refine(&items, phi, best) } else { best }
+        (if thorough { refine(&items, phi, best) } else { best }, evidence)
     }
 
     /// Groups of the exemplars `free`, the hints honoured.
@@ -288,21 +288,15 @@ impl History {
         let phi = self.plda.phi();
         let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
         let mut held = numbered(&speakers);
-        let mut n_speakers = self.substantial(free, &held);
-        let mut evidence = self.evidence_share(free, n_speakers, thorough);
-        let mut best = self.settled_groups(free, &held, evidence, thorough);
+        let (mut best, mut evidence) = self.settled_groups(free, &held, thorough);
         // More people than were thought to be there mean more evidence, and that may find more.
         for _ in 0..if thorough { CROWD_ROUNDS } else { 0 } {
-            let n_found = self.substantial(free, &best.groups);
-            if n_found <= n_speakers.max(CROWD) {
+            if self.substantial(free, &best.groups) <= self.substantial(free, &held).max(CROWD) {
                 break;
             }
-            (n_speakers, held) = (n_found, numbered(&best.groups));
-            evidence = self.evidence_share(free, n_speakers, thorough);
-            best = self.settled_groups(free, &held, evidence, thorough);
+            held = numbered(&best.groups);
+            (best, evidence) = self.settled_groups(free, &held, thorough);
         }
-        let scaled = self.scaled(free, evidence);
-        let items = self.items(free, Some(&scaled), evidence);
         if let Some(expected) = self.params.expected_speakers {
             let n_groups = START_GROUPS.max(2 * expected);
             let mut hinted = None;
@@ -315,12 +309,15 @@ impl History {
                 best = cluster(&self.items(free, Some(&scaled), factor), phi, start);
             }
         }
-        let most = self.params.max_speakers.or(self.params.expected_speakers).unwrap_or(usize::MAX);
         let mut groups = numbered(&best.groups);
-        while self.substantial(free, &groups) > most {
-            let Some(((a, b), _)) = closest_pair(&items, phi, &groups) else { break };
-            groups.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
-            groups = numbered(&groups);
+        if let Some(most) = self.params.max_speakers.or(self.params.expected_speakers) {
+            let scaled = self.scaled(free, evidence);
+            let items = self.items(free, Some(&scaled), evidence);
+            while self.substantial(free, &groups) > most
+                && let Some(((a, b), _)) = closest_pair(&items, phi, &groups)
+            {
+                groups = joined(&groups, a, b);
+            }
         }
         groups
     }
@@ -336,7 +333,7 @@ impl History {
 
     /// Windows of clean speech in each group.
     fn clean_windows(&self, free: &[usize], groups: &[usize]) -> Vec<f32> {
-        let mut windows = vec![0.0; groups.iter().max().map_or(0, |m| m + 1)];
+        let mut windows = vec![0.0; n_groups(groups)];
         for (&i, &group) in free.iter().zip(groups) {
             windows[group] += self.exemplars[i].trust / self.params.window_weight;
         }

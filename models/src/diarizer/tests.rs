@@ -35,12 +35,17 @@ mod divided;
 mod people;
 
 /// Deterministic noise in `[-0.5, 0.5]`.
-pub(super) fn noise(seed: u64) -> f32 {
+fn noise(seed: u64) -> f32 {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
     x ^= x >> 29;
     x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x ^= x >> 32;
     (x >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+}
+
+/// Deterministic noise of unit variance.
+pub(super) fn unit_noise(seed: u64) -> f32 {
+    noise(seed) * 12.0_f32.sqrt()
 }
 
 /// Who speaks when: `(start s, end s, voice)`; the rest is near silence.

@@ -52,8 +52,7 @@ pub(crate) fn cluster(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outco
     let settle = |start: &[usize]| settle(items, sums.view(), phi, start);
     let mut outcome = settle(start);
     while let Some((a, b)) = one_voice_in_two(items, phi, &outcome.groups) {
-        let joined: Vec<usize> = outcome.groups.iter().map(|&g| if g == b { a } else { g }).collect();
-        let next = settle(&numbered(&joined));
+        let next = settle(&joined(&outcome.groups, a, b));
         if next.bound <= outcome.bound {
             break;
         }
@@ -74,9 +73,20 @@ pub(crate) fn numbered<T: Ord + Copy>(labels: &[T]) -> Vec<usize> {
         .collect()
 }
 
+/// How many groups there are, or were before some vanished: one more than the largest number.
+pub(crate) fn n_groups(groups: &[usize]) -> usize {
+    groups.iter().max().map_or(0, |m| m + 1)
+}
+
+/// The groups with `b` joined into `a`, numbered anew.
+pub(crate) fn joined(groups: &[usize], a: usize, b: usize) -> Vec<usize> {
+    let joined: Vec<usize> = groups.iter().map(|&g| if g == b { a } else { g }).collect();
+    numbered(&joined)
+}
+
 /// The voice of each group, every item wholly in its own.
 pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<Voice> {
-    let mut voices = vec![Voice::unheard(phi); groups.iter().max().map_or(0, |m| m + 1)];
+    let mut voices = vec![Voice::unheard(phi); n_groups(groups)];
     for (item, &group) in items.iter().zip(groups) {
         voices[group].add(item.sum, item.weight);
     }
@@ -103,7 +113,8 @@ fn pairs(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<((usize, usiz
     let mut pairs = Vec::new();
     for a in (0..voices.len()).filter(|&a| voices[a].weight() > 0.0) {
         for b in (a + 1..voices.len()).filter(|&b| voices[b].weight() > 0.0 && !(tied[a] && tied[b])) {
-            let gain = voices[a].evidence_with(&voices[b], phi) - alone[a] - alone[b];
+            let gain =
+                voices[a].evidence_with(voices[b].sum(), voices[b].weight(), phi) - alone[a] - alone[b];
             pairs.push(((a, b), gain));
         }
     }
@@ -126,7 +137,7 @@ fn sums_of(items: &[Item<'_>], dim: usize) -> Array2<f32> {
 fn settle(items: &[Item<'_>], sums: ArrayView2<'_, f32>, phi: &[f32], start: &[usize]) -> Outcome {
     debug_assert_eq!(items.len(), start.len());
     let n = items.len();
-    let mut n_groups = start.iter().max().map_or(0, |m| m + 1);
+    let mut n_groups = n_groups(start);
     if n == 0 {
         return Outcome { groups: Vec::new(), bound: 0.0 };
     }
@@ -308,13 +319,9 @@ fn drop_empty(shares: &mut Vec<f32>, prior: &mut Vec<f32>, n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diarizer::tests::unit_noise as noise;
 
     pub(super) const DIM: usize = 16;
-
-    /// Of unit variance.
-    fn noise(seed: u64) -> f32 {
-        crate::diarizer::tests::noise(seed) * 12.0_f32.sqrt()
-    }
 
     /// Items drawn from the model itself: `who[i]` speaks.
     pub(super) fn draw(who: &[usize], phi: f32, windows: f32) -> Vec<Vec<f32>> {

@@ -1,15 +1,12 @@
 //! How many people a session is found to hold, whatever its length.
 
-use super::*;
 use diarized_dsp::SampleIndex;
+
+use super::*;
+use crate::diarizer::tests::unit_noise as noise;
 
 const DIM: usize = 32;
 const WINDOWS: f32 = 4.0;
-
-/// Of unit variance.
-fn noise(seed: u64) -> f32 {
-    crate::diarizer::tests::noise(seed) * 12.0_f32.sqrt()
-}
 
 /// A second of speech, all of `speaker` so far. A voice has two moods, which no PLDA knows of.
 fn exemplar(plda: &Plda, voice: usize, mood: usize, n: usize) -> Exemplar {

@@ -1,7 +1,7 @@
 //! The search for a better clustering beside one that has settled: rounds of VBx let groups vanish, but not part, and
 //! keep apart what a bad start has mixed.
 
-use super::{Item, Outcome, cluster, numbered, pairs};
+use super::{Item, Outcome, cluster, joined, n_groups, numbered, pairs};
 use crate::embedding::dot;
 
 /// Steps of a refinement at most.
@@ -25,15 +25,12 @@ pub(crate) fn refine(items: &[Item<'_>], phi: &[f32], mut outcome: Outcome) -> O
         let groups = numbered(&outcome.groups);
         let mut near = pairs(items, phi, &groups);
         near.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let joined = near
-            .iter()
-            .take(REFINED_PAIRS)
-            .map(|&((a, b), _)| groups.iter().map(|&g| if g == b { a } else { g }).collect::<Vec<_>>());
+        let joined = near.iter().take(REFINED_PAIRS).map(|&((a, b), _)| joined(&groups, a, b));
         let divided =
             heaviest(items, &groups).into_iter().filter_map(|g| divide(items, phi.len(), &groups, g));
         let mut best: Option<Outcome> = None;
         for start in joined.chain(divided) {
-            let next = cluster(items, phi, &numbered(&start));
+            let next = cluster(items, phi, &start);
             if next.bound > best.as_ref().map_or(outcome.bound + REFINED_GAIN, |b| b.bound) {
                 best = Some(next);
             }
@@ -48,7 +45,7 @@ pub(crate) fn refine(items: &[Item<'_>], phi: &[f32], mut outcome: Outcome) -> O
 
 /// The groups with most weight, as many as a refinement tries to divide.
 fn heaviest(items: &[Item<'_>], groups: &[usize]) -> Vec<usize> {
-    let mut weights = vec![0.0_f32; groups.iter().max().map_or(0, |m| m + 1)];
+    let mut weights = vec![0.0_f32; n_groups(groups)];
     items.iter().zip(groups).for_each(|(item, &group)| weights[group] += item.weight);
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
@@ -86,14 +83,14 @@ fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize) -> Option<
         next.iter_mut().for_each(|n| *n /= length);
         direction = next;
     }
-    let new = groups.iter().max().map_or(0, |m| m + 1);
+    let new = n_groups(groups);
     let mut divided = groups.to_vec();
     for (x, &i) in away.iter().zip(&members) {
         if dot(x, &direction) > 0.0 {
             divided[i] = new;
         }
     }
-    Some(divided)
+    Some(numbered(&divided))
 }
 
 #[cfg(test)]
