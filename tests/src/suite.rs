@@ -146,12 +146,10 @@ pub struct Views {
 /// Builds the views of the events of `duration_s` seconds of audio.
 #[must_use]
 pub fn views(events: &[TimedEvent], duration_s: f64) -> Views {
-    let mut state = State::new();
-    events.iter().for_each(|event| apply(&mut state, &event.kind));
     Views {
         first: first_view(events, duration_s),
         later: later_view(events, duration_s),
-        last: turns_of_state(&state),
+        last: turns_after(events.iter()),
     }
 }
 
@@ -315,14 +313,14 @@ fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, S
 
 /// The labels as they stand before the last pass.
 fn standing(events: &[TimedEvent]) -> Vec<Turn> {
-    let mut state = State::new();
     let is_last_pass = |event: &&TimedEvent| matches!(event.kind, Kind::Revision { is_final_pass: true, .. });
-    let live = events.iter().take_while(|event| !is_last_pass(event));
-    live.for_each(|event| apply(&mut state, &event.kind));
-    turns_of_state(&state)
+    turns_after(events.iter().take_while(|event| !is_last_pass(event)))
 }
 
-fn turns_of_state(state: &State) -> Vec<Turn> {
+/// The labels as they stand after these events.
+fn turns_after<'a>(events: impl Iterator<Item = &'a TimedEvent>) -> Vec<Turn> {
+    let mut state = State::new();
+    events.for_each(|event| apply(&mut state, &event.kind));
     let turn = |(start, end, speaker): &(f64, f64, String)| {
         Turn::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end), speaker.clone())
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diarized_models::scoring::{Span, Turn};
 
-use super::{State, TimedEvent, apply, turns_of_state};
+use super::{TimedEvent, turns_after};
 
 /// A speaker who is silent for this long and speaks again has returned, in seconds.
 pub const AWAY_S: f64 = 60.0;
@@ -58,7 +58,8 @@ pub(super) fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn])
             if [before, after].map(speech_s).into_iter().any(|speech_s| speech_s < RETURN_SPEECH_S) {
                 continue;
             }
-            let standing = turns_at(events, own[cut].start.seconds());
+            let back_s = own[cut].start.seconds();
+            let standing = turns_after(events.iter().take_while(|event| event.at_s <= back_s));
             let (before, after) = (main_label(before, &standing), main_label(after, later));
             let is_own = before.is_some_and(|label| main_speaker(label, &standing, &spans) == Some(*speaker));
             let is_kept = before.is_some() && before == after;
@@ -73,13 +74,6 @@ pub(super) fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn])
 
 fn speech_s(spans: &[Span]) -> f64 {
     spans.iter().map(|span| span.len_ns() as f64 / 1e9).sum()
-}
-
-/// The labels as they stood when `heard_s` had been heard.
-fn turns_at(events: &[TimedEvent], heard_s: f64) -> Vec<Turn> {
-    let mut state = State::new();
-    events.iter().take_while(|event| event.at_s <= heard_s).for_each(|event| apply(&mut state, &event.kind));
-    turns_of_state(&state)
 }
 
 /// The label that most of `spans` has.
@@ -129,9 +123,7 @@ mod tests {
         };
         let kept = |text: &str| {
             let events = parse_events(text).unwrap();
-            let mut state = State::new();
-            events.iter().for_each(|event| apply(&mut state, &event.kind));
-            returns(&events, &reference, &turns_of_state(&state))
+            returns(&events, &reference, &turns_after(events.iter()))
         };
         let of = |kept, kept_own, all_own| Returns { all: 2, kept, all_own, kept_own };
         assert_eq!(
