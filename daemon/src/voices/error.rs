@@ -161,20 +161,19 @@ pub enum StoreError {
     },
 }
 
-/// What SQLite calls faults of input and output that come of a full disk: the index of its write-ahead log cannot grow.
-const NO_ROOM: [i32; 1] = [rusqlite::ffi::SQLITE_IOERR_SHMSIZE];
-
 impl StoreError {
     /// The fault that SQLite's error means for the store at `path`.
     pub(super) fn of(path: &Path, source: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let path = path.to_owned();
-        if source.sqlite_error().is_some_and(|e| NO_ROOM.contains(&e.extended_code)) {
-            return Self::Full { path };
-        }
+        let extended = source.sqlite_error().map(|error| error.extended_code);
         match source.sqlite_error_code() {
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked { path },
             Some(Code::DiskFull) => Self::Full { path },
+            // The index of the write-ahead log cannot grow.
+            Some(Code::SystemIoFailure) if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::Full { path }
+            }
             Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => Self::ReadOnly { path },
             Some(Code::NotADatabase) => Self::NotAStore { path },
             Some(Code::DatabaseCorrupt) => Self::Corrupt { path, reason: source.to_string() },
