@@ -6,9 +6,11 @@
 //!
 //! Speakers are found by [`vbx`](super::vbx) from two starts: the labels as they stand, and an average-linkage
 //! clustering ([`ahc`](super::ahc)) into more groups than there can be speakers. The one with the better bound wins, and
-//! at the end of the stream it is refined. The more speech there is, the less of it counts (`evidence_share`).
+//! at the end of the stream it is refined. The more speech there is, the less of it counts (`evidence_share`); rather
+//! too many groups are found, and those that are one voice are joined again (`joins`).
 
 mod compaction;
+mod joins;
 mod parts;
 mod people;
 #[cfg(test)]
@@ -19,7 +21,8 @@ use std::collections::BTreeMap;
 use diarized_dsp::SampleRange;
 
 use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, Outcome, closest_pair, cluster, group_voices, joined, n_groups, numbered, refine};
+use super::vbx::{Item, Outcome, cluster, group_voices, n_groups, numbered, refine};
+use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
@@ -102,6 +105,7 @@ struct Link {
 pub(crate) struct History {
     params: HistoryParams,
     plda: Plda,
+    calibration: Calibration,
     dim: usize,
     exemplars: Vec<Exemplar>,
     similarities: Similarities,
@@ -110,9 +114,11 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn new(params: HistoryParams, plda: Plda) -> Self {
+    /// An empty memory; `calibration` is that of the cosine of two windows.
+    pub(crate) fn new(params: HistoryParams, plda: Plda, calibration: Calibration) -> Self {
         Self {
             params,
+            calibration,
             dim: plda.embedding_dim(),
             plda,
             exemplars: Vec::new(),
@@ -212,10 +218,11 @@ impl History {
         if free.is_empty() {
             return Vec::new();
         }
-        let mut groups = self.best_groups(&free, thorough);
+        let (mut groups, evidence) = self.best_groups(&free, thorough);
         // While speech goes on, somebody who has said little may say more; at the end they will not.
         let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
         self.dissolve_small(&free, &mut groups, least);
+        let groups = self.join_alike(&free, &groups, evidence / SURPLUS);
         let mut group_of = vec![None; self.exemplars.len()];
         for (&idx, group) in free.iter().zip(groups) {
             group_of[idx] = Some(group);
@@ -254,23 +261,19 @@ impl History {
     /// How much of the evidence counts. The voices of a session scatter otherwise than the model has it, and what comes
     /// of that grows with every minute while a speaker's price does not: counted in full, an hour of two people is ten
     /// speakers. In a crowd each of `n_speakers` has spoken less, so it fades later.
-    fn evidence_share(&self, free: &[usize], n_speakers: usize, thorough: bool) -> f32 {
+    fn evidence_share(&self, free: &[usize], n_speakers: usize) -> f32 {
         let trust: f32 = free.iter().map(|&i| self.exemplars[i].trust).sum();
         let speech_s = trust / self.params.window_weight * self.params.window_s;
         let crowd = n_speakers.max(CROWD) as f32 / CROWD as f32;
         let fading = (crowd * FADING_FROM_S / speech_s).powf(FADING);
-        if thorough {
-            (LAST_EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_LAST_EVIDENCE)
-        } else {
-            fading.clamp(LEAST_EVIDENCE, 1.0)
-        }
+        (EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_EVIDENCE)
     }
 
     /// The best of two starts, the groups `held` and a linkage, refined where `thorough`; with it the share of the
     /// evidence that so many people as `held` allow.
     fn settled_groups(&self, free: &[usize], held: &[usize], thorough: bool) -> (Outcome, f32) {
         let phi = self.plda.phi();
-        let evidence = self.evidence_share(free, self.substantial(free, held), thorough);
+        let evidence = SURPLUS * self.evidence_share(free, self.substantial(free, held));
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
         let mut best = cluster(&items, phi, held);
@@ -283,8 +286,9 @@ impl History {
         (if thorough { refine(&items, phi, best) } else { best }, evidence)
     }
 
-    /// Groups of the exemplars `free`, the hints honoured.
-    fn best_groups(&self, free: &[usize], thorough: bool) -> Vec<usize> {
+    /// Groups of the exemplars `free`, at least as many as are expected if the evidence allows, and the share of it that
+    /// counted.
+    fn best_groups(&self, free: &[usize], thorough: bool) -> (Vec<usize>, f32) {
         let phi = self.plda.phi();
         let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
         let mut held = numbered(&speakers);
@@ -309,17 +313,7 @@ impl History {
                 best = cluster(&self.items(free, Some(&scaled), factor), phi, start);
             }
         }
-        let mut groups = numbered(&best.groups);
-        if let Some(most) = self.params.max_speakers.or(self.params.expected_speakers) {
-            let scaled = self.scaled(free, evidence);
-            let items = self.items(free, Some(&scaled), evidence);
-            while self.substantial(free, &groups) > most
-                && let Some(((a, b), _)) = closest_pair(&items, phi, &groups)
-            {
-                groups = joined(&groups, a, b);
-            }
-        }
-        groups
+        (numbered(&best.groups), evidence)
     }
 
     /// How many groups hold enough speech to be a person.
@@ -458,9 +452,11 @@ const CROWD: usize = 10;
 const CROWD_ROUNDS: usize = 4;
 /// Evidence fades no further than to this share: to where 45 minutes of speech bring it.
 const LEAST_EVIDENCE: f32 = 0.15;
-/// Share of the evidence in the last pass after `FADING_FROM_S`, and the most that it may be after less.
-const LAST_EVIDENCE: f32 = 0.75;
-const MOST_LAST_EVIDENCE: f32 = 1.2;
+/// Share of the evidence after `FADING_FROM_S`, and the most that it may be after less.
+const EVIDENCE: f32 = 0.75;
+const MOST_EVIDENCE: f32 = 1.2;
+/// How much more of the evidence clustering counts than is right: what it parts too far is joined again.
+const SURPLUS: f32 = 1.4;
 /// Share of the least speech of a speaker that is enough before the stream ends.
 const EARLY_SHARE: f32 = 0.25;
 /// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.

@@ -20,6 +20,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 use super::front_end::FrameQuality;
 use super::history::{Exemplar, History, Pin};
 use super::{DiarizerParams, Said};
+use crate::calibration::Calibration;
 use crate::embedding::Embedding;
 use crate::events::{Event, GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
 use crate::plda::Plda;
@@ -127,9 +128,9 @@ pub(crate) struct Labeller {
 }
 
 impl Labeller {
-    pub(crate) fn new(params: DiarizerParams, plda: Plda) -> Self {
+    pub(crate) fn new(params: DiarizerParams, plda: Plda, calibration: Calibration) -> Self {
         Self {
-            history: History::new(params.history(), plda),
+            history: History::new(params.history(), plda, calibration),
             params,
             state: SessionState::new(),
             said: VecDeque::new(),

@@ -176,7 +176,11 @@ impl Diarizer {
     pub fn new(params: DiarizerParams, card: &ModelCard) -> Self {
         Self {
             front_end: FrontEnd::new(&params, card),
-            labeller: Labeller::new(params.clone(), card.plda.clone()),
+            labeller: Labeller::new(
+                params.clone(),
+                card.plda.clone(),
+                card.calibration(params.options().window_ms),
+            ),
             params,
             card: card.clone(),
             facts: VecDeque::new(),

@@ -96,16 +96,12 @@ pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) ->
 
 /// The pair of groups whose joining raises the evidence most, or costs the least, with that gain; the smaller number
 /// first, and never two ties.
-pub(crate) fn closest_pair(
-    items: &[Item<'_>],
-    phi: &[f32],
-    groups: &[usize],
-) -> Option<((usize, usize), f32)> {
+fn closest_pair(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option<((usize, usize), f32)> {
     pairs(items, phi, groups).into_iter().reduce(|best, pair| if pair.1 > best.1 { pair } else { best })
 }
 
 /// Every pair of groups that may be joined, with the gain in evidence.
-fn pairs(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<((usize, usize), f32)> {
+pub(crate) fn pairs(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<((usize, usize), f32)> {
     let voices = group_voices(items, phi, groups);
     let alone: Vec<f32> = voices.iter().map(|voice| voice.evidence(phi)).collect();
     let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.tie.is_some());

@@ -1,0 +1,203 @@
+//! Groups that are one voice in two, and how that is told.
+//!
+//! Clustering by evidence cannot tell it alone: a voice that turns its head or laughs is further from itself than PLDA
+//! expects, and more of it makes that only surer. So clustering counts rather too much evidence and finds too many
+//! groups, and those are joined of which three measures together say that they are one voice: the evidence, the
+//! cosine of their means, and whether their speech follows each other within a turn, as that of two people seldom does.
+
+use super::super::vbx::{Item, group_voices, joined, n_groups, numbered, pairs};
+use super::History;
+use crate::embedding::dot;
+
+/// Speech of two groups with no longer a pause between is near, in samples: 1.5 s.
+const NEAR: u64 = 24_000;
+/// Windows of a group that weigh as much as knowing nothing of its nearness.
+const NEAR_PRIOR_WINDOWS: f32 = 32.0;
+/// Weight that is added to that of a group, so that the evidence of a short one is not blown up.
+const GAIN_PRIOR: f32 = 0.1;
+/// Log odds of one voice: what each measure adds, and the start. Logistic regression over 15,832 pairs of groups in 240
+/// simulated conversations, cut off after 15, 30, 50, 75 and 100 % (`docs/adr/clustering.md`).
+const NEAR_LOG_ODDS: f32 = 16.07;
+const GAIN_LOG_ODDS: f32 = 0.0673;
+/// For each unit of the calibrated cosine.
+const COSINE_LOG_ODDS: f32 = 0.574;
+const START_LOG_ODDS: f32 = 0.338;
+
+/// Two groups, and the log odds of their being one voice.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    groups: (usize, usize),
+    log_odds: f32,
+}
+
+/// A piece of a segment, in samples, and its group.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    start: u64,
+    end: u64,
+    group: usize,
+    weight: f32,
+}
+
+impl History {
+    /// Joins groups of the exemplars `free`, the likeliest first, for as long as two are likelier one voice than not
+    /// and more people are found than are expected; and while there are more than may be. `share` is the part of the
+    /// evidence that is right for as much speech. The groups that come back are numbered from 0.
+    pub(super) fn join_alike(&self, free: &[usize], groups: &[usize], share: f32) -> Vec<usize> {
+        let scaled = self.scaled(free, share);
+        let items = self.items(free, Some(&scaled), share);
+        let enough = self.params.expected_speakers.unwrap_or(1);
+        let most = self.params.max_speakers.or(self.params.expected_speakers).unwrap_or(usize::MAX);
+        let mut groups = numbered(groups);
+        loop {
+            let n = self.substantial(free, &groups);
+            let likelier = |best: Pair, pair: Pair| if pair.log_odds > best.log_odds { pair } else { best };
+            let Some(best) = self.pairs_of(free, &items, &groups).into_iter().reduce(likelier) else {
+                return groups;
+            };
+            if n <= most && (best.log_odds <= 0.0 || n <= enough) {
+                return groups;
+            }
+            groups = joined(&groups, best.groups.0, best.groups.1);
+        }
+    }
+
+    /// Every pair of groups that may be joined.
+    fn pairs_of(&self, free: &[usize], items: &[Item<'_>], groups: &[usize]) -> Vec<Pair> {
+        let n = n_groups(groups);
+        let windows = self.clean_windows(free, groups);
+        let weights: Vec<f32> =
+            group_voices(items, self.plda.phi(), groups).iter().map(|voice| voice.weight()).collect();
+        let means = self.means(free, groups);
+        let near = self.near(free, groups);
+        pairs(items, self.plda.phi(), groups)
+            .into_iter()
+            .map(|((a, b), gain)| {
+                let (small, large) = if windows[a] <= windows[b] { (a, b) } else { (b, a) };
+                let sure = windows[small] / (windows[small] + NEAR_PRIOR_WINDOWS);
+                let log_odds = START_LOG_ODDS
+                    + NEAR_LOG_ODDS * sure * near[small * n + large]
+                    + GAIN_LOG_ODDS * gain / (weights[small] + GAIN_PRIOR).sqrt()
+                    + COSINE_LOG_ODDS * self.calibration.llr(dot(&means[a], &means[b]));
+                Pair { groups: (a, b), log_odds }
+            })
+            .collect()
+    }
+
+    /// Mean of the embeddings of each group; no unit vectors, so that their product is the mean cosine.
+    fn means(&self, free: &[usize], groups: &[usize]) -> Vec<Vec<f32>> {
+        let mut sums = vec![vec![0.0_f32; self.dim]; n_groups(groups)];
+        let mut weights = vec![0.0_f32; sums.len()];
+        for (&i, &group) in free.iter().zip(groups) {
+            sums[group].iter_mut().zip(&self.exemplars[i].sum).for_each(|(sum, v)| *sum += v);
+            weights[group] += self.exemplars[i].weight;
+        }
+        for (sum, weight) in sums.iter_mut().zip(weights).filter(|(_, weight)| *weight > 0.0) {
+            sum.iter_mut().for_each(|v| *v /= weight);
+        }
+        sums
+    }
+
+    /// How much oftener than chance group `a` is near group `b`, in `[-1, 1]`, at `[a * n_groups + b]`: the share of
+    /// `a`'s speech that is, less `b`'s share of all speech.
+    fn near(&self, free: &[usize], groups: &[usize]) -> Vec<f32> {
+        let n = n_groups(groups);
+        let mut group_of = vec![None; self.exemplars.len()];
+        for (&i, &group) in free.iter().zip(groups) {
+            group_of[i] = Some(group);
+        }
+        let mut pieces: Vec<Piece> = Vec::new();
+        for link in self.links.values().flatten() {
+            if let Some(group) = group_of[link.exemplar] {
+                let (start, end) = (link.span.start().0, link.span.end().0);
+                pieces.push(Piece { start, end, group, weight: link.weight });
+            }
+        }
+        pieces.sort_by_key(|piece| piece.start);
+        let mut is_near = vec![false; pieces.len() * n];
+        let mut end_before: Vec<Option<u64>> = vec![None; n];
+        for (piece, row) in pieces.iter().zip(is_near.chunks_exact_mut(n)) {
+            for (near, end) in row.iter_mut().zip(&end_before) {
+                *near |= end.is_some_and(|end| piece.start.saturating_sub(end) <= NEAR);
+            }
+            end_before[piece.group] = end_before[piece.group].max(Some(piece.end));
+        }
+        let mut start_after: Vec<Option<u64>> = vec![None; n];
+        for (piece, row) in pieces.iter().zip(is_near.chunks_exact_mut(n)).rev() {
+            for (near, start) in row.iter_mut().zip(&start_after) {
+                *near |= start.is_some_and(|start| start.saturating_sub(piece.end) <= NEAR);
+            }
+            start_after[piece.group] = Some(piece.start);
+        }
+        let mut near = vec![0.0_f32; n * n];
+        let mut speech = vec![0.0_f32; n];
+        for (piece, row) in pieces.iter().zip(is_near.chunks_exact(n)) {
+            speech[piece.group] += piece.weight;
+            for b in (0..n).filter(|&b| row[b]) {
+                near[piece.group * n + b] += piece.weight;
+            }
+        }
+        let all: f32 = speech.iter().sum();
+        for (at, near) in near.iter_mut().enumerate() {
+            let (a, b) = (at / n, at % n);
+            *near = if speech[a] > 0.0 { *near / speech[a] - speech[b] / all } else { 0.0 };
+        }
+        near
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diarized_dsp::{SampleIndex, SampleRange};
+
+    use super::super::tests::{DIM, exemplar, history_of};
+    use crate::diarizer::history::History;
+    use crate::events::SegmentId;
+
+    /// Half-second pieces at these times, in seconds, of these groups.
+    fn history(pieces: &[(f64, usize)]) -> (History, Vec<usize>, Vec<usize>) {
+        let mut history = history_of(None, None);
+        for (n, &(at, group)) in pieces.iter().enumerate() {
+            let start = (at * 16_000.0) as u64;
+            let exemplar = exemplar(&history.plda, group, 0, n);
+            history.add(
+                SegmentId(n as u64),
+                SampleRange::new(SampleIndex(start), SampleIndex(start + 8_000)),
+                exemplar,
+            );
+        }
+        let groups = pieces.iter().map(|p| p.1).collect();
+        (history, (0..pieces.len()).collect(), groups)
+    }
+
+    #[test]
+    fn nearness_is_measured_against_chance() {
+        // Group 1 follows 0 within a second; 2 is far from both.
+        let pieces = [(0.0, 0), (1.0, 1), (20.0, 0), (21.9, 1), (40.0, 2), (60.0, 0)];
+        let (history, free, groups) = history(&pieces);
+        let near = history.near(&free, &groups);
+        let at = |a: usize, b: usize| near[a * 3 + b];
+        assert!((at(1, 0) - (1.0 - 0.5)).abs() < 1e-6, "{near:?}");
+        assert!((at(0, 1) - (2.0 / 3.0 - 1.0 / 3.0)).abs() < 1e-6, "{near:?}");
+        assert!((at(2, 0) + 0.5).abs() < 1e-6 && (at(2, 1) + 1.0 / 3.0).abs() < 1e-6, "{near:?}");
+        assert_eq!(near.len(), 9);
+        assert_eq!(history.means(&free, &groups)[0].len(), DIM);
+    }
+
+    #[test]
+    fn what_follows_within_a_turn_is_likelier_one_voice() {
+        // The same voices, once in turns of their own and once in each other's.
+        let apart: Vec<(f64, usize)> =
+            (0..80).map(|n| (f64::from(n) + f64::from(n / 10) * 5.0, n as usize / 10 % 2)).collect();
+        let mixed: Vec<(f64, usize)> =
+            (0..80).map(|n| (f64::from(n) + f64::from(n / 10) * 5.0, n as usize % 2)).collect();
+        let log_odds = |pieces: &[(f64, usize)]| {
+            let (history, free, groups) = history(pieces);
+            let scaled = history.scaled(&free, 1.0);
+            let pairs = history.pairs_of(&free, &history.items(&free, Some(&scaled), 1.0), &groups);
+            assert_eq!(pairs.len(), 1);
+            pairs[0].log_odds
+        };
+        assert!(log_odds(&mixed) > log_odds(&apart) + 2.0, "{} {}", log_odds(&mixed), log_odds(&apart));
+    }
+}
