@@ -7,6 +7,7 @@ use diarized_dsp::SampleRange;
 use proptest::prelude::*;
 
 use super::*;
+use crate::calibration::Calibration;
 use crate::events::RevisionReason;
 
 const DIM: usize = 64;
@@ -42,6 +43,9 @@ fn noise(seed: u64) -> f32 {
     x ^= x >> 32;
     (x >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
 }
+
+/// About that of the built-in model for its windows.
+pub(super) const CALIBRATION: Calibration = Calibration { window_ms: 1500, scale: 16.4, offset: -4.0 };
 
 /// Deterministic noise of unit variance.
 pub(super) fn unit_noise(seed: u64) -> f32 {

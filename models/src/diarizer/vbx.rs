@@ -94,6 +94,13 @@ pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) ->
     voices
 }
 
+/// Weight of the items in each group.
+pub(crate) fn group_weights(items: &[Item<'_>], groups: &[usize]) -> Vec<f32> {
+    let mut weights = vec![0.0_f32; n_groups(groups)];
+    items.iter().zip(groups).for_each(|(item, &group)| weights[group] += item.weight);
+    weights
+}
+
 /// The pair of groups whose joining raises the evidence most, or costs the least, with that gain; the smaller number
 /// first, and never two ties.
 fn closest_pair(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option<((usize, usize), f32)> {

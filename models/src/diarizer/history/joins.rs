@@ -5,7 +5,7 @@
 //! groups, and those are joined of which three measures together say that they are one voice: the evidence, the
 //! cosine of their means, and whether their speech follows each other within a turn, as that of two people seldom does.
 
-use super::super::vbx::{Item, group_voices, joined, n_groups, numbered, pairs};
+use super::super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
 use super::History;
 use crate::embedding::dot;
 
@@ -30,12 +30,13 @@ struct Pair {
     log_odds: f32,
 }
 
-/// A piece of a segment, in samples, and its group.
+/// A piece of a segment, in samples.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     start: u64,
     end: u64,
-    group: usize,
+    /// Position of its exemplar among those that are clustered.
+    item: usize,
     weight: f32,
 }
 
@@ -46,13 +47,15 @@ impl History {
     pub(super) fn join_alike(&self, free: &[usize], groups: &[usize], share: f32) -> Vec<usize> {
         let scaled = self.scaled(free, share);
         let items = self.items(free, Some(&scaled), share);
+        let pieces = self.pieces(free);
         let enough = self.params.expected_speakers.unwrap_or(1);
         let most = self.params.max_speakers.or(self.params.expected_speakers).unwrap_or(usize::MAX);
         let mut groups = numbered(groups);
         loop {
             let n = self.substantial(free, &groups);
             let likelier = |best: Pair, pair: Pair| if pair.log_odds > best.log_odds { pair } else { best };
-            let Some(best) = self.pairs_of(free, &items, &groups).into_iter().reduce(likelier) else {
+            let Some(best) = self.pairs_of(free, &items, &pieces, &groups).into_iter().reduce(likelier)
+            else {
                 return groups;
             };
             if n <= most && (best.log_odds <= 0.0 || n <= enough) {
@@ -63,13 +66,12 @@ impl History {
     }
 
     /// Every pair of groups that may be joined.
-    fn pairs_of(&self, free: &[usize], items: &[Item<'_>], groups: &[usize]) -> Vec<Pair> {
+    fn pairs_of(&self, free: &[usize], items: &[Item<'_>], pieces: &[Piece], groups: &[usize]) -> Vec<Pair> {
         let n = n_groups(groups);
         let windows = self.clean_windows(free, groups);
-        let weights: Vec<f32> =
-            group_voices(items, self.plda.phi(), groups).iter().map(|voice| voice.weight()).collect();
+        let weights = group_weights(items, groups);
         let means = self.means(free, groups);
-        let near = self.near(free, groups);
+        let near = near(pieces, groups);
         pairs(items, self.plda.phi(), groups)
             .into_iter()
             .map(|((a, b), gain)| {
@@ -98,52 +100,57 @@ impl History {
         sums
     }
 
-    /// How much oftener than chance group `a` is near group `b`, in `[-1, 1]`, at `[a * n_groups + b]`: the share of
-    /// `a`'s speech that is, less `b`'s share of all speech.
-    fn near(&self, free: &[usize], groups: &[usize]) -> Vec<f32> {
-        let n = n_groups(groups);
-        let mut group_of = vec![None; self.exemplars.len()];
-        for (&i, &group) in free.iter().zip(groups) {
-            group_of[i] = Some(group);
-        }
+    /// What the exemplars `free` are of, by time.
+    fn pieces(&self, free: &[usize]) -> Vec<Piece> {
+        let mut item_of = vec![None; self.exemplars.len()];
+        free.iter().enumerate().for_each(|(item, &i)| item_of[i] = Some(item));
         let mut pieces: Vec<Piece> = Vec::new();
         for link in self.links.values().flatten() {
-            if let Some(group) = group_of[link.exemplar] {
+            if let Some(item) = item_of[link.exemplar] {
                 let (start, end) = (link.span.start().0, link.span.end().0);
-                pieces.push(Piece { start, end, group, weight: link.weight });
+                pieces.push(Piece { start, end, item, weight: link.weight });
             }
         }
         pieces.sort_by_key(|piece| piece.start);
-        let mut is_near = vec![false; pieces.len() * n];
-        let mut end_before: Vec<Option<u64>> = vec![None; n];
-        for (piece, row) in pieces.iter().zip(is_near.chunks_exact_mut(n)) {
-            for (near, end) in row.iter_mut().zip(&end_before) {
-                *near |= end.is_some_and(|end| piece.start.saturating_sub(end) <= NEAR);
-            }
-            end_before[piece.group] = end_before[piece.group].max(Some(piece.end));
-        }
-        let mut start_after: Vec<Option<u64>> = vec![None; n];
-        for (piece, row) in pieces.iter().zip(is_near.chunks_exact_mut(n)).rev() {
-            for (near, start) in row.iter_mut().zip(&start_after) {
-                *near |= start.is_some_and(|start| start.saturating_sub(piece.end) <= NEAR);
-            }
-            start_after[piece.group] = Some(piece.start);
-        }
-        let mut near = vec![0.0_f32; n * n];
-        let mut speech = vec![0.0_f32; n];
-        for (piece, row) in pieces.iter().zip(is_near.chunks_exact(n)) {
-            speech[piece.group] += piece.weight;
-            for b in (0..n).filter(|&b| row[b]) {
-                near[piece.group * n + b] += piece.weight;
-            }
-        }
-        let all: f32 = speech.iter().sum();
-        for (at, near) in near.iter_mut().enumerate() {
-            let (a, b) = (at / n, at % n);
-            *near = if speech[a] > 0.0 { *near / speech[a] - speech[b] / all } else { 0.0 };
-        }
-        near
+        pieces
     }
+}
+
+/// How much oftener than chance group `a` is near group `b`, in `[-1, 1]`, at `[a * n_groups + b]`: the share of `a`'s
+/// speech that is, less `b`'s share of all speech. `pieces` by time; `groups` of their items.
+fn near(pieces: &[Piece], groups: &[usize]) -> Vec<f32> {
+    let n = n_groups(groups);
+    let mut is_near = vec![false; pieces.len() * n];
+    let mut end_before: Vec<Option<u64>> = vec![None; n];
+    for (piece, row) in pieces.iter().zip(is_near.chunks_exact_mut(n)) {
+        for (near, end) in row.iter_mut().zip(&end_before) {
+            *near |= end.is_some_and(|end| piece.start.saturating_sub(end) <= NEAR);
+        }
+        let end = &mut end_before[groups[piece.item]];
+        *end = (*end).max(Some(piece.end));
+    }
+    let mut start_after: Vec<Option<u64>> = vec![None; n];
+    for (piece, row) in pieces.iter().zip(is_near.chunks_exact_mut(n)).rev() {
+        for (near, start) in row.iter_mut().zip(&start_after) {
+            *near |= start.is_some_and(|start| start.saturating_sub(piece.end) <= NEAR);
+        }
+        start_after[groups[piece.item]] = Some(piece.start);
+    }
+    let mut near = vec![0.0_f32; n * n];
+    let mut speech = vec![0.0_f32; n];
+    for (piece, row) in pieces.iter().zip(is_near.chunks_exact(n)) {
+        let a = groups[piece.item];
+        speech[a] += piece.weight;
+        for b in (0..n).filter(|&b| row[b]) {
+            near[a * n + b] += piece.weight;
+        }
+    }
+    let all: f32 = speech.iter().sum();
+    for (at, near) in near.iter_mut().enumerate() {
+        let (a, b) = (at / n, at % n);
+        *near = if speech[a] > 0.0 { *near / speech[a] - speech[b] / all } else { 0.0 };
+    }
+    near
 }
 
 #[cfg(test)]
@@ -151,6 +158,7 @@ mod tests {
     use diarized_dsp::{SampleIndex, SampleRange};
 
     use super::super::tests::{DIM, exemplar, history_of};
+    use super::near;
     use crate::diarizer::history::History;
     use crate::events::SegmentId;
 
@@ -175,7 +183,7 @@ mod tests {
         // Group 1 follows 0 within a second; 2 is far from both.
         let pieces = [(0.0, 0), (1.0, 1), (20.0, 0), (21.9, 1), (40.0, 2), (60.0, 0)];
         let (history, free, groups) = history(&pieces);
-        let near = history.near(&free, &groups);
+        let near = near(&history.pieces(&free), &groups);
         let at = |a: usize, b: usize| near[a * 3 + b];
         assert!((at(1, 0) - (1.0 - 0.5)).abs() < 1e-6, "{near:?}");
         assert!((at(0, 1) - (2.0 / 3.0 - 1.0 / 3.0)).abs() < 1e-6, "{near:?}");
@@ -194,7 +202,8 @@ mod tests {
         let log_odds = |pieces: &[(f64, usize)]| {
             let (history, free, groups) = history(pieces);
             let scaled = history.scaled(&free, 1.0);
-            let pairs = history.pairs_of(&free, &history.items(&free, Some(&scaled), 1.0), &groups);
+            let items = history.items(&free, Some(&scaled), 1.0);
+            let pairs = history.pairs_of(&free, &items, &history.pieces(&free), &groups);
             assert_eq!(pairs.len(), 1);
             pairs[0].log_odds
         };

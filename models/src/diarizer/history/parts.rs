@@ -85,8 +85,8 @@ mod tests {
     use diarized_dsp::SampleRange;
 
     use super::*;
-    use crate::calibration::Calibration;
     use crate::diarizer::history::Exemplar;
+    use crate::diarizer::tests::CALIBRATION;
     use crate::diarizer::{DiarizerOptions, DiarizerParams};
     use crate::plda::Plda;
 
@@ -97,11 +97,7 @@ mod tests {
     /// A segment of exemplars of two windows each, by these speakers.
     fn history(speakers: &[u32]) -> History {
         let params = DiarizerParams::try_new(DiarizerOptions::default()).unwrap();
-        let mut history = History::new(
-            params.history(),
-            Plda::isotropic(4),
-            Calibration { window_ms: 1500, scale: 16.4, offset: -4.0 },
-        );
+        let mut history = History::new(params.history(), Plda::isotropic(4), CALIBRATION);
         for (n, &speaker) in (0..).zip(speakers) {
             let exemplar = Exemplar {
                 sum: vec![1.0, 0.0, 0.0, 0.0],

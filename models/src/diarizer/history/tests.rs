@@ -3,7 +3,7 @@
 use diarized_dsp::SampleIndex;
 
 use super::*;
-use crate::diarizer::tests::unit_noise as noise;
+use crate::diarizer::tests::{CALIBRATION, unit_noise as noise};
 
 pub(super) const DIM: usize = 32;
 const WINDOWS: f32 = 4.0;
@@ -42,8 +42,7 @@ pub(super) fn history_of(max_speakers: Option<usize>, expected_speakers: Option<
         max_speakers,
         expected_speakers,
     };
-    let calibration = Calibration { window_ms: 1500, scale: 16.4, offset: -4.0 };
-    History::new(params, Plda::isotropic(DIM), calibration)
+    History::new(params, Plda::isotropic(DIM), CALIBRATION)
 }
 
 /// Speakers found where `n_people` speak in turn for ten seconds each, `n_seconds` in all.

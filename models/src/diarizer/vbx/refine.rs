@@ -1,7 +1,7 @@
 //! The search for a better clustering beside one that has settled: rounds of VBx let groups vanish, but not part, and
 //! keep apart what a bad start has mixed.
 
-use super::{Item, Outcome, cluster, joined, n_groups, numbered, pairs};
+use super::{Item, Outcome, cluster, group_weights, joined, n_groups, numbered, pairs};
 use crate::embedding::dot;
 
 /// Steps of a refinement at most.
@@ -45,8 +45,7 @@ pub(crate) fn refine(items: &[Item<'_>], phi: &[f32], mut outcome: Outcome) -> O
 
 /// The groups with most weight, as many as a refinement tries to divide.
 fn heaviest(items: &[Item<'_>], groups: &[usize]) -> Vec<usize> {
-    let mut weights = vec![0.0_f32; n_groups(groups)];
-    items.iter().zip(groups).for_each(|(item, &group)| weights[group] += item.weight);
+    let weights = group_weights(items, groups);
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
     order.truncate(REFINED_GROUPS);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::calibration::Calibration;
+use crate::diarizer::tests::CALIBRATION;
 use crate::diarizer::{DiarizerOptions, DiarizerParams};
 use crate::embedding::Embedding;
 use crate::events::SessionState;
@@ -89,8 +89,7 @@ fn run(labeller: &mut Labeller) {
 fn labeller(overlap_onset: f32) -> Labeller {
     let options = DiarizerOptions { overlap_onset, min_speaker_ms: 1500, ..DiarizerOptions::default() };
     let params = DiarizerParams::try_new(options).expect("the options are valid");
-    let calibration = Calibration { window_ms: 1500, scale: 16.4, offset: -4.0 };
-    Labeller::new(params, Plda::isotropic(DIM), calibration)
+    Labeller::new(params, Plda::isotropic(DIM), CALIBRATION)
 }
 
 /// Everything said so far, and that it gives the labeller's own state.
