@@ -204,6 +204,7 @@ export class SessionModel {
     readonly gaps: readonly Gap[];
     readonly warnings: readonly { at: number; code: string; reason: string }[];
     readonly stats: StatsMessage | undefined;
+    /** Where the speakers went that are no more. */
     readonly mergedInto: ReadonlyMap<string, string>;
     readonly version: number;
     readonly heard: number;

@@ -129,6 +129,7 @@ export class SessionModel {
         }
         case "speaker":
             this.speakers.set(event.id, plainSpeaker(event));
+            this.mergedInto.delete(event.id);
             return [];
         case "speaker_merged":
             this.#speaker(event.into);

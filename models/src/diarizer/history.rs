@@ -16,7 +16,7 @@ mod people;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diarized_dsp::SampleRange;
 
@@ -60,6 +60,8 @@ pub(crate) struct Exemplar {
     /// Whether the windows are long and inside one turn.
     pub(crate) strong: bool,
     pub(crate) speaker: SpeakerId,
+    /// The speaker whom a clustering took it from last.
+    pub(crate) former: Option<SpeakerId>,
     pub(crate) pin: Pin,
 }
 
@@ -181,9 +183,10 @@ impl History {
         self.links.keys().copied()
     }
 
-    /// Gives everything of `from` to `into` for good.
+    /// Gives everything of `from` to `into` for good; no clustering calls anything `from` again.
     pub(crate) fn merge(&mut self, from: SpeakerId, into: SpeakerId) {
         for exemplar in &mut self.exemplars {
+            exemplar.former = exemplar.former.filter(|former| *former != from);
             if exemplar.speaker == from || exemplar.speaker == into {
                 exemplar.speaker = into;
                 if exemplar.pin == Pin::Free {
@@ -204,8 +207,9 @@ impl History {
     }
 
     /// Clusters everything anew and gives the groups stable identities: a group keeps the speaker that most of it
-    /// bore. `fresh` makes an identity for a group that has none. Returns where each speaker that is no more went.
-    /// `thorough` looks further, once all is heard.
+    /// bore; one that parts from another gets back the speaker that it was before they were joined; for the rest
+    /// `fresh` makes identities. Returns where each speaker that is no more went. `thorough` looks further, once all is
+    /// heard.
     ///
     /// Cost: `O(n²)` time and memory in the number of exemplars.
     pub(crate) fn recluster(
@@ -396,24 +400,26 @@ impl History {
         group_of: &[Option<usize>],
         fresh: &mut impl FnMut() -> SpeakerId,
     ) -> BTreeMap<SpeakerId, BTreeMap<SpeakerId, f32>> {
-        let mut shared: BTreeMap<(usize, SpeakerId), f32> = BTreeMap::new();
+        let mut held = BTreeMap::new();
+        let mut former = BTreeMap::new();
+        let mut told = BTreeSet::new();
         for (exemplar, group) in self.exemplars.iter().zip(group_of) {
-            if let Some(group) = group {
-                let joined = exemplar.pin == Pin::Joined;
-                let weight = if joined { exemplar.weight + PIN_WEIGHT } else { exemplar.weight };
-                *shared.entry((*group, exemplar.speaker)).or_default() += weight;
+            let Some(group) = group else {
+                told.insert(exemplar.speaker);
+                continue;
+            };
+            let joined = exemplar.pin == Pin::Joined;
+            let weight = if joined { exemplar.weight + PIN_WEIGHT } else { exemplar.weight };
+            *held.entry((*group, exemplar.speaker)).or_default() += weight;
+            if let Some(speaker) = exemplar.former.filter(|_| !joined) {
+                *former.entry((*group, speaker)).or_default() += weight;
             }
         }
-        let mut pairs: Vec<((usize, SpeakerId), f32)> = shared.into_iter().collect();
-        pairs.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let mut speaker_of: BTreeMap<usize, SpeakerId> = BTreeMap::new();
-        let mut taken: BTreeMap<SpeakerId, ()> = BTreeMap::new();
-        for ((group, speaker), _) in &pairs {
-            if !speaker_of.contains_key(group) && !taken.contains_key(speaker) {
-                speaker_of.insert(*group, *speaker);
-                taken.insert(*speaker, ());
-            }
-        }
+        let mut speaker_of = BTreeMap::new();
+        let mut taken = BTreeSet::new();
+        elect(held, &mut speaker_of, &mut taken);
+        taken.extend(told);
+        elect(former, &mut speaker_of, &mut taken);
         let mut moved: BTreeMap<SpeakerId, BTreeMap<SpeakerId, f32>> = BTreeMap::new();
         for (exemplar, group) in self.exemplars.iter_mut().zip(group_of) {
             let Some(group) = group else { continue };
@@ -423,7 +429,10 @@ impl History {
                 *speaker_of.entry(*group).or_insert_with(&mut *fresh)
             };
             *moved.entry(exemplar.speaker).or_default().entry(speaker).or_default() += exemplar.weight;
-            exemplar.speaker = speaker;
+            if exemplar.speaker != speaker {
+                exemplar.former = Some(exemplar.speaker);
+                exemplar.speaker = speaker;
+            }
         }
         self.rebuild_models();
         moved
@@ -466,6 +475,21 @@ const STAYS_OVER_PAUSE: f32 = 0.6;
 const HINT_FACTORS: [f32; 5] = [1.5, 2.0, 3.0, 4.5, 7.0];
 /// A pinned exemplar decides whose identity its group bears, whatever the size of the others.
 const PIN_WEIGHT: f32 = 1e6;
+
+/// Gives speakers that are not `taken` to the groups that have none, the weightiest votes first.
+fn elect(
+    votes: BTreeMap<(usize, SpeakerId), f32>,
+    speaker_of: &mut BTreeMap<usize, SpeakerId>,
+    taken: &mut BTreeSet<SpeakerId>,
+) {
+    let mut votes: Vec<((usize, SpeakerId), f32)> = votes.into_iter().collect();
+    votes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    for ((group, speaker), _) in votes {
+        if !speaker_of.contains_key(&group) && taken.insert(speaker) {
+            speaker_of.insert(group, speaker);
+        }
+    }
+}
 
 /// The key with the largest value; ties go to the lower key.
 fn heaviest(votes: &BTreeMap<SpeakerId, f32>) -> Option<SpeakerId> {

@@ -381,6 +381,7 @@ impl Labeller {
                 continues: n > 0 || region.remembered,
                 strong,
                 speaker: run.speaker,
+                former: None,
                 pin: Pin::Free,
             };
             exemplars.push((span, exemplar));

@@ -22,6 +22,7 @@ export class ServerState {
         this.nextSpeaker = 1;
         this.segments = [];
         this.speakers = [];
+        this.merged = [];
         this.gaps = [];
         this.reason = undefined;
     }
@@ -47,6 +48,12 @@ export class ServerState {
         const draw = this.random();
         const segment = this.pick(this.segments);
         const speaker = this.pick(this.speakers);
+        if (draw < 0.02 && this.merged.length > 0) {
+            const back = { id: this.merged.pop(), first_s: this.ms / 1000 };
+            this.speakers.push(back);
+            this.speakers.sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));
+            return this.event("speaker", back);
+        }
         if (draw < 0.1 || !speaker) {
             const made = { id: `S${this.nextSpeaker++}`, first_s: this.ms / 1000 };
             this.speakers.push(made);
@@ -91,6 +98,7 @@ export class ServerState {
             const into = this.pick(this.speakers.filter((s) => s !== speaker));
             if (!into || this.segments.some((s) => s.speaker === speaker.id)) return null;
             this.speakers = this.speakers.filter((s) => s !== speaker);
+            this.merged.push(speaker.id);
             return this.event("speaker_merged", { from: speaker.id, into: into.id });
         }
         if (draw < 0.98) {

@@ -85,6 +85,18 @@ function started() {
     return model;
 }
 
+test("a speaker who was merged may come back", () => {
+    const model = started();
+    const told = (event) => model.apply({ ...event, session: "s", seq: model.seq + 1, at: 4 });
+    told({ type: "revision", changes: [{ id: 2, from: "S2", to: "S1" }], reason: "merge" });
+    told({ type: "speaker_merged", from: "S2", into: "S1" });
+    assert.deepEqual([...model.mergedInto], [["S2", "S1"]]);
+    told({ type: "speaker", id: "S2", first_s: 2 });
+    told({ type: "revision", changes: [{ id: 2, from: "S1", to: "S2" }], reason: "split" });
+    assert.equal(model.mergedInto.size, 0);
+    assert.deepEqual([...model.speakers.keys()].sort(), ["S1", "S2"]);
+});
+
 test("an event that does not fit is refused as a whole", () => {
     const bad = [
         { type: "segment", id: 9, start: 3, end: 4, speaker: "S7", confidence: 1, final: true },

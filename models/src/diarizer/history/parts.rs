@@ -107,6 +107,7 @@ mod tests {
                 continues: n > 0,
                 strong: true,
                 speaker: SpeakerId(speaker),
+                former: None,
                 pin: Pin::Free,
             };
             let first = 2 * n * STEP;

@@ -27,6 +27,7 @@ pub(super) fn exemplar(plda: &Plda, voice: usize, mood: usize, n: usize) -> Exem
         continues: false,
         strong: true,
         speaker: SpeakerId(1),
+        former: None,
         pin: Pin::Free,
     }
 }
@@ -86,4 +87,32 @@ fn hints_bound_how_many_groups_are_joined() {
         assert_eq!(found_in(history_of(None, Some(3)), 4, 200, thorough), 3, "last pass: {thorough}");
         assert_eq!(found_in(history_of(None, None), 4, 200, thorough), 4, "last pass: {thorough}");
     }
+}
+
+#[test]
+fn a_speaker_who_parts_again_is_who_they_were() {
+    let mut history = history_of(None, None);
+    for n in 0..80 {
+        let span = SampleRange::new(SampleIndex(n as u64 * 16_000), SampleIndex((n as u64 + 1) * 16_000));
+        let voice = n / 10 % 2;
+        let mut exemplar = exemplar(&history.plda, voice, 0, n);
+        exemplar.speaker = SpeakerId(voice as u32 + 1);
+        history.add(SegmentId(n as u64 / 10), span, exemplar);
+    }
+    let speakers = |history: &History| history.speakers().collect::<Vec<_>>();
+    let recluster = |history: &mut History, most: Option<usize>| {
+        history.params.max_speakers = most;
+        history.recluster(true, || SpeakerId(9))
+    };
+    assert_eq!(recluster(&mut history, Some(1)), [(SpeakerId(2), SpeakerId(1))]);
+    assert_eq!(speakers(&history), [SpeakerId(1)]);
+    assert_eq!(recluster(&mut history, None), []);
+    assert_eq!(speakers(&history), [SpeakerId(1), SpeakerId(2)]);
+    assert_eq!(history.segment_speaker(SegmentId(3)), Some(SpeakerId(2)));
+
+    // Whom a person has made one with another does not come back.
+    recluster(&mut history, Some(1));
+    history.merge(SpeakerId(2), SpeakerId(7));
+    recluster(&mut history, None);
+    assert_eq!(speakers(&history), [SpeakerId(1), SpeakerId(9)]);
 }

@@ -32,15 +32,16 @@ impl Labeller {
     /// Clusters the history anew and publishes what changed.
     pub(super) fn recluster(&mut self, reason: RevisionReason) {
         self.exemplars_since_clustering = 0;
-        let mut fresh = Vec::new();
         let mut next = self.next_speaker;
         let gone = self.history.recluster(reason == RevisionReason::FinalPass, || {
             let id = SpeakerId(next);
             next += 1;
-            fresh.push(id);
             id
         });
         self.next_speaker = next;
+        // New ones, and those that have come back.
+        let fresh: Vec<SpeakerId> =
+            self.history.speakers().filter(|id| self.state.speaker(*id).is_none()).collect();
         let gone: BTreeMap<SpeakerId, SpeakerId> = gone.into_iter().collect();
         self.divide_segments();
         let mut changes = Vec::new();
