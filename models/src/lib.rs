@@ -9,6 +9,7 @@ pub mod diarizer;
 pub mod embedder;
 pub mod embedding;
 pub mod events;
+pub mod logistic;
 pub mod model_card;
 mod operators;
 pub mod plda;
