@@ -26,6 +26,7 @@ use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
+pub use joins::{GroupPair, VoiceGroups};
 
 /// What governs the memory and its clustering.
 #[derive(Debug, Clone, Copy)]
@@ -217,16 +218,12 @@ impl History {
         thorough: bool,
         mut fresh: impl FnMut() -> SpeakerId,
     ) -> Vec<(SpeakerId, SpeakerId)> {
-        let free: Vec<usize> =
-            (0..self.exemplars.len()).filter(|&i| self.exemplars[i].pin != Pin::Told).collect();
+        let free = self.free();
         if free.is_empty() {
             return Vec::new();
         }
-        let (mut groups, evidence) = self.best_groups(&free, thorough);
-        // While speech goes on, somebody who has said little may say more; at the end they will not.
-        let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
-        self.dissolve_small(&free, &mut groups, least);
-        let groups = self.join_alike(&free, &groups, evidence / SURPLUS);
+        let (groups, share) = self.parted_groups(&free, thorough);
+        let groups = self.join_alike(&free, &groups, share);
         let mut group_of = vec![None; self.exemplars.len()];
         for (&idx, group) in free.iter().zip(groups) {
             group_of[idx] = Some(group);
@@ -238,6 +235,21 @@ impl History {
             .filter(|s| !self.models.contains_key(s))
             .filter_map(|s| heaviest(moved.get(&s)?).map(|into| (s, into)))
             .collect()
+    }
+
+    /// The exemplars that clustering may move.
+    fn free(&self) -> Vec<usize> {
+        (0..self.exemplars.len()).filter(|&i| self.exemplars[i].pin != Pin::Told).collect()
+    }
+
+    /// Groups of the exemplars `free`, rather too many, numbered from 0, and the share of the evidence that is right for
+    /// so much speech.
+    fn parted_groups(&self, free: &[usize], thorough: bool) -> (Vec<usize>, f32) {
+        let (mut groups, evidence) = self.best_groups(free, thorough);
+        // While speech goes on, somebody who has said little may say more; at the end they will not.
+        let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
+        self.dissolve_small(free, &mut groups, least);
+        (numbered(&groups), evidence / SURPLUS)
     }
 
     /// Weighted sums of the exemplars `free`, times `factor`.

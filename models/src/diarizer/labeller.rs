@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::front_end::FrameQuality;
-use super::history::{Exemplar, History, Pin};
+use super::history::{Exemplar, History, Pin, VoiceGroups};
 use super::{DiarizerParams, Said};
 use crate::calibration::Calibration;
 use crate::embedding::Embedding;
@@ -149,6 +149,10 @@ impl Labeller {
 
     pub(crate) fn state(&self) -> &SessionState {
         &self.state
+    }
+
+    pub(crate) fn voice_groups(&self) -> VoiceGroups {
+        self.history.voice_groups()
     }
 
     #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::voiceprint::Gallery;
 use front_end::{Fact, FactKind, FrontEnd};
 use labeller::Labeller;
 
+pub use history::{GroupPair, VoiceGroups};
 pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
 
 /// Identity of a request for an embedding; ids rise in the order of the stream.
@@ -318,6 +319,13 @@ impl Diarizer {
     #[must_use]
     pub fn state(&self) -> &SessionState {
         self.labeller.state()
+    }
+
+    /// The groups of speech that a clustering now would find before it joined those that are one voice, and what it
+    /// measures of each pair: what the weights of joins are fitted on. Nothing changes. Cost: that of a clustering.
+    #[must_use]
+    pub fn voice_groups(&self) -> VoiceGroups {
+        self.labeller.voice_groups()
     }
 
     /// Position up to which audio has been pushed, gaps included.

@@ -3,19 +3,16 @@
 //! The diarizer runs in this process, and embeddings are kept in a folder by what was embedded, so that a second
 //! setting costs a twentieth of the first.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
-use diarized::audio_file::{AudioFile, MonoFile};
 use diarized::engine::diarizer_params;
 use diarized_config::Sources;
-use diarized_dsp::ChannelSelect;
 use diarized_models::events::{Event, RevisionReason};
 use diarized_models::scoring::TotalScore;
-use diarized_models::{Diarizer, DiarizerParams, Embedder, Embedding, ModelSource, Said};
+use diarized_models::{DiarizerParams, Said};
+use diarized_tests::desk::Desk;
 use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::suite::{Kind, Measured, Returns, TimedEvent, measure};
 
@@ -46,19 +43,16 @@ fn main() -> anyhow::Result<()> {
     if args.settings.is_empty() {
         args.settings.push(String::new());
     }
-    std::fs::create_dir_all(&args.cache)?;
     println!(
         "view: DER = missed + false alarm + confusion, exact counts; collar 0.25 s, overlap scored, in percent"
     );
     for setting in &args.settings {
-        let params = params_of(setting)?;
-        let source = args.model.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
-        let embedder = Embedder::load(&source, &Diarizer::window_frames(&params))?;
+        let desk = Desk::new(args.model.as_deref(), &args.cache, params_of(setting)?)?;
         println!("{}", if setting.is_empty() { "defaults" } else { setting });
         for folder in &args.folders {
             let mut files = Vec::new();
             for audio in recordings(folder)? {
-                let measured = label(&args, &embedder, &params, &audio);
+                let measured = label(&desk, &audio);
                 files.push(measured.with_context(|| audio.display().to_string())?);
             }
             let group = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -80,42 +74,12 @@ fn params_of(setting: &str) -> anyhow::Result<DiarizerParams> {
     Ok(diarizer_params(&sources.load()?.config.diarization)?)
 }
 
-fn label(
-    args: &Args,
-    embedder: &Embedder,
-    params: &DiarizerParams,
-    audio: &Path,
-) -> anyhow::Result<Measured> {
-    let name = name_of(audio)?;
-    let card = embedder.card();
-    let digest = &card.onnx_sha256[..8];
-    let mut cache = Cache::open(args.cache.join(format!("{name}.{digest}")), card.embedding_dim)?;
-    let mut diarizer = Diarizer::new(params.clone(), card);
-    let mut file = MonoFile::new(AudioFile::open(audio)?, ChannelSelect::Mix)?;
-    let mut samples = Vec::new();
+fn label(desk: &Desk, audio: &Path) -> anyhow::Result<Measured> {
     let mut said: Vec<Said> = Vec::new();
-    loop {
-        samples.clear();
-        let more = file.read(&mut samples)?;
-        if more {
-            diarizer.push(&samples)?;
-        } else {
-            diarizer.finish();
-        }
-        while let Some(request) = diarizer.poll_work() {
-            let embedding =
-                cache.get_or(&request.features, || embedder.embed(&request.features, request.n_frames));
-            diarizer.provide(request.id, embedding)?;
-        }
-        said.extend(std::iter::from_fn(|| diarizer.poll_event()));
-        if !more {
-            break;
-        }
-    }
-    cache.save()?;
+    let diarizer = desk.label(audio, |diarizer| said.extend(std::iter::from_fn(|| diarizer.poll_event())))?;
     let reference = Reference::beside(audio)?;
     let events: Vec<TimedEvent> = said.iter().filter_map(timed).collect();
-    Ok(measure(&name, &events, &reference, diarizer.heard().seconds()))
+    Ok(measure(&name_of(audio)?, &events, &reference, diarizer.heard().seconds()))
 }
 
 fn timed(said: &Said) -> Option<TimedEvent> {
@@ -161,58 +125,4 @@ fn print_line(name: &str, files: &[Measured]) {
         files.len(),
         revisions as f64 / minutes
     );
-}
-
-/// Embeddings by a hash of the features that they are of.
-struct Cache {
-    path: PathBuf,
-    dim: usize,
-    known: HashMap<u64, Embedding>,
-    grown: bool,
-}
-
-impl Cache {
-    fn open(path: PathBuf, dim: usize) -> anyhow::Result<Self> {
-        let mut known = HashMap::new();
-        if path.exists() {
-            for record in std::fs::read(&path)?.chunks_exact(8 + 4 * dim) {
-                let key = u64::from_le_bytes(record[..8].try_into()?);
-                let values: Vec<f32> = record[8..]
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect();
-                known.insert(key, Embedding::from_raw(&values)?);
-            }
-        }
-        Ok(Self { path, dim, known, grown: false })
-    }
-
-    fn get_or<E>(
-        &mut self,
-        features: &[f32],
-        compute: impl FnOnce() -> Result<Embedding, E>,
-    ) -> Result<Embedding, E> {
-        let mut hasher = DefaultHasher::new();
-        features.iter().for_each(|value| value.to_bits().hash(&mut hasher));
-        let key = hasher.finish();
-        if let Some(embedding) = self.known.get(&key) {
-            return Ok(embedding.clone());
-        }
-        let embedding = compute()?;
-        self.known.insert(key, embedding.clone());
-        self.grown = true;
-        Ok(embedding)
-    }
-
-    fn save(&self) -> anyhow::Result<()> {
-        if !self.grown {
-            return Ok(());
-        }
-        let mut bytes = Vec::with_capacity(self.known.len() * (8 + 4 * self.dim));
-        for (key, embedding) in &self.known {
-            bytes.extend_from_slice(&key.to_le_bytes());
-            embedding.as_slice().iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
-        }
-        Ok(std::fs::write(&self.path, bytes)?)
-    }
 }

@@ -5,6 +5,8 @@
 //! groups, and those are joined of which three measures together say that they are one voice: the evidence, the
 //! cosine of their means, and whether their speech follows each other within a turn, as that of two people seldom does.
 
+use diarized_dsp::{SampleIndex, SampleRange};
+
 use super::super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
 use super::History;
 use crate::embedding::dot;
@@ -15,19 +17,36 @@ const NEAR: u64 = 24_000;
 const NEAR_PRIOR_WINDOWS: f32 = 32.0;
 /// Weight that is added to that of a group, so that the evidence of a short one is not blown up.
 const GAIN_PRIOR: f32 = 0.1;
-/// Log odds of one voice: what each measure adds, and the start. Logistic regression over 15,832 pairs of groups in 240
-/// simulated conversations, cut off after 15, 30, 50, 75 and 100 % (`docs/adr/clustering.md`).
-const NEAR_LOG_ODDS: f32 = 16.07;
-const GAIN_LOG_ODDS: f32 = 0.0673;
-/// For each unit of the calibrated cosine.
-const COSINE_LOG_ODDS: f32 = 0.574;
+/// Log odds of one voice: what each of [`GroupPair::measures`] adds, and the start. Logistic regression over 15,832 pairs
+/// of groups in 240 simulated conversations, cut off after 15, 30, 50, 75 and 100 % (`docs/adr/clustering.md`).
+const LOG_ODDS: [f32; 3] = [16.07, 0.0673, 0.574];
 const START_LOG_ODDS: f32 = 0.338;
 
-/// Two groups, and the log odds of their being one voice.
-#[derive(Debug, Clone, Copy)]
-struct Pair {
-    groups: (usize, usize),
-    log_odds: f32,
+/// Two groups, and what tells whether they are one voice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupPair {
+    /// Their numbers.
+    pub groups: (usize, usize),
+    /// How much oftener than chance the smaller is near the larger, shrunk where it is short; the evidence gained by
+    /// joining them, over the root of the smaller one's weight; the calibrated log-likelihood ratio of the mean cosine
+    /// of their windows.
+    pub measures: [f32; 3],
+}
+
+impl GroupPair {
+    /// Log odds of their being one voice.
+    fn log_odds(&self) -> f32 {
+        START_LOG_ODDS + dot(&LOG_ODDS, &self.measures)
+    }
+}
+
+/// Groups of a session's speech before those that are one voice are joined.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VoiceGroups {
+    /// Where each speaks: pieces from the centre of a first window to that of a last.
+    pub spans: Vec<Vec<SampleRange>>,
+    /// Every pair that may be joined.
+    pub pairs: Vec<GroupPair>,
 }
 
 /// A piece of a segment, in samples.
@@ -53,12 +72,11 @@ impl History {
         let mut groups = numbered(groups);
         loop {
             let n = self.substantial(free, &groups);
-            let likelier = |best: Pair, pair: Pair| if pair.log_odds > best.log_odds { pair } else { best };
-            let Some(best) = self.pairs_of(free, &items, &pieces, &groups).into_iter().reduce(likelier)
-            else {
+            let pairs = self.pairs_of(free, &items, &pieces, &groups);
+            let Some(best) = pairs.into_iter().max_by(|a, b| a.log_odds().total_cmp(&b.log_odds())) else {
                 return groups;
             };
-            if n <= most && (best.log_odds <= 0.0 || n <= enough) {
+            if n <= most && (best.log_odds() <= 0.0 || n <= enough) {
                 return groups;
             }
             groups = joined(&groups, best.groups.0, best.groups.1);
@@ -66,7 +84,13 @@ impl History {
     }
 
     /// Every pair of groups that may be joined.
-    fn pairs_of(&self, free: &[usize], items: &[Item<'_>], pieces: &[Piece], groups: &[usize]) -> Vec<Pair> {
+    fn pairs_of(
+        &self,
+        free: &[usize],
+        items: &[Item<'_>],
+        pieces: &[Piece],
+        groups: &[usize],
+    ) -> Vec<GroupPair> {
         let n = n_groups(groups);
         let windows = self.clean_windows(free, groups);
         let weights = group_weights(items, groups);
@@ -77,13 +101,32 @@ impl History {
             .map(|((a, b), gain)| {
                 let (small, large) = if windows[a] <= windows[b] { (a, b) } else { (b, a) };
                 let sure = windows[small] / (windows[small] + NEAR_PRIOR_WINDOWS);
-                let log_odds = START_LOG_ODDS
-                    + NEAR_LOG_ODDS * sure * near[small * n + large]
-                    + GAIN_LOG_ODDS * gain / (weights[small] + GAIN_PRIOR).sqrt()
-                    + COSINE_LOG_ODDS * self.calibration.llr(dot(&means[a], &means[b]));
-                Pair { groups: (a, b), log_odds }
+                let measures = [
+                    sure * near[small * n + large],
+                    gain / (weights[small] + GAIN_PRIOR).sqrt(),
+                    self.calibration.llr(dot(&means[a], &means[b])),
+                ];
+                GroupPair { groups: (a, b), measures }
             })
             .collect()
+    }
+
+    /// The groups that a clustering now would find before it joined any.
+    pub(crate) fn voice_groups(&self) -> VoiceGroups {
+        let free = self.free();
+        if free.is_empty() {
+            return VoiceGroups::default();
+        }
+        let (groups, share) = self.parted_groups(&free, false);
+        let scaled = self.scaled(&free, share);
+        let pieces = self.pieces(&free);
+        let mut spans = vec![Vec::new(); n_groups(&groups)];
+        for piece in &pieces {
+            let span = SampleRange::new(SampleIndex(piece.start), SampleIndex(piece.end));
+            spans[groups[piece.item]].push(span);
+        }
+        let pairs = self.pairs_of(&free, &self.items(&free, Some(&scaled), share), &pieces, &groups);
+        VoiceGroups { spans, pairs }
     }
 
     /// Mean of the embeddings of each group; no unit vectors, so that their product is the mean cosine.
@@ -205,7 +248,7 @@ mod tests {
             let items = history.items(&free, Some(&scaled), 1.0);
             let pairs = history.pairs_of(&free, &items, &history.pieces(&free), &groups);
             assert_eq!(pairs.len(), 1);
-            pairs[0].log_odds
+            pairs[0].log_odds()
         };
         assert!(log_odds(&mixed) > log_odds(&apart) + 2.0, "{} {}", log_odds(&mixed), log_odds(&apart));
     }

@@ -1,0 +1,125 @@
+//! Fits the weights by which the diarizer joins groups of speech that are one voice.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use diarized_dsp::SampleRange;
+use diarized_models::diarizer::{GroupPair, VoiceGroups};
+use diarized_models::logistic::{Sample, fit_logistic, log_loss};
+use diarized_models::rttm::Nanos;
+use diarized_models::scoring::{Span, Turn};
+use diarized_models::{DiarizerOptions, DiarizerParams};
+use diarized_tests::desk::Desk;
+use diarized_tests::recordings::{Reference, recordings};
+
+/// Labels folders of recordings and fits what `models/src/diarizer/history/joins.rs` holds: how much each measure of a
+/// pair of groups says that they are one voice. Pairs are taken from the clustering at several moments of each
+/// recording; a group is of the reference speaker who says most of it. The loss on unseen recordings is that of six
+/// fits, each asked about the sixth of the recordings that it did not see.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folders with NAME.wav or NAME.flac and NAME.rttm.
+    #[arg(required = true, value_name = "DIR")]
+    folders: Vec<PathBuf>,
+    /// Folder of the voice model; the one inside the binary unless given.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Folder that keeps embeddings between calls.
+    #[arg(long, value_name = "DIR")]
+    cache: PathBuf,
+    /// Shares of a recording after which its pairs are taken, in percent.
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "15,30,50,75,100")]
+    after: Vec<f64>,
+}
+
+/// Recordings are dealt to so many folds.
+const FOLDS: usize = 6;
+/// A piece reaches from the centre of a window to that of another; its speech goes on for so long on both sides.
+const MARGIN_S: f64 = 0.25;
+
+/// The measures of a pair, and a constant.
+type Pair = Sample<4>;
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    if let Some(share) = args.after.iter().find(|share| !(0.0..=100.0).contains(*share)) {
+        bail!("--after ({share}) must be in 0..=100 percent");
+    }
+    let mut options = DiarizerOptions::default();
+    options.final_pass = false;
+    let params = DiarizerParams::try_new(options).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+    let desk = Desk::new(args.model.as_deref(), &args.cache, params)?;
+    let mut of_recordings: Vec<Vec<Pair>> = Vec::new();
+    for folder in &args.folders {
+        for audio in recordings(folder)? {
+            let pairs = pairs_of(&desk, &audio, &args.after);
+            of_recordings.push(pairs.with_context(|| audio.display().to_string())?);
+            eprintln!("{}: {} pairs", audio.display(), of_recordings[of_recordings.len() - 1].len());
+        }
+    }
+    let all: Vec<Pair> = of_recordings.concat();
+    let n_one_voice = all.iter().filter(|pair| pair.truth > 0.5).count();
+    println!("{} recordings, {} pairs, {n_one_voice} of one voice", of_recordings.len(), all.len());
+    let [near, gain, cosine, start] = fitted(&all)?;
+    println!("log odds: near {near:.2}, gain {gain:.4}, cosine {cosine:.3}, start {start:.3}");
+    let mut unseen = 0.0;
+    for fold in 0..FOLDS {
+        let part = |is_own: bool| -> Vec<Pair> {
+            let parts = of_recordings.iter().enumerate().filter(|(n, _)| (n % FOLDS == fold) == is_own);
+            parts.flat_map(|(_, pairs)| pairs.iter().copied()).collect()
+        };
+        unseen += log_loss(&part(true), &fitted(&part(false))?);
+    }
+    let n = all.len() as f64;
+    let seen = log_loss(&all, &[near, gain, cosine, start]);
+    println!("log loss: {:.4} nats a pair, on unseen recordings {:.4}", seen / n, unseen / n);
+    Ok(())
+}
+
+fn fitted(pairs: &[Pair]) -> anyhow::Result<[f64; 4]> {
+    fit_logistic(pairs, [0.0; 4]).context("the pairs do not tell the weights: more recordings are needed")
+}
+
+/// The pairs of one recording after each of the shares `after`.
+fn pairs_of(desk: &Desk, audio: &Path, after: &[f64]) -> anyhow::Result<Vec<Pair>> {
+    let turns = Reference::beside(audio)?.turns;
+    let length_s = turns.iter().map(|turn| turn.span.end.seconds()).fold(0.0, f64::max);
+    let mut cuts: Vec<f64> = after.iter().map(|share| length_s * share / 100.0).collect();
+    cuts.sort_by(f64::total_cmp);
+    let (mut pairs, mut next) = (Vec::new(), 0);
+    desk.label(audio, |diarizer| {
+        while diarizer.poll_event().is_some() {}
+        if cuts.get(next).is_some_and(|cut| diarizer.heard().seconds() >= *cut) {
+            pairs.extend(judged(&diarizer.voice_groups(), &turns));
+            next += 1;
+        }
+    })?;
+    Ok(pairs)
+}
+
+/// The pairs of groups of which it is known who speaks, with whether that is one person.
+fn judged(groups: &VoiceGroups, turns: &[Turn]) -> Vec<Pair> {
+    let speakers: Vec<Option<&str>> = groups.spans.iter().map(|spans| main_speaker(spans, turns)).collect();
+    let judge = |pair: &GroupPair| {
+        let (a, b) = (speakers[pair.groups.0]?, speakers[pair.groups.1]?);
+        let [near, gain, cosine] = pair.measures.map(f64::from);
+        let truth = if a == b { 1.0 } else { 0.0 };
+        Some(Sample { measures: [near, gain, cosine, 1.0], truth, weight: 1.0 })
+    };
+    groups.pairs.iter().filter_map(judge).collect()
+}
+
+/// Who says most in `spans`.
+fn main_speaker<'a>(spans: &[SampleRange], turns: &'a [Turn]) -> Option<&'a str> {
+    let mut said: BTreeMap<&str, i64> = BTreeMap::new();
+    for range in spans {
+        let (start, end) = (range.start().seconds() - MARGIN_S, range.end().seconds() + MARGIN_S);
+        let span = Span::new(Nanos::from_seconds(start.max(0.0)), Nanos::from_seconds(end));
+        for turn in turns {
+            *said.entry(&turn.speaker).or_default() += turn.span.intersection(&span).len_ns();
+        }
+    }
+    said.into_iter().filter(|(_, said)| *said > 0).max_by_key(|(_, said)| *said).map(|(who, _)| who)
+}
