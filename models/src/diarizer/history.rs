@@ -223,7 +223,7 @@ impl History {
             return Vec::new();
         }
         let (groups, share) = self.parted_groups(&free, thorough);
-        let groups = self.join_alike(&free, &groups, share);
+        let groups = self.join_alike(&free, &groups, share, thorough);
         let mut group_of = vec![None; self.exemplars.len()];
         for (&idx, group) in free.iter().zip(groups) {
             group_of[idx] = Some(group);
@@ -283,6 +283,16 @@ impl History {
         let crowd = n_speakers.max(CROWD) as f32 / CROWD as f32;
         let fading = (crowd * FADING_FROM_S / speech_s).powf(FADING);
         (EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_EVIDENCE)
+    }
+
+    /// What is left of the evidence that a voice is new, since evidence fades; 1 in the first minutes.
+    pub(crate) fn fading(&self) -> f32 {
+        let free = self.free();
+        if free.is_empty() {
+            1.0
+        } else {
+            (self.evidence_share(&free, self.models.len()) / EVIDENCE).min(1.0)
+        }
     }
 
     /// The best of two starts, the groups `held` and a linkage, refined where `thorough`; with it the share of the

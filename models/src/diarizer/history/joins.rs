@@ -5,11 +5,14 @@
 //! groups, and those are joined of which three measures together say that they are one voice: the evidence, the
 //! cosine of their means, and whether their speech follows each other within a turn, as that of two people seldom does.
 
+use std::collections::BTreeMap;
+
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
-use super::History;
+use super::{History, heaviest};
 use crate::embedding::dot;
+use crate::events::SpeakerId;
 
 /// Speech of two groups with no longer a pause between is near, in samples: 1.5 s.
 const NEAR: u64 = 24_000;
@@ -21,6 +24,8 @@ const GAIN_PRIOR: f32 = 0.1;
 /// of groups in 240 simulated conversations, cut off after 15, 30, 50, 75 and 100 % (`docs/adr/clustering.md`).
 const LOG_ODDS: [f32; 3] = [16.07, 0.0673, 0.574];
 const START_LOG_ODDS: f32 = 0.338;
+/// What is added for two groups that bear one label while speech goes on, so that new labels are not shown lightly.
+const ONE_LABEL_LOG_ODDS: f32 = 1.0;
 
 /// Two groups, and what tells whether they are one voice.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,8 +67,15 @@ struct Piece {
 impl History {
     /// Joins groups of the exemplars `free`, the likeliest first, for as long as two are likelier one voice than not
     /// and more people are found than are expected; and while there are more than may be. `share` is the part of the
-    /// evidence that is right for as much speech. The groups that come back are numbered from 0.
-    pub(super) fn join_alike(&self, free: &[usize], groups: &[usize], share: f32) -> Vec<usize> {
+    /// evidence that is right for as much speech. Unless `thorough`, those that bear one label are joined more easily. The
+    /// groups that come back are numbered from 0.
+    pub(super) fn join_alike(
+        &self,
+        free: &[usize],
+        groups: &[usize],
+        share: f32,
+        thorough: bool,
+    ) -> Vec<usize> {
         let scaled = self.scaled(free, share);
         let items = self.items(free, Some(&scaled), share);
         let pieces = self.pieces(free);
@@ -72,15 +84,30 @@ impl History {
         let mut groups = numbered(groups);
         loop {
             let n = self.substantial(free, &groups);
+            let labels = self.labels(free, &groups);
+            let log_odds = |pair: &GroupPair| {
+                let is_one_label = !thorough && labels[pair.groups.0] == labels[pair.groups.1];
+                pair.log_odds() + if is_one_label { ONE_LABEL_LOG_ODDS } else { 0.0 }
+            };
             let pairs = self.pairs_of(free, &items, &pieces, &groups);
-            let Some(best) = pairs.into_iter().max_by(|a, b| a.log_odds().total_cmp(&b.log_odds())) else {
+            let pairs = pairs.iter().map(|pair| (pair.groups, log_odds(pair)));
+            let Some(((a, b), best)) = pairs.max_by(|x, y| x.1.total_cmp(&y.1)) else {
                 return groups;
             };
-            if n <= most && (best.log_odds() <= 0.0 || n <= enough) {
+            if n <= most && (best <= 0.0 || n <= enough) {
                 return groups;
             }
-            groups = joined(&groups, best.groups.0, best.groups.1);
+            groups = joined(&groups, a, b);
         }
+    }
+
+    /// The label that most of each group bears.
+    fn labels(&self, free: &[usize], groups: &[usize]) -> Vec<Option<SpeakerId>> {
+        let mut votes = vec![BTreeMap::new(); n_groups(groups)];
+        for (&i, &group) in free.iter().zip(groups) {
+            *votes[group].entry(self.exemplars[i].speaker).or_default() += self.exemplars[i].weight;
+        }
+        votes.iter().map(heaviest).collect()
     }
 
     /// Every pair of groups that may be joined.

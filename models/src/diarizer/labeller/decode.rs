@@ -184,7 +184,7 @@ impl Labeller {
         let Some(region) = &self.region else { return false };
         let enough = windows.len() >= self.params.new_speaker_windows();
         let doubt = if is_unknown { 0.0 } else { self.params.switch_cost() };
-        let lead = self.evidence_of_one(region, windows) - gain - doubt;
+        let lead = self.history.fading() * (self.evidence_of_one(region, windows) - gain) - doubt;
         // What is short must be clear, and waits for the clustering unless nothing more will come.
         let needed = self.params.new_speaker_llr() + if enough { 0.0 } else { self.params.switch_cost() };
         (enough || closing) && lead > needed
