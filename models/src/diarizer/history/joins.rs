@@ -230,7 +230,7 @@ mod tests {
     use super::super::tests::{DIM, exemplar, history_of};
     use super::near;
     use crate::diarizer::history::History;
-    use crate::events::SegmentId;
+    use crate::events::{SegmentId, SpeakerId};
 
     /// Half-second pieces at these times, in seconds, of these groups.
     fn history(pieces: &[(f64, usize)]) -> (History, Vec<usize>, Vec<usize>) {
@@ -278,5 +278,30 @@ mod tests {
             pairs[0].log_odds()
         };
         assert!(log_odds(&mixed) > log_odds(&apart) + 2.0, "{} {}", log_odds(&mixed), log_odds(&apart));
+    }
+
+    #[test]
+    fn one_label_is_parted_with_more_care_while_speech_goes_on() {
+        // Turns of such a length that the measures are just short of saying that it is one voice.
+        let turns = |length: usize| -> Vec<(f64, usize)> {
+            (0..80).map(|n| ((n + n / 10 * 5) as f64, n / length % 2)).collect()
+        };
+        let doubt = (1..20).find_map(|length| {
+            let (history, free, groups) = history(&turns(length));
+            let scaled = history.scaled(&free, 1.0);
+            let items = history.items(&free, Some(&scaled), 1.0);
+            let odds = history.pairs_of(&free, &items, &history.pieces(&free), &groups)[0].log_odds();
+            (-1.0 < odds && odds < 0.0).then_some((history, free, groups))
+        });
+        let (mut history, free, groups) = doubt.expect("no turns are in doubt");
+        let n_left = |history: &History, thorough| {
+            let left = history.join_alike(&free, &groups, 1.0, thorough);
+            crate::diarizer::vbx::n_groups(&left)
+        };
+        assert_eq!((n_left(&history, false), n_left(&history, true)), (1, 2));
+        for (exemplar, group) in history.exemplars.iter_mut().zip(&groups) {
+            exemplar.speaker = SpeakerId(*group as u32 + 1);
+        }
+        assert_eq!(n_left(&history, false), 2, "they bear two labels");
     }
 }

@@ -116,3 +116,19 @@ fn a_speaker_who_parts_again_is_who_they_were() {
     recluster(&mut history, None);
     assert_eq!(speakers(&history), [SpeakerId(1), SpeakerId(9)]);
 }
+
+#[test]
+fn evidence_for_somebody_new_fades_with_the_speech_of_a_session() {
+    let fading = |n_seconds: usize| {
+        let mut history = history_of(None, None);
+        for n in 0..n_seconds {
+            let span = SampleRange::new(SampleIndex(n as u64 * 16_000), SampleIndex((n as u64 + 1) * 16_000));
+            let exemplar = exemplar(&history.plda, 0, 0, n);
+            history.add(SegmentId(n as u64 / 10), span, exemplar);
+        }
+        history.fading()
+    };
+    assert_eq!([0, 60, 180].map(fading), [1.0; 3]);
+    assert!((fading(360) - 0.5_f32.powf(0.7)).abs() < 1e-3);
+    assert_eq!(fading(3000), 0.15 / 0.75);
+}
