@@ -39,8 +39,12 @@ const FOLDS: usize = 6;
 /// A piece reaches from the centre of a window to that of another; its speech goes on for so long on both sides.
 const MARGIN_S: f64 = 0.25;
 
-/// The measures of a pair, and a constant.
-type Pair = Sample<4>;
+/// The measures of a pair and a constant, then the log odds that the diarizer believes.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    sample: Sample<4>,
+    believed: Sample<1>,
+}
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -60,9 +64,10 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let all: Vec<Pair> = of_recordings.concat();
-    let n_one_voice = all.iter().filter(|pair| pair.truth > 0.5).count();
+    let n_one_voice = all.iter().filter(|pair| pair.sample.truth > 0.5).count();
     println!("{} recordings, {} pairs, {n_one_voice} of one voice", of_recordings.len(), all.len());
-    let [near, gain, cosine, start] = fitted(&all)?;
+    let weights = fitted(&all)?;
+    let [near, gain, cosine, start] = weights;
     println!("log odds: near {near:.2}, gain {gain:.4}, cosine {cosine:.3}, start {start:.3}");
     let mut unseen = 0.0;
     for fold in 0..FOLDS {
@@ -70,16 +75,28 @@ fn main() -> anyhow::Result<()> {
             let parts = of_recordings.iter().enumerate().filter(|(n, _)| (n % FOLDS == fold) == is_own);
             parts.flat_map(|(_, pairs)| pairs.iter().copied()).collect()
         };
-        unseen += log_loss(&part(true), &fitted(&part(false))?);
+        unseen += log_loss(&samples(&part(true)), &fitted(&part(false))?);
     }
     let n = all.len() as f64;
-    let seen = log_loss(&all, &[near, gain, cosine, start]);
-    println!("log loss: {:.4} nats a pair, on unseen recordings {:.4}", seen / n, unseen / n);
+    let seen = log_loss(&samples(&all), &weights);
+    let believed: Vec<Sample<1>> = all.iter().map(|pair| pair.believed).collect();
+    let believed = log_loss(&believed, &[1.0]);
+    println!(
+        "log loss in nats a pair: {:.4}, on unseen recordings {:.4}; with the weights in use {:.4}",
+        seen / n,
+        unseen / n,
+        believed / n
+    );
     Ok(())
 }
 
 fn fitted(pairs: &[Pair]) -> anyhow::Result<[f64; 4]> {
-    fit_logistic(pairs, [0.0; 4]).context("the pairs do not tell the weights: more recordings are needed")
+    fit_logistic(&samples(pairs), [0.0; 4])
+        .context("the pairs do not tell the weights: more recordings are needed")
+}
+
+fn samples(pairs: &[Pair]) -> Vec<Sample<4>> {
+    pairs.iter().map(|pair| pair.sample).collect()
 }
 
 /// The pairs of one recording after each of the shares `after`.
@@ -106,7 +123,10 @@ fn judged(groups: &VoiceGroups, turns: &[Turn]) -> Vec<Pair> {
         let (a, b) = (speakers[pair.groups.0]?, speakers[pair.groups.1]?);
         let [near, gain, cosine] = pair.measures.map(f64::from);
         let truth = if a == b { 1.0 } else { 0.0 };
-        Some(Sample { measures: [near, gain, cosine, 1.0], truth, weight: 1.0 })
+        Some(Pair {
+            sample: Sample { measures: [near, gain, cosine, 1.0], truth, weight: 1.0 },
+            believed: Sample { measures: [f64::from(pair.log_odds())], truth, weight: 1.0 },
+        })
     };
     groups.pairs.iter().filter_map(judge).collect()
 }

@@ -40,7 +40,8 @@ pub struct GroupPair {
 
 impl GroupPair {
     /// Log odds of their being one voice.
-    fn log_odds(&self) -> f32 {
+    #[must_use]
+    pub fn log_odds(&self) -> f32 {
         START_LOG_ODDS + dot(&LOG_ODDS, &self.measures)
     }
 }
