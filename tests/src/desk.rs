@@ -1,5 +1,5 @@
-//! Labels recordings in this process, and keeps their embeddings in a folder by what was embedded, so that a second time
-//! costs a twentieth of the first.
+//! Labels recordings in this process, and keeps their embeddings in a folder by what was embedded, so that a second
+//! time costs a twentieth of the first.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

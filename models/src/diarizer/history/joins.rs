@@ -24,7 +24,7 @@ const GAIN_PRIOR: f32 = 0.1;
 /// of groups in 240 simulated conversations, cut off after 15, 30, 50, 75 and 100 % (`docs/adr/clustering.md`).
 const LOG_ODDS: [f32; 3] = [16.07, 0.0673, 0.574];
 const START_LOG_ODDS: f32 = 0.338;
-/// What is added for two groups that bear one label while speech goes on, so that new labels are not shown lightly.
+/// What is added for two groups that bear one label while speech goes on, so that new ones are not shown lightly.
 const ONE_LABEL_LOG_ODDS: f32 = 1.0;
 
 /// Two groups, and what tells whether they are one voice.
@@ -68,8 +68,8 @@ struct Piece {
 impl History {
     /// Joins groups of the exemplars `free`, the likeliest first, for as long as two are likelier one voice than not
     /// and more people are found than are expected; and while there are more than may be. `share` is the part of the
-    /// evidence that is right for as much speech. Unless `thorough`, those that bear one label are joined more easily. The
-    /// groups that come back are numbered from 0.
+    /// evidence that is right for as much speech. Unless `thorough`, those that bear one label are joined more easily.
+    /// The groups that come back are numbered from 0.
     pub(super) fn join_alike(
         &self,
         free: &[usize],
