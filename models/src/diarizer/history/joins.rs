@@ -20,8 +20,9 @@ const NEAR: u64 = 24_000;
 const NEAR_PRIOR_WINDOWS: f32 = 32.0;
 /// Weight that is added to that of a group, so that the evidence of a short one is not blown up.
 const GAIN_PRIOR: f32 = 0.1;
-/// Log odds of one voice: what each of [`GroupPair::measures`] adds, and the start. Logistic regression over 15,832 pairs
-/// of groups in 240 simulated conversations, cut off after 15, 30, 50, 75 and 100 % (`docs/adr/clustering.md`).
+/// Log odds of one voice: what each of [`GroupPair::measures`] adds, and the start. Logistic regression over pairs of
+/// groups in simulated conversations that are cut off after 15, 30, 50, 75 and 100 %; `fit-joins` does it
+/// (`docs/adr/clustering.md`).
 const LOG_ODDS: [f32; 3] = [16.07, 0.0673, 0.574];
 const START_LOG_ODDS: f32 = 0.338;
 /// What is added for two groups that bear one label while speech goes on, so that new ones are not shown lightly.
