@@ -16,6 +16,8 @@ use crate::events::SpeakerId;
 
 /// Speech of two groups with no longer a pause between is near, in samples: 1.5 s.
 const NEAR: u64 = 24_000;
+/// Pieces that nearness is measured on at most; two hours of speech without a pause.
+const MOST_PIECES: usize = 16_384;
 /// Windows of a group that weigh as much as knowing nothing of its nearness.
 const NEAR_PRIOR_WINDOWS: f32 = 32.0;
 /// Weight that is added to that of a group, so that the evidence of a short one is not blown up.
@@ -172,12 +174,12 @@ impl History {
         sums
     }
 
-    /// What the exemplars `free` are of, by time.
+    /// What the exemplars `free` are of, by time: the newest [`MOST_PIECES`], so that a day costs no more than hours.
     fn pieces(&self, free: &[usize]) -> Vec<Piece> {
         let mut item_of = vec![None; self.exemplars.len()];
         free.iter().enumerate().for_each(|(item, &i)| item_of[i] = Some(item));
         let mut pieces: Vec<Piece> = Vec::new();
-        for link in self.links.values().flatten() {
+        for link in self.links.values().rev().flatten().take(MOST_PIECES) {
             if let Some(item) = item_of[link.exemplar] {
                 let (start, end) = (link.span.start().0, link.span.end().0);
                 pieces.push(Piece { start, end, item, weight: link.weight });
@@ -262,6 +264,20 @@ mod tests {
         assert!((at(2, 0) + 0.5).abs() < 1e-6 && (at(2, 1) + 1.0 / 3.0).abs() < 1e-6, "{near:?}");
         assert_eq!(near.len(), 9);
         assert_eq!(history.means(&free, &groups)[0].len(), DIM);
+    }
+
+    #[test]
+    fn nearness_is_measured_on_what_is_newest() {
+        let pieces: Vec<(f64, usize)> = (0..super::MOST_PIECES + 100).map(|n| (n as f64, 0)).collect();
+        let mut history = history(&pieces[..1]).0;
+        let link = history.links[&SegmentId(0)][0];
+        for n in 1..pieces.len() as u64 {
+            let span = link.span.start().plus(n * 16_000);
+            let span = SampleRange::new(span, span.plus(8_000));
+            history.links.insert(SegmentId(n), vec![super::super::Link { span, ..link }]);
+        }
+        let kept = history.pieces(&[0]);
+        assert_eq!((kept.len(), kept[0].start), (super::MOST_PIECES, 100 * 16_000));
     }
 
     #[test]
