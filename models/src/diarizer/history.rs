@@ -10,13 +10,14 @@
 //! too many groups are found, and those that are one voice are joined again (`joins`).
 
 mod compaction;
+mod identities;
 mod joins;
 mod parts;
 mod people;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use diarized_dsp::SampleRange;
 
@@ -416,50 +417,6 @@ impl History {
         }
     }
 
-    /// Maps groups to speakers and relabels; returns how much of each old speaker went to which.
-    fn adopt(
-        &mut self,
-        group_of: &[Option<usize>],
-        fresh: &mut impl FnMut() -> SpeakerId,
-    ) -> BTreeMap<SpeakerId, BTreeMap<SpeakerId, f32>> {
-        let mut held = BTreeMap::new();
-        let mut former = BTreeMap::new();
-        let mut told = BTreeSet::new();
-        for (exemplar, group) in self.exemplars.iter().zip(group_of) {
-            let Some(group) = group else {
-                told.insert(exemplar.speaker);
-                continue;
-            };
-            let joined = exemplar.pin == Pin::Joined;
-            let weight = if joined { exemplar.weight + PIN_WEIGHT } else { exemplar.weight };
-            *held.entry((*group, exemplar.speaker)).or_default() += weight;
-            if let Some(speaker) = exemplar.former.filter(|_| !joined) {
-                *former.entry((*group, speaker)).or_default() += weight;
-            }
-        }
-        let mut speaker_of = BTreeMap::new();
-        let mut taken = BTreeSet::new();
-        elect(held, &mut speaker_of, &mut taken);
-        taken.extend(told);
-        elect(former, &mut speaker_of, &mut taken);
-        let mut moved: BTreeMap<SpeakerId, BTreeMap<SpeakerId, f32>> = BTreeMap::new();
-        for (exemplar, group) in self.exemplars.iter_mut().zip(group_of) {
-            let Some(group) = group else { continue };
-            let speaker = if exemplar.pin == Pin::Joined {
-                exemplar.speaker
-            } else {
-                *speaker_of.entry(*group).or_insert_with(&mut *fresh)
-            };
-            *moved.entry(exemplar.speaker).or_default().entry(speaker).or_default() += exemplar.weight;
-            if exemplar.speaker != speaker {
-                exemplar.former = Some(exemplar.speaker);
-                exemplar.speaker = speaker;
-            }
-        }
-        self.rebuild_models();
-        moved
-    }
-
     fn rebuild_models(&mut self) {
         self.models.clear();
         let phi = self.plda.phi();
@@ -495,23 +452,6 @@ const STAYS_IN_SPEECH: f32 = 0.9;
 const STAYS_OVER_PAUSE: f32 = 0.6;
 /// How much more weight windows get, step by step, until as many speakers are found as are expected.
 const HINT_FACTORS: [f32; 5] = [1.5, 2.0, 3.0, 4.5, 7.0];
-/// A pinned exemplar decides whose identity its group bears, whatever the size of the others.
-const PIN_WEIGHT: f32 = 1e6;
-
-/// Gives speakers that are not `taken` to the groups that have none, the weightiest votes first.
-fn elect(
-    votes: BTreeMap<(usize, SpeakerId), f32>,
-    speaker_of: &mut BTreeMap<usize, SpeakerId>,
-    taken: &mut BTreeSet<SpeakerId>,
-) {
-    let mut votes: Vec<((usize, SpeakerId), f32)> = votes.into_iter().collect();
-    votes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    for ((group, speaker), _) in votes {
-        if !speaker_of.contains_key(&group) && taken.insert(speaker) {
-            speaker_of.insert(group, speaker);
-        }
-    }
-}
 
 /// The key with the largest value; ties go to the lower key.
 fn heaviest(votes: &BTreeMap<SpeakerId, f32>) -> Option<SpeakerId> {
