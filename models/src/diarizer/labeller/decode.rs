@@ -183,11 +183,15 @@ impl Labeller {
     ) -> bool {
         let Some(region) = &self.region else { return false };
         let enough = windows.len() >= self.params.new_speaker_windows();
+        if !enough && !closing {
+            // What is short waits for the clustering unless nothing more will come.
+            return false;
+        }
         let doubt = if is_unknown { 0.0 } else { self.params.switch_cost() };
         let lead = self.history.fading() * (self.evidence_of_one(region, windows) - gain) - doubt;
-        // What is short must be clear, and waits for the clustering unless nothing more will come.
+        // And it must be clear.
         let needed = self.params.new_speaker_llr() + if enough { 0.0 } else { self.params.switch_cost() };
-        (enough || closing) && lead > needed
+        lead > needed
     }
 
     pub(super) fn fresh_speaker(&mut self, first: SampleIndex) -> SpeakerId {
