@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::peers::PeerScore;
 use crate::recordings::Reference;
-pub use returns::{AWAY_S, RETURN_SPEECH_S, Returns};
+pub use returns::{AWAY_S, RETURN_SPEECH_S, Returns, main_label};
 
 /// How much audio may have been heard after a moment for its label to be a first one, in seconds.
 pub const FIRST_LATENCY_S: f64 = 1.2;

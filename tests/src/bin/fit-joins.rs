@@ -1,6 +1,5 @@
 //! Fits the weights by which the diarizer joins groups of speech that are one voice.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -13,6 +12,7 @@ use diarized_models::scoring::{Span, Turn};
 use diarized_models::{DiarizerOptions, DiarizerParams};
 use diarized_tests::desk::Desk;
 use diarized_tests::recordings::{Reference, recordings};
+use diarized_tests::suite::main_label;
 
 /// Labels folders of recordings and fits what `models/src/diarizer/history/joins.rs` holds: how much each measure of a
 /// pair of groups says that they are one voice. Pairs are taken from the clustering at several moments of each
@@ -118,7 +118,11 @@ fn pairs_of(desk: &Desk, audio: &Path, after: &[f64]) -> anyhow::Result<Vec<Pair
 
 /// The pairs of groups of which it is known who speaks, with whether that is one person.
 fn judged(groups: &VoiceGroups, turns: &[Turn]) -> Vec<Pair> {
-    let speakers: Vec<Option<&str>> = groups.spans.iter().map(|spans| main_speaker(spans, turns)).collect();
+    let main_speaker = |spans: &Vec<SampleRange>| {
+        let heard: Vec<Span> = spans.iter().map(heard).collect();
+        main_label(&heard, turns)
+    };
+    let speakers: Vec<Option<&str>> = groups.spans.iter().map(main_speaker).collect();
     let judge = |pair: &GroupPair| {
         let (a, b) = (speakers[pair.groups.0]?, speakers[pair.groups.1]?);
         let [near, gain, cosine] = pair.measures.map(f64::from);
@@ -131,15 +135,8 @@ fn judged(groups: &VoiceGroups, turns: &[Turn]) -> Vec<Pair> {
     groups.pairs.iter().filter_map(judge).collect()
 }
 
-/// Who says most in `spans`.
-fn main_speaker<'a>(spans: &[SampleRange], turns: &'a [Turn]) -> Option<&'a str> {
-    let mut said: BTreeMap<&str, i64> = BTreeMap::new();
-    for range in spans {
-        let (start, end) = (range.start().seconds() - MARGIN_S, range.end().seconds() + MARGIN_S);
-        let span = Span::new(Nanos::from_seconds(start.max(0.0)), Nanos::from_seconds(end));
-        for turn in turns {
-            *said.entry(&turn.speaker).or_default() += turn.span.intersection(&span).len_ns();
-        }
-    }
-    said.into_iter().filter(|(_, said)| *said > 0).max_by_key(|(_, said)| *said).map(|(who, _)| who)
+/// What windows are heard of, from the first one's centre to the last one's in `range`.
+fn heard(range: &SampleRange) -> Span {
+    let (start, end) = (range.start().seconds() - MARGIN_S, range.end().seconds() + MARGIN_S);
+    Span::new(Nanos::from_seconds(start.max(0.0)), Nanos::from_seconds(end))
 }

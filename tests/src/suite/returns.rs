@@ -77,7 +77,8 @@ fn speech_s(spans: &[Span]) -> f64 {
 }
 
 /// The label that most of `spans` has.
-fn main_label<'a>(spans: &[Span], labels: &'a [Turn]) -> Option<&'a str> {
+#[must_use]
+pub fn main_label<'a>(spans: &[Span], labels: &'a [Turn]) -> Option<&'a str> {
     most(labels.iter().map(|turn| (turn.speaker.as_str(), shared_ns(spans, turn.span))))
 }
 
