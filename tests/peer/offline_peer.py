@@ -22,6 +22,7 @@ import copy
 import sys
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 # Deprecations inside the packages, which whoever runs this cannot act on.
@@ -108,7 +109,7 @@ def turns_of(speech: list[Stretch], middles: np.ndarray, labels: np.ndarray) -> 
         inner = [cut for cut in cuts if joined < cut < joined + length]
         current = sum(cut <= joined for cut in cuts)
         edges = [joined, *inner, joined + length]
-        for idx, (a, b) in enumerate(zip(edges[:-1], edges[1:])):
+        for idx, (a, b) in enumerate(pairwise(edges)):
             turns.append((start + a - joined, start + b - joined, speakers[current + idx]))
         joined += length
     return turns

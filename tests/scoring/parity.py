@@ -95,7 +95,7 @@ def random_case(rng: random.Random):
     uem = None
     if rng.random() < 0.5:
         cuts = sorted(round(rng.uniform(0, duration), 3) for _ in range(2 * rng.randrange(1, 4)))
-        uem = [(a, b) for a, b in zip(cuts[::2], cuts[1::2]) if b > a] or None
+        uem = [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False) if b > a] or None
     return reference, hypothesis, uem
 
 

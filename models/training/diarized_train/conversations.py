@@ -8,6 +8,7 @@ Labels come from the dry voices, so a room's tail is silence.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def bridge(mask: np.ndarray, longest: int) -> np.ndarray:
     """Fills gaps of at most ``longest`` frames between frames that are set."""
     set_at = np.flatnonzero(mask)
     out = mask.copy()
-    for before, after in zip(set_at[:-1], set_at[1:], strict=True):
+    for before, after in pairwise(set_at):
         if 1 < after - before <= longest + 1:
             out[before:after] = True
     return out
@@ -194,7 +195,10 @@ class Conversations:
         loud = np.repeat(voices > 0, HOP_SAMPLES)
         power = float(np.mean(speech[loud] ** 2)) if loud.any() else 1.0
         noise = self._background(rng, n_fft, channel, power)
-        frame_power = lambda x: (x.reshape(frames, -1) ** 2).mean(1)
+
+        def frame_power(x: np.ndarray) -> np.ndarray:
+            return (x.reshape(frames, -1) ** 2).mean(1)
+
         smooth = np.ones(51) / 51
         near = np.convolve(frame_power(speech), smooth, mode="same")
         far = np.convolve(frame_power(noise), smooth, mode="same")

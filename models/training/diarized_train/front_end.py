@@ -229,7 +229,7 @@ def sliding_mean(features: np.ndarray, width: int) -> np.ndarray:
     start, stop = start + shift, stop + shift
     over = np.maximum(0, stop - count)
     start, stop = np.maximum(0, start - over), np.minimum(stop, count)
-    zero = np.zeros(features.shape[:-1] + (1,))
+    zero = np.zeros((*features.shape[:-1], 1))
     total = np.concatenate([zero, np.cumsum(features, axis=-1, dtype=np.float64)], axis=-1)
     return (total[..., stop] - total[..., start]) / (stop - start)
 

@@ -68,8 +68,9 @@ def clean_windows(turns: list[tuple[float, float, str]], n_frames: int) -> list[
 
 def embed_conversations(folder: Path, conversations: Path) -> tuple[np.ndarray, np.ndarray]:
     """Unit embeddings (N, D) of all clean windows, and the speaker of each (N,)."""
-    import onnxruntime
     import tomllib
+
+    import onnxruntime
 
     card = tomllib.loads((folder / "model.toml").read_text())
     front = FrontEnd.from_dict(card["front_end"] | {"mean_normalisation": "none"})

@@ -7,6 +7,7 @@ embedding is the mean of the encoder's over windows of 1.6 s, 0.8 s apart, norma
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ class Teacher:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, self.bf16):
             flat = self.encoder(torch.from_numpy(np.concatenate(prepared))).float().numpy()
         bounds = np.cumsum([0] + [len(p) for p in prepared])
-        mean = np.stack([flat[a:b].mean(0) for a, b in zip(bounds, bounds[1:], strict=False)])
+        mean = np.stack([flat[a:b].mean(0) for a, b in pairwise(bounds)])
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 

@@ -102,9 +102,9 @@ def ecapa_block(x, state, prefix, dilation):
     y = batch_norm(torch.relu(conv(x, state, prefix + "conv1")), state, prefix + "bn1")
     width = y.shape[1] // 8
     split = torch.split(y, width, 1)
-    out = None
+    out = part = None
     for i in range(7):
-        part = split[i] if i == 0 else part + split[i]
+        part = split[i] if part is None else part + split[i]
         part = conv(part, state, f"{prefix}convs.{i}", dilation=dilation, padding=dilation)
         part = batch_norm(torch.relu(part), state, f"{prefix}bns.{i}")
         out = part if out is None else torch.cat([out, part], 1)
@@ -257,7 +257,7 @@ def kaldi_features(samples, snip_edges):
     mel = 1127 * torch.log(1 + torch.arange(256, dtype=torch.float64) * 31.25 / 700)
     bank = torch.zeros(80, 257, dtype=torch.float64)
     for b in range(80):
-        left, centre, right = low + b * delta, low + (b + 1) * delta, low + (b + 2) * delta
+        left, right = low + b * delta, low + (b + 2) * delta
         rise, fall = (mel - left) / delta, (right - mel) / delta
         bank[b, :256] = torch.clamp(torch.minimum(rise, fall), min=0)
     return torch.log(torch.clamp(power @ bank.T, min=1.1920928955078125e-07)).T.float()

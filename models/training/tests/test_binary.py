@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 import soundfile
-import test_foreign
 import torch
 
+import reference
+import test_foreign
 from diarized_train.export import cosine
 from diarized_train.front_end import FrontEnd, n_frames
 from diarized_train.import_foreign import import_foreign

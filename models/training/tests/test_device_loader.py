@@ -51,7 +51,7 @@ def spread(values: np.ndarray) -> np.ndarray:
 )
 def test_each_corruption_is_as_strong_as_on_the_processor(only):
     kinds = ("untouched", "room", "noise", "interferer", "silence_edge", "band_limit", "tilt", "mu_law")
-    params = AugmentParams(**{k: 0.0 for k in (*kinds, "clip", "quiet")} | {only: 1.0})
+    params = AugmentParams(**dict.fromkeys((*kinds, "clip", "quiet"), 0.0) | {only: 1.0})
     crops = talk_like(192, 16000, 2)
     noises = [talk_like(1, 90000, 3)[0], talk_like(1, 40000, 4)[0]]
     reference = Augmenter(params, noises, 5, n_rooms=150)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 import torch
-from test_front_end import voice_like
 
+import reference
 from diarized_train.ecapa import Ecapa, SpeechBrainEcapa
 from diarized_train.export import cosine, run_onnx
 from diarized_train.foreign import CheckpointError, load_foreign
 from diarized_train.front_end import FrontEnd, log_mel
 from diarized_train.import_foreign import import_foreign
 from diarized_train.nexttdnn import NeXtTdnn, NeXtTdnnConfig, randomise
+from test_front_end import voice_like
 
 
 def official_checkpoint(depth=3, light=False, channels=32):
@@ -176,7 +176,7 @@ def test_truncated_file_and_strange_contents(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
         load_foreign(path)
     torch.save({"something": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="no known layout.*something"):
+    with pytest.raises(CheckpointError, match=r"no known layout.*something"):
         load_foreign(path)
     with pytest.raises(CheckpointError, match="no such file"):
         load_foreign(tmp_path / "absent.ckpt")

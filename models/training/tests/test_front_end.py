@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import reference
 import torch
 
+import reference
 from diarized_train.front_end import (
     OFFICIAL,
     SPEECH_BRAIN,
@@ -75,5 +75,5 @@ def test_frames_are_shared_between_windows():
 def test_unknown_key_and_value_are_named():
     with pytest.raises(ValueError, match="unknown front_end keys: hop"):
         FrontEnd.from_dict({"hop": 160})
-    with pytest.raises(ValueError, match="window .*'kaiser'"):
+    with pytest.raises(ValueError, match=r"window .*'kaiser'"):
         FrontEnd(window="kaiser")

@@ -1,11 +1,12 @@
 """The network: hand-written gradients, folding, both layouts, any width and depth."""
 
 import pytest
-import reference
 import torch
 import torch.nn.functional as F
 
+import reference
 from diarized_train.export import FoldedNeXtTdnn, cosine, run_onnx, write_onnx
+from diarized_train.loader import Batch
 from diarized_train.nexttdnn import (
     NeXtTdnn,
     NeXtTdnnConfig,
@@ -13,7 +14,6 @@ from diarized_train.nexttdnn import (
     _GrnFunction,
     randomise,
 )
-from diarized_train.loader import Batch
 from diarized_train.train import Heads, fit_heads, load_weights
 
 

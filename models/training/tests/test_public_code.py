@@ -14,13 +14,13 @@ import types
 
 import numpy as np
 import pytest
-import reference
-import test_foreign
 import torch
 import torch.nn.functional as F
-from test_front_end import voice_like
 
+import reference
+import test_foreign
 from diarized_train.export import cosine
+from test_front_end import voice_like
 
 
 def need(name):
