@@ -88,7 +88,8 @@ const ICONS = {
 
 /** Keeps the children of `parent` those of `items`, in order: made once for each key, then updated. */
 export function keyed(parent, items, keyOf, create, update) {
-    const held = parent.heldByKey ?? (parent.heldByKey = new Map());
+    parent.heldByKey ??= new Map();
+    const held = parent.heldByKey;
     const wanted = new Set();
     let before = parent.firstChild;
     for (const item of items) {

@@ -67,7 +67,8 @@ export class Store {
     /** Asks once, and again after a while. */
     async poll() {
         clearTimeout(this.timer);
-        const polled = (this.polled = {});
+        const polled = {};
+        this.polled = polled;
         try {
             const began = performance.now();
             const { sessions, ...server } = await this.api.sessions();
@@ -135,7 +136,7 @@ export class Store {
             if (followed?.id !== this.chosen) this.#follow(this.chosen);
             return;
         }
-        const isOver = !followed || !followed.model.live || followed.subscription.state.kind === "gone";
+        const isOver = !followed?.model.live || followed.subscription.state.kind === "gone";
         const newest = this.#newest();
         if (isOver && newest && newest.session !== followed?.id && (newest.live || !followed)) {
             this.#follow(newest.session);

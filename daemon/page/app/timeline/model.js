@@ -128,7 +128,8 @@ export class TimelineModel {
                 last.count += 1;
                 continue;
             }
-            const bar = bars[n] ?? (bars[n] = {});
+            bars[n] ??= {};
+            const bar = bars[n];
             n += 1;
             bar.id = segment.id;
             bar.speaker = segment.speaker;

@@ -71,7 +71,7 @@ export function healthView(app) {
         // A link shows no token, so it would lead to a refusal.
         attribute(metrics, "hidden", store.address.token !== undefined);
         attribute(logEmpty, "hidden", store.log.length > 0);
-        keyed(log, store.log, (entry) => entry, (entry) => (
+        keyed(log, store.log, (entry) => entry, () => (
             h("li", {}, h("time", { class: "digits" }), h("span", {}))
         ), (row, entry) => {
             text(row.firstChild, entry.at.toLocaleTimeString(locale()));
