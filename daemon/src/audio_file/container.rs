@@ -1,7 +1,8 @@
 //! Decoding of container files with symphonia, and of Opus with libopus.
 
 use std::io::ErrorKind;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
@@ -21,8 +22,10 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 use symphonia_adapter_libopus::OpusDecoder;
 
+use super::budget::{Budget, Patience};
 use super::guard::guarded;
-use super::{AudioProblem, Fault, Step};
+use super::watch::{TOO_MUCH, Watched};
+use super::{AudioProblem, Fault, MAX_CHANNELS, Step};
 
 /// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).
 const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
@@ -34,6 +37,10 @@ const AAC_PRIMING_FRAMES: u64 = 1024;
 const ENDLESS_WAV_BYTES: u64 = 0x7fff_0000;
 /// A damaged packet is replaced by at most so much silence, in seconds, whatever it claims.
 const MAX_CONCEALED_S: u64 = 1;
+
+/// Most samples of a channel in one packet: decoders allocate them before the first packet. FLAC's longest hold 65 535,
+/// those of all other codecs fewer.
+const MAX_PACKET_FRAMES: u64 = 1 << 18;
 
 const DECODER_GAVE_UP: &str = "the decoder gave up";
 
@@ -50,21 +57,28 @@ pub(super) struct Container {
     n_skip_frames: u64,
     n_frames: u64,
     n_damaged_packets: u64,
+    budget: Budget,
+    /// Whether the file promises too much.
+    too_much: Arc<AtomicBool>,
     scratch: Vec<f32>,
 }
 
 impl Container {
-    pub(super) fn open(source: Box<dyn MediaSource>) -> Result<Self, Fault> {
-        let opened = guarded(|| Self::open_unguarded(source));
+    pub(super) fn open(source: Box<dyn MediaSource>, patience: Patience) -> Result<Self, Fault> {
+        let opened = guarded(|| Self::open_unguarded(source, patience));
         opened.unwrap_or_else(|| Err(Fault::Damaged { reason: DECODER_GAVE_UP.to_owned() }))
     }
 
-    fn open_unguarded(source: Box<dyn MediaSource>) -> Result<Self, Fault> {
-        let stream = MediaSourceStream::new(source, Default::default());
+    fn open_unguarded(source: Box<dyn MediaSource>, patience: Patience) -> Result<Self, Fault> {
+        let (source, too_much) = Watched::new(source, patience.clone());
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let probe = symphonia::default::get_probe();
         let format = probe
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| open_fault(&error))?;
+            .map_err(|error| match too_much.load(Ordering::Relaxed) {
+                true => Fault::Damaged { reason: TOO_MUCH.to_owned() },
+                false => patience.check().err().unwrap_or_else(|| open_fault(&error)),
+            })?;
         let track = format.default_track(TrackType::Audio).ok_or(Fault::NoTrack)?;
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { return Err(Fault::NoTrack) };
         let (decoder, mut n_skip_frames) = make_decoder(params)?;
@@ -94,6 +108,8 @@ impl Container {
             n_skip_frames,
             n_frames: 0,
             n_damaged_packets: 0,
+            budget: Budget::new(patience),
+            too_much,
             scratch: Vec::new(),
             format,
             decoder,
@@ -127,22 +143,35 @@ impl Container {
     }
 
     fn step_unguarded(&mut self, block: &mut Vec<f32>) -> Result<Step, Fault> {
+        self.budget.check_time()?;
         let packet = match self.format.next_packet() {
-            Ok(Some(packet)) if packet.track_id == self.track_id => packet,
-            Ok(Some(_)) => return Ok(Step::Samples),
+            Ok(Some(packet)) => packet,
             Ok(None) => return Ok(Step::End(None)),
+            Err(_) if self.too_much.load(Ordering::Relaxed) => {
+                let reason = TOO_MUCH.to_owned();
+                return Ok(Step::End(Some(AudioProblem::Broken { at_s: self.at_s(), reason })));
+            }
             Err(SymphoniaError::ResetRequired) => return self.next_link(),
             Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 return Ok(Step::End(None));
             }
-            Err(SymphoniaError::IoError(source)) => return Err(Fault::Read { source }),
+            Err(SymphoniaError::IoError(source)) => {
+                self.budget.check_time()?;
+                return Err(Fault::Read { source });
+            }
             Err(error) => return Ok(Step::End(Some(self.broken(&error)))),
         };
+        if !self.budget.takes_packet(packet.data.len()) {
+            return Ok(self.overdrawn());
+        }
+        if packet.track_id != self.track_id {
+            return Ok(self.mute());
+        }
         match self.decoder.decode(&packet) {
             Ok(buffer) => {
                 let spec = (buffer.spec().rate(), buffer.spec().channels().count());
                 if buffer.is_empty() {
-                    return Ok(Step::Samples);
+                    return Ok(self.mute());
                 }
                 // What a header says of rate and channels is a hint until the first packet is decoded.
                 if self.n_frames > 0 && spec != self.spec {
@@ -155,10 +184,23 @@ impl Container {
                 block.extend_from_slice(&self.scratch[n_skip * spec.1..]);
                 self.n_frames += (n_frames - n_skip) as u64;
             }
-            Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => self.conceal(&packet, block),
+            Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => {
+                self.conceal(&packet, block);
+                return Ok(self.mute());
+            }
             Err(error) => return Ok(Step::End(Some(self.broken(&error)))),
         }
         Ok(Step::Samples)
+    }
+
+    /// Goes on after a packet that gave nothing, unless too many did.
+    fn mute(&mut self) -> Step {
+        if self.budget.takes_mute() { Step::Samples } else { self.overdrawn() }
+    }
+
+    fn overdrawn(&self) -> Step {
+        let reason = "it promises more packets than its bytes can fill".to_owned();
+        Step::End(Some(AudioProblem::Broken { at_s: self.at_s(), reason }))
     }
 
     /// Keeps the clock true over a packet that cannot be decoded: silence of its length.
@@ -205,6 +247,7 @@ impl Container {
 /// The Opus adapter takes the pre-skip from the first packet only, though it is often longer than one packet, so
 /// the adapter is told that there is none and the caller leaves it out.
 fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64), Fault> {
+    check_size(params)?;
     let mut params = params.clone();
     let mut n_skip_frames = 0;
     if params.codec == CODEC_ID_OPUS
@@ -216,6 +259,20 @@ fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>,
     }
     let decoder = codecs().make_audio_decoder(&params, &AudioDecoderOptions::default());
     decoder.map(|decoder| (decoder, n_skip_frames)).map_err(|error| open_fault(&error))
+}
+
+/// Refuses a header whose decoder would allocate more than any real file needs.
+fn check_size(params: &AudioCodecParameters) -> Result<(), Fault> {
+    if let Some(got) = params.channels.as_ref().map(|c| c.count()).filter(|n| *n > MAX_CHANNELS) {
+        return Err(Fault::Channels { got, max: MAX_CHANNELS });
+    }
+    let n_frames = params.max_frames_per_packet.max(params.frames_per_block).unwrap_or(0);
+    if n_frames > MAX_PACKET_FRAMES {
+        let reason =
+            format!("its header promises {n_frames} samples a packet, at most {MAX_PACKET_FRAMES} are taken");
+        return Err(Fault::Damaged { reason });
+    }
+    Ok(())
 }
 
 fn codecs() -> &'static CodecRegistry {

@@ -98,6 +98,15 @@ pub enum Fault {
     /// What is to be read first stands at the end, which a pipe does not reach.
     #[error("keeps its index at its end, or was cut off: name the file instead of piping it")]
     NotForPipes,
+    /// Decoding took longer than whoever wants the samples waits.
+    #[error("took longer than {limit_s:.0} s to decode: send a shorter piece, or convert it to wav first")]
+    TooSlow {
+        /// How long it may take, in seconds.
+        limit_s: f64,
+    },
+    /// Whoever wanted the samples is gone.
+    #[error("was not decoded to its end: whoever asked for it is gone")]
+    CalledOff,
     /// The file is damaged before its first sample.
     #[error("is damaged before its first sample ({problem}): record or copy it again")]
     NothingDecoded {

@@ -1,11 +1,15 @@
 //! Audio files of all usual kinds as blocks of interleaved samples, decoded as they are read.
 
+mod budget;
 mod container;
 mod error;
 mod guard;
 mod mono;
 mod raw;
+mod watch;
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +20,7 @@ use std::time::Duration;
 use diarized_dsp::intake::{self, MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ};
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
+pub use budget::{CallOff, Patience};
 pub use error::{AudioFileError, AudioProblem, Fault};
 pub use guard::quiet_decoder_panics;
 pub use mono::MonoFile;
@@ -93,7 +98,7 @@ impl AudioFile {
         if metadata.is_file() {
             file.rewind().map_err(|source| fail(Fault::Read { source }))?;
         }
-        let opened = Self::from_source(&name, Box::new(file));
+        let opened = Self::from_source(&name, Box::new(file), Patience::default());
         if opened.is_err() && metadata.is_file() {
             // Some readers look at the end of a file first and give up if it was cut off; in a pipe they cannot.
             let again = std::fs::File::open(path).map_err(|source| fail(Fault::Open { source }))?;
@@ -109,7 +114,20 @@ impl AudioFile {
     /// # Errors
     /// As [`Self::open`]; kinds that keep their index at the end of the file (many m4a) cannot be read so.
     pub fn pipe(name: &str, reader: impl Read + Send + Sync + 'static) -> Result<Self, AudioFileError> {
-        Self::from_source(name, Box::new(ReadOnlySource::new(reader))).map_err(|error| match &error.fault {
+        Self::pipe_within(name, reader, Patience::default())
+    }
+
+    /// The same for as long as `patience` lasts, checked before every packet.
+    ///
+    /// # Errors
+    /// As [`Self::pipe`], [`Fault::TooSlow`], [`Fault::CalledOff`]; the last two also from [`Self::read`].
+    pub fn pipe_within(
+        name: &str,
+        reader: impl Read + Send + Sync + 'static,
+        patience: Patience,
+    ) -> Result<Self, AudioFileError> {
+        let source = Box::new(ReadOnlySource::new(reader));
+        Self::from_source(name, source, patience).map_err(|error| match &error.fault {
             Fault::Damaged { reason } if reason.contains("missing moov atom") => {
                 AudioFileError::new(name, Fault::NotForPipes)
             }
@@ -130,8 +148,13 @@ impl AudioFile {
         Self::start(name, source, None, true)
     }
 
-    fn from_source(name: &str, source: Box<dyn MediaSource>) -> Result<Self, AudioFileError> {
-        let container = Container::open(source).map_err(|fault| AudioFileError::new(name, fault))?;
+    fn from_source(
+        name: &str,
+        source: Box<dyn MediaSource>,
+        patience: Patience,
+    ) -> Result<Self, AudioFileError> {
+        let container =
+            Container::open(source, patience).map_err(|fault| AudioFileError::new(name, fault))?;
         let (n_promised, is_exact) = (container.n_promised_frames(), container.promise_is_exact());
         Self::start(name, Source::Container(Box::new(container)), n_promised, is_exact)
     }

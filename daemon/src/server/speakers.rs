@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -19,13 +20,15 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::http::failure;
-use crate::audio_file::AudioFile;
+use crate::audio_file::{AudioFile, Patience};
 use crate::protocol::{Decimal, ErrorCode};
 use crate::session::{Correction, Session};
 use crate::voices::{ClipError, EnrolError, Registry, StoreError, Voice, clip_of, clip_of_audio};
 
 /// Clips that are analysed at once; a further one waits, so that labels keep the processor.
 const MAX_ANALYSES: usize = 2;
+/// How long the decoding of a clip may take; the longest takes some seconds.
+const MAX_DECODING: Duration = Duration::from_secs(30);
 
 /// What the server needs to know people.
 #[derive(Debug)]
@@ -69,9 +72,15 @@ impl Voices {
     }
 
     async fn clip(self: &Arc<Self>, audio: Bytes, rules: ClipRules) -> Result<Clip, Fault> {
-        let _turn = self.analyses.acquire().await;
+        let turn = Arc::clone(&self.analyses).acquire_owned().await.expect("nobody closes this semaphore");
+        let patience = Patience::within(MAX_DECODING);
+        // A client that hangs up drops this future, and with it the wish to have the clip decoded.
+        let _asked = patience.until_dropped();
         self.run(move |voices| {
-            let audio = AudioFile::pipe("the clip", Cursor::new(audio)).map_err(ClipError::from)?;
+            // The turn is over when the work is, whether anybody still waits for it or not.
+            let _turn = turn;
+            let audio = AudioFile::pipe_within("the clip", Cursor::new(audio), patience);
+            let audio = audio.map_err(ClipError::from)?;
             Ok(clip_of_audio(&voices.embedder, audio, ChannelSelect::Mix, &rules, |_| {})?)
         })
         .await
