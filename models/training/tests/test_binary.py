@@ -38,6 +38,7 @@ LAYOUTS = {
     "voice_personification": lambda: test_foreign.voice_personification_checkpoint(channels=128),
     "taoruijie": lambda: test_foreign.taoruijie_checkpoint(channels=1024),
     "speech_brain": lambda: test_foreign.speech_brain_checkpoint(channels=1024, mfa_channels=3072),
+    "campplus": lambda: test_foreign.campplus_checkpoint(depths=(12, 24, 16)),
 }
 
 

