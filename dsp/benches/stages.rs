@@ -5,9 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use diarized_dsp::log_mel::{Layout, subtract_mean};
 use diarized_dsp::{
-    AutoGain, AutoGainParams, ChannelSelect, DecisionSmoother, FrameCutter, Hysteresis, HysteresisParams,
-    Intake, IntakeParams, LevelMeter, LogMel, LogMelParams, LogMelRecipe, MeanNormalisation, NoiseFloor, Vad,
-    VadMode, frame_energy,
+    ChannelSelect, Comparison, Hysteresis, HysteresisParams, Intake, IntakeParams, LogMel, LogMelParams,
+    LogMelRecipe, MeanNormalisation, Vad, VadMode,
 };
 
 /// Noise whose level swells four times a second: what no stage can skip.
@@ -103,51 +102,20 @@ fn speech(c: &mut Criterion) {
             }
         });
     });
-    let (mut smoother, mut hysteresis) =
-        (DecisionSmoother::new(5), Hysteresis::new(HysteresisParams::default()));
+    let mut hysteresis = Hysteresis::new(HysteresisParams { min_active: 10, min_inactive: 40, pad: 5 });
+    let mut tick = 0u64;
     group.bench_function("hysteresis", |b| {
         b.iter(|| {
-            for frame in 0..100u32 {
-                black_box(hysteresis.push(smoother.push(frame % 50 < 30)));
+            for _ in 0..100 {
+                let is_speech = tick % 50 < 30;
+                tick += 1;
+                let score = Comparison { begins: is_speech, ends: !is_speech, resumes: is_speech };
+                black_box(hysteresis.push(tick, score, || tick - 1, || tick - 1));
             }
         });
     });
     group.finish();
 }
 
-fn levels(c: &mut Criterion) {
-    let samples = one_second(16_000, 1);
-    let mut group = c.benchmark_group("level");
-    let mut meter = LevelMeter::new(300);
-    group.bench_function("meter", |b| {
-        b.iter(|| {
-            for block in samples.chunks(320) {
-                meter.push(block);
-                black_box(meter.rms_dbfs());
-            }
-        });
-    });
-    let (mut cutter, mut floor) = (FrameCutter::new(), NoiseFloor::new());
-    group.bench_function("noise_floor", |b| {
-        b.iter(|| {
-            for block in samples.chunks(320) {
-                cutter.push(block, |frame| floor.push(frame_energy(frame)));
-            }
-            black_box(floor.energy())
-        });
-    });
-    let mut gain = AutoGain::new(AutoGainParams::default());
-    let mut block_out = [0.0; 320];
-    group.bench_function("auto_gain", |b| {
-        b.iter(|| {
-            for block in samples.chunks(320) {
-                block_out.copy_from_slice(block);
-                gain.apply(black_box(&mut block_out));
-            }
-        });
-    });
-    group.finish();
-}
-
-criterion_group!(benches, intake, features, speech, levels);
+criterion_group!(benches, intake, features, speech);
 criterion_main!(benches);

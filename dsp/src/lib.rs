@@ -11,60 +11,53 @@
 //! | [`Intake`] | interleaved `f32`, 8–192 kHz, 1–8 channels | mono at 16 kHz | 0 at 16 kHz, mostly 30 ms, at most 60 ms |
 //! | [`LogMel`] | mono | rows of `(n_frames, n_mels)` | a frame, 25 ms by default |
 //! | [`log_mel::subtract_mean`] | a window of rows | the same, mean-normalised | the window |
-//! | [`AutoGain`] | mono | louder mono, for [`Vad`] only | 0 |
 //! | [`Vad`] | mono | a decision per 10 ms frame | 10 ms |
-//! | [`DecisionSmoother`] | decisions | a score per frame | none, but scores lag by half its span |
-//! | [`Hysteresis`] | scores | starts and ends of speech | minimum of speech; hangover and minimum of silence |
-//! | [`LevelMeter`] | mono | RMS and peak in dBFS | 10 ms |
-//! | [`NoiseFloor`] | energies of frames | noise level, signal-to-noise ratio | 0 |
+//! | [`Hysteresis`] | a score per tick, compared with two thresholds | starts and ends of regions | minimum of a region and of a pause |
 //!
 //! From a device to speech regions:
 //!
 //! ```
 //! use diarized_dsp::{
-//!     ChannelSelect, DecisionSmoother, Hysteresis, HysteresisParams, Intake, IntakeError, IntakeParams, Vad,
-//!     VadMode,
+//!     ChannelSelect, Comparison, Hysteresis, HysteresisParams, Intake, IntakeError, IntakeParams, Vad, VadMode,
 //! };
 //!
 //! let params = IntakeParams { sample_rate_hz: 48_000, n_channels: 2, channel: ChannelSelect::Mix };
 //! let mut intake = Intake::new(params)?;
 //! let mut vad = Vad::new(VadMode::Aggressive);
-//! let mut smoother = DecisionSmoother::new(5);
-//! let mut hysteresis = Hysteresis::new(HysteresisParams::default());
+//! // Ticks of 10 ms: speech from 100 ms on, pauses from 400 ms on.
+//! let durations = HysteresisParams { min_active: 10, min_inactive: 40, pad: 5 };
+//! let mut hysteresis = Hysteresis::new(durations);
+//! let mut tick = 0;
 //! let mut mono = Vec::new();
 //! for block in vec![0.0; 96_000].chunks(960) {
 //!     mono.clear();
 //!     intake.push(block, &mut mono)?;
 //!     vad.push(&mono, |is_speech| {
-//!         if let Some(transition) = hysteresis.push(smoother.push(is_speech)) {
+//!         let score = Comparison { begins: is_speech, ends: !is_speech, resumes: is_speech };
+//!         tick += 1;
+//!         if let Some(transition) = hysteresis.push(tick, score, || tick - 1, || tick - 1) {
 //!             println!("{transition:?}");
 //!         }
 //!     });
 //! }
-//! assert!(!hysteresis.in_speech());
+//! assert_eq!(hysteresis.finish(tick), None);
 //! # Ok::<(), IntakeError>(())
 //! ```
 
-pub mod auto_gain;
 pub mod clock;
 pub mod frame_cutter;
 pub mod hysteresis;
 pub mod intake;
-pub mod level;
 pub mod log_mel;
 pub mod vad;
 
 #[cfg(test)]
 mod test_signal;
 
-pub use auto_gain::{AutoGain, AutoGainParams, AutoGainRecipe};
 pub use clock::{SAMPLE_RATE_HZ, SampleIndex, SampleRange};
 pub use frame_cutter::{FRAME_SAMPLES, Frame, FrameCutter};
-pub use hysteresis::{
-    DecisionSmoother, Hysteresis, HysteresisParams, HysteresisRecipe, Transition, speech_regions,
-};
+pub use hysteresis::{Comparison, Hysteresis, HysteresisParams, Transition};
 pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
-pub use level::{LevelMeter, NoiseFloor, SILENCE_DBFS, energy_dbfs, frame_energy};
 pub use log_mel::{LogMel, LogMelParams, LogMelRecipe, MeanNormalisation};
 pub use vad::{Vad, VadMode};
 
@@ -77,10 +70,7 @@ mod tests {
         fn is_send<T: Send>() {}
         is_send::<Intake>();
         is_send::<LogMel>();
-        is_send::<AutoGain>();
         is_send::<Vad>();
         is_send::<Hysteresis>();
-        is_send::<LevelMeter>();
-        is_send::<NoiseFloor>();
     }
 }

@@ -4,9 +4,8 @@
 
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use diarized_dsp::{
-    AutoGain, AutoGainParams, ChannelSelect, DecisionSmoother, FrameCutter, Hysteresis, HysteresisParams,
-    Intake, IntakeParams, LevelMeter, LogMel, LogMelParams, LogMelRecipe, NoiseFloor, Vad, VadMode,
-    frame_energy,
+    ChannelSelect, Comparison, FrameCutter, Hysteresis, HysteresisParams, Intake, IntakeParams, LogMel,
+    LogMelParams, LogMelRecipe, Vad, VadMode,
 };
 
 #[global_allocator]
@@ -25,17 +24,15 @@ fn a_stream_runs_without_allocating() {
 
 fn run(params: IntakeParams, recipe: LogMelRecipe) {
     let mut intake = Intake::new(params).unwrap();
-    let mut gain = AutoGain::new(AutoGainParams::default());
     let mut vad = Vad::new(VadMode::Aggressive);
-    let mut smoother = DecisionSmoother::new(5);
-    let mut hysteresis = Hysteresis::new(HysteresisParams::default());
+    let mut hysteresis = Hysteresis::new(HysteresisParams { min_active: 10, min_inactive: 40, pad: 5 });
     let mut extractor = LogMel::new(LogMelParams::try_new(recipe).unwrap());
-    let (mut meter, mut cutter, mut floor) = (LevelMeter::new(300), FrameCutter::new(), NoiseFloor::new());
+    let mut cutter = FrameCutter::new();
     // What the caller owns: room for the largest block.
     let (mut mono, mut features) = (Vec::with_capacity(20_000), Vec::with_capacity(20_000));
     let n_in = params.sample_rate_hz as usize * usize::from(params.n_channels);
     let input: Vec<f32> = (0..n_in).map(|n| (n as f32 * 0.01).sin() * 0.3).collect();
-    let mut n_frames = 0;
+    let (mut n_frames, mut n_ticks, mut n_cut) = (0, 0u64, 0);
     assert_no_alloc(|| {
         // A second three times over, in blocks of several sizes.
         for n_block in [1usize, 7, 480] {
@@ -44,11 +41,11 @@ fn run(params: IntakeParams, recipe: LogMelRecipe) {
                 features.clear();
                 intake.push(block, &mut mono).unwrap();
                 n_frames += extractor.push(&mono, &mut features);
-                meter.push(&mono);
-                cutter.push(&mono, |frame| floor.push(frame_energy(frame)));
-                gain.apply(&mut mono);
+                cutter.push(&mono, |_| n_cut += 1);
                 vad.push(&mono, |is_speech| {
-                    hysteresis.push(smoother.push(is_speech));
+                    n_ticks += 1;
+                    let score = Comparison { begins: is_speech, ends: !is_speech, resumes: is_speech };
+                    hysteresis.push(n_ticks, score, || n_ticks - 1, || n_ticks - 1);
                 });
             }
         }
@@ -57,12 +54,9 @@ fn run(params: IntakeParams, recipe: LogMelRecipe) {
         intake.finish(&mut mono);
         n_frames += extractor.push(&mono, &mut features);
         n_frames += extractor.finish(&mut features);
-        hysteresis.finish();
+        hysteresis.finish(n_ticks);
         vad.reset();
         intake.reset();
-        gain.reset();
-        meter.reset();
-        floor.reset();
     });
-    assert!(n_frames >= 298, "the path was idle: {n_frames} frames");
+    assert!(n_frames >= 298 && n_cut >= 298 && n_ticks >= 298, "idle: {n_frames}, {n_cut}, {n_ticks}");
 }

@@ -10,10 +10,9 @@ mod detector;
 use std::collections::VecDeque;
 
 use diarized_dsp::log_mel::{Layout, LogMel, MeanNormalisation, subtract_mean, to_mel_major};
-use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange};
+use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Transition};
 
 use super::DiarizerParams;
-use super::speech::Transition;
 use crate::model_card::ModelCard;
 use detector::{Decision, Detector};
 

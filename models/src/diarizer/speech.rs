@@ -2,17 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::DiarizerParams;
-use super::params::log_odds;
+use diarized_dsp::{Comparison, Hysteresis, HysteresisParams, Transition};
 
-/// A change of what the gate believes, at a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transition {
-    /// Speech starts at this tick.
-    Start(u64),
-    /// Speech ends before this tick.
-    End(u64),
-}
+use super::DiarizerParams;
+use super::params::{DiarizerOptions, log_odds};
 
 /// Hysteresis over the share of voiced ticks in a short span, with minimum durations and padding.
 #[derive(Debug)]
@@ -21,27 +14,9 @@ pub(crate) struct SpeechGate {
     n_voiced: usize,
     onset: f32,
     offset: f32,
-    min_speech: u64,
-    min_silence: u64,
-    pad: u64,
+    look_ahead: u64,
     tick: u64,
-    /// End of the last region told; nothing may start before it.
-    floor: u64,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum State {
-    Silence,
-    /// Loud since `start`, not long enough to be told.
-    Rising {
-        start: u64,
-    },
-    Speech,
-    /// Quiet since `end`, not long enough to be told.
-    Falling {
-        end: u64,
-    },
+    gate: Hysteresis,
 }
 
 /// Hysteresis over the network's log odds of speech, with minimum durations and padding. What is much quieter than the
@@ -53,40 +28,52 @@ pub(crate) struct ScoreGate {
     /// Log odds above which speech begins and below which it ends.
     onset: f32,
     offset: f32,
-    min_speech: u64,
-    min_silence: u64,
-    pad: u64,
+    look_ahead: u64,
     tick: u64,
-    floor: u64,
-    /// Since when the odds have been above `offset`, while there is silence.
+    /// Since when the odds have been above `offset`.
     rise: Option<u64>,
     /// Level of this session's speech in dBFS, a usual one to begin with: it rises fast and falls slowly.
     speech_db: f32,
-    state: State,
+    gate: Hysteresis,
+}
+
+/// Durations in ticks of 10 ms.
+fn durations(o: &DiarizerOptions) -> HysteresisParams {
+    HysteresisParams {
+        min_active: u64::from(o.min_speech_ms / 10),
+        min_inactive: u64::from(o.min_silence_ms / 10),
+        pad: u64::from(o.pad_ms / 10),
+    }
+}
+
+/// Ticks between a change and its emission by a gate, at most.
+fn wait(params: HysteresisParams) -> u64 {
+    params.min_active.max(params.min_inactive) + params.pad
 }
 
 impl ScoreGate {
     pub(crate) fn new(params: &DiarizerParams) -> Self {
         let o = params.options();
+        let durations = durations(o);
+        // The tick of the decision does not count as part of a pause.
+        let min_inactive = durations.min_inactive.max(durations.pad) + 1;
+        let gate = HysteresisParams { min_inactive, ..durations };
         Self {
             span: VecDeque::with_capacity(SCORE_SPAN_TICKS + 1),
             levels: VecDeque::with_capacity(SPAN_TICKS + 1),
             onset: log_odds(o.vad_onset),
             offset: log_odds(o.vad_offset),
-            min_speech: u64::from(o.min_speech_ms / 10),
-            min_silence: u64::from(o.min_silence_ms / 10),
-            pad: u64::from(o.pad_ms / 10),
+            look_ahead: SCORE_SPAN_TICKS as u64 + LONGEST_RISE_TICKS + wait(durations),
             tick: 0,
-            floor: 0,
             rise: None,
             speech_db: USUAL_SPEECH_DB,
-            state: State::Silence,
+            gate: Hysteresis::new(gate),
         }
     }
 
-    /// Ticks that may pass between a change and its being told.
+    /// Ticks between a change and its emission, at most.
     pub(crate) fn look_ahead_ticks(&self) -> u64 {
-        SCORE_SPAN_TICKS as u64 + LONGEST_RISE_TICKS + self.min_speech.max(self.min_silence) + self.pad
+        self.look_ahead
     }
 
     /// Whether these log odds are speech's rather than a pause's.
@@ -112,72 +99,22 @@ impl ScoreGate {
             self.span.pop_front();
         }
         let odds = self.span.iter().sum::<f32>() / self.span.len() as f32;
-        // The span's centre is what the mean speaks of.
+        // The mean describes the centre of the span.
         let at = self.tick - 1 - self.span.len() as u64 / 2;
-        match self.state {
-            State::Silence => {
-                if odds < self.offset {
-                    self.rise = None;
-                    return None;
-                }
-                let rise = (*self.rise.get_or_insert(at)).max(at.saturating_sub(LONGEST_RISE_TICKS));
-                if odds < self.onset {
-                    return None;
-                }
-                self.state = State::Rising { start: rise };
-                self.try_start(rise, at)
-            }
-            State::Rising { .. } if odds < self.offset => {
-                self.state = State::Silence;
-                self.rise = None;
-                None
-            }
-            State::Rising { start } => self.try_start(start, at),
-            State::Speech if odds < self.offset => {
-                self.state = State::Falling { end: at };
-                self.try_end(at, at)
-            }
-            State::Falling { .. } if odds >= self.offset => {
-                self.state = State::Speech;
-                None
-            }
-            State::Falling { end } => self.try_end(end, at),
-            State::Speech => None,
-        }
-    }
-
-    fn try_start(&mut self, start: u64, at: u64) -> Option<Transition> {
-        if at + 1 - start < self.min_speech {
-            return None;
-        }
-        self.state = State::Speech;
-        Some(Transition::Start(start.saturating_sub(self.pad).max(self.floor)))
-    }
-
-    fn try_end(&mut self, end: u64, at: u64) -> Option<Transition> {
-        if at - end < self.min_silence.max(self.pad) {
-            return None;
-        }
-        self.state = State::Silence;
-        self.rise = None;
-        self.floor = end + self.pad;
-        Some(Transition::End(self.floor))
+        let is_pause = odds < self.offset;
+        self.rise = if is_pause { None } else { self.rise.or(Some(at)) };
+        let rise = self.rise.unwrap_or(at).max(at.saturating_sub(LONGEST_RISE_TICKS));
+        let comparison = Comparison { begins: odds >= self.onset, ends: is_pause, resumes: !is_pause };
+        self.gate.push(at + 1, comparison, || rise, || at)
     }
 
     /// The stream pauses at `tick`: what is open closes. Ticks are then counted from 0; the level of speech stays.
     pub(crate) fn finish(&mut self, tick: u64) -> Option<Transition> {
-        let transition = match self.state {
-            State::Silence | State::Rising { .. } => None,
-            State::Speech => Some(Transition::End(tick)),
-            State::Falling { end } => Some(Transition::End((end + self.pad).min(tick))),
-        };
         self.span.clear();
         self.levels.clear();
         self.tick = 0;
-        self.floor = 0;
         self.rise = None;
-        self.state = State::Silence;
-        transition
+        self.gate.finish(tick)
     }
 }
 
@@ -202,23 +139,21 @@ const SPAN_TICKS: usize = 10;
 impl SpeechGate {
     pub(crate) fn new(params: &DiarizerParams) -> Self {
         let o = params.options();
+        let durations = durations(o);
         Self {
             span: VecDeque::with_capacity(SPAN_TICKS + 1),
             n_voiced: 0,
             onset: o.vad_onset,
             offset: o.vad_offset,
-            min_speech: u64::from(o.min_speech_ms / 10),
-            min_silence: u64::from(o.min_silence_ms / 10),
-            pad: u64::from(o.pad_ms / 10),
+            look_ahead: SPAN_TICKS as u64 + wait(durations),
             tick: 0,
-            floor: 0,
-            state: State::Silence,
+            gate: Hysteresis::new(durations),
         }
     }
 
-    /// Ticks that may pass between a change and its being told.
+    /// Ticks between a change and its emission, at most.
     pub(crate) fn look_ahead_ticks(&self) -> u64 {
-        SPAN_TICKS as u64 + self.min_speech.max(self.min_silence) + self.pad
+        self.look_ahead
     }
 
     /// One more tick.
@@ -230,64 +165,28 @@ impl SpeechGate {
             self.n_voiced -= usize::from(self.span.pop_front().unwrap_or(false));
         }
         let share = self.n_voiced as f32 / SPAN_TICKS as f32;
-        match self.state {
-            State::Silence if share >= self.onset => {
-                // The span's first voiced tick is where the rise began.
-                let first = self.span.iter().position(|v| *v).unwrap_or(0);
-                let start = self.tick - self.span.len() as u64 + first as u64;
-                self.state = State::Rising { start };
-                self.try_start(start)
-            }
-            State::Rising { .. } if share < self.offset => {
-                self.state = State::Silence;
-                None
-            }
-            State::Rising { start } => self.try_start(start),
-            State::Speech if share < self.offset => {
-                let last = self.span.iter().rposition(|v| *v).map_or(0, |p| p + 1);
-                let end = self.tick - self.span.len() as u64 + last as u64;
-                self.state = State::Falling { end };
-                self.try_end(end)
-            }
-            State::Falling { .. } if share >= self.onset => {
-                self.state = State::Speech;
-                None
-            }
-            State::Falling { end } => self.try_end(end),
-            State::Silence | State::Speech => None,
-        }
-    }
-
-    fn try_start(&mut self, start: u64) -> Option<Transition> {
-        if self.tick - start < self.min_speech {
-            return None;
-        }
-        self.state = State::Speech;
-        Some(Transition::Start(start.saturating_sub(self.pad).max(self.floor)))
-    }
-
-    fn try_end(&mut self, end: u64) -> Option<Transition> {
-        if self.tick - end < self.min_silence.max(self.pad) {
-            return None;
-        }
-        self.state = State::Silence;
-        self.floor = end + self.pad;
-        Some(Transition::End(self.floor))
+        let first = self.tick - self.span.len() as u64;
+        let span = &self.span;
+        let comparison = Comparison {
+            begins: share >= self.onset,
+            ends: share < self.offset,
+            resumes: share >= self.onset,
+        };
+        // A rise begins with the first voiced tick of the span, and a fall follows the last one.
+        self.gate.push(
+            self.tick,
+            comparison,
+            || first + span.iter().position(|v| *v).unwrap_or(0) as u64,
+            || first + span.iter().rposition(|v| *v).map_or(0, |p| p + 1) as u64,
+        )
     }
 
     /// The stream ends at `tick`: what is open closes. The gate is then as new, its ticks counted from 0.
     pub(crate) fn finish(&mut self, tick: u64) -> Option<Transition> {
-        let transition = match self.state {
-            State::Silence | State::Rising { .. } => None,
-            State::Speech => Some(Transition::End(tick)),
-            State::Falling { end } => Some(Transition::End((end + self.pad).min(tick))),
-        };
         self.span.clear();
         self.n_voiced = 0;
         self.tick = 0;
-        self.floor = 0;
-        self.state = State::Silence;
-        transition
+        self.gate.finish(tick)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use diarized_dsp::log_mel::{LogMel, LogMelParams};
-use diarized_dsp::{Vad, VadMode};
+use diarized_dsp::{Transition, Vad, VadMode};
 
-use crate::diarizer::speech::{ScoreGate, SpeechGate, Transition};
+use crate::diarizer::speech::{ScoreGate, SpeechGate};
 use crate::diarizer::{DiarizerParams, SpeechDetector};
 use crate::segmenter::{self, Scores, Segmenter, SegmenterStream};
 
