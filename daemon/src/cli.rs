@@ -1,35 +1,16 @@
-//! The command line: what a person may type, and the exit codes of the binary.
+//! The command line: what a user may type, and the exit code of each outcome.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use diarized_models::LoadError;
 
 use crate::audio_file::quiet_decoder_panics;
 use crate::commands;
 use crate::engine::SetUpError;
+use crate::exit;
 use crate::kaldi::KaldiError;
 use crate::output::{StdoutError, told};
-
-/// Exit codes of the binary, after BSD's sysexits where one fits.
-pub mod exit {
-    /// Everything asked for was done.
-    pub const OK: u8 = 0;
-    /// Something failed while running.
-    pub const FAILURE: u8 = 1;
-    /// The command line is wrong (clap's own code).
-    pub const USAGE: u8 = 2;
-    /// Some of the inputs could not be used; the others were done.
-    pub const PARTIAL: u8 = 3;
-    /// An input is missing, unreadable or not what it claims to be.
-    pub const NO_INPUT: u8 = 66;
-    /// An output cannot be written.
-    pub const CANNOT_WRITE: u8 = 73;
-    /// The configuration is wrong.
-    pub const CONFIG: u8 = 78;
-    /// Ended by Ctrl-C, after what was done so far was written.
-    pub const INTERRUPTED: u8 = 130;
-}
 
 /// Real-time streaming speaker diarization: who is speaking now, live, on an ordinary CPU.
 #[derive(Debug, Parser)]
@@ -92,8 +73,8 @@ pub fn run() -> ExitCode {
         Command::Config(args) => commands::config::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Bench(args) => commands::bench::run(args),
-        Command::Completions(args) => commands::completions::completions(args),
-        Command::Man(args) => commands::completions::man(args),
+        Command::Completions(args) => commands::completions::completions(&args, &mut Cli::command()),
+        Command::Man(args) => commands::completions::man(&args, Cli::command()),
         Command::Enrol(args) => commands::enrol::run(&args),
         Command::Voices(args) => commands::voices::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
@@ -124,8 +105,6 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     /// A heading goes on to what is declared after it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cli::exit;
+use crate::exit;
 
 /// A flag that the first Ctrl-C (or SIGTERM) sets; a second one ends the process. `asked` runs once, on a thread of
 /// its own, right after the flag was set.

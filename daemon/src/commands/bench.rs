@@ -16,7 +16,7 @@ use diarized_config::Config;
 
 use super::config_args::ConfigArgs;
 use super::model_args::ModelArgs;
-use crate::cli::exit;
+use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::output::{told, write_stdout};
 use audio::BenchAudio;

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
 
-use crate::cli::{Cli, exit};
+use crate::exit;
 
 /// Arguments of `diarized completions`.
 #[derive(Debug, clap::Args)]
@@ -15,13 +14,13 @@ pub struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
-/// Writes the completions and gives the exit code.
+/// Writes the completions of `cli` and gives the exit code.
 ///
 /// # Errors
 /// None now; the same form as of the other commands.
-pub fn completions(args: CompletionsArgs) -> anyhow::Result<u8> {
+pub fn completions(args: &CompletionsArgs, cli: &mut clap::Command) -> anyhow::Result<u8> {
     let mut out = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "diarized", &mut out);
+    clap_complete::generate(args.shell, cli, "diarized", &mut out);
     // A pager that is closed early needs no more.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), &out);
     Ok(exit::OK)
@@ -35,14 +34,14 @@ pub struct ManArgs {
     folder: PathBuf,
 }
 
-/// Writes the man pages and gives the exit code.
+/// Writes the man pages of `cli` and gives the exit code.
 ///
 /// # Errors
 /// A page cannot be written.
-pub fn man(args: ManArgs) -> anyhow::Result<u8> {
+pub fn man(args: &ManArgs, cli: clap::Command) -> anyhow::Result<u8> {
     let folder = &args.folder;
     std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(cli, folder))
         .with_context(|| format!("cannot write man pages into {}", folder.display()))?;
     Ok(exit::OK)
 }

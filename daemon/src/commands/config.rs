@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use diarized_config::{ConfigError, EXAMPLE, Sources};
 
 use super::config_args::{ConfigArgs, tell};
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 
 const EXAMPLES: &str = "\

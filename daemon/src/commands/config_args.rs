@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use diarized_config::{CONFIG_VARIABLE, ConfigError, Loaded, Sources};
 
-use crate::cli::exit;
+use crate::exit;
 use crate::output::told;
 
 /// Where the configuration comes from. Flatten it into a command's arguments.

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[cfg(feature = "microphone")]
 use crate::capture::{CaptureParams, DeviceInfo, ProbeReport, list_devices, probe};
 #[cfg(feature = "microphone")]
-use crate::cli::exit;
+use crate::exit;
 #[cfg(feature = "microphone")]
 use crate::output::write_stdout;
 

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile};
 use crate::batch_embedder::BatchEmbedder;
-use crate::cli::exit;
+use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::kaldi::{Utterance, read_utterances};
 use crate::settings;

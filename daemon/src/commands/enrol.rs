@@ -6,7 +6,7 @@ use diarized_models::voiceprint::ClipRules;
 use serde_json::json;
 
 use super::voice_args::{ClipArgs, tell_enrol};
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 use crate::voices::Registry;
 

@@ -14,7 +14,7 @@ use diarized_config::Config;
 use super::config_args::{ConfigArgs, FlagValue};
 use super::model_args::ModelArgs;
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawFormat, STDIN_NAME};
-use crate::cli::exit;
+use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::labelling::{LabelError, Labelled, Progress, label_file};
 use crate::output::{Labels, OutputFormat, told};

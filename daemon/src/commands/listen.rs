@@ -1,8 +1,8 @@
 //! `diarized listen`: follows a running server in the terminal.
 
 use super::server_args::{ServerArgs, session_id};
-use crate::cli::exit;
 use crate::client::{Address, Follow, News, Terminal, View};
+use crate::exit;
 use crate::protocol::{Body, CloseCode};
 
 /// Arguments of `diarized listen`.

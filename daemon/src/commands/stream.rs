@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::server_args::{ServerArgs, session_id};
 use crate::audio_file::AudioFile;
-use crate::cli::exit;
 use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
+use crate::exit;
 use crate::output::told;
 
 /// Arguments of `diarized stream`.

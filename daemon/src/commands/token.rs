@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::config_args::ConfigArgs;
 use crate::access::{Scope, Scopes, Tokens, is_token_name};
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 
 /// Arguments of `diarized token`.

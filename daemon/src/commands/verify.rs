@@ -7,7 +7,7 @@ use diarized_models::voiceprint::ClipRules;
 use serde_json::json;
 
 use super::voice_args::ClipArgs;
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 
 /// Arguments of `diarized verify`.

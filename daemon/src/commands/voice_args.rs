@@ -9,7 +9,7 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
-use crate::cli::exit;
+use crate::exit;
 use crate::output::told;
 use crate::settings;
 use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_file};

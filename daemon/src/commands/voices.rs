@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::voice_args::{StoreArgs, day_and_time, table, tell};
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 use crate::voices::{ExportForm, KeySource, Place, Store, StoreError, Voice};
 

@@ -8,7 +8,7 @@ use diarized_models::scoring::{DerParams, DerParts, FileScore, Span, TotalScore,
 use serde_json::{Value, json};
 
 use super::labels::{self, Labels, Uem};
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 
 /// Arguments of `diarized eval der`.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use diarized_models::scoring::eer::TrialScores;
 use diarized_models::{Embedder, ModelSource};
 
-use crate::cli::exit;
+use crate::exit;
 use crate::output::write_stdout;
 use report::Report;
 use trials::{Lists, Trial};

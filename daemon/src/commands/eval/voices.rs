@@ -12,7 +12,7 @@ use diarized_models::voiceprint::ClipAnalyser;
 use diarized_models::{Embedder, Embedding, ModelSource};
 use parking_lot::Mutex;
 
-use crate::cli::exit;
+use crate::exit;
 use crate::kaldi::{self, Utterance};
 use crate::output::write_stdout;
 use measure::{Fold, calibrate, measure};

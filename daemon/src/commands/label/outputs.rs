@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::audio_file::STDIN_NAME;
-use crate::cli::exit;
+use crate::exit;
 use crate::output::{OutputFormat, WholeFile};
 use crate::protocol::server_message::Body;
 use diarized_models::Said;
