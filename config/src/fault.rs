@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::Origin;
+use crate::origin::Origin;
 
 /// Why no [`Config`](crate::Config) could be made.
 #[derive(Debug, thiserror::Error)]

@@ -5,29 +5,45 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::source::{ENV_PREFIX, Raw, RawValue, Sources, base_folder};
-use crate::{Fault, FaultKind, Faults, Origin, Setting, Value, Warning};
+use crate::fault::{Fault, FaultKind, Faults, Warning};
+use crate::origin::{Origin, Setting, Value};
+use crate::raw::{Raw, RawValue, base_folder};
+
+/// What every variable of ours begins with.
+pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
+/// Names of the sections, in the order of the example.
+pub(crate) const SECTIONS: [&str; 9] =
+    ["server", "capture", "audio", "model", "diarization", "voices", "inference", "storage", "log"];
 
 /// The word for an optional value that is not set.
 const NONE: &str = "none";
 /// Similarity from which on a key counts as a misspelling of another.
 const SIMILAR: f64 = 0.8;
 
+/// What is written in each layer and not yet read.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    pub(crate) file: BTreeMap<String, Raw>,
+    /// By the variable's name.
+    pub(crate) env: BTreeMap<String, Raw>,
+    pub(crate) flags: BTreeMap<String, Raw>,
+}
+
 /// Hands out checked values and remembers faults and origins; a faulty value reads as its default.
 pub(crate) struct Reader {
-    sources: Sources,
+    layers: Layers,
     faults: Vec<Fault>,
     settings: Vec<Setting>,
 }
 
 impl Reader {
-    pub(crate) fn new(sources: Sources, faults: Vec<Fault>) -> Self {
-        Self { sources, faults, settings: Vec::new() }
+    pub(crate) fn new(layers: Layers, faults: Vec<Fault>) -> Self {
+        Self { layers, faults, settings: Vec::new() }
     }
 
     /// The effective settings, once every key was read.
     pub(crate) fn finish(mut self) -> Result<(Vec<Setting>, Vec<Warning>), Faults> {
-        let Sources { file, env, flags, .. } = std::mem::take(&mut self.sources);
+        let Layers { file, env, flags } = std::mem::take(&mut self.layers);
         for (key, raw) in file.into_iter().chain(flags) {
             let suggestion = self.similar_key(&key);
             self.faults.push(Fault { origin: raw.origin, kind: FaultKind::UnknownKey { key, suggestion } });
@@ -250,7 +266,7 @@ impl Reader {
     }
 
     fn winner(&self, key: &str) -> Option<&Raw> {
-        let Sources { file, env, flags, .. } = &self.sources;
+        let Layers { file, env, flags } = &self.layers;
         flags.get(key).or_else(|| env.get(&variable_of(key))).or_else(|| file.get(key))
     }
 
@@ -263,7 +279,7 @@ impl Reader {
         show: impl Fn(T) -> Value,
     ) -> T {
         debug_assert!(self.settings.iter().all(|setting| setting.key != key), "{key} is read twice");
-        let Sources { file, env, flags, .. } = &mut self.sources;
+        let Layers { file, env, flags } = &mut self.layers;
         let in_file = file.remove(key);
         let in_env = env.remove(&variable_of(key));
         let in_flags = flags.remove(key);
@@ -296,7 +312,7 @@ impl Reader {
             // Without a section it may be a section's name or a key that lacks its section.
             false => known
                 .map(|key| (key.rsplit('.').next().unwrap_or_default().to_owned(), key))
-                .chain(crate::SECTIONS.iter().map(|name| ((*name).to_owned(), format!("[{name}]"))))
+                .chain(SECTIONS.iter().map(|name| ((*name).to_owned(), format!("[{name}]"))))
                 .collect(),
         };
         most_similar(key, &candidates)

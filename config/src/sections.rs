@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Value;
+use crate::origin::Value;
 use crate::reader::Reader;
 
 /// A day in seconds, the longest time that a key may be set to.

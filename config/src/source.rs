@@ -1,17 +1,17 @@
 //! The three places a value may be written: a TOML file, environment variables, flags.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::reader::Reader;
-use crate::{Config, ConfigError, Fault, FaultKind, Faults, Loaded, Origin};
+use crate::config::{Config, Loaded};
+use crate::fault::{ConfigError, Fault, FaultKind, Faults};
+use crate::origin::Origin;
+use crate::raw::{Raw, RawValue, raw_value, shorten};
+use crate::reader::{ENV_PREFIX, Layers, Reader, SECTIONS};
 
-/// What every variable of ours begins with.
-pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Variables with the prefix that are not keys.
 const RESERVED_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, TOKEN_VARIABLE, VOICES_KEY_VARIABLE];
 /// The variable that names the configuration file when no flag does.
@@ -23,39 +23,13 @@ pub const VOICES_KEY_VARIABLE: &str = "DIARIZED_VOICES_KEY";
 /// The most that is read of a configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A value as written, before it is known which type its key has.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum RawValue {
-    Boolean(bool),
-    Integer(i64),
-    Number(f64),
-    Text(String),
-    List(Vec<RawValue>),
-    /// TOML that no key accepts: a table, a date, a number beyond 64 bits.
-    Other,
-    /// From the environment or a flag: the key decides how to read it.
-    Untyped(String),
-}
-
-/// A value as written and where.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Raw {
-    pub(crate) value: RawValue,
-    /// The text as written, shortened for messages.
-    pub(crate) shown: String,
-    pub(crate) origin: Origin,
-}
-
 /// Collects what the file, the environment and the flags say, then makes one [`Config`] of it.
 ///
 /// Flags win over the environment, the environment over the file, the file over the defaults. Nothing is opened
 /// but the configuration file.
 #[derive(Debug, Default)]
 pub struct Sources {
-    pub(crate) file: BTreeMap<String, Raw>,
-    /// By the variable's name.
-    pub(crate) env: BTreeMap<String, Raw>,
-    pub(crate) flags: BTreeMap<String, Raw>,
+    layers: Layers,
     faults: Vec<Fault>,
     syntax_faults: Vec<Fault>,
 }
@@ -105,20 +79,20 @@ impl Sources {
             let DeValue::Table(keys) = content.get_ref() else {
                 let shown = shorten(text.get(content.span()).unwrap_or_default());
                 let origin = origin_of(section.span().start);
-                if crate::SECTIONS.contains(&section_name.as_ref()) {
+                if SECTIONS.contains(&section_name.as_ref()) {
                     let kind = FaultKind::NotASection { key: section_name.to_string(), got: shown };
                     self.faults.push(Fault { origin, kind });
                 } else {
                     let raw = Raw { value: raw_value(content.get_ref()), shown, origin };
-                    self.file.insert(section_name.to_string(), raw);
+                    self.layers.file.insert(section_name.to_string(), raw);
                 }
                 continue;
             };
-            if !crate::SECTIONS.contains(&section_name.as_ref()) {
+            if !SECTIONS.contains(&section_name.as_ref()) {
                 // The section is unknown, so its keys are: one fault for the section is enough.
                 let origin = origin_of(section.span().start);
                 let raw = Raw { value: RawValue::Other, shown: String::new(), origin };
-                self.file.insert(format!("[{section_name}]"), raw);
+                self.layers.file.insert(format!("[{section_name}]"), raw);
                 continue;
             }
             for (key, value) in keys {
@@ -127,7 +101,7 @@ impl Sources {
                     shown: shorten(text.get(value.span()).unwrap_or_default()),
                     origin: origin_of(key.span().start),
                 };
-                self.file.insert(format!("{section_name}.{}", key.get_ref()), raw);
+                self.layers.file.insert(format!("{section_name}.{}", key.get_ref()), raw);
             }
         }
         self
@@ -148,7 +122,7 @@ impl Sources {
                 value: value.into_string().map_or(RawValue::Other, RawValue::Untyped),
                 origin: Origin::Environment { name: name.to_owned() },
             };
-            self.env.insert(name.to_owned(), raw);
+            self.layers.env.insert(name.to_owned(), raw);
         }
         self
     }
@@ -162,7 +136,7 @@ impl Sources {
             value: RawValue::Untyped(value),
             origin: Origin::Flag { name: name.to_owned() },
         };
-        self.flags.insert(key.to_owned(), raw);
+        self.layers.flags.insert(key.to_owned(), raw);
         self
     }
 
@@ -174,42 +148,15 @@ impl Sources {
         if let Some(faults) = Faults::try_new(std::mem::take(&mut self.syntax_faults)) {
             return Err(faults);
         }
-        let faults = std::mem::take(&mut self.faults);
-        let mut reader = Reader::new(self, faults);
+        let mut reader = Reader::new(self.layers, self.faults);
         let config = Config::read(&mut reader);
         let (settings, warnings) = reader.finish()?;
         Ok(Loaded { config, settings, warnings })
     }
 }
 
-/// The folder that relative paths of a value are relative to, if it was written in a file.
-pub(crate) fn base_folder(origin: &Origin) -> Option<PathBuf> {
-    match origin {
-        Origin::File { path, .. } => path.parent().map(Path::to_owned),
-        _ => None,
+impl Default for Config {
+    fn default() -> Self {
+        Sources::new().load().expect("the defaults keep every rule, which a test holds").config
     }
-}
-
-fn raw_value(value: &DeValue<'_>) -> RawValue {
-    match value {
-        DeValue::String(text) => RawValue::Text(text.to_string()),
-        DeValue::Boolean(value) => RawValue::Boolean(*value),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or(RawValue::Other, RawValue::Integer)
-        }
-        DeValue::Float(number) => number.as_str().parse().map_or(RawValue::Other, RawValue::Number),
-        DeValue::Array(items) => RawValue::List(items.iter().map(|item| raw_value(item.get_ref())).collect()),
-        DeValue::Table(_) | DeValue::Datetime(_) => RawValue::Other,
-    }
-}
-
-/// At most about sixty characters on one line, for messages.
-fn shorten(text: &str) -> String {
-    const MAX_CHARS: usize = 60;
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().take(MAX_CHARS).map(printable).collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        short.push('…');
-    }
-    short
 }
