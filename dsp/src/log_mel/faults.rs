@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::params::{Framing, WindowPosition};
+use super::choices::{Framing, WindowPosition};
 
 /// One thing wrong with a [`LogMelRecipe`](super::LogMelRecipe).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use std::f64::consts::TAU;
 
-use super::params::{LogMelRecipe, MelTriangles, Window};
+use super::choices::{MelTriangles, Window};
+use super::params::LogMelRecipe;
 
 /// The window's samples, `frame_length_samples` of them.
 pub(super) fn window_samples(recipe: &LogMelRecipe) -> Vec<f64> {

@@ -1,5 +1,6 @@
 //! Streaming log-mel features whose recipe is data.
 
+mod choices;
 mod faults;
 mod filters;
 mod normalise;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 use realfft::num_complex::Complex64;
 use realfft::{RealFftPlanner, RealToComplex};
 
+pub use choices::{
+    Framing, MeanNormalisation, MelTriangles, PreEmphasisAt, Spectrum, Window, WindowPosition,
+};
 pub use faults::{LogMelFault, LogMelFaults};
 pub use normalise::{Layout, ShapeError, subtract_mean, to_mel_major};
-pub use params::{
-    Framing, LogMelParams, LogMelRecipe, MeanNormalisation, MelTriangles, PreEmphasisAt, Spectrum, Window,
-    WindowPosition,
-};
+pub use params::{LogMelParams, LogMelRecipe};
 
 use filters::MelFilters;
 

@@ -1,6 +1,6 @@
 //! Mean normalisation over a window of features, and the turn from frame-major to mel-major.
 
-use super::params::MeanNormalisation;
+use super::choices::MeanNormalisation;
 
 /// How a feature matrix lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
