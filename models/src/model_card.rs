@@ -8,9 +8,8 @@ use diarized_dsp::log_mel::{
 };
 use serde::Deserialize;
 
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, PrintCalibration, PrintCalibrations};
 use crate::plda::{Plda, PldaError};
-use crate::voiceprint::{PrintCalibration, PrintCalibrations};
 
 /// The version of the `model.toml` layout that this code reads.
 pub const SCHEMA: u32 = 1;

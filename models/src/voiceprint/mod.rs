@@ -13,11 +13,10 @@ mod two_voices;
 #[cfg(test)]
 mod tests;
 
+pub use crate::calibration::{PrintCalibration, PrintCalibrations};
 pub use clip::{Clip, ClipAnalyser, ClipRefusal, ClipRules};
 pub use fit::fit_calibration;
-pub use matching::{
-    Candidate, Gallery, GalleryError, KnownVoice, MatchRules, PrintCalibration, PrintCalibrations, Ranking,
-};
+pub use matching::{Candidate, Gallery, GalleryError, KnownVoice, MatchRules, Ranking};
 pub use print::{Print, PrintError, Recording};
 pub use two_voices::{SecondVoice, second_voice};
 
