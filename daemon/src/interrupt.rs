@@ -1,4 +1,4 @@
-//! Ctrl-C as a flag: the first one asks for a tidy end, the second one ends at once.
+//! Signals that ask the process to stop, as a stream and as a flag.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ pub fn on_interrupt(asked: impl FnOnce() + Send + 'static) -> std::io::Result<Ar
     // Handlers are in place when this function returns, so that no early signal is missed.
     let mut signals = {
         let _guard = runtime.enter();
-        Signals::new()?
+        StopSignals::new()?
     };
     std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -31,20 +31,27 @@ pub fn on_interrupt(asked: impl FnOnce() + Send + 'static) -> std::io::Result<Ar
     Ok(flag)
 }
 
+/// SIGINT and SIGTERM, or Ctrl-C where there are no signals.
 #[cfg(unix)]
-struct Signals {
+#[derive(Debug)]
+pub struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
+impl StopSignals {
+    /// Installs the handlers, so that no signal after this is missed. Runs inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The system gives no signal handler.
+    pub fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next of them.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -52,16 +59,23 @@ impl Signals {
     }
 }
 
+/// SIGINT and SIGTERM, or Ctrl-C where there are no signals.
 #[cfg(not(unix))]
-struct Signals;
+#[derive(Debug)]
+pub struct StopSignals;
 
 #[cfg(not(unix))]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
+impl StopSignals {
+    /// Installs nothing; see the other systems.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next Ctrl-C; for ever if there is no handler.
+    pub async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -15,11 +15,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::door::Door;
-use self::signals::{Hangups, Signals, tell, tell_reloading, watchdog};
+use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::engine::LiveEngines;
 use crate::exit;
 use crate::hub::{Hub, HubParams};
+use crate::interrupt::StopSignals;
 use crate::output::told;
 use crate::server::{Leftovers, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
@@ -98,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 }
 
 async fn serve(reload: Reload) -> anyhow::Result<u8> {
-    let mut signals = Signals::new()?;
+    let mut signals = StopSignals::new()?;
     let mut hangups = Hangups::new()?;
     let config = &reload.loaded.config.clone();
     let engines = match LiveEngines::start(config) {

@@ -1,43 +1,8 @@
-//! What the operating system and its service manager say to the server, and what it says back.
+//! SIGHUP, and messages to the service manager.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-
-/// SIGINT and SIGTERM, or Ctrl-C where there are no signals.
-pub(super) struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    pub(super) fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(unix)]
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) {
-        // Without the handler there is nothing to wait for.
-        let _ = tokio::signal::ctrl_c().await;
-    }
-}
 
 /// Waits for each SIGHUP; for ever where there are no signals.
 pub(super) struct Hangups {
