@@ -8,9 +8,10 @@ use diarized_models::LoadError;
 use crate::audio_file::quiet_decoder_panics;
 use crate::commands;
 use crate::engine::SetUpError;
+use crate::error_chain::error_chain;
 use crate::exit;
 use crate::kaldi::KaldiError;
-use crate::output::{StdoutError, told};
+use crate::output::StdoutError;
 
 /// Real-time streaming speaker diarization: who is speaking now, live, on an ordinary CPU.
 #[derive(Debug, Parser)]
@@ -86,7 +87,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let output = error.downcast_ref::<StdoutError>();
             if !output.is_some_and(StdoutError::is_closed_pipe) {
-                eprintln!("diarized: {}", told(&*error));
+                eprintln!("diarized: {}", error_chain(&*error));
             }
             ExitCode::from(code_of(&error))
         }

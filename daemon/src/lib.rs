@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod engine;
+pub mod error_chain;
 pub mod exit;
 pub mod hub;
 pub mod interrupt;

@@ -16,9 +16,10 @@ use diarized_config::Config;
 
 use super::config_args::ConfigArgs;
 use super::model_args::ModelArgs;
+use crate::error_chain::error_chain;
 use crate::exit;
 use crate::interrupt::on_interrupt;
-use crate::output::{told, write_stdout};
+use crate::output::write_stdout;
 use audio::BenchAudio;
 use machine::Machine;
 use progress::Progress;
@@ -161,7 +162,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let audio = match BenchAudio::load(args.file.as_deref()) {
         Ok(audio) => audio,
         Err(error) => {
-            eprintln!("diarized: {}", told(&*error));
+            eprintln!("diarized: {}", error_chain(&*error));
             return Ok(exit::NO_INPUT);
         }
     };

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use diarized_config::{CONFIG_VARIABLE, ConfigError, Loaded, Sources};
 
+use crate::error_chain::error_chain;
 use crate::exit;
-use crate::output::told;
 
 /// Where the configuration comes from. Flatten it into a command's arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -70,6 +70,6 @@ impl ConfigArgs {
 /// Tells on stderr what is wrong with the configuration; gives the exit code.
 pub fn tell(error: ConfigError) -> u8 {
     let is_read_error = matches!(error, ConfigError::Read { .. });
-    eprintln!("diarized: {}", told(&error));
+    eprintln!("diarized: {}", error_chain(&error));
     if is_read_error { exit::NO_INPUT } else { exit::CONFIG }
 }

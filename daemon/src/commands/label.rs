@@ -14,10 +14,11 @@ use diarized_config::Config;
 use super::config_args::{ConfigArgs, FlagValue};
 use super::model_args::ModelArgs;
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawFormat, STDIN_NAME};
+use crate::error_chain::error_chain;
 use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::labelling::{LabelError, Labelled, Progress, label_file};
-use crate::output::{Labels, OutputFormat, told};
+use crate::output::{Labels, OutputFormat};
 use crate::pcm::Encoding;
 use crate::session::EngineFactory;
 use crate::settings;
@@ -280,7 +281,7 @@ impl Job<'_> {
         };
         let (labelled, events) = match self.label_path(path) {
             Ok(done) => done,
-            Err(error) => return Outcome::Failed(told(&error)),
+            Err(error) => return Outcome::Failed(error_chain(&error)),
         };
         self.tell_problems(path, &labelled);
         let text = match events {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::server_args::{ServerArgs, session_id};
 use crate::audio_file::AudioFile;
 use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
+use crate::error_chain::error_chain;
 use crate::exit;
-use crate::output::told;
 
 /// Arguments of `diarized stream`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let file = match AudioFile::open(&args.file) {
         Ok(file) => file,
         Err(error) => {
-            eprintln!("diarized: {}", told(&error));
+            eprintln!("diarized: {}", error_chain(&error));
             return Ok(exit::NO_INPUT);
         }
     };
@@ -104,7 +104,7 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     let summary = match outcome {
         Ok(summary) => summary,
         Err(PublishError::File(error)) => {
-            eprintln!("diarized: {}", told(&error));
+            eprintln!("diarized: {}", error_chain(&error));
             return Ok(exit::NO_INPUT);
         }
         Err(error) => return Err(error.into()),

@@ -9,8 +9,8 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
+use crate::error_chain::error_chain;
 use crate::exit;
-use crate::output::told;
 use crate::settings;
 use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_file};
 
@@ -139,7 +139,7 @@ pub(super) fn tell(error: StoreError) -> u8 {
         StoreError::BadName { .. } => exit::USAGE,
         _ => exit::FAILURE,
     };
-    eprintln!("diarized: {}", told(&error));
+    eprintln!("diarized: {}", error_chain(&error));
     code
 }
 

@@ -4,7 +4,6 @@ mod file;
 mod stdout;
 mod subtitles;
 mod table;
-mod told;
 mod turns;
 
 #[cfg(test)]
@@ -17,7 +16,6 @@ use serde::Serialize;
 
 pub use file::{WholeFile, write_whole_file};
 pub use stdout::{StdoutError, write_stdout};
-pub use told::told;
 pub use turns::{Turn, turns};
 
 /// How labels are written.

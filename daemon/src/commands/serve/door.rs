@@ -5,6 +5,7 @@ use std::sync::Arc;
 use diarized_config::ServerConfig;
 
 use crate::access::{Access, AllowedOrigin, Origins};
+use crate::error_chain::error_chain;
 use crate::server::{Tls, TlsError};
 
 /// What is asked of those who knock.
@@ -59,11 +60,11 @@ impl Door {
     /// Loads tokens and certificate again; what cannot be loaded stays as it was.
     pub(super) fn reload(&self) {
         if let Err(error) = self.access.reload() {
-            tracing::error!("the tokens stay as they were: {:#}", anyhow::Error::new(error));
+            tracing::error!("the tokens stay as they were: {}", error_chain(&error));
         }
         let reloaded: Result<(), TlsError> = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
         if let Err(error) = reloaded {
-            tracing::error!("the certificate stays as it was: {:#}", anyhow::Error::new(error));
+            tracing::error!("the certificate stays as it was: {}", error_chain(&error));
         }
     }
 }

@@ -18,10 +18,10 @@ use self::door::Door;
 use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::engine::LiveEngines;
+use crate::error_chain::error_chain;
 use crate::exit;
 use crate::hub::{Hub, HubParams};
 use crate::interrupt::StopSignals;
-use crate::output::told;
 use crate::server::{Leftovers, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::storage::{Storage, StorageParams};
@@ -82,7 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let door = match Door::open(&loaded.config.server) {
         Ok(door) => door,
         Err(error) => {
-            eprintln!("diarized: {}", told(&*error));
+            eprintln!("diarized: {}", error_chain(&*error));
             return Ok(exit::CONFIG);
         }
     };
@@ -105,7 +105,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let engines = match LiveEngines::start(config) {
         Ok(engines) => Arc::new(engines),
         Err(error) => {
-            eprintln!("diarized: {}", told(&error));
+            eprintln!("diarized: {}", error_chain(&error));
             return Ok(exit::NO_INPUT);
         }
     };
