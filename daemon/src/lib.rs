@@ -8,6 +8,7 @@ pub mod audio_file;
 pub mod batch_embedder;
 #[cfg(feature = "microphone")]
 pub mod capture;
+pub mod channel_choice;
 pub mod cli;
 pub mod client;
 pub mod commands;
@@ -25,6 +26,6 @@ pub mod protocol;
 pub mod secret;
 pub mod server;
 pub mod session;
-pub mod settings;
 pub mod storage;
+pub mod threads;
 pub mod voices;

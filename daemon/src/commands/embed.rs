@@ -15,10 +15,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile};
 use crate::batch_embedder::BatchEmbedder;
+use crate::channel_choice::channel_select;
 use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::kaldi::{Utterance, read_utterances};
-use crate::settings;
+use crate::threads::n_threads;
 use table::{Row, Table, ids_path};
 
 const EXAMPLES: &str = "\
@@ -140,8 +141,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         groups: by_file(&utterances),
         embedder,
         windows,
-        channel: settings::channel(config.audio.channel),
-        n_threads: settings::n_threads(&config),
+        channel: channel_select(config.audio.channel),
+        n_threads: n_threads(config.inference.threads),
         stop,
     };
     let (n_done, written) = job.run(table, &bar)?;

@@ -14,6 +14,8 @@ use diarized_config::Config;
 use super::config_args::{ConfigArgs, FlagValue};
 use super::model_args::ModelArgs;
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawFormat, STDIN_NAME};
+use crate::channel_choice::channel_select;
+use crate::engine::LiveEngines;
 use crate::error_chain::error_chain;
 use crate::exit;
 use crate::interrupt::on_interrupt;
@@ -21,7 +23,7 @@ use crate::labelling::{LabelError, Labelled, Progress, label_file};
 use crate::output::{Labels, OutputFormat};
 use crate::pcm::Encoding;
 use crate::session::EngineFactory;
-use crate::settings;
+use crate::threads::n_threads;
 use outputs::{Outputs, WriteError};
 use progress::{Bars, FileBar};
 
@@ -145,7 +147,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Ok(loaded) => loaded.config,
         Err(code) => return Ok(code),
     };
-    let engines = settings::engines_for_recordings(&config)?;
+    let engines = Arc::new(LiveEngines::start(&config)?.for_recordings());
     let bars = Bars::new(!args.quiet && std::io::stderr().is_terminal(), args.files.len());
     let stop = {
         let bars = bars.clone();
@@ -212,7 +214,7 @@ impl Job<'_> {
     /// Labels all files, several at a time; what goes to the common output is written in the order of the files.
     fn run(&self) -> anyhow::Result<Tally> {
         let n_files = self.args.files.len();
-        let n_threads = settings::n_threads(self.config).min(n_files);
+        let n_threads = n_threads(self.config.inference.threads).min(n_files);
         let next = AtomicUsize::new(0);
         let (sender, receiver) = crossbeam_channel::bounded::<(usize, Outcome)>(n_threads);
         std::thread::scope(|scope| {
@@ -306,7 +308,7 @@ impl Job<'_> {
     fn label_path(&self, path: &Path) -> Result<(Labelled, Option<String>), LabelError> {
         let audio = self.open(path)?;
         let bar = self.bars.file(&outputs::recording_name(path), audio.duration());
-        let mut file = MonoFile::new(audio, settings::channel(self.config.audio.channel))?;
+        let mut file = MonoFile::new(audio, channel_select(self.config.audio.channel))?;
         let mut engine = self.engines.engine().map_err(|source| LabelError::Engine {
             name: path.display().to_string(),
             at: diarized_dsp::SampleIndex::ZERO,

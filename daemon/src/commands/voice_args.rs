@@ -9,9 +9,9 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
+use crate::channel_choice::channel_select;
 use crate::error_chain::error_chain;
 use crate::exit;
-use crate::settings;
 use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_file};
 
 /// Where the store and its key are. Flatten it into a command's arguments.
@@ -102,7 +102,7 @@ impl ClipArgs {
         let bar = ProgressBar::with_draw_target(Some(1000 * files.len() as u64), target);
         let style = ProgressStyle::with_template("{msg:24!} [{bar:30}] {percent:>3} %, {eta} left");
         bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
-        let channel = settings::channel(config.audio.channel);
+        let channel = channel_select(config.audio.channel);
         let mut clips = Vec::new();
         for (n, path) in files.iter().enumerate() {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();

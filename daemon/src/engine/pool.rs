@@ -67,10 +67,7 @@ impl InferencePool {
         embed: impl Fn(&EmbedRequest) -> Result<Embedding, EmbedError> + Send + Sync + 'static,
         n_threads: usize,
     ) -> std::io::Result<Self> {
-        let n_threads = match n_threads {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            n => n,
-        };
+        let n_threads = crate::threads::n_threads(n_threads);
         let (seconds, failed) = (Histogram::new(INFERENCE_BOUNDS_S), Count::default());
         let shared = Arc::new(Shared { queue: DueQueue::new(QUEUE), seconds, failed });
         let embed = Arc::new(embed);

@@ -28,7 +28,7 @@ impl Machine {
         let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         Self {
             cpu: cpu.map_or("unknown processor", |(_, name)| name.trim()).to_owned(),
-            n_cores: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            n_cores: crate::threads::n_cores(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
             version: env!("CARGO_PKG_VERSION"),

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::exit;
 use crate::kaldi::{self, Utterance};
 use crate::output::write_stdout;
+use crate::threads::n_cores;
 use measure::{Fold, calibrate, measure};
 
 /// Arguments of `diarized eval voices`.
@@ -145,7 +146,7 @@ fn embed(embedder: &Embedder, by_speaker: &BTreeMap<String, Vec<Utterance>>) -> 
             bar.inc(1);
         }
     };
-    let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(work.len().max(1));
+    let n_threads = n_cores().min(work.len().max(1));
     std::thread::scope(|scope| (0..n_threads).for_each(|_| _ = scope.spawn(thread)));
     bar.finish_and_clear();
     let mut speakers = done.into_inner().into_iter().collect::<anyhow::Result<Vec<Speaker>>>()?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use diarized_config::{Channel, Config};
-use diarized_dsp::ChannelSelect;
+use diarized_config::Config;
 
 use crate::capture::{Capture, CaptureParams, open_microphone};
+use crate::channel_choice::{channel_select, n_channels_min};
 use crate::hub::Hub;
 
 /// A running capture, if there is one.
@@ -16,13 +16,10 @@ pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
     if !config.capture.enabled {
         return Ok(Microphone(None));
     }
-    let (channel, n_channels_min) = match config.capture.channel {
-        Channel::Mix => (ChannelSelect::Mix, 1),
-        Channel::One(idx) => (ChannelSelect::One(idx), idx + 1),
-    };
+    let channel = channel_select(config.capture.channel);
     let params = CaptureParams {
         device: config.capture.device.clone(),
-        n_channels_min,
+        n_channels_min: n_channels_min(config.capture.channel),
         buffer_ms: config.capture.buffer_ms,
     };
     let capture = open_microphone(hub, params, channel)?;

@@ -11,6 +11,7 @@ use diarized_models::Embedder;
 use parking_lot::Mutex;
 
 use crate::kaldi::{self, Utterance};
+use crate::threads::n_cores;
 
 /// Utterances by name; without a list every name is a path.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Voices {
                 done.lock().extend(embeddings);
             }
         };
-        let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len().max(1));
+        let n_threads = n_cores().min(files.len().max(1));
         std::thread::scope(|scope| (0..n_threads).for_each(|_| _ = scope.spawn(work)));
         progress.finish_and_clear();
         let (embeddings, faults) = (done.into_inner(), faults.into_inner());
