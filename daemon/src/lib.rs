@@ -22,6 +22,7 @@ pub mod labelling;
 pub mod metrics;
 pub mod output;
 pub mod pcm;
+pub mod percentile;
 pub mod protocol;
 pub mod secret;
 pub mod server;

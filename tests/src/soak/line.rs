@@ -32,14 +32,6 @@ impl Line {
     }
 }
 
-/// The smallest value that `share` of the values do not exceed; sorts them. 0 without values.
-#[must_use]
-pub fn percentile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let rank = (share * values.len() as f64).ceil() as usize;
-    values.get(rank.max(1) - 1).copied().unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,12 +50,5 @@ mod tests {
         assert!((Line::through(&noisy).unwrap().slope - 0.5).abs() < 0.01);
         assert_eq!(Line::through(&[(1.0, 7.0)]), Some(Line { at_zero: 7.0, slope: 0.0 }));
         assert_eq!(Line::through(&[]), None);
-    }
-
-    #[test]
-    fn a_percentile_is_one_of_the_values() {
-        let mut values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        assert_eq!((percentile(&mut values, 0.99), percentile(&mut values, 0.5)), (99.0, 50.0));
-        assert_eq!((percentile(&mut [4.0], 0.01), percentile(&mut [], 0.5)), (4.0, 0.0));
     }
 }

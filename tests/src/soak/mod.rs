@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use diarized::audio_file::AudioFile;
 use diarized::client::Address;
+use diarized::percentile::percentile;
 use tokio::sync::mpsc;
 
 use clients::{Place, Shared, Told};
-pub use line::{Line, percentile};
+pub use line::Line;
 use network::Network;
 pub use server::Measured;
 use server::Server;
@@ -244,6 +245,12 @@ fn beginnings(conversation: &Path, folder: &Path, n: usize) -> anyhow::Result<Ve
 }
 
 impl Report {
+    fn sorted_lags_s(&self) -> Vec<f64> {
+        let mut lags_s = self.lags_s.clone();
+        lags_s.sort_unstable_by(f64::total_cmp);
+        lags_s
+    }
+
     /// What is out of bounds, and every fault.
     #[must_use]
     pub fn verdict(&self, bounds: &Bounds) -> Vec<String> {
@@ -270,7 +277,7 @@ impl Report {
             Some(_) => {}
             None => all.push("no lag was measured".to_owned()),
         }
-        let p99_s = percentile(&mut self.lags_s.clone(), 0.99);
+        let p99_s = percentile(&self.sorted_lags_s(), 0.99);
         if p99_s > bounds.lag_p99_s {
             all.push(format!("lag p99 is {p99_s:.2} s, more than {:.2}", bounds.lag_p99_s));
         }
@@ -292,7 +299,7 @@ impl Report {
     pub fn text(&self) -> String {
         let (from_s, to_s) = self.measured_s;
         let mut out = String::new();
-        let mut lags_s = self.lags_s.clone();
+        let lags_s = self.sorted_lags_s();
         let slope = |points: &[(f64, f64)]| Line::through(points).map_or(0.0, |line| line.slope * 3600.0);
         let memory: Vec<f64> = self.memory.iter().map(|point| point.1 / 1e6).collect();
         let (low, high) = memory.iter().fold((f64::INFINITY, 0.0_f64), |(l, h), m| (l.min(*m), h.max(*m)));
@@ -309,9 +316,9 @@ impl Report {
         let _ = writeln!(
             out,
             "lag: median {:.3} s, p99 {:.3} s, largest {:.3} s of {} events, slope {:+.3} s an hour",
-            percentile(&mut lags_s, 0.5),
-            percentile(&mut lags_s, 0.99),
-            percentile(&mut lags_s, 1.0),
+            percentile(&lags_s, 0.5),
+            percentile(&lags_s, 0.99),
+            percentile(&lags_s, 1.0),
             lags_s.len(),
             slope(&self.lag)
         );

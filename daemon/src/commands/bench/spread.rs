@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::percentile::percentile;
+
 /// Median and upper percentiles; zeros without a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub(super) struct Spread {
@@ -18,19 +20,15 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of values in any order; sorts them. The percentile `p` is the smallest value that `p` per cent do not exceed
-    /// (nearest rank).
+    /// Of values in any order; sorts them. Percentiles are by nearest rank.
     pub(super) fn of(values: &mut [f64]) -> Self {
         values.sort_unstable_by(f64::total_cmp);
-        let rank = |share: f64| {
-            let rank = (share * values.len() as f64).ceil() as usize;
-            values.get(rank.max(1) - 1).copied().unwrap_or(0.0)
-        };
+        let at = |share| percentile(values, share);
         Self {
             n: values.len(),
-            median: rank(0.5),
-            p95: rank(0.95),
-            p99: rank(0.99),
+            median: at(0.5),
+            p95: at(0.95),
+            p99: at(0.99),
             max: values.last().copied().unwrap_or(0.0),
         }
     }
