@@ -1,15 +1,13 @@
 //! The input queue of a session: bounded by the audio in it, awaited by sockets, blocked on by threads.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake};
 
 use axum::body::Bytes;
 use crossbeam_channel::{Receiver, TrySendError, bounded};
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SpeakerId};
+use pollster::block_on;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::engine::{Correction, CorrectionError};
@@ -213,25 +211,6 @@ impl Sender {
         match self.queue.try_send(Queued { input, _places: Some(places) }) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => Err(Closed),
-        }
-    }
-}
-
-/// Runs a future on a thread that may block.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
         }
     }
 }
