@@ -25,22 +25,15 @@ impl SecretHash {
     /// Reads 64 hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let value = |digit: u8| char::from(digit).to_digit(16);
-            *byte = u8::try_from(value(pair[0])? << 4 | value(pair[1])?).ok()?;
-        }
+        hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 }
 
 impl fmt::Display for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -56,11 +49,7 @@ impl fmt::Debug for SecretHash {
 pub fn random_hex(n_bytes: usize) -> String {
     let mut bytes = vec![0; n_bytes];
     getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
-    bytes.iter().fold(String::new(), |mut out, b| {
-        use fmt::Write as _;
-        let _ = write!(out, "{b:02x}");
-        out
-    })
+    hex::encode(bytes)
 }
 
 #[cfg(test)]

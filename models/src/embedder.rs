@@ -1,7 +1,6 @@
 //! The voice model: loads an ONNX network with its card, checks every dimension, and embeds windows through tract.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -157,10 +156,7 @@ impl Embedder {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_parts(onnx: Arc<[u8]>, card: ModelCard, window_frames: &[usize]) -> Result<Self, LoadError> {
-        let digest = Sha256::digest(&onnx).iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let digest = hex::encode(Sha256::digest(&onnx));
         if digest != card.onnx_sha256 {
             return Err(LoadError::Checksum { expected: card.onnx_sha256, got: digest });
         }

@@ -3,7 +3,6 @@
 //! A causal stack of dilated convolutions that runs through tract in chunks of 100 ms; each layer remembers what it needs
 //! of the past, so every frame is computed once. Made by `training/diarized_train/segmenter.py`.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use diarized_dsp::log_mel::{LogMelParams, LogMelRecipe};
@@ -118,10 +117,7 @@ impl Segmenter {
                          at least delay_frames";
             return Err(SegmenterError::Card(rules.to_owned()));
         }
-        let digest = Sha256::digest(onnx).iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let digest = hex::encode(Sha256::digest(onnx));
         if digest != card.onnx_sha256 {
             return Err(SegmenterError::Checksum { expected: card.onnx_sha256, got: digest });
         }
