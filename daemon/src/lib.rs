@@ -30,3 +30,4 @@ pub mod session;
 pub mod storage;
 pub mod threads;
 pub mod voices;
+pub mod whole_file;

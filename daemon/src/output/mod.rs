@@ -1,6 +1,5 @@
 //! Labels as text: RTTM, JSON lines, SRT, WebVTT and a table to read, from the state of a session.
 
-mod file;
 mod stdout;
 mod subtitles;
 mod table;
@@ -14,7 +13,6 @@ use diarized_models::rttm::SpeakerTurn;
 use diarized_models::{Segment, SessionState, SpeakerId};
 use serde::Serialize;
 
-pub use file::{WholeFile, write_whole_file};
 pub use stdout::{StdoutError, write_stdout};
 pub use turns::{Turn, turns};
 

@@ -121,40 +121,6 @@ fn a_session_without_speech_has_a_form_in_every_format() {
     assert_eq!(render(&empty, OutputFormat::Table), "board room  1:01:40.0, no speech\n");
 }
 
-#[test]
-fn a_file_is_replaced_whole_or_not_at_all() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.rttm");
-    write_whole_file(&path, b"first").unwrap();
-    write_whole_file(&path, b"second").unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), b"second");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
-
-    let mut abandoned = WholeFile::create(&path).unwrap();
-    std::io::Write::write_all(abandoned.file(), b"half").unwrap();
-    drop(abandoned);
-    assert_eq!(std::fs::read(&path).unwrap(), b"second");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-
-    let absent = folder.path().join("absent/out.rttm");
-    assert_eq!(write_whole_file(&absent, b"x").unwrap_err().kind(), std::io::ErrorKind::NotFound);
-    let error = write_whole_file(folder.path(), b"x").unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::IsADirectory);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_link_stays_a_link_and_a_device_a_device() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, link) = (folder.path().join("real"), folder.path().join("link"));
-    std::fs::write(&path, "old").unwrap();
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    write_whole_file(&link, b"new").unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    write_whole_file(std::path::Path::new("/dev/null"), b"x").unwrap();
-}
-
 proptest! {
     #[test]
     fn turns_keep_all_speech_and_never_join_two_speakers(

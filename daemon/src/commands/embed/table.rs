@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::output::WholeFile;
+use crate::whole_file::WholeFile;
 
 /// Length of the `.npy` header: fixed, so that the number of rows can be filled in at the end. A multiple of 64, as
 /// the format asks for.

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::audio_file::STDIN_NAME;
 use crate::exit;
-use crate::output::{OutputFormat, WholeFile};
+use crate::output::OutputFormat;
 use crate::protocol::server_message::Body;
+use crate::whole_file::WholeFile;
 use diarized_models::Said;
 
 /// Why the outputs cannot be what was asked for; nothing was labelled yet.
