@@ -5,11 +5,13 @@ use std::time::Duration;
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, FromSample, InputCallbackInfo, SampleFormat, SizedSample, StreamConfig};
 
+use super::error::CaptureError;
 use super::formats::{Choice, DeviceFormats, choose, describe};
+use super::handle::Capture;
 use super::messages::SystemMessages;
 use super::ring::{BlockReader, BlockTimes, BlockWriter, FaultWriter, block_ring};
-use super::supervise::{Opened, Opener};
-use super::{CaptureError, CaptureFormat, CaptureParams};
+use super::sink::{CaptureFormat, CaptureParams, CaptureSink};
+use super::supervise::{self, Opened, Opener};
 
 /// How long the audio system may wait for an event before it looks at the device's state by itself.
 const POLL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -100,6 +102,17 @@ where
                 capture_ns: times.capture.as_nanos() as u64,
             },
         );
+    }
+}
+
+impl Capture {
+    /// Opens the device and captures it into `sink` on a thread of its own. Returns once audio may come.
+    ///
+    /// # Errors
+    /// Whatever keeps the device from being opened now; `sink` has then seen nothing. A device that is lost later is
+    /// no error: the sink gets a gap, and the device is opened anew until it is back.
+    pub fn start(params: CaptureParams, sink: impl CaptureSink) -> Result<Self, CaptureError> {
+        supervise::spawn(CpalOpener::new(params), sink, supervise::Timing::default())
     }
 }
 

@@ -3,7 +3,7 @@
 use cpal::traits::DeviceTrait;
 use cpal::{BufferSize, SampleFormat, SupportedBufferSize, SupportedStreamConfigRange};
 
-use super::CaptureFormat;
+use super::sink::CaptureFormat;
 
 /// Length of a block that is asked of the device. ALSA gets a buffer of two blocks, so this is also the time that the
 /// callback's thread may be late before the device overruns: 40 ms are a small part of the second within which a label

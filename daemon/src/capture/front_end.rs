@@ -3,7 +3,7 @@
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
 use diarized_models::events::GapReason;
 
-use super::{CaptureFormat, CaptureSink, SinkClosed};
+use super::sink::{CaptureFormat, CaptureSink, SinkClosed};
 
 /// Who takes mono audio at 16 kHz. Called on the thread `capture` only, in the order of the stream's clock; may block.
 pub trait MonoSink: Send + 'static {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use diarized_models::events::GapReason;
 use parking_lot::Mutex;
 
-use super::{Capture, CaptureError, CaptureFormat, CaptureParams, CaptureSink, SinkClosed};
+use super::error::CaptureError;
+use super::handle::Capture;
+use super::sink::{CaptureFormat, CaptureParams, CaptureSink, SinkClosed};
 
 /// How often the listener looks whether its time is over.
 const POLL: Duration = Duration::from_millis(20);

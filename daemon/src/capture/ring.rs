@@ -10,7 +10,7 @@ use cpal::{FromSample, Sample, SizedSample};
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
-use super::CaptureFormat;
+use super::sink::CaptureFormat;
 
 /// The shortest blocks for which the header ring is sized, in frames. ALSA's plugins go down to 16; with blocks that
 /// short the ring holds less than its nominal time, and what does not fit is counted as any other drop.

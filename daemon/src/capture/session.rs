@@ -5,7 +5,10 @@ use std::sync::Arc;
 use diarized_dsp::{ChannelSelect, IntakeError, SAMPLE_RATE_HZ};
 use diarized_models::events::GapReason;
 
-use super::{Capture, CaptureError, CaptureParams, FrontEnd, MonoSink, SinkClosed};
+use super::error::CaptureError;
+use super::front_end::{FrontEnd, MonoSink};
+use super::handle::Capture;
+use super::sink::{CaptureParams, SinkClosed};
 use crate::hub::{Hub, OpenError};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, Encoding};

@@ -1,15 +1,18 @@
 //! The thread `capture`: takes blocks out of the ring, keeps the clock true, and opens a lost device anew.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use diarized_dsp::clock::SAMPLE_RATE_HZ;
 use diarized_models::events::GapReason;
 
+use super::error::CaptureError;
+use super::handle::Capture;
 use super::ring::{Block, BlockReader};
-use super::{Capture, CaptureError, CaptureFormat, CaptureSink, SinkClosed};
+use super::sink::{CaptureFormat, CaptureSink, SinkClosed};
+use super::stats::CaptureStats;
 
 /// How patient the supervision is.
 #[derive(Debug, Clone, Copy)]
@@ -35,48 +38,6 @@ impl Default for Timing {
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(2),
         }
-    }
-}
-
-/// Counts of a capture since its start. Any thread may read them; each is true by itself.
-#[derive(Debug, Default)]
-pub struct CaptureStats {
-    n_frames: AtomicU64,
-    n_dropped_frames: AtomicU64,
-    n_xruns: AtomicU64,
-    n_losses: AtomicU64,
-    is_away: AtomicBool,
-}
-
-impl CaptureStats {
-    /// Frames handed to the sink.
-    #[must_use]
-    pub fn n_frames(&self) -> u64 {
-        self.n_frames.load(Ordering::Relaxed)
-    }
-
-    /// Frames dropped because the sink was late by more than the ring holds.
-    #[must_use]
-    pub fn n_dropped_frames(&self) -> u64 {
-        self.n_dropped_frames.load(Ordering::Relaxed)
-    }
-
-    /// Overruns that the device reported: audio was lost before it reached this program.
-    #[must_use]
-    pub fn n_xruns(&self) -> u64 {
-        self.n_xruns.load(Ordering::Relaxed)
-    }
-
-    /// How often the device was lost.
-    #[must_use]
-    pub fn n_losses(&self) -> u64 {
-        self.n_losses.load(Ordering::Relaxed)
-    }
-
-    /// Whether the device is away now.
-    #[must_use]
-    pub fn is_away(&self) -> bool {
-        self.is_away.load(Ordering::Relaxed)
     }
 }
 
