@@ -9,8 +9,9 @@ use diarized_models::diarizer::{CorrectionError as Refusal, DiarizerError, Speak
 use diarized_models::events::GapReason;
 use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard, Said, SpeakerId};
 
+use super::options::{SetUpError, diarizer_params, load_embedder};
+use super::pool::{Answer, InferencePool};
 use super::queue::{Schedule, Thinning};
-use super::{Answer, InferencePool, SetUpError, diarizer_params, load_embedder};
 use crate::protocol::{Latency, Wishes};
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::voices::Registry;

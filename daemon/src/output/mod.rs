@@ -1,5 +1,7 @@
 //! Labels as text: RTTM, JSON lines, SRT, WebVTT and a table to read, from the state of a session.
 
+mod formats;
+mod labels;
 mod stdout;
 mod subtitles;
 mod table;
@@ -8,149 +10,7 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
-use diarized_models::events::SegmentId;
-use diarized_models::rttm::SpeakerTurn;
-use diarized_models::{Segment, SessionState, SpeakerId};
-use serde::Serialize;
-
+pub use formats::OutputFormat;
+pub use labels::Labels;
 pub use stdout::{StdoutError, write_stdout};
 pub use turns::{Turn, turns};
-
-/// How labels are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum OutputFormat {
-    /// NIST's Rich Transcription Time Marked format, one line a segment: what scoring tools read.
-    Rttm,
-    /// One JSON object a segment and line: file, id, start, end, speaker, name, confidence, overlap, `snr_db`, `c50_db`.
-    Json,
-    /// SubRip subtitles, one cue a turn.
-    Srt,
-    /// WebVTT subtitles, one cue a turn in a voice span.
-    Vtt,
-    /// A table to read.
-    Table,
-}
-
-impl OutputFormat {
-    /// What a file of the format is called after the dot.
-    #[must_use]
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Rttm => "rttm",
-            Self::Json => "json",
-            Self::Srt => "srt",
-            Self::Vtt => "vtt",
-            Self::Table => "txt",
-        }
-    }
-}
-
-/// Labels and what they are of.
-#[derive(Debug, Clone, Copy)]
-pub struct Labels<'a> {
-    /// Name of the recording: the file id of RTTM, where white space becomes `_`, and `file` in JSON.
-    pub recording: &'a str,
-    /// The labels.
-    pub state: &'a SessionState,
-    /// Length of the audio, in seconds.
-    pub duration_s: f64,
-}
-
-impl Labels<'_> {
-    /// The labels as text in `format`, complete with its header and with a line feed at the end; times in seconds
-    /// from the start of the audio. Segments without length are left out.
-    #[must_use]
-    pub fn render(&self, format: OutputFormat) -> String {
-        match format {
-            OutputFormat::Rttm => self.rttm(),
-            OutputFormat::Json => self.json_lines(),
-            OutputFormat::Srt => subtitles::srt(self),
-            OutputFormat::Vtt => subtitles::vtt(self),
-            OutputFormat::Table => table::table(self),
-        }
-    }
-
-    /// Segments in the order of their start.
-    fn segments(&self) -> Vec<&Segment> {
-        let mut segments: Vec<&Segment> = self.state.segments().filter(|s| !s.range.is_empty()).collect();
-        segments.sort_by_key(|segment| (segment.range.start(), segment.range.end(), segment.id));
-        segments
-    }
-
-    /// The speaker's name, or else the label.
-    fn speaker(&self, id: SpeakerId) -> String {
-        self.name(id).map_or_else(|| id.to_string(), str::to_owned)
-    }
-
-    fn name(&self, id: SpeakerId) -> Option<&str> {
-        self.state.speaker(id)?.name.as_deref()
-    }
-
-    fn rttm(&self) -> String {
-        let line = |segment: &&Segment| {
-            let turn = SpeakerTurn {
-                recording: self.recording.to_owned(),
-                channel: "1".to_owned(),
-                start: segment.range.start().into(),
-                duration: diarized_dsp::SampleIndex(segment.range.len()).into(),
-                speaker: self.speaker(segment.speaker),
-                confidence: Some(rounded(segment.confidence, 4)),
-            };
-            format!("{turn}\n")
-        };
-        self.segments().iter().map(line).collect()
-    }
-
-    fn json_lines(&self) -> String {
-        let line = |segment: &&Segment| {
-            let line = SegmentLine {
-                file: self.recording,
-                id: segment.id,
-                start: segment.range.start().seconds(),
-                end: segment.range.end().seconds(),
-                speaker: segment.speaker.to_string(),
-                name: self.name(segment.speaker),
-                confidence: rounded(segment.confidence, 4),
-                overlap: segment.overlap,
-                snr_db: segment.snr_db.map(|snr_db| rounded(snr_db, 1)),
-                c50_db: segment.c50_db.map(|c50_db| rounded(c50_db, 1)),
-            };
-            serde_json::to_string(&line).expect("a struct of numbers and texts has a JSON form") + "\n"
-        };
-        self.segments().iter().map(line).collect()
-    }
-}
-
-/// One segment as a line of JSON.
-#[derive(Debug, Serialize)]
-struct SegmentLine<'a> {
-    file: &'a str,
-    #[serde(serialize_with = "segment_number")]
-    id: SegmentId,
-    start: f64,
-    end: f64,
-    speaker: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    confidence: f32,
-    #[serde(skip_serializing_if = "is_false")]
-    overlap: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snr_db: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    c50_db: Option<f32>,
-}
-
-fn segment_number<S: serde::Serializer>(id: &SegmentId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(id.0)
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-/// The value with so many places; what is not finite becomes 0, which every format can write.
-fn rounded(value: f32, n_places: i32) -> f32 {
-    let scale = 10_f32.powi(n_places);
-    if value.is_finite() { (value * scale).round() / scale } else { 0.0 }
-}

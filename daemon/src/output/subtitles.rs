@@ -1,9 +1,10 @@
 //! SRT and WebVTT: one cue a turn that says who speaks.
 
-use super::{Labels, turns};
+use super::labels::Labels;
+use super::turns::{Turn, turns};
 
 pub(super) fn srt(labels: &Labels<'_>) -> String {
-    let cue = |(idx, turn): (usize, super::Turn)| {
+    let cue = |(idx, turn): (usize, Turn)| {
         let times = times(&turn, ',');
         format!("{}\n{times}\n{}:\n\n", idx + 1, one_line(&labels.speaker(turn.speaker)))
     };
@@ -11,7 +12,7 @@ pub(super) fn srt(labels: &Labels<'_>) -> String {
 }
 
 pub(super) fn vtt(labels: &Labels<'_>) -> String {
-    let cue = |turn: super::Turn| {
+    let cue = |turn: Turn| {
         let speaker = escaped(&one_line(&labels.speaker(turn.speaker)));
         format!("\n{}\n<v {speaker}>{speaker}:</v>\n", times(&turn, '.'))
     };
@@ -20,7 +21,7 @@ pub(super) fn vtt(labels: &Labels<'_>) -> String {
 }
 
 /// `00:01:02,345 --> 00:01:04,000`; hours grow beyond two digits.
-fn times(turn: &super::Turn, decimal_mark: char) -> String {
+fn times(turn: &Turn, decimal_mark: char) -> String {
     let clock = |samples: u64| {
         // Rounded to the nearest ms: a sample is a sixteenth of one.
         let ms = (samples + 8) / 16;

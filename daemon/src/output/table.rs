@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use diarized_dsp::SampleIndex;
 use diarized_models::SpeakerId;
 
-use super::{Labels, Turn, turns};
+use super::labels::{Labels, rounded};
+use super::turns::{Turn, turns};
 
 pub(super) fn table(labels: &Labels<'_>) -> String {
     let turns = turns(labels.state);
@@ -51,7 +52,7 @@ fn row(labels: &Labels<'_>, turn: &Turn) -> String {
     let (start, end) = (turn.range.start().seconds(), turn.range.end().seconds());
     let speech = SampleIndex(turn.n_speech_samples).seconds();
     let (start, end) = (clock(start), clock(end));
-    let sure = 100.0 * super::rounded(turn.confidence, 4);
+    let sure = 100.0 * rounded(turn.confidence, 4);
     format!("{start:>10}  {end:>10}  {speech:>5.1} s  {sure:>3.0} %  {}", labels.speaker(turn.speaker))
 }
 

@@ -1,8 +1,9 @@
 //! Every format on one small session, and what must hold for all sessions.
 
 use diarized_dsp::{SampleIndex, SampleRange};
+use diarized_models::events::SegmentId;
 use diarized_models::rttm::parse_rttm;
-use diarized_models::{Event, SpeakerInfo};
+use diarized_models::{Event, Segment, SessionState, SpeakerId, SpeakerInfo};
 use proptest::prelude::*;
 
 use super::*;

@@ -15,8 +15,8 @@ use diarized_models::{Said, SessionState};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::Source;
 use super::journal::{Journal, JournalParams};
+use super::source::Source;
 use crate::metrics::{Count, Histogram};
 use crate::protocol::server_message::{Body, EndReason, Ended, Lagged, ServerMessage, Snapshot, Stats};
 

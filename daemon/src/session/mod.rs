@@ -10,6 +10,7 @@ mod journal;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod seat;
+mod source;
 mod worker;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub use seat::{Seated, Vacancy};
+pub use source::Source;
 
 use seat::Seat;
 
@@ -32,32 +34,6 @@ use parking_lot::Mutex;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::{EndReason, Warning};
 use crate::secret::SecretHash;
-
-/// Where a session's audio comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A client on `/v1/stream`.
-    Stream,
-    /// The capture device of this machine.
-    Microphone,
-}
-
-impl Source {
-    /// Reads the word on the wire.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Stream, Self::Microphone].into_iter().find(|source| source.as_str() == word)
-    }
-
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::Microphone => "microphone",
-        }
-    }
-}
 
 /// Why a session could not be started.
 #[derive(Debug, thiserror::Error)]

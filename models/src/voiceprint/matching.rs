@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{ModelId, Print};
+use super::model_id::ModelId;
+use super::print::Print;
 use crate::calibration::PrintCalibrations;
 use crate::embedding::Embedding;
 use crate::model_card::ModelCard;

@@ -1,6 +1,6 @@
 //! A print: the mean embeddings of several recordings of one person, and their common direction.
 
-use super::ModelId;
+use super::model_id::ModelId;
 use crate::embedding::Embedding;
 
 /// What was heard of a person in one recording.

@@ -1,6 +1,7 @@
 //! Whether a clip that should be one person's holds a second voice.
 
-use super::{ClipRules, PrintCalibrations};
+use super::clip_rules::ClipRules;
+use crate::calibration::PrintCalibrations;
 use crate::embedding::{Embedding, dot};
 
 /// A second voice in a clip.
