@@ -6,6 +6,7 @@
 mod audit;
 mod error;
 mod exchange;
+mod inner;
 mod key;
 mod place;
 mod reading;
@@ -13,6 +14,7 @@ mod registry;
 mod rows;
 mod seal;
 mod store;
+mod voice;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,8 @@ pub use key::{Key, KeySource};
 pub use place::Place;
 pub use reading::{ClipError, clip_of_audio, clip_of_file};
 pub use registry::{EnrolError, Registry, clip_of};
-pub use store::{Enrolment, NewRecording, Store, StoredRecording, Voice};
+pub use store::Store;
+pub use voice::{Enrolment, NewRecording, StoredRecording, Voice};
 
 use std::path::Path;
 

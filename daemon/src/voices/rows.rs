@@ -6,9 +6,11 @@ use diarized_models::voiceprint::ModelId;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
+use super::error::StoreError;
+use super::inner::Inner;
 use super::seal::Seal;
-use super::store::Inner;
-use super::{NewRecording, StoreError, StoredRecording, Voice, unix_now};
+use super::unix_now;
+use super::voice::{NewRecording, StoredRecording, Voice};
 
 /// What of a person is sealed.
 #[derive(Serialize, Deserialize)]

@@ -7,13 +7,15 @@ use std::time::Duration;
 use diarized_models::voiceprint::{Gallery, KnownVoice, MatchRules, ModelId, Print, Recording};
 use diarized_models::{Embedding, ModelCard};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
 
 use super::audit::note;
+use super::error::StoreError;
+use super::inner::Inner;
 use super::key::Key;
 use super::rows::{Person, find_in, insert_person, insert_recording, read_voices, update_person};
 use super::seal::Seal;
-use super::{StoreError, checked_name, random_id, unix_now};
+use super::voice::{Enrolment, NewRecording, Voice};
+use super::{checked_name, random_id, unix_now};
 
 /// Version of the tables, in SQLite's `user_version`.
 const SCHEMA: i64 = 1;
@@ -39,61 +41,6 @@ const TABLES: &str = "
     CREATE TABLE audit (id INTEGER PRIMARY KEY, at_unix_s INTEGER NOT NULL, action TEXT NOT NULL,
         voice TEXT NOT NULL, detail TEXT NOT NULL, actor TEXT NOT NULL);
 ";
-
-/// A person in the store.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Voice {
-    /// Identity that never changes: `v` and 16 hexadecimal digits.
-    pub id: String,
-    /// Name to show.
-    pub name: String,
-    /// What the person agreed to, in words.
-    pub consent: Option<String>,
-    /// When the person was enrolled, in seconds since 1970.
-    pub created_unix_s: i64,
-    /// When anything of this changed last, in seconds since 1970.
-    pub changed_unix_s: i64,
-    /// What the voiceprint is made from, oldest first.
-    pub recordings: Vec<StoredRecording>,
-}
-
-/// One recording of a person.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredRecording {
-    /// Identity: `r` and 16 hexadecimal digits.
-    pub id: String,
-    /// Model that made the embedding.
-    pub model: ModelId,
-    /// When it was stored, in seconds since 1970.
-    pub created_unix_s: i64,
-    /// The rest.
-    pub content: NewRecording,
-}
-
-/// A recording to be stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewRecording {
-    /// Where it comes from: a file's name, `http`, `session ID S2`, or `learned`.
-    pub source: String,
-    /// Speech, in seconds.
-    pub speech_s: f32,
-    /// How much a second of it counts, above 0 and at most 1.
-    pub weight: f32,
-    /// Signal-to-noise ratio in dB, where it could be measured.
-    pub snr_db: Option<f32>,
-    /// The embedding, unit norm.
-    pub embedding: Vec<f32>,
-}
-
-/// What an enrolment did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Enrolment {
-    /// The person as stored now.
-    pub voice: Voice,
-    /// Whether the person was not known before.
-    pub is_new: bool,
-}
 
 /// The open store; for one thread at a time.
 pub struct Store {
@@ -414,24 +361,6 @@ impl Store {
     #[cfg(test)]
     pub(super) fn limit_pages(&self, n_pages: i64) {
         self.db.pragma_update_and_check(None, "max_page_count", n_pages, |_| Ok(())).unwrap();
-    }
-}
-
-/// A fault inside a transaction.
-pub(super) enum Inner {
-    Database(rusqlite::Error),
-    Store(StoreError),
-}
-
-impl From<rusqlite::Error> for Inner {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<StoreError> for Inner {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
     }
 }
 
