@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::audit::note;
 use super::rows::{Person, find_in, has_recording, insert_person, insert_recording, read_voices};
 use super::seal::Seal;
-use super::{Key, NewRecording, Store, StoreError, Voice, checked_name, from_hex, to_hex};
+use super::{Key, NewRecording, Store, StoreError, Voice, checked_name};
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +115,7 @@ impl Store {
         let (text, how) = match form {
             ExportForm::Plain => (plain, "open"),
             ExportForm::Sealed(key) => {
-                let sealed = to_hex(&Seal::new(key).seal(plain.as_bytes(), SEALED_FORMAT));
+                let sealed = hex::encode(Seal::new(key).seal(plain.as_bytes(), SEALED_FORMAT));
                 let export = SealedExport { format: SEALED_FORMAT.to_owned(), version: VERSION, sealed };
                 (serde_json::to_string_pretty(&export).expect("texts always serialise"), "sealed")
             }
@@ -191,7 +191,7 @@ fn read(path: &Path, key: &Key) -> Result<Export, StoreError> {
     let text = match serde_json::from_str::<SealedExport>(&text) {
         Ok(sealed) if sealed.format == SEALED_FORMAT && sealed.version == VERSION => {
             let opened =
-                from_hex(&sealed.sealed).and_then(|bytes| Seal::new(key).open(&bytes, SEALED_FORMAT));
+                hex::decode(&sealed.sealed).ok().and_then(|bytes| Seal::new(key).open(&bytes, SEALED_FORMAT));
             let wrong = || StoreError::WrongKey { path: path.to_owned(), origin: key.origin.clone() };
             String::from_utf8(opened.ok_or_else(wrong)?).map_err(|e| not(e.to_string()))?
         }

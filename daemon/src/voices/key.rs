@@ -86,7 +86,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
     }
     let mut bytes = [0; KEY_BYTES];
     getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
-    let text = super::to_hex(&bytes) + "\n";
+    let text = hex::encode(bytes) + "\n";
     // A key cut short would lock its owner out of the store.
     super::appear(path, what, |draft| {
         let written = super::new_private_file(draft).and_then(|mut file| {
@@ -116,7 +116,7 @@ fn check_mode(_path: &Path) -> Result<(), StoreError> {
 
 fn parse(text: &str, origin: String) -> Result<Key, StoreError> {
     let text = text.trim();
-    match super::from_hex(text).and_then(|bytes| bytes.try_into().ok()) {
+    match hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok()) {
         Some(bytes) => Ok(Key { bytes, origin }),
         None => {
             let n = text.chars().count();

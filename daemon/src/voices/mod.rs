@@ -93,26 +93,9 @@ fn appear(
     outcome
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
-}
-
 /// `prefix` and 16 hexadecimal digits of the system's randomness.
 fn random_id(prefix: &str) -> String {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
-    format!("{prefix}{}", to_hex(&bytes))
+    format!("{prefix}{}", crate::secret::random_hex(8))
 }
 
 /// Seconds since 1970 by the machine's clock.
