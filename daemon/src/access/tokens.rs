@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use time::{Date, Month};
+
 use super::{Scope, Scopes};
 use crate::secret::{SecretHash, random_hex};
 
@@ -192,24 +194,24 @@ fn entry(line: &str) -> Result<Entry, String> {
     Ok(Entry { name: name.to_owned(), scopes, made_day, hash })
 }
 
-/// The calendar date of a day since 1970 (Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+/// Julian day number of 1970-01-01.
+const EPOCH_JULIAN_DAY: i32 = 2_440_588;
+
+/// The calendar date of a day since 1970; the last one that a date has beyond the year 9999.
 fn date_of(day: u64) -> String {
-    let z = day + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (d, m) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let y = yoe + era * 400 + u64::from(m <= 2);
-    format!("{y:04}-{m:02}-{d:02}")
+    let julian = i32::try_from(day).ok().and_then(|day| EPOCH_JULIAN_DAY.checked_add(day));
+    let date = julian.and_then(|day| Date::from_julian_day(day).ok()).unwrap_or(Date::MAX);
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
 }
 
-/// The day of a calendar date; the inverse of [`date_of`], which checks it.
+/// The day of a calendar date as [`date_of`] writes it, from 1970 on.
 fn day_of(date: &str) -> Option<u64> {
-    let (year, _) = date.split_once('-')?;
-    let year: u64 = year.parse().ok().filter(|y| (1970..10_000).contains(y))?;
-    let first = (year - 1970) * 365 + (year - 1969) / 4 - (year - 1901) / 100 + (year - 1601) / 400;
-    (first..first + 366).find(|day| date_of(*day) == date)
+    let fields: Vec<&str> = date.split('-').collect();
+    let [year, month, day] = fields[..] else { return None };
+    let month = Month::try_from(month.parse::<u8>().ok()?).ok()?;
+    let found = Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?).ok()?;
+    let since = u64::try_from(found.to_julian_day() - EPOCH_JULIAN_DAY).ok()?;
+    (date_of(since) == date).then_some(since)
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
