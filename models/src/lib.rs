@@ -11,6 +11,7 @@ pub mod embedding;
 pub mod events;
 pub mod logistic;
 pub mod model_card;
+pub mod names;
 mod operators;
 pub mod plda;
 pub mod rttm;

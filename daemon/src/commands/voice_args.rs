@@ -136,7 +136,7 @@ pub(super) fn tell(error: StoreError) -> u8 {
         | StoreError::KeyExposed { .. }
         | StoreError::WrongKey { .. } => exit::CONFIG,
         StoreError::Full { .. } | StoreError::ReadOnly { .. } => exit::CANNOT_WRITE,
-        StoreError::BadName { .. } => exit::USAGE,
+        StoreError::BadName(_) | StoreError::NoName => exit::USAGE,
         _ => exit::FAILURE,
     };
     eprintln!("diarized: {}", error_chain(&error));

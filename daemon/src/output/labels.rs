@@ -1,6 +1,6 @@
 //! Labels of one recording.
 
-use diarized_models::{Segment, SessionState, SpeakerId};
+use diarized_models::{Segment, SessionState, SpeakerId, rttm};
 
 /// Labels and what they are of.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +21,20 @@ impl Labels<'_> {
         segments
     }
 
-    /// The speaker's name, or else the label.
+    /// The speaker's name, or else the label. Where two people have one name the label stands behind it; labels of one
+    /// enrolled voice are one person.
     pub(super) fn speaker(&self, id: SpeakerId) -> String {
-        self.name(id).map_or_else(|| id.to_string(), str::to_owned)
+        let label = id.to_string();
+        let Some(name) = self.name(id) else { return label };
+        let voice = |id| self.state.speaker(id).and_then(|info| info.voice.as_ref()).map(|voice| &voice.id);
+        let is_same = |other: SpeakerId| {
+            let shown = self.name(other).map_or_else(|| other.to_string(), str::to_owned);
+            rttm::field(&shown) == rttm::field(name) && (voice(id).is_none() || voice(id) != voice(other))
+        };
+        match self.state.speakers().any(|other| other.id != id && is_same(other.id)) {
+            true => format!("{name} ({label})"),
+            false => name.to_owned(),
+        }
     }
 
     pub(super) fn name(&self, id: SpeakerId) -> Option<&str> {

@@ -6,7 +6,7 @@ use super::turns::{Turn, turns};
 pub(super) fn srt(labels: &Labels<'_>) -> String {
     let cue = |(idx, turn): (usize, Turn)| {
         let times = times(&turn, ',');
-        format!("{}\n{times}\n{}:\n\n", idx + 1, one_line(&labels.speaker(turn.speaker)))
+        format!("{}\n{times}\n{}:\n\n", idx + 1, escaped(&one_line(&labels.speaker(turn.speaker))))
     };
     turns(labels.state).into_iter().enumerate().map(cue).collect()
 }
@@ -40,6 +40,7 @@ fn one_line(name: &str) -> String {
         .join(" ")
 }
 
+/// Markup of both formats is text in a name.
 fn escaped(name: &str) -> String {
     name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

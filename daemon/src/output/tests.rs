@@ -83,9 +83,9 @@ fn json_lines_hold_every_field_that_is_known() {
 fn subtitles_have_one_cue_a_turn() {
     assert_eq!(
         render(&small(), OutputFormat::Srt),
-        "1\n00:00:00,500 --> 00:00:02,750\nAnna <b> Li:\n\n\
+        "1\n00:00:00,500 --> 00:00:02,750\nAnna &lt;b&gt; Li:\n\n\
          2\n01:00:00,125 --> 01:00:02,000\nS2:\n\n\
-         3\n01:00:01,000 --> 01:00:01,500\nAnna <b> Li:\n\n"
+         3\n01:00:01,000 --> 01:00:01,500\nAnna &lt;b&gt; Li:\n\n"
     );
     assert_eq!(
         render(&small(), OutputFormat::Vtt),
@@ -94,6 +94,46 @@ fn subtitles_have_one_cue_a_turn() {
          \n01:00:00.125 --> 01:00:02.000\n<v S2>S2:</v>\n\
          \n01:00:01.000 --> 01:00:01.500\n<v Anna &lt;b&gt; Li>Anna &lt;b&gt; Li:</v>\n"
     );
+}
+
+#[test]
+fn people_of_one_name_stay_apart_and_voices_of_one_person_do_not() {
+    let voice = |event: Event| {
+        let Event::Speaker(info) = event else { panic!("a speaker") };
+        let voice = diarized_models::events::VoiceMatch { id: "v1".into(), probability: 0.9 };
+        Event::Speaker(SpeakerInfo { voice: Some(voice), ..info })
+    };
+    let segments = (1..=5).map(|n| segment(n, 5000 * n, 5000 * n + 1000, n as u32, 1.0));
+    let shown = |people: Vec<Event>| {
+        let state = state(&people.into_iter().chain(segments.clone()).collect::<Vec<_>>());
+        let rttm = parse_rttm("test", render(&state, OutputFormat::Rttm).as_bytes()).unwrap();
+        let srt = render(&state, OutputFormat::Srt);
+        let cues: Vec<_> =
+            srt.lines().skip(2).step_by(4).map(|l| l.trim_end_matches(':').to_owned()).collect();
+        (rttm.into_iter().map(|turn| turn.speaker).collect::<Vec<_>>(), cues)
+    };
+    let ann = |id| speaker(id, Some("Ann"));
+    // Names that one RTTM field makes one count as one, and a label that somebody has as a name stays another's.
+    let people =
+        vec![ann(1), ann(2), speaker(3, Some("Bo Li")), speaker(4, Some("Bo\tLi")), speaker(5, Some("S1"))];
+    let (rttm, cues) = shown(people);
+    assert_eq!(rttm, ["Ann_(S1)", "Ann_(S2)", "Bo_Li_(S3)", "Bo_Li_(S4)", "S1"]);
+    assert_eq!(cues, ["Ann (S1)", "Ann (S2)", "Bo Li (S3)", "Bo Li (S4)", "S1"]);
+    let people =
+        vec![voice(ann(1)), voice(ann(2)), speaker(3, None), speaker(4, Some("S3")), speaker(5, None)];
+    let (rttm, _) = shown(people);
+    assert_eq!(rttm, ["Ann", "Ann", "S3", "S3_(S4)", "S5"]);
+}
+
+#[test]
+fn no_name_is_markup_or_ends_a_cue() {
+    let name = "<i>A --> B</i> & {c}";
+    let state = state(&[speaker(1, Some(name)), segment(1, 0, 1000, 1, 1.0)]);
+    for format in [OutputFormat::Srt, OutputFormat::Vtt] {
+        let text = render(&state, format);
+        assert!(text.contains("&lt;i&gt;A --&gt; B&lt;/i&gt; &amp; {c}:"), "{text}");
+        assert_eq!((text.matches("-->").count(), text.matches("<i>").count()), (1, 0), "{text}");
+    }
 }
 
 #[test]

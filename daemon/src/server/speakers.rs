@@ -109,7 +109,7 @@ impl From<StoreError> for Fault {
                 (StatusCode::NOT_FOUND, ErrorCode::UnknownVoice)
             }
             StoreError::NameTaken { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
-            StoreError::BadName { .. } => (StatusCode::BAD_REQUEST, ErrorCode::BadMessage),
+            StoreError::BadName(_) | StoreError::NoName => (StatusCode::BAD_REQUEST, ErrorCode::BadMessage),
             StoreError::Print(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip),
             StoreError::Locked { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::VoiceStore),
             StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::VoiceStore),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use diarized_models::names::NameFault;
 use diarized_models::voiceprint::PrintError;
 
 /// A fault of the store. Nothing of the change that was asked for is kept, unless the variant says otherwise.
@@ -131,14 +132,12 @@ pub enum StoreError {
         /// Who has it.
         id: String,
     },
-    /// A name that cannot be shown.
-    #[error("name ({got:?}) must have 1 to {max_chars} characters, none of them a control character")]
-    BadName {
-        /// The name.
-        got: String,
-        /// Longest name.
-        max_chars: usize,
-    },
+    /// A text that is no name.
+    #[error(transparent)]
+    BadName(#[from] NameFault),
+    /// No name at all.
+    #[error("the name is empty; say who it is")]
+    NoName,
     /// The recordings are not of one person or model.
     #[error(transparent)]
     Print(#[from] PrintError),

@@ -31,20 +31,18 @@ pub use voice::{Enrolment, NewRecording, StoredRecording, Voice};
 
 use std::path::Path;
 
-/// Longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 100;
+use diarized_models::names;
 
 /// The name without white space around it.
 ///
 /// # Errors
-/// It is empty, too long, or holds control characters.
+/// It is empty, too long, holds characters that are not seen, or reads like a label.
 pub fn checked_name(name: &str) -> Result<&str, StoreError> {
-    let name = name.trim();
-    let n_chars = name.chars().count();
-    if n_chars == 0 || n_chars > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(StoreError::BadName { got: name.to_owned(), max_chars: MAX_NAME_CHARS });
+    match names::checked_name(name) {
+        Ok("") => Err(StoreError::NoName),
+        Ok(name) => Ok(name),
+        Err(fault) => Err(StoreError::BadName(fault)),
     }
-    Ok(name)
 }
 
 fn make_folder(folder: &Path) -> Result<(), StoreError> {

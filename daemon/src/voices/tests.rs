@@ -139,8 +139,11 @@ fn names_are_one_persons() {
     assert_eq!(store.edit("bob", Some("BOB"), Some("yes"), "http").unwrap().name, "BOB");
     let voice = store.edit(&bob.id, Some("Robert"), None, "http").unwrap();
     assert_eq!((voice.name.as_str(), voice.consent.as_deref()), ("Robert", Some("yes")));
-    for bad in ["", "  ", "a\nb", &"x".repeat(101)] {
-        assert!(matches!(store.edit("Ann", Some(bad), None, "http"), Err(StoreError::BadName { .. })));
+    for bad in ["a\nb", &"x".repeat(101), "A\u{202e}nn", "S2"] {
+        assert!(matches!(store.edit("Ann", Some(bad), None, "http"), Err(StoreError::BadName(_))));
+    }
+    for none in ["", "  "] {
+        assert!(matches!(store.edit("Ann", Some(none), None, "http"), Err(StoreError::NoName)));
     }
     assert!(matches!(store.find("Bob"), Err(StoreError::Unknown { .. })));
 }

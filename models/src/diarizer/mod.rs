@@ -25,6 +25,7 @@ use crate::embedder::EmbedError;
 use crate::embedding::Embedding;
 use crate::events::{Event, GapReason, SegmentId, SessionState, SpeakerId};
 use crate::model_card::ModelCard;
+use crate::names::NameFault;
 use crate::voiceprint::Gallery;
 use front_end::{Fact, FactKind, FrontEnd};
 use labeller::Labeller;
@@ -111,12 +112,9 @@ pub enum CorrectionError {
     /// The split would leave one side without a segment.
     #[error("{0} cannot be split: each side needs a final segment; name the segments of the second person")]
     NothingToSplit(SpeakerId),
-    /// A name that cannot be shown.
-    #[error("a name must have at most {max_chars} characters and no control characters")]
-    BadName {
-        /// Longest name.
-        max_chars: usize,
-    },
+    /// A text that is no name.
+    #[error(transparent)]
+    BadName(#[from] NameFault),
 }
 
 /// The voice of one speaker of a session, as a voiceprint is made from.

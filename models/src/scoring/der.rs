@@ -13,7 +13,7 @@
 //! - Without a UEM the region scored reaches from the first start to the last end of either side.
 //! - JER (Ryant et al., 2019, Second DIHARD evaluation plan): the mean over reference speakers of
 //!   1 − |r ∩ h| / |r ∪ h| with the mapped speaker h, 1 where none is mapped; without reference speakers it
-//!   is 1.
+//!   is 0 if nothing is labelled either, as with DER, else 1 (pyannote.metrics has 1 for both).
 //!
 //! All sums are integers, so that the result is exact and does not depend on the order of the turns.
 //! Time is O(n log n + n·k + s³) for n turns, at most k at once, and s speakers.
@@ -111,13 +111,18 @@ pub struct JerParts {
     pub n_speakers: usize,
     /// Sum of their Jaccard errors, each in `[0, 1]`.
     pub error_sum: f64,
+    /// Whether anything is labelled in the time that is scored.
+    pub has_labels: bool,
 }
 
 impl JerParts {
-    /// The Jaccard error rate in `[0, 1]`; 1 without reference speakers, as pyannote.metrics has it.
+    /// The Jaccard error rate in `[0, 1]`; without reference speakers 0 for no labels and 1 for some.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        if self.n_speakers == 0 { 1.0 } else { self.error_sum / self.n_speakers as f64 }
+        match self.n_speakers {
+            0 => f64::from(u8::from(self.has_labels)),
+            n => self.error_sum / n as f64,
+        }
     }
 }
 
@@ -166,6 +171,7 @@ impl TotalScore {
         self.der.add(&file.der);
         self.jer.n_speakers += file.jer.n_speakers;
         self.jer.error_sum += file.jer.error_sum;
+        self.jer.has_labels |= file.jer.has_labels;
         self.n_recordings += 1;
         self.n_exact_counts += usize::from(file.speaker_count_error() == 0);
         self.count_error_sum += file.speaker_count_error().unsigned_abs();
@@ -367,7 +373,8 @@ fn jaccard(atoms: &[Atom], mapping: &[Option<usize>], n_reference: usize) -> Jer
             other[r] += atom.len_ns;
         }
     }
-    let mut parts = JerParts::default();
+    let has_labels = atoms.iter().any(|atom| !atom.hypothesis.is_empty());
+    let mut parts = JerParts { has_labels, ..JerParts::default() };
     for r in 0..n_reference {
         if alone[r] + both[r] > 0 {
             let wrong = alone[r] + other[r];

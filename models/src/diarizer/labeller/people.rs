@@ -7,10 +7,8 @@ use super::Labeller;
 use crate::diarizer::{CorrectionError, SpeakerVoice};
 use crate::embedding::Embedding;
 use crate::events::{Change, Event, RevisionReason, SegmentId, SpeakerId, SpeakerInfo, VoiceMatch};
+use crate::names::checked_name;
 use crate::voiceprint::Gallery;
-
-/// Longest name that a speaker may bear.
-const MAX_NAME_CHARS: usize = 100;
 
 /// Whom the session knows, and of which speakers a person has spoken.
 #[derive(Debug, Default)]
@@ -110,10 +108,7 @@ impl Labeller {
         voice: Option<VoiceMatch>,
     ) -> Result<(), CorrectionError> {
         let info = self.state.speaker(speaker).cloned().ok_or(CorrectionError::NoSuchSpeaker(speaker))?;
-        let name = name.trim();
-        if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-            return Err(CorrectionError::BadName { max_chars: MAX_NAME_CHARS });
-        }
+        let name = checked_name(name)?;
         self.people.told.insert(speaker, ());
         let name = (!name.is_empty()).then(|| name.to_owned());
         self.say(Event::Speaker(SpeakerInfo { name, voice, ..info }));
