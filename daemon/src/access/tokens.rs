@@ -1,6 +1,7 @@
 //! The token file: one line a token with its name, scopes and hash. The tokens themselves are nowhere.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub enum TokenFileError {
     /// It cannot be read or written.
     #[error("cannot {what} the token file {}", path.display())]
     Io {
-        /// `read` or `write`.
+        /// `read`, `write` or `lock`.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -144,6 +145,27 @@ impl Tokens {
             let _ = std::fs::remove_file(&beside);
             io(error)
         })
+    }
+
+    /// The sole right to change the token file, until what is returned is dropped or the process ends; waits for whoever
+    /// has it. Readers need none, since the file is replaced whole.
+    ///
+    /// # Errors
+    /// [`TokenFileError::Io`]
+    pub fn lock(path: &Path) -> Result<File, TokenFileError> {
+        let io = |source| TokenFileError::Io { what: "lock", path: path.to_owned(), source };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push("-lock");
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let lock = options.open(PathBuf::from(beside)).map_err(io)?;
+        lock.lock().map_err(io)?;
+        Ok(lock)
     }
 
     /// Every token, in the order of the file.

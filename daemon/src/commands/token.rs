@@ -95,6 +95,11 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Ok(path) => path,
         Err(code) => return Ok(code),
     };
+    // Held from reading to writing, so that of two commands at once neither undoes the other.
+    let _lock = match args.action {
+        Action::List { .. } => None,
+        Action::Add { .. } | Action::Revoke { .. } => Some(Tokens::lock(&path)?),
+    };
     let is_add = matches!(args.action, Action::Add { .. });
     let mut tokens = if is_add && !path.exists() { Tokens::default() } else { Tokens::load(&path)? };
     let shown = path.display();
