@@ -1,12 +1,56 @@
 //! Who may come in: tokens, origins and certificate as configured, and the refusal to stand open by mistake.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use diarized_config::ServerConfig;
 
-use crate::access::{Access, AllowedOrigin, Origins};
+use crate::access::{Access, AllowedOrigin, Origins, Scope, Tokens};
 use crate::error_chain::error_chain;
 use crate::server::{Tls, TlsError};
+
+/// File with the first token, beside the token file.
+const FIRST_TOKEN: &str = "first-token";
+
+/// Makes the token file where there is none, with one token that may do everything, so that nobody is tempted to serve
+/// without any.
+pub(super) fn make_first_token(config: &ServerConfig) -> anyhow::Result<()> {
+    let Some(path) = &config.token_file else {
+        anyhow::bail!("--first-token makes the token file that server.token_file names: set it");
+    };
+    let _lock = Tokens::lock(path)?;
+    if path.exists() {
+        return Ok(());
+    }
+    let mut tokens = Tokens::default();
+    let token = tokens.add("first", [Scope::Admin].into_iter().collect())?;
+    let shown = path.with_file_name(FIRST_TOKEN);
+    write_secret(&shown, &format!("{token}\n"))
+        .with_context(|| format!("cannot write the first token to {}", shown.display()))?;
+    tokens.save(path)?;
+    tracing::warn!(
+        file = %shown.display(),
+        "a first token was made, which may do everything: take it from this file, then delete the file"
+    );
+    Ok(())
+}
+
+/// Writes a file that its owner alone can read, in the place of one that is there.
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    if path.exists() {
+        std::fs::remove_file(path)?;
+    }
+    options.open(path)?.write_all(text.as_bytes())
+}
 
 /// What is asked of those who knock.
 #[derive(Debug)]

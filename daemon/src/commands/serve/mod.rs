@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use self::door::Door;
+use self::door::{Door, make_first_token};
 use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::engine::LiveEngines;
@@ -46,6 +46,11 @@ pub struct Args {
     /// send audio.
     #[arg(long)]
     allow_insecure: bool,
+
+    /// Where there is no token file yet (server.token_file), make it with one token that may do everything, and leave that
+    /// token in the file `first-token` beside it, for its owner alone.
+    #[arg(long)]
+    first_token: bool,
 
     /// Capture this device (`default` if none is named) as the session `microphone`.
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
@@ -79,7 +84,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Err(code) => return Ok(code),
     };
     let log = start_log(&loaded.config.log);
-    let door = match Door::open(&loaded.config.server) {
+    let first = if args.first_token { make_first_token(&loaded.config.server) } else { Ok(()) };
+    let door = match first.and_then(|()| Door::open(&loaded.config.server)) {
         Ok(door) => door,
         Err(error) => {
             eprintln!("diarized: {}", error_chain(&*error));
