@@ -28,8 +28,11 @@ pub struct ServerConfig {
     pub tls_key: Option<PathBuf>,
     /// Sessions with audio at once; a further one is refused. 1 to 100 000, default 64.
     pub max_sessions: usize,
-    /// Open connections of all kinds at once. 1 to 100 000, default 512.
+    /// Connections of all kinds that are let in at once; half as many more, at least 64, may wait to say who they are.
+    /// 1 to 100 000, default 512.
     pub max_connections: usize,
+    /// Connections that are let in at once of one address, or of one /64 of IPv6. 1 to 100 000, default 256.
+    pub max_connections_per_address: usize,
     /// Subscribers of one session at once. 1 to 100 000, default 256.
     pub max_subscribers_per_session: usize,
     /// Largest message that a client may send, in bytes. 1 KiB to 64 MiB, default 1 MiB.
@@ -79,6 +82,7 @@ impl ServerConfig {
             tls_key: r.optional_path("server.tls_key"),
             max_sessions: count(r, "server.max_sessions", 1..=100_000, 64),
             max_connections: count(r, "server.max_connections", 1..=100_000, 512),
+            max_connections_per_address: count(r, "server.max_connections_per_address", 1..=100_000, 256),
             max_subscribers_per_session: count(r, "server.max_subscribers_per_session", 1..=100_000, 256),
             max_frame_bytes: size(r, "server.max_frame_bytes", "of bytes", 1024..=64 << 20, 1 << 20),
             max_messages_per_s: count(r, "server.max_messages_per_s", 1..=100_000, 100),
@@ -356,14 +360,27 @@ pub struct StorageConfig {
     /// Days after its end for which a session is kept; `None` keeps it until somebody deletes it. 1 to 36 500,
     /// default 30.
     pub keep_days: Option<u32>,
+    /// Size that the file may grow to, in bytes; beyond it sessions go on and are not kept. 1 MiB to 64 TiB, default 4 GiB.
+    pub max_bytes: u64,
+    /// Events of one session that are kept, in bytes; beyond it the labels as they stand take the place of what led to
+    /// them. 64 KiB to 1 TiB, default 64 MiB.
+    pub max_session_bytes: u64,
 }
 
 impl StorageConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
         let keep_days = r.optional_integer_or("storage.keep_days", "of days", 1..=36_500, Some(30));
+        let bytes = |n: i64| u64::try_from(n).expect("the range is above 0");
         Self {
             path: r.optional_path("storage.path"),
             keep_days: keep_days.map(|n| u32::try_from(n).expect("the range fits u32")),
+            max_bytes: bytes(r.integer("storage.max_bytes", "of bytes", 1 << 20..=1 << 46, 4 << 30)),
+            max_session_bytes: bytes(r.integer(
+                "storage.max_session_bytes",
+                "of bytes",
+                1 << 16..=1 << 40,
+                64 << 20,
+            )),
         }
     }
 }

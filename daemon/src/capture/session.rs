@@ -9,13 +9,11 @@ use super::error::CaptureError;
 use super::front_end::{FrontEnd, MonoSink};
 use super::handle::Capture;
 use super::sink::{CaptureParams, SinkClosed};
+pub use crate::hub::MICROPHONE_SESSION;
 use crate::hub::{Hub, OpenError};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, Encoding};
 use crate::session::{Session, Source};
-
-/// Id of the microphone's session.
-pub const MICROPHONE_SESSION: &str = "microphone";
 
 /// Why the microphone could not become a session.
 #[derive(Debug, thiserror::Error)]

@@ -15,8 +15,10 @@ use crate::session::{Counted, HubSide, InferenceStats};
 use crate::storage::{Kept, Storage, StorageError};
 
 mod follow;
+mod ids;
 
 pub use follow::FollowAll;
+pub use ids::MICROPHONE_SESSION;
 
 /// How much a hub holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +163,8 @@ impl Hub {
         self.factory.model()
     }
 
-    /// Opens a session; without an id it gets one of its own. An ended session of the same id is replaced.
+    /// Opens a session; without an id it gets one of its own. An id that an ended session has, in memory or kept, is not
+    /// given again: the new session's ends in a number, as `a-2`. The microphone alone replaces its own.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left behind.
@@ -221,13 +224,19 @@ impl Hub {
         if *self.shutting_down.borrow() {
             return Err(OpenError::ShuttingDown);
         }
-        let id = match id {
-            Some(id) => id.to_owned(),
-            None => inner.free_id(),
-        };
-        if inner.sessions.get(&id).is_some_and(|s| s.channel().ended().is_none()) {
-            return Err(OpenError::Conflict { id });
+        if let Some(id) = id
+            && inner.sessions.get(id).is_some_and(|s| s.channel().ended().is_none())
+        {
+            return Err(OpenError::Conflict { id: id.to_owned() });
         }
+        let is_taken = |id: &str| {
+            inner.sessions.contains_key(id) || self.storage.as_ref().is_some_and(|storage| storage.holds(id))
+        };
+        let id = match (id, source) {
+            (None, _) => ids::new(is_taken),
+            (Some(id), Source::Stream) => ids::unused(id, is_taken),
+            (Some(id), Source::Microphone) => id.to_owned(),
+        };
         if inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
         }
@@ -429,15 +438,6 @@ impl Counters {
 impl Inner {
     fn n_live(&self) -> usize {
         self.order.iter().filter(|s| s.channel().ended().is_none()).count()
-    }
-
-    fn free_id(&self) -> String {
-        loop {
-            let id = format!("s{}", random_hex(4));
-            if !self.sessions.contains_key(&id) {
-                return id;
-            }
-        }
     }
 }
 

@@ -196,9 +196,10 @@ fn ids_are_unique_among_the_living() {
     assert!(matches!(third, Err(OpenError::TooMany { max: 2 })));
     first.finish(EndReason::Closed);
     run(first.channel().wait_ended());
-    let replaced = open(&hub, "a");
-    assert!(!Arc::ptr_eq(&first, &replaced));
-    assert_eq!(hub.sessions().len(), 2);
+    let next = open(&hub, "a");
+    assert_eq!((next.id(), first.id()), ("a-2", "a"));
+    assert!(Arc::ptr_eq(&hub.get("a").unwrap(), &first), "who spoke first stays who spoke first");
+    assert_eq!(hub.sessions().len(), 3);
     assert_eq!((hub.stats().opened, hub.stats().refused), (3, 2));
 }
 
@@ -244,6 +245,24 @@ fn a_reader_that_fell_behind_is_told_and_gets_a_snapshot() {
         assert_eq!((resumed.n_missed, resumed.n_snapshots), (missed, 1));
         assert_eq!(resumed.state, on_the_wire(&session));
     }
+}
+
+#[test]
+fn a_snapshot_is_encoded_once_for_all_who_ask_at_one_moment() {
+    let (hub, _) = hub(HubParams::default());
+    let session = open(&hub, "a");
+    run(session.input().push_bytes(script(&CONVERSATION).into())).unwrap();
+    session.finish(EndReason::Closed);
+    run(session.channel().wait_ended());
+    let read = || {
+        let mut out = Vec::new();
+        Cursor::from_now(session.channel()).read(8, &mut out);
+        out.remove(0)
+    };
+    let (first, second) = (read(), read());
+    assert!(first.as_str().contains("\"snapshot\""));
+    assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr(), "the same bytes");
+    assert_eq!(session.channel().snapshot_json().as_str(), session.channel().snapshot().to_json());
 }
 
 #[test]

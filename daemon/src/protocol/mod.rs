@@ -63,10 +63,14 @@ fn round_3(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { (value.clamp(-LARGEST, LARGEST) * 1000.0).round() / 1000.0 }
 }
 
+/// Characters of a session's id at most.
+pub const MAX_SESSION_ID: usize = 64;
+
 /// Whether `id` may name a session: 1 to 64 letters, digits, `-` and `_`, so that it fits a path and a file name.
 #[must_use]
 pub fn is_session_id(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    (1..=MAX_SESSION_ID).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 #[cfg(test)]

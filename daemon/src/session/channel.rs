@@ -89,6 +89,8 @@ pub struct Channel {
     hub: HubSide,
     /// Events that slow readers got a snapshot instead of.
     n_missed: AtomicU64,
+    /// The newest snapshot that was encoded, its `seq` and whether it is the last.
+    encoded: Mutex<Option<(u64, bool, Utf8Bytes)>>,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,7 @@ impl Channel {
             tick: watch::Sender::new(0),
             hub,
             n_missed: AtomicU64::new(0),
+            encoded: Mutex::new(None),
         })
     }
 
@@ -178,6 +181,28 @@ impl Channel {
     #[must_use]
     pub fn snapshot(&self) -> ServerMessage {
         self.snapshot_of(&self.now())
+    }
+
+    /// The labels as they stand, as the wire's `snapshot`, encoded.
+    #[must_use]
+    pub fn snapshot_json(&self) -> Utf8Bytes {
+        self.encoded(&self.now())
+    }
+
+    /// The snapshot of a moment, encoded once for all who ask for it: of a long session that takes a while.
+    fn encoded(&self, moment: &Moment) -> Utf8Bytes {
+        let mut newest = self.encoded.lock();
+        let key = (moment.seq, moment.ended.is_some());
+        if let Some((seq, is_last, json)) = newest.as_ref()
+            && (*seq, *is_last) == key
+        {
+            return json.clone();
+        }
+        let json = Utf8Bytes::from(self.snapshot_of(moment).to_json());
+        if newest.as_ref().is_none_or(|(seq, is_last, _)| (*seq, *is_last) < key) {
+            *newest = Some((key.0, key.1, json.clone()));
+        }
+        json
     }
 
     fn snapshot_of(&self, moment: &Moment) -> ServerMessage {
@@ -381,6 +406,11 @@ impl Cursor {
         cursor
     }
 
+    /// Makes the next [`Self::read_events`] begin anew with the labels as they stand.
+    pub(crate) fn restart(&mut self) {
+        self.wants_snapshot = true;
+    }
+
     /// The session that is read.
     #[must_use]
     pub fn channel(&self) -> &Arc<Channel> {
@@ -444,7 +474,7 @@ impl Cursor {
                 let lagged = Lagged { missed };
                 out.push(ServerMessage::to_connection(Some(&self.channel.id), lagged).to_json().into());
             }
-            out.push(self.channel.snapshot_of(&moment).to_json().into());
+            out.push(self.channel.encoded(&moment));
         }
         if let Some((n_stats, json)) = stats {
             self.n_stats = n_stats;

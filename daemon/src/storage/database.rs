@@ -1,6 +1,6 @@
 //! The SQLite file: its tables, and what is written to and read from them.
 
-use std::fs::{File, TryLockError};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
 use diarized_models::SessionState;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::files::make_private;
 use super::{Kept, unix_ms};
 use crate::protocol::server_message::{Body, EndReason, Ended, Snapshot};
 use crate::protocol::{AudioFormat, ServerMessage};
@@ -78,11 +80,21 @@ pub enum StorageError {
         got: i64,
     },
     /// What was read makes no sense.
-    #[error("the kept session {id:?} cannot be read: {reason}")]
+    #[error(
+        "the kept session {id:?} is damaged and set aside ({reason}); take it from a backup, or delete it"
+    )]
     Damaged {
         /// Id of the session.
         id: String,
         /// What is wrong.
+        reason: String,
+    },
+    /// What was forgotten could not be taken out of the files yet.
+    #[error("{} was not written anew, so that what was deleted may be readable in it still ({reason}); the server tries again", path.display())]
+    Unclean {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
         reason: String,
     },
     /// The operating system gave no thread.
@@ -93,7 +105,8 @@ pub enum StorageError {
 /// One connection to the file.
 #[derive(Debug)]
 pub(super) struct Database {
-    sqlite: Connection,
+    pub(super) sqlite: Connection,
+    pub(super) path: PathBuf,
 }
 
 impl Database {
@@ -123,7 +136,7 @@ impl Database {
             VERSION => {}
             got => return Err(StorageError::Newer { path: path.to_owned(), got }),
         }
-        Ok(Self { sqlite })
+        Ok(Self { sqlite, path: path.to_owned() })
     }
 
     /// Writes what a session said, all of it or nothing, and gives the key of its row.
@@ -137,7 +150,7 @@ impl Database {
         let key = match key {
             Some(key) => key,
             None => {
-                // An id that is used again replaces the session that had it.
+                // The microphone's id alone is used again, by the microphone.
                 write.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([session.id()])?;
                 let format = serde_json::to_string(&session.format()).unwrap_or_default();
                 write
@@ -193,15 +206,29 @@ impl Database {
         Ok(key)
     }
 
-    /// Ends every session that is still open as `interrupted`, and gives their number.
-    pub(super) fn end_interrupted(&mut self) -> Result<usize, StorageError> {
+    /// Ends every session that is still open as `interrupted`, and gives their number and what is wrong with those that
+    /// cannot be read; they end as they are.
+    pub(super) fn end_interrupted(&mut self) -> Result<(usize, Vec<StorageError>), StorageError> {
         let open: Vec<(i64, String)> = {
             let mut select = self.sqlite.prepare("SELECT key, id FROM sessions WHERE reason IS NULL")?;
-            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = select.query_map([], |row| Ok((row.get(0)?, lossy(row, 1)?)))?;
             rows.collect::<Result<_, _>>()?
         };
+        let mut faults = Vec::new();
         for (key, id) in &open {
-            let (kept, archive) = self.read(id)?.ok_or_else(|| damaged(id, "its row is gone"))?;
+            let read = self.read(id).and_then(|read| read.ok_or_else(|| damaged(id, "its id is no text")));
+            let (kept, archive) = match read {
+                Ok(read) => read,
+                Err(fault @ StorageError::Damaged { .. }) => {
+                    self.sqlite.execute(
+                        "UPDATE sessions SET reason = ?2, ended_ms = ?3 WHERE key = ?1",
+                        params![key, EndReason::Interrupted.as_str(), unix_ms(SystemTime::now())],
+                    )?;
+                    faults.push(fault);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
             let at = SampleIndex(kept.at);
             let speakers = archive.moment.state.speakers().len();
             let ended = Ended { duration_s: at.into(), speakers, reason: EndReason::Interrupted };
@@ -227,17 +254,36 @@ impl Database {
             )?;
             write.commit()?;
         }
-        Ok(open.len())
+        Ok((open.len() - faults.len(), faults))
     }
 
-    /// The newest sessions, newest first.
+    /// The newest sessions, newest first; damaged ones are left out.
     pub(super) fn list(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+        let read = self.rows(max)?.into_iter();
+        let is_served = |row: &Result<_, StorageError>| !matches!(row, Err(StorageError::Damaged { .. }));
+        read.filter(is_served).collect()
+    }
+
+    /// What is wrong with sessions whose rows make no sense.
+    pub(super) fn faults(&self) -> Result<Vec<StorageError>, StorageError> {
+        let rows = self.rows(usize::MAX)?.into_iter();
+        Ok(rows.filter_map(Result::err).filter(|e| matches!(e, StorageError::Damaged { .. })).collect())
+    }
+
+    fn rows(&self, max: usize) -> Result<Vec<Result<Kept, StorageError>>, StorageError> {
         let mut select = self.sqlite.prepare_cached(
             "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason FROM sessions
              ORDER BY began_ms DESC, key DESC LIMIT ?1",
         )?;
         let rows = select.query_map([signed(max as u64)], |row| Ok(kept(row)))?;
-        rows.map(|row| row?).collect()
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The ids of all sessions.
+    pub(super) fn ids(&self) -> Result<BTreeSet<String>, StorageError> {
+        let mut select = self.sqlite.prepare("SELECT id FROM sessions")?;
+        let rows = select.query_map([], |row| lossy(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// A session that has ended.
@@ -260,7 +306,8 @@ impl Database {
                 let (base, token_hash): (Option<String>, String) = (row.get(11)?, row.get(12)?);
                 Ok((kept(row), key, unsigned(base_seq), base, token_hash))
             })
-            .optional()?;
+            .optional()
+            .map_err(|error| or_damaged(id, error))?;
         let Some((kept, key, base_seq, base, token_hash)) = row else { return Ok(None) };
         let kept = kept?;
         let mut state = match base.as_deref().map(ServerMessage::parse) {
@@ -275,7 +322,8 @@ impl Database {
             self.sqlite.prepare_cached("SELECT seq, message FROM events WHERE session = ?1 ORDER BY seq")?;
         let mut rows = select.query([key])?;
         while let Some(row) = rows.next()? {
-            let (seq, text): (i64, String) = (row.get(0)?, row.get(1)?);
+            let read = || Ok((row.get(0)?, row.get(1)?));
+            let (seq, text): (i64, String) = read().map_err(|error| or_damaged(id, error))?;
             if unsigned(seq) != base_seq + events.len() as u64 + 1 {
                 return Err(damaged(id, format!("event {} is missing", base_seq + events.len() as u64 + 1)));
             }
@@ -304,16 +352,6 @@ impl Database {
         };
         Ok(Some((kept, archive)))
     }
-
-    /// Forgets a session. Whether there was one.
-    pub(super) fn forget(&mut self, id: &str) -> Result<bool, StorageError> {
-        Ok(self.sqlite.execute("DELETE FROM sessions WHERE id = ?1", [id])? > 0)
-    }
-
-    /// Forgets the sessions that ended before this; gives their number.
-    pub(super) fn expire(&mut self, before: SystemTime) -> Result<usize, StorageError> {
-        Ok(self.sqlite.execute("DELETE FROM sessions WHERE ended_ms < ?1", [unix_ms(before)])?)
-    }
 }
 
 #[cfg(test)]
@@ -326,11 +364,15 @@ impl Database {
 
 /// The first nine columns of a row.
 fn kept(row: &Row) -> Result<Kept, StorageError> {
-    let id: String = row.get(0)?;
-    let (source, format): (String, String) = (row.get(1)?, row.get(2)?);
-    let (began_ms, seq, at, n_speakers, n_segments): (i64, i64, i64, i64, i64) =
-        (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
-    let reason: Option<String> = row.get(8)?;
+    let id = lossy(row, 0)?;
+    let columns = || {
+        let words: (String, String, Option<String>) = (row.get(1)?, row.get(2)?, row.get(8)?);
+        let numbers: (i64, i64, i64, i64, i64) =
+            (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
+        Ok((words, numbers))
+    };
+    let ((source, format, reason), (began_ms, seq, at, n_speakers, n_segments)) =
+        columns().map_err(|error| or_damaged(&id, error))?;
     let source = Source::parse(&source).ok_or_else(|| damaged(&id, format!("source {source:?}")))?;
     let format: AudioFormat = serde_json::from_str(&format).map_err(|e| damaged(&id, e))?;
     let reason = reason
@@ -363,6 +405,28 @@ fn damaged(id: &str, reason: impl ToString) -> StorageError {
     StorageError::Damaged { id: id.to_owned(), reason: reason.to_string() }
 }
 
+/// A value of the wrong kind is a fault of the session's row, not of the whole file.
+fn or_damaged(id: &str, error: rusqlite::Error) -> StorageError {
+    use rusqlite::Error as E;
+    match error {
+        E::InvalidColumnType(..)
+        | E::FromSqlConversionFailure(..)
+        | E::IntegralValueOutOfRange(..)
+        | E::Utf8Error(..) => damaged(id, error),
+        error => error.into(),
+    }
+}
+
+/// A column as text, whatever it holds.
+fn lossy(row: &Row, idx: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(idx)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Integer(n) => n.to_string(),
+        ValueRef::Real(n) => n.to_string(),
+        ValueRef::Null => String::new(),
+    })
+}
+
 /// SQLite counts with a sign; nothing that is counted here comes near the end of it.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -370,34 +434,4 @@ fn signed(n: u64) -> i64 {
 
 fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
-}
-
-/// Takes the sole right to write the sessions at `path`, until what is returned is dropped or the process ends: two
-/// processes would end each other's sessions as interrupted.
-pub(super) fn lock(path: &Path) -> Result<File, StorageError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push("-lock");
-    let beside = PathBuf::from(beside);
-    let make = |source| StorageError::Make { path: beside.clone(), source };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(make)?;
-    }
-    let file = make_private(&beside).map_err(make)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(make(source)),
-    }
-}
-
-/// Makes the file if it is not there, readable by its owner alone; SQLite gives the files beside it the same rights.
-fn make_private(path: &Path) -> std::io::Result<File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path)
 }

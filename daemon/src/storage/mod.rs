@@ -5,12 +5,14 @@
 //! sessions go on, and what has left their journals meanwhile is made up for by a snapshot.
 
 mod database;
+mod files;
+mod forget;
 #[cfg(test)]
 mod tests;
 
 pub use database::StorageError;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +32,10 @@ use database::Database;
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// Time between two looks for sessions that are too old.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+/// Least time between two times that the file is written anew because of sessions that were too old.
+const SCRUB_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Time until that is tried again when it failed.
+const SCRUB_AGAIN: Duration = Duration::from_secs(60);
 /// Events of one session in one transaction, so that one session does not hold up the others.
 const MAX_BATCH: usize = 10_000;
 /// Code of the warning that the live sessions get when writing fails.
@@ -42,6 +48,18 @@ pub struct StorageParams {
     pub path: PathBuf,
     /// How long ended sessions are kept; without it until somebody deletes them.
     pub keep: Option<Duration>,
+    /// Size that the file may grow to.
+    pub max_bytes: u64,
+    /// Events of one session that are kept, in bytes; beyond it the labels take the place of what led to them.
+    pub max_session_bytes: u64,
+}
+
+impl StorageParams {
+    /// The file at `path`, whose sessions are kept until somebody deletes them.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), keep: None, max_bytes: 4 << 30, max_session_bytes: 64 << 20 }
+    }
 }
 
 /// One kept session, without its labels.
@@ -72,6 +90,8 @@ pub struct Kept {
 pub struct Storage {
     reader: Mutex<Database>,
     writer: Mutex<Writer>,
+    /// Ids of all sessions that are kept or will be.
+    ids: Mutex<BTreeSet<String>>,
     /// Sessions that opened since the writer looked.
     opened: Mutex<Vec<Arc<Session>>>,
     /// The sole right to the file.
@@ -81,6 +101,8 @@ pub struct Storage {
     is_failing: AtomicBool,
     n_errors: AtomicU64,
     n_events: AtomicU64,
+    /// Sessions that could not be read when the file was opened.
+    n_damaged: u64,
 }
 
 /// What the writer holds.
@@ -88,8 +110,13 @@ pub struct Storage {
 struct Writer {
     database: Database,
     keep: Option<Duration>,
+    max_session_bytes: u64,
     followed: BTreeMap<u64, Followed>,
     expired_at: Option<Instant>,
+    /// When the file was last written anew.
+    scrubbed_at: Option<Instant>,
+    /// When to write it anew, if something was forgotten that may be readable in it still.
+    scrub_at: Option<Instant>,
 }
 
 /// One session that is being written.
@@ -99,6 +126,8 @@ struct Followed {
     cursor: Cursor,
     /// Row of the session, once it has one.
     key: Option<i64>,
+    /// Bytes of events that are kept since its labels were.
+    n_bytes: u64,
     /// What was read and could not be written yet.
     unwritten: Option<Batch>,
 }
@@ -110,21 +139,36 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]
     pub fn open(params: StorageParams) -> Result<Arc<Self>, StorageError> {
-        let lock = database::lock(&params.path)?;
+        let lock = files::lock(&params.path)?;
         let mut database = Database::open(&params.path)?;
-        let n_interrupted = database.end_interrupted()?;
+        database.limit(params.max_bytes)?;
+        let (n_interrupted, mut faults) = database.end_interrupted()?;
+        faults.extend(database.faults()?);
+        for fault in &faults {
+            tracing::error!("{fault}; all others are served");
+        }
         if n_interrupted > 0 {
             tracing::warn!(
                 sessions = n_interrupted,
                 "sessions that ran when the process ended last are kept as interrupted"
             );
         }
+        let ids = database.ids()?;
         let reader = Database::open(&params.path)?;
         let (stop, stopped) = bounded(1);
-        let writer = Writer { database, keep: params.keep, followed: BTreeMap::new(), expired_at: None };
+        let writer = Writer {
+            database,
+            keep: params.keep,
+            max_session_bytes: params.max_session_bytes,
+            followed: BTreeMap::new(),
+            expired_at: None,
+            scrubbed_at: None,
+            scrub_at: None,
+        };
         let storage = Arc::new(Self {
             reader: Mutex::new(reader),
             writer: Mutex::new(writer),
+            ids: Mutex::new(ids),
             opened: Mutex::default(),
             lock: Mutex::new(Some(lock)),
             stop,
@@ -132,6 +176,7 @@ impl Storage {
             is_failing: AtomicBool::new(false),
             n_errors: AtomicU64::new(0),
             n_events: AtomicU64::new(0),
+            n_damaged: faults.len() as u64,
         });
         let us = Arc::downgrade(&storage);
         let work = move || {
@@ -151,7 +196,14 @@ impl Storage {
 
     /// Keeps a session that has just opened.
     pub(crate) fn follow(&self, session: &Arc<Session>) {
+        self.ids.lock().insert(session.id().to_owned());
         self.opened.lock().push(Arc::clone(session));
+    }
+
+    /// Whether a session of this id is kept or will be. Does not wait for the disk.
+    #[must_use]
+    pub fn holds(&self, id: &str) -> bool {
+        self.ids.lock().contains(id)
     }
 
     /// Writes what is still to be written, stops the thread and leaves the file to others.
@@ -182,7 +234,8 @@ impl Storage {
         self.reader.lock().load(id)
     }
 
-    /// Forgets a session for good. Whether it was kept.
+    /// Forgets a session for good: nothing of it is left in any file when this returns. Whether it was kept. Takes as long as
+    /// writing the whole file anew.
     ///
     /// # Errors
     /// [`StorageError`]
@@ -190,7 +243,28 @@ impl Storage {
         self.opened.lock().retain(|session| session.id() != id);
         let mut writer = self.writer.lock();
         writer.followed.retain(|_, followed| followed.session.id() != id);
-        writer.database.forget(id)
+        let was_kept = writer.database.forget(id)?;
+        self.ids.lock().remove(id);
+        if was_kept {
+            writer.scrub()?;
+        }
+        Ok(was_kept)
+    }
+
+    /// Forgets what is too old, and takes out of the files what was forgotten.
+    fn tidy(&self, writer: &mut Writer) -> Result<(), StorageError> {
+        if let Some(keep) = writer.keep
+            && writer.expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY)
+        {
+            let expired = writer.expire(SystemTime::now() - keep)?;
+            self.ids.lock().retain(|id| !expired.contains(id));
+        }
+        if writer.scrub_at.is_some_and(|at| at <= Instant::now())
+            && let Err(error) = writer.scrub()
+        {
+            tracing::warn!(%error, "deleted sessions may be readable in the file still");
+        }
+        Ok(())
     }
 
     /// Whether the last attempt to write failed.
@@ -205,6 +279,12 @@ impl Storage {
         self.n_errors.load(Ordering::Relaxed)
     }
 
+    /// Sessions that could not be read when the file was opened.
+    #[must_use]
+    pub fn n_damaged(&self) -> u64 {
+        self.n_damaged
+    }
+
     /// Events written.
     #[must_use]
     pub fn n_events(&self) -> u64 {
@@ -216,10 +296,10 @@ impl Storage {
         let mut writer = self.writer.lock();
         for session in std::mem::take(&mut *self.opened.lock()) {
             let cursor = Cursor::since(session.channel(), 0);
-            let followed = Followed { session, cursor, key: None, unwritten: None };
+            let followed = Followed { session, cursor, key: None, n_bytes: 0, unwritten: None };
             writer.followed.insert(followed.session.number(), followed);
         }
-        let outcome = writer.write(&self.n_events);
+        let outcome = writer.write(&self.n_events).and_then(|()| self.tidy(&mut writer));
         let sessions: Vec<_> = writer.followed.values().map(|f| Arc::clone(&f.session)).collect();
         drop(writer);
         match outcome {
@@ -266,6 +346,14 @@ impl Writer {
                     }
                 }
                 n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
+                followed.n_bytes += batch.events.iter().map(|json| json.as_str().len() as u64).sum::<u64>();
+                if batch.restart.is_some() {
+                    followed.n_bytes = 0;
+                } else if followed.n_bytes > self.max_session_bytes {
+                    followed.cursor.restart();
+                    // The labels are read at once, while they stand in the place of what was just counted.
+                    continue;
+                }
                 match batch.delivery {
                     Delivery::More => {}
                     Delivery::UpToDate if is_old => {}
@@ -280,16 +368,28 @@ impl Writer {
         for number in ended {
             self.followed.remove(&number);
         }
-        if let Some(keep) = self.keep
-            && self.expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY)
-        {
-            self.expired_at = Some(Instant::now());
-            let n_expired = self.database.expire(SystemTime::now() - keep)?;
-            if n_expired > 0 {
-                tracing::info!(sessions = n_expired, "kept sessions were forgotten because of their age");
-            }
-        }
         Ok(())
+    }
+
+    /// Takes what was forgotten out of the files; when that fails, it is tried again by itself.
+    fn scrub(&mut self) -> Result<(), StorageError> {
+        let now = Instant::now();
+        let outcome = self.database.scrub();
+        self.scrubbed_at = Some(now);
+        self.scrub_at = outcome.is_err().then(|| now + SCRUB_AGAIN);
+        outcome
+    }
+
+    /// Forgets what ended before this, and gives the ids; their traces leave the files within a day.
+    fn expire(&mut self, before: SystemTime) -> Result<BTreeSet<String>, StorageError> {
+        self.expired_at = Some(Instant::now());
+        let expired = self.database.expire(before)?;
+        if !expired.is_empty() {
+            tracing::info!(sessions = expired.len(), "kept sessions were forgotten because of their age");
+            let due = self.scrubbed_at.map_or_else(Instant::now, |at| at + SCRUB_EVERY);
+            self.scrub_at = Some(self.scrub_at.map_or(due, |at| at.min(due)));
+        }
+        Ok(expired)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::session::{EngineFactory, JournalParams};
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn open(path: &Path) -> Arc<Storage> {
-    Storage::open(StorageParams { path: path.to_owned(), keep: Some(30 * DAY) }).unwrap()
+    Storage::open(StorageParams { keep: Some(30 * DAY), ..StorageParams::at(path) }).unwrap()
 }
 
 fn hub(storage: &Arc<Storage>, params: HubParams) -> Arc<Hub> {
@@ -72,7 +72,7 @@ fn a_kept_session_says_what_it_said_when_it_ran() {
     assert!(again.input().push_interleaved(&[0.0; 16]).is_err(), "it takes no more");
     assert!(storage.load("b").unwrap().is_none());
 
-    let params = StorageParams { path: path.clone(), keep: None };
+    let params = StorageParams::at(&path);
     assert!(
         matches!(Storage::open(params.clone()), Err(StorageError::InUse { .. })),
         "one process at a time"
@@ -136,28 +136,109 @@ fn a_session_that_nobody_ended_is_interrupted_with_all_that_was_written() {
 }
 
 #[test]
-fn an_id_that_is_used_again_replaces_and_what_is_forgotten_is_gone() {
+fn an_id_is_never_given_again_while_its_session_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sessions.sqlite");
     let storage = open(&path);
-    let hub = hub(&storage, HubParams::default());
-    end(&talk(&hub, "a", &[(0.1, 5)]));
+    let first = hub(&storage, HubParams::default());
+    end(&talk(&first, "a", &[(0.1, 5)]));
     storage.write();
-    end(&talk(&hub, "a", &[(0.2, 3)]));
+    let said = all_of(&storage.load("a").unwrap().unwrap(), Some(0));
+    let again = talk(&first, "a", &[(0.2, 3)]);
+    assert_eq!(again.id(), "a-2");
+    end(&again);
+    storage.close();
+    drop((first, storage));
+    // After a restart nobody in memory knows the ids.
+    let storage = open(&path);
+    let second = hub(&storage, HubParams::default());
+    let third = talk(&second, "a", &[(0.4, 3)]);
+    assert_eq!(third.id(), "a-3");
+    end(&third);
     storage.write();
-    let events = all_of(&storage.load("a").unwrap().unwrap(), Some(0));
-    assert!(events[0].contains("\"S2\""), "{events:?}");
-    assert_eq!(storage.list(10).unwrap().len(), 1);
+    assert_eq!(all_of(&storage.load("a").unwrap().unwrap(), Some(0)), said);
+    assert!(all_of(&storage.load("a-2").unwrap().unwrap(), Some(0))[0].contains("\"S2\""));
+    assert_eq!(storage.list(10).unwrap().len(), 3);
     assert!(storage.forget("a").unwrap() && !storage.forget("a").unwrap());
-    assert!(storage.load("a").unwrap().is_none());
+    assert_eq!(talk(&second, "a", &[(0.1, 1)]).id(), "a", "who deletes it frees it");
+}
+
+#[test]
+fn the_microphone_alone_takes_its_own_id_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = open(&folder.path().join("sessions.sqlite"));
+    let hub = hub(&storage, HubParams::default());
+    assert_eq!(talk(&hub, crate::hub::MICROPHONE_SESSION, &[(0.1, 3)]).id(), "microphone-2");
+    for _ in 0..2 {
+        let id = Some(crate::hub::MICROPHONE_SESSION);
+        let session = hub.open(id, Source::Microphone, AudioFormat::default()).unwrap();
+        assert_eq!(session.id(), "microphone");
+        end(&session);
+        storage.write();
+    }
+    assert_eq!(storage.list(10).unwrap().len(), 2);
+}
+
+/// All bytes of all files of the store.
+fn files_of(folder: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(folder).unwrap();
+    files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+}
+
+#[test]
+fn what_is_forgotten_is_in_no_file_while_the_store_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = open(&folder.path().join("sessions.sqlite"));
+    let hub = hub(&storage, HubParams::default());
+    let ids = ["anna", "berta", "carla", "dora"];
+    let sessions = ids.map(|id| talk(&hub, id, &[(0.1, 2)]));
+    // Written in turns, so that the pages of one session hold what was another's before they were split.
+    for n in 0..60 {
+        for session in &sessions {
+            let reason = format!("Secret-{}-{n} {}", session.id(), "x".repeat(n * 37 % 400));
+            session.warn("test", &reason);
+        }
+        storage.write();
+    }
+    sessions.iter().for_each(|session| end(session));
+    storage.write();
+    let holds = |id: &str| {
+        let (bytes, secret) = (files_of(folder.path()), format!("Secret-{id}"));
+        bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+    };
+    assert!(ids.iter().all(|id| holds(id)));
+    for (n, id) in ids.iter().enumerate() {
+        assert!(storage.forget(id).unwrap());
+        assert!(!holds(id), "{id} is readable still");
+        assert!(ids[n + 1..].iter().all(|id| holds(id) && storage.load(id).unwrap().is_some()));
+    }
     // Forgotten before it was ever written.
     end(&talk(&hub, "b", &[(0.4, 3)]));
     storage.forget("b").unwrap();
     storage.write();
     assert!(storage.list(10).unwrap().is_empty());
-    storage.close();
-    let bytes = std::fs::read(&path).unwrap();
-    assert!(!bytes.windows(9).any(|w| w == b"\"speaker\""), "it is overwritten, not just unlinked");
+}
+
+#[test]
+fn a_reader_that_holds_the_files_is_said_and_what_is_left_goes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.sqlite");
+    let storage = open(&path);
+    let hub = hub(&storage, HubParams::default());
+    let session = talk(&hub, "a", &[(0.1, 5)]);
+    session.warn("test", "Secret");
+    end(&session);
+    storage.write();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    storage.writer.lock().database.give_up_at_once();
+    let error = storage.forget("a").unwrap_err();
+    assert!(matches!(error, StorageError::Unclean { .. }), "{error}");
+    assert!(storage.load("a").unwrap().is_none() && !storage.holds("a"));
+    other.execute_batch("ROLLBACK").unwrap();
+    storage.writer.lock().scrub_at = Some(Instant::now());
+    storage.write();
+    assert!(!files_of(folder.path()).windows(6).any(|window| window == b"Secret"));
 }
 
 #[test]
@@ -165,7 +246,8 @@ fn old_sessions_leave_by_age() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sessions.sqlite");
     let storage =
-        Storage::open(StorageParams { path: path.clone(), keep: Some(Duration::from_millis(1)) }).unwrap();
+        Storage::open(StorageParams { keep: Some(Duration::from_millis(1)), ..StorageParams::at(&path) })
+            .unwrap();
     let hub = hub(&storage, HubParams::default());
     storage.write();
     end(&talk(&hub, "a", &[(0.1, 5)]));
@@ -174,9 +256,12 @@ fn old_sessions_leave_by_age() {
     storage.close();
     drop(hub);
     std::thread::sleep(Duration::from_millis(5));
-    let storage = Storage::open(StorageParams { path, keep: Some(Duration::from_millis(1)) }).unwrap();
+    let storage =
+        Storage::open(StorageParams { keep: Some(Duration::from_millis(1)), ..StorageParams::at(&path) })
+            .unwrap();
     storage.write();
-    assert!(storage.list(10).unwrap().is_empty());
+    assert!(storage.list(10).unwrap().is_empty() && !storage.holds("a"));
+    assert!(!files_of(folder.path()).windows(9).any(|window| window == b"\"speaker\""));
 }
 
 #[test]
@@ -220,13 +305,112 @@ fn a_file_of_another_kind_or_a_newer_version_is_left_alone() {
     let path = folder.path().join("sessions.sqlite");
     std::fs::write(&path, "this is no database, and long enough to look like the header of one to SQLite")
         .unwrap();
-    let params = StorageParams { path: path.clone(), keep: None };
+    let params = StorageParams::at(&path);
     assert!(matches!(Storage::open(params.clone()), Err(StorageError::Sqlite(_))));
     std::fs::remove_file(&path).unwrap();
     let newer = rusqlite::Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     let error = Storage::open(params).unwrap_err();
     assert!(error.to_string().contains("newer version"), "{error}");
-    let nowhere = StorageParams { path: folder.path().join("sessions.sqlite/x"), keep: None };
+    let nowhere = StorageParams::at(folder.path().join("sessions.sqlite/x"));
     assert!(matches!(Storage::open(nowhere), Err(StorageError::Make { .. })));
+}
+
+#[test]
+fn a_damaged_session_is_set_aside_and_the_rest_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.sqlite");
+    let storage = open(&path);
+    let hub = hub(&storage, HubParams::default());
+    for id in ["a", "b", "c", "d", "e", "f", "good"] {
+        end(&talk(&hub, id, &[(0.1, 5), (0.0, 1), (0.2, 3)]));
+    }
+    storage.write();
+    storage.close();
+    drop((hub, storage));
+    let file = rusqlite::Connection::open(&path).unwrap();
+    // A process that died, and what a bad disk or another program may leave.
+    for damage in [
+        "UPDATE sessions SET reason = NULL WHERE id IN ('a', 'b')",
+        "DELETE FROM events WHERE seq = 2 AND session = (SELECT key FROM sessions WHERE id = 'a')",
+        "UPDATE events SET message = x'ff00' WHERE seq = 1 AND session = (SELECT key FROM sessions WHERE id = 'b')",
+        "UPDATE sessions SET format = 'nonsense' WHERE id = 'c'",
+        "UPDATE sessions SET at = 'noon' WHERE id = 'd'",
+        "UPDATE sessions SET token_hash = '' WHERE id = 'e'",
+        "UPDATE sessions SET id = x'fe' WHERE id = 'f'",
+    ] {
+        file.execute_batch(damage).unwrap();
+    }
+    drop(file);
+    let storage = open(&path);
+    assert_eq!(storage.n_damaged(), 4, "what is known without reading every event");
+    let listed: Vec<_> = storage.list(10).unwrap().into_iter().map(|kept| kept.id).collect();
+    assert!(listed.contains(&"good".to_owned()) && !listed.contains(&"c".to_owned()), "{listed:?}");
+    assert!(storage.load("good").unwrap().is_some());
+    for id in ["a", "b", "c", "d", "e"] {
+        let error = storage.load(id).unwrap_err();
+        assert!(matches!(&error, StorageError::Damaged { id: of, .. } if of == id), "{error}");
+        assert!(storage.holds(id), "its id is not given to another");
+        assert!(storage.forget(id).unwrap(), "it can be deleted");
+    }
+    storage.close();
+    assert_eq!(open(&path).n_damaged(), 0);
+}
+
+#[test]
+fn a_storm_of_events_is_kept_as_the_labels_that_it_led_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.sqlite");
+    let storage =
+        Storage::open(StorageParams { max_session_bytes: 1 << 16, ..StorageParams::at(&path) }).unwrap();
+    let hub = hub(&storage, HubParams::default());
+    let session = talk(&hub, "a", &[(0.1, 5), (0.0, 1), (0.2, 5)]);
+    for n in 0..100 {
+        for _ in 0..20 {
+            session.warn("storm", &"x".repeat(1000));
+        }
+        if n % 7 == 0 {
+            storage.write();
+        }
+    }
+    end(&session);
+    storage.write();
+    storage.close();
+    assert!(std::fs::metadata(&path).unwrap().len() < 1 << 20, "two megabytes were said");
+    let storage = open(&path);
+    assert_eq!(all_of(&storage.load("a").unwrap().unwrap(), None), all_of(&session, None));
+}
+
+#[test]
+fn a_full_store_keeps_what_it_has_and_sessions_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.sqlite");
+    let storage = Storage::open(StorageParams { max_bytes: 1 << 20, ..StorageParams::at(&path) }).unwrap();
+    let hub = hub(&storage, HubParams::default());
+    end(&talk(&hub, "first", &[(0.1, 5)]));
+    storage.write();
+    let before = all_of(&storage.load("first").unwrap().unwrap(), Some(0));
+    let storm = talk(&hub, "storm", &[(0.1, 5)]);
+    let mut warned = false;
+    for _ in 0..40 {
+        for _ in 0..50 {
+            storm.warn("storm", &"x".repeat(1000));
+        }
+        storage.write();
+        let last = storm.channel().last_seq() - 1;
+        warned |= all_of(&storm, Some(last)).iter().any(|m| m.contains("storage_failed"));
+    }
+    assert!(warned, "who follows is told");
+    assert!(storage.is_failing() && std::fs::metadata(&path).unwrap().len() <= 1 << 20);
+    assert_eq!(
+        all_of(&storage.load("first").unwrap().unwrap(), Some(0)),
+        before,
+        "nobody's labels made room"
+    );
+    end(&storm);
+    // Who deletes makes room.
+    storage.forget("storm").unwrap();
+    end(&talk(&hub, "next", &[(0.2, 5)]));
+    storage.write();
+    assert!(!storage.is_failing() && storage.load("next").unwrap().is_some());
 }

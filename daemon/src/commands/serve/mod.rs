@@ -127,7 +127,12 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         Some(path) => {
             let keep = config.storage.keep_days.map(|days| Duration::from_secs(86_400) * days);
             Some(
-                Storage::open(StorageParams { path, keep })
+                Storage::open(StorageParams {
+                    path,
+                    keep,
+                    max_bytes: config.storage.max_bytes,
+                    max_session_bytes: config.storage.max_session_bytes,
+                })
                     .context("sessions cannot be kept (storage.path)")?,
             )
         }

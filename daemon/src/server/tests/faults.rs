@@ -132,7 +132,7 @@ async fn a_message_above_the_limit_is_refused() {
     let server = serve_with(HubParams::default(), limits).await;
     // Frames that are here before they are refused, that are not, and that never come whole.
     for n_bytes in [10_002, 200_000, 20_000_000] {
-        let mut ws = server.publisher("a").await;
+        let mut ws = server.publisher(&format!("a{n_bytes}")).await;
         // More than the buffers of both ends hold is only sent because the server goes on to read.
         ws.socket.send(Message::Binary(vec![0; n_bytes].into())).await.unwrap();
         let (all, code) = ws.rest().await;
