@@ -24,6 +24,7 @@ pub mod output;
 pub mod pcm;
 pub mod percentile;
 pub mod protocol;
+pub mod rate;
 pub mod secret;
 pub mod server;
 pub mod session;

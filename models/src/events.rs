@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use diarized_dsp::SampleRange;
+use diarized_dsp::{SampleIndex, SampleRange};
 
 /// Identity of one published segment. Never reused within a session and never changed by an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -321,8 +321,20 @@ impl SessionState {
                 }
                 self.speakers.remove(from).ok_or(ApplyError::UnknownSpeaker(*from))?;
             }
-            Event::Gap { range, reason } => self.gaps.push((*range, *reason)),
+            Event::Gap { range, reason } => self.add_gap(*range, *reason),
         }
         Ok(())
+    }
+
+    /// A gap that begins where the last one of its kind ended makes that one longer, so that a stream of them is one.
+    /// Places are compared to the millisecond, as the wire carries them, so that followers do the same.
+    fn add_gap(&mut self, range: SampleRange, reason: GapReason) {
+        let ms = |at: SampleIndex| (at.seconds() * 1000.0).round();
+        match self.gaps.last_mut() {
+            Some((last, of)) if *of == reason && ms(last.end()) == ms(range.start()) => {
+                *last = SampleRange::new(last.start(), range.end().max(last.end()));
+            }
+            _ => self.gaps.push((range, reason)),
+        }
     }
 }

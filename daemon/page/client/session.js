@@ -137,9 +137,15 @@ export class SessionModel {
             this.speakers.delete(event.from);
             this.mergedInto.set(event.from, event.into);
             return [];
-        case "gap":
-            this.gaps.push({ start: event.start, end: event.end, reason: event.reason });
+        case "gap": {
+            const last = this.gaps.at(-1);
+            if (last?.reason === event.reason && last.end === event.start) {
+                last.end = Math.max(last.end, event.end);
+            } else {
+                this.gaps.push({ start: event.start, end: event.end, reason: event.reason });
+            }
             return [];
+        }
         case "warning":
             this.warnings.push({ at: event.at, code: event.code, reason: event.reason });
             this.warnings.splice(0, this.warnings.length - KEPT_WARNINGS);

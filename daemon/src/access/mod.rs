@@ -110,6 +110,17 @@ impl Identity {
         self.token.as_ref().is_none_or(|entry| entry.scopes.allow(scope))
     }
 
+    /// The same, with the reason.
+    ///
+    /// # Errors
+    /// [`Denied::Scope`]
+    pub fn must(&self, scope: Scope) -> Result<(), Denied> {
+        match self.may(scope) {
+            true => Ok(()),
+            false => Err(Denied::Scope { name: self.name().to_owned(), needed: scope }),
+        }
+    }
+
     /// Name of the token, for logs.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -264,8 +275,8 @@ impl Access {
     }
 }
 
-/// What a client sent, cut to what an error text may repeat.
-fn shorten(text: &str) -> String {
+/// What a client sent, cut to what an error text or a log may repeat.
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(100).collect()
 }
 

@@ -151,6 +151,8 @@ error_codes! {
     TooManySessions, "too_many_sessions", TooMany;
     /// The machine is too slow for the sessions that run.
     Overloaded, "overloaded", TooMany;
+    /// As many connections are open as may be, in all or of one address.
+    TooManyConnections, "too_many_connections", TooMany;
     /// The server serves as many subscribers as it may.
     TooManySubscribers, "too_many_subscribers", TooMany;
     /// Text messages came faster than the server takes them.

@@ -1,24 +1,23 @@
 //! The incoming half of a WebSocket, shared by publishers and subscribers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::Shared;
-use super::guard::SUBPROTOCOL;
+use super::guard::{SUBPROTOCOL, Visitor};
 use super::writer::{Out, Writer};
-use crate::access::Identity;
 use crate::protocol::server_message::{Ack, Error};
 use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
+use crate::rate::Rate;
 use crate::session::{Command, Correction, CorrectionError, Session};
 
 /// Replies that may wait for the outgoing half.
@@ -58,8 +57,7 @@ pub(super) struct Connection {
     /// What comes next is the middle of a message that was too large.
     is_unreadable: bool,
     last_heard: Instant,
-    pub(super) identity: Identity,
-    reloaded: watch::Receiver<u64>,
+    pub(super) visitor: Visitor,
     /// Text messages, of which one too many is a fault.
     messages: Rate,
     /// All other frames, of which one too many waits.
@@ -71,7 +69,7 @@ pub(super) struct Connection {
 pub(super) fn accept<F, Fut>(
     shared: Arc<Shared>,
     upgrade: WebSocketUpgrade,
-    identity: Identity,
+    visitor: Visitor,
     serve: F,
 ) -> Response
 where
@@ -84,20 +82,19 @@ where
     let max = shared.limits.max_message_bytes;
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(max).max_frame_size(max);
     upgrade.on_upgrade(move |socket| async move {
-        let connection = Connection::new(shared, socket, identity, permit);
+        let connection = Connection::new(shared, socket, visitor, permit);
         serve(connection).await;
     })
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, socket: WebSocket, identity: Identity, permit: OwnedSemaphorePermit) -> Self {
+    fn new(shared: Arc<Shared>, socket: WebSocket, visitor: Visitor, permit: OwnedSemaphorePermit) -> Self {
         shared.metrics.connections.add(1);
         let (sink, stream) = socket.split();
         let (out, requests) = mpsc::channel(REPLIES);
         let writer = tokio::spawn(Writer::new(sink, requests, Arc::clone(&shared)).run());
-        let reloaded = shared.access.reloaded();
-        let messages = Rate::new(shared.limits.max_messages_per_s);
-        let frames = Rate::new(shared.limits.max_frames_per_s);
+        let messages = rate(shared.limits.max_messages_per_s);
+        let frames = rate(shared.limits.max_frames_per_s);
         Self {
             shared,
             stream,
@@ -106,8 +103,7 @@ impl Connection {
             writer_is_done: false,
             is_unreadable: false,
             last_heard: Instant::now(),
-            identity,
-            reloaded,
+            visitor,
             messages,
             frames,
             _permit: permit,
@@ -126,8 +122,8 @@ impl Connection {
                     return Err(Over);
                 }
                 // The sender lives in `shared`, so this cannot fail.
-                _ = self.reloaded.changed() => {
-                    if self.shared.access.is_still_good(&self.identity) {
+                _ = self.visitor.reloaded.changed() => {
+                    if self.shared.access.is_still_good(&self.visitor.identity) {
                         continue;
                     }
                     return Ok(Heard::Revoked);
@@ -241,6 +237,15 @@ impl Connection {
     /// Queues a command and lets its outcome be told when it is known.
     pub(super) async fn command(&mut self, session: &Arc<Session>, command: Command) -> Result<(), Over> {
         let is_finalize = command == Command::Finalize;
+        if let Command::Correct(correction) = &command {
+            tracing::info!(
+                session = session.id(),
+                correction = correction.kind(),
+                peer = self.visitor.peer(),
+                token = self.visitor.token(),
+                "a correction was asked for"
+            );
+        }
         let Ok(outcome) = self.wait(session.input().command(command)).await? else {
             // The session has just ended, which the peer is being told.
             return Ok(());
@@ -255,7 +260,9 @@ impl Connection {
                     let code = match &refusal {
                         CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
                         CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,
-                        CorrectionError::Refused { .. } => ErrorCode::Refused,
+                        CorrectionError::TooMany { .. } | CorrectionError::Refused { .. } => {
+                            ErrorCode::Refused
+                        }
                     };
                     error(Some(session.id()), code, refusal, false)
                 }
@@ -302,40 +309,10 @@ impl Drop for Connection {
     }
 }
 
-/// Counts messages against what may come in a second; twice as much may come at once.
-#[derive(Debug)]
-struct Rate {
-    per_s: f64,
-    left: f64,
-    at: Instant,
-}
-
-impl Rate {
-    fn new(per_s: usize) -> Self {
-        let per_s = per_s as f64;
-        Self { per_s, left: 2.0 * per_s, at: Instant::now() }
-    }
-
-    fn grow(&mut self, now: Instant) {
-        let grown = now.saturating_duration_since(self.at).as_secs_f64() * self.per_s;
-        self.left = (self.left + grown).min(2.0 * self.per_s);
-        self.at = now;
-    }
-
-    /// Takes one whatever is left, and says how long to wait until it may have come.
-    fn owes_one_more(&mut self, now: Instant) -> Duration {
-        self.grow(now);
-        self.left -= 1.0;
-        Duration::from_secs_f64((-self.left).max(0.0) / self.per_s)
-    }
-
-    /// Takes one, if one is left.
-    fn takes_one_more(&mut self, now: Instant) -> bool {
-        self.grow(now);
-        let takes = self.left >= 1.0;
-        self.left -= f64::from(u8::from(takes));
-        takes
-    }
+/// So many in a second, and twice as many at once.
+fn rate(per_s: usize) -> Rate {
+    let per_s = u32::try_from(per_s).unwrap_or(u32::MAX);
+    Rate::new(per_s, per_s.saturating_mul(2))
 }
 
 /// How much the session has taken.
@@ -380,7 +357,9 @@ pub(super) fn as_command(
             m.speaker.parse().map(|speaker| Correction::Reassign { segment, speaker })
         }
         M::Split(m) => {
-            let segments = m.segments.into_iter().map(diarized_models::SegmentId).collect();
+            // A set: what is named twice is meant once.
+            let segments: std::collections::BTreeSet<_> = m.segments.into_iter().collect();
+            let segments = segments.into_iter().map(diarized_models::SegmentId).collect();
             m.speaker.parse().map(|speaker| Correction::Split { speaker, segments })
         }
         other => return Err(other),

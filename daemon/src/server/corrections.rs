@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use super::Shared;
 use super::connection::as_command;
-use super::speakers::{Fault, session_of};
+use super::fault::{Fault, session_of};
+use super::guard::Visitor;
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::CorrectionError;
 
@@ -21,11 +21,17 @@ const CORRECTIONS: [&str; 4] = ["rename", "merge", "reassign", "split"];
 /// Makes the correction that the path names with the fields of the body; answers when its events have been said.
 pub(super) async fn correct(
     State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
     Path((id, what)): Path<(String, String)>,
-    body: Result<Bytes, BytesRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Response {
-    match try_correct(&shared, &id, &what, body).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+    match try_correct(&shared, &id, &what, &headers, body).await {
+        Ok(()) => {
+            let (peer, token) = (visitor.peer(), visitor.token());
+            tracing::info!(session = id, correction = what, peer, token, "a correction was made");
+            StatusCode::NO_CONTENT.into_response()
+        }
         Err(fault) => fault.into(),
     }
 }
@@ -34,7 +40,8 @@ async fn try_correct(
     shared: &Shared,
     id: &str,
     what: &str,
-    body: Result<Bytes, BytesRejection>,
+    headers: &HeaderMap,
+    body: Body,
 ) -> Result<(), Fault> {
     let not_found = |reason| Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
     if !CORRECTIONS.contains(&what) {
@@ -43,8 +50,9 @@ async fn try_correct(
     }
     let session = session_of(shared, id).await?;
     let bad = |code, reason: String| Fault(StatusCode::BAD_REQUEST, code, reason);
-    let body = body.map_err(|rejection| bad(ErrorCode::BadMessage, rejection.body_text()))?;
-    let fields: Value = serde_json::from_slice(&body)
+    let max = shared.limits.max_message_bytes;
+    let body = shared.uploads().read(headers, body, max, "server.max_frame_bytes").await?;
+    let fields: Value = serde_json::from_slice(&body.bytes)
         .map_err(|e| bad(ErrorCode::BadMessage, format!("the body is not JSON: {e}")))?;
     let Value::Object(mut message) = fields else {
         return Err(bad(ErrorCode::BadMessage, "the body must be a JSON object".to_owned()));
@@ -67,6 +75,7 @@ async fn try_correct(
         let (status, code) = match &refusal {
             CorrectionError::UnknownSpeaker(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker),
             CorrectionError::UnknownSegment(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSegment),
+            CorrectionError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::Refused),
             CorrectionError::Refused { .. } => (StatusCode::CONFLICT, ErrorCode::Refused),
         };
         Fault(status, code, refusal.to_string())

@@ -8,9 +8,10 @@ use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
 use super::connection::{ASKED, Connection, Heard, Over, accept, as_command};
+use super::guard::Visitor;
 use super::writer::{Feed, Out};
 use super::{Shared, http};
-use crate::access::{Denied, Identity, Scope};
+use crate::access::{Denied, Scope};
 use crate::hub::FollowAll;
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::{Cursor, Session};
@@ -18,11 +19,11 @@ use crate::session::{Cursor, Session};
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<Vec<(String, String)>>,
-    Extension(identity): Extension<Identity>,
+    Extension(visitor): Extension<Visitor>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => accept(shared, upgrade, identity, |connection| serve(connection, query)),
+        Ok(upgrade) => accept(shared, upgrade, visitor, |connection| serve(connection, query)),
         Err(rejection) => http::not_a_websocket(&rejection),
     }
 }
@@ -108,11 +109,7 @@ async fn find(shared: &Shared, id: String) -> Result<Arc<Session>, (ErrorCode, S
             let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
             Err((ErrorCode::NotFound, reason))
         }
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "the kept sessions cannot be reached");
-            Err((ErrorCode::Internal, "the kept sessions cannot be reached".to_owned()))
-        }
+        Err(error) => Err((ErrorCode::Internal, http::unreadable_reason(&error))),
     }
 }
 
@@ -125,8 +122,8 @@ async fn follow(connection: &mut Connection, session: Option<Arc<Session>>, feed
             Heard::Text(text) => match ClientMessage::parse(&text) {
                 Ok(ClientMessage::Close(_)) => return connection.say(ASKED).await,
                 Ok(ClientMessage::KeepAlive(_)) => {}
-                Ok(_) if !connection.identity.may(Scope::Publish) => {
-                    let name = connection.identity.name().to_owned();
+                Ok(_) if !connection.visitor.identity.may(Scope::Publish) => {
+                    let name = connection.visitor.identity.name().to_owned();
                     let denied = Denied::Scope { name, needed: Scope::Publish };
                     connection.complain(session.map(Arc::as_ref), ErrorCode::Forbidden, denied).await?;
                 }

@@ -7,9 +7,11 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use tokio::sync::watch;
 
+use super::places::{Full, LetIn, PeerHandle};
 use super::{Shared, http};
-use crate::access::{Denied, Identity, Scope};
+use crate::access::{Denied, Identity, Scope, shorten};
 use crate::protocol::ErrorCode;
 
 /// The subprotocol that the server speaks; a browser offers it together with its token.
@@ -23,17 +25,74 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
     let Some(needed) = needed_scope(request.method(), path) else {
         return answer(&shared, request, next).await;
     };
+    // Before the check, so that a token that is revoked just after it is noticed by whoever goes on to listen.
+    let reloaded = shared.access.reloaded();
     match identify(&shared, request.headers(), needed) {
         Ok(identity) => {
-            request.extensions_mut().insert(identity);
+            // A WebSocket keeps the place that this takes; a plain request gives it back when it is answered.
+            let visitor = match Visitor::let_in(identity, reloaded, &request) {
+                Ok(visitor) => visitor,
+                Err(full) => {
+                    let reason = full.to_string();
+                    let status = StatusCode::SERVICE_UNAVAILABLE;
+                    return turn_away(shared, request, status, ErrorCode::TooManyConnections, reason).await;
+                }
+            };
+            request.extensions_mut().insert(visitor.clone());
             answer(&shared, request, next).await
         }
         Err(denied) => {
             shared.metrics.denied.add(1);
-            tracing::info!(path, %denied, "a request was turned away");
-            turn_away(shared, request, &denied).await
+            let peer = peer_of(&request);
+            tracing::info!(path = shorten(path), peer, %denied, "a request was turned away");
+            let (status, code) = match denied {
+                Denied::NoToken | Denied::UnknownToken => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorised),
+                _ => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
+            };
+            turn_away(shared, request, status, code, denied.to_string()).await
         }
     }
+}
+
+/// Who sent a request, as far as is known.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor {
+    pub(super) identity: Identity,
+    /// Changes when tokens were loaded again since before this one was found good.
+    pub(super) reloaded: watch::Receiver<u64>,
+    /// The address that the connection comes from, for logs.
+    peer: String,
+    /// Keeps the connection among those that are let in.
+    _let_in: Option<Arc<LetIn>>,
+}
+
+impl Visitor {
+    /// Takes a place for the connection of `request` among those that are let in.
+    fn let_in(identity: Identity, reloaded: watch::Receiver<u64>, request: &Request) -> Result<Self, Full> {
+        let let_in = request.extensions().get::<PeerHandle>().map(PeerHandle::let_in).transpose()?;
+        Ok(Self { identity, reloaded, peer: peer_of(request), _let_in: let_in.map(Arc::new) })
+    }
+
+    /// Somebody who is not let in and only told why.
+    fn stranger(shared: &Shared, request: &Request) -> Self {
+        let (identity, reloaded) = (Identity::anyone(), shared.access.reloaded());
+        Self { identity, reloaded, peer: peer_of(request), _let_in: None }
+    }
+
+    /// The address that the connection comes from, for logs.
+    pub(super) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Name of the token, for logs.
+    pub(super) fn token(&self) -> &str {
+        self.identity.name()
+    }
+}
+
+/// The address of a request's connection; a question mark where there is none, as in tests.
+fn peer_of(request: &Request) -> String {
+    request.extensions().get::<PeerHandle>().map_or_else(|| "?".to_owned(), |peer| peer.addr().to_string())
 }
 
 /// Answers a request that was let in, in the time that there is. A WebSocket is answered when it is open.
@@ -94,12 +153,14 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Plain HTTP gets a status; a WebSocket is opened and closed, since browsers show a page nothing of a refused one.
-async fn turn_away(shared: Arc<Shared>, request: Request, denied: &Denied) -> Response {
-    let (status, code) = match denied {
-        Denied::NoToken | Denied::UnknownToken => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorised),
-        _ => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
-    };
-    let reason = denied.to_string();
+async fn turn_away(
+    shared: Arc<Shared>,
+    request: Request,
+    status: StatusCode,
+    code: ErrorCode,
+    reason: String,
+) -> Response {
+    let stranger = Visitor::stranger(&shared, &request);
     let (mut parts, _) = request.into_parts();
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         let told = async move |mut connection: super::connection::Connection| {
@@ -107,7 +168,7 @@ async fn turn_away(shared: Arc<Shared>, request: Request, denied: &Denied) -> Re
             let _ = connection.fail(None, code, reason).await;
             connection.linger().await;
         };
-        return super::connection::accept(shared, upgrade, Identity::anyone(), told);
+        return super::connection::accept(shared, upgrade, stranger, told);
     }
     let mut response = http::failure(status, code, reason);
     if status == StatusCode::UNAUTHORIZED {
@@ -119,7 +180,13 @@ async fn turn_away(shared: Arc<Shared>, request: Request, denied: &Denied) -> Re
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::Extension;
+
+    use super::super::{Limits, Server};
     use super::*;
+    use crate::access::{Access, Tokens};
+    use crate::hub::Hub;
+    use crate::session::scripted::ScriptedFactory;
 
     #[test]
     fn every_address_below_v1_needs_a_scope() {
@@ -141,6 +208,40 @@ mod tests {
         for (method, path, scope) in cases {
             assert_eq!(needed_scope(&method, path), scope, "{method} {path}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_revoked_right_after_the_check_is_noticed() {
+        use hyper::service::Service as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let mut file = Tokens::default();
+        let token = file.add("ada", [Scope::Publish].into_iter().collect()).unwrap();
+        file.save(&path).unwrap();
+        let access = Arc::new(Access::with_tokens(path.clone(), Default::default()).unwrap());
+        let hub = Hub::new(Default::default(), Arc::new(ScriptedFactory::default()));
+        let server = Server::new(hub, Limits::default(), Arc::clone(&access), None);
+        // What comes after the doorkeeper, such as the upgrade to a WebSocket, comes after the token is gone.
+        let revoke = async move |Extension(visitor): Extension<Visitor>| {
+            let mut file = Tokens::load(&path).unwrap();
+            assert!(file.revoke("ada"));
+            file.save(&path).unwrap();
+            access.reload().unwrap();
+            let is_good = access.is_still_good(&visitor.identity);
+            format!("{} {is_good}", visitor.reloaded.has_changed().unwrap())
+        };
+        let guard = axum::middleware::from_fn_with_state(Arc::clone(&server.shared), guard);
+        let router = axum::Router::new().route("/v1/stream", axum::routing::get(revoke)).layer(guard);
+        let request = Request::builder()
+            .uri("/v1/stream")
+            .header(header::HOST, "127.0.0.1")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let response = hyper_util::service::TowerToHyperService::new(router).call(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        assert_eq!(body, "true false");
     }
 
     #[test]

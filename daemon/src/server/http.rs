@@ -5,12 +5,13 @@ use std::time::UNIX_EPOCH;
 
 use axum::Json;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::guard::Visitor;
 use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::{Body, EndReason, Error};
 use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
@@ -86,16 +87,27 @@ pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString
     (status, Json(ServerMessage::to_connection(None, error))).into_response()
 }
 
-/// The kept sessions cannot be reached; the log says more than a client is told.
+/// What a client is told of kept sessions that cannot be reached; the log says more.
+pub(super) fn unreadable_reason(error: &StorageError) -> String {
+    let cause: &dyn std::error::Error = error;
+    tracing::error!(error = cause, "the kept sessions cannot be reached");
+    match error {
+        StorageError::Damaged { .. } => error.to_string(),
+        StorageError::Unclean { .. } => {
+            "it is deleted, but its file cannot be written anew now and may show traces of it; the server tries again, \
+             and its log says why"
+                .to_owned()
+        }
+        _ => "the kept sessions cannot be reached; the server's log says why".to_owned(),
+    }
+}
+
 fn unreadable(error: &StorageError) -> Response {
-    let error: &dyn std::error::Error = error;
-    tracing::error!(error, "the kept sessions cannot be reached");
-    let reason = "the kept sessions cannot be reached; the server's log says why";
-    failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason)
+    failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, unreadable_reason(error))
 }
 
 pub(super) fn unavailable(reason: &str) -> Response {
-    failure(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TooManySessions, reason)
+    failure(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TooManyConnections, reason)
 }
 
 pub(super) fn not_a_websocket(rejection: &WebSocketUpgradeRejection) -> Response {
@@ -125,7 +137,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let page = shared.metrics.page(&shared.hub);
+    let page = shared.metrics.page(&shared.hub, shared.places.n_shed());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
@@ -158,7 +170,10 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
         Err(error) => return unreadable(&error),
     };
     let (format, content_type) = match extension {
-        None | Some("json") => return Json(session.channel().snapshot()).into_response(),
+        None | Some("json") => {
+            let json = session.channel().snapshot_json().as_str().to_owned();
+            return ([(header::CONTENT_TYPE, "application/json")], json).into_response();
+        }
         Some("rttm") => (OutputFormat::Rttm, "text/plain; charset=utf-8"),
         Some("srt") => (OutputFormat::Srt, "application/x-subrip; charset=utf-8"),
         Some("vtt") => (OutputFormat::Vtt, "text/vtt; charset=utf-8"),
@@ -172,9 +187,17 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
     ([(header::CONTENT_TYPE, content_type)], labels.render(format)).into_response()
 }
 
-pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+pub(super) async fn delete(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Response {
     match shared.hub.forget(&id).await {
-        Ok(true) => StatusCode::NO_CONTENT.into_response(),
+        Ok(true) => {
+            let (peer, token) = (visitor.peer(), visitor.token());
+            tracing::info!(session = id, peer, token, "a session was ended or deleted");
+            StatusCode::NO_CONTENT.into_response()
+        }
         Ok(false) => {
             let reason = format!("there is no session {id:?}");
             failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)

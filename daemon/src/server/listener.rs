@@ -1,6 +1,9 @@
-//! Accepts connections, plain or TLS, no more than may be open, and serves HTTP on each within limits of time and size.
+//! Accepts connections, plain or TLS, closes the oldest of those who wait where there are too many, and serves HTTP on
+//! each within limits of time and size.
 
+use std::future::Future as _;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,15 +11,17 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::places::Place;
 use super::{Limits, Shared};
 
 /// Header lines in a request; more than any client sends.
@@ -24,8 +29,8 @@ const MAX_HEADERS: usize = 100;
 /// How long to wait when the operating system has no more file descriptors for us.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
-/// Serves on `tcp` until the hub shuts down, then sees its connections to their end. Those in excess of the permits
-/// of `open` wait in the operating system's queue.
+/// Serves on `tcp` until the hub shuts down, then sees its connections to their end. `open` has a permit for each
+/// socket; places are made free before the last is taken.
 pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut down = shared.hub.shutting_down();
@@ -40,8 +45,9 @@ pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router
             _ = down.wait_for(|down| *down) => break,
         };
         match accepted {
-            Ok((tcp, _)) => {
-                connections.spawn(connection(tcp, permit, router.clone(), Arc::clone(&shared)));
+            Ok((tcp, addr)) => {
+                let hold = Hold::new(addr.ip(), permit, &shared);
+                connections.spawn(connection(tcp, hold, router.clone(), Arc::clone(&shared)));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -54,26 +60,70 @@ pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(tcp: TcpStream, permit: OwnedSemaphorePermit, router: Router, shared: Arc<Shared>) {
+/// What a connection holds until its socket is closed.
+struct Hold {
+    place: Place,
+    /// Says when to leave; none once it has.
+    leaves: Option<oneshot::Receiver<()>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Hold {
+    fn new(addr: IpAddr, permit: OwnedSemaphorePermit, shared: &Shared) -> Self {
+        let (place, leaves) = shared.places.enter(addr);
+        Self { place, leaves: Some(leaves), _permit: permit }
+    }
+
+    /// Whether the connection was asked to make room for another; who asks is woken when it is.
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(leaves) = self.leaves.as_mut()
+            && Pin::new(leaves).poll(cx).is_ready()
+        {
+            self.leaves = None;
+        }
+        self.leaves.is_none()
+    }
+
+    /// Waits until the connection is asked to make room.
+    async fn shed(&mut self) {
+        std::future::poll_fn(|cx| if self.poll_shed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+/// Encrypts what comes over `tcp`, if the server does; nothing if that fails, or if the peer has to make room first.
+async fn encrypted(tcp: TcpStream, hold: &mut Hold, shared: &Shared) -> Option<Stream> {
+    let Some(tls) = &shared.tls else { return Some(Stream::Plain(tcp)) };
+    let handshake = tokio::time::timeout(shared.limits.header, tls.acceptor().accept(tcp));
+    let done = tokio::select! {
+        done = handshake => done,
+        () = hold.shed() => return None,
+    };
+    match done {
+        Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+    None
+}
+
+async fn connection(tcp: TcpStream, mut hold: Hold, router: Router, shared: Arc<Shared>) {
     // Labels are small and late ones are worth less.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let limits = &shared.limits;
-    let stream = match &shared.tls {
-        None => Stream::Plain(tcp),
-        Some(tls) => match tokio::time::timeout(limits.header, tls.acceptor().accept(tcp)).await {
-            Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-            Ok(Err(error)) => return tracing::debug!(%error, "no TLS came about"),
-            Err(_) => return tracing::debug!("a TLS handshake took too long"),
-        },
-    };
+    let Some(stream) = encrypted(tcp, &mut hold, &shared).await else { return };
+    let (peer, service) = (hold.place.peer(), TowerToHyperService::new(router));
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        service.call(request)
+    });
     let io = TokioIo::new(Connection {
         stream: Some(stream),
         is_over: false,
         limits: *limits,
         stalled: None,
-        permit: Some(permit),
+        hold: Some(hold),
     });
     let mut down = shared.hub.shutting_down();
     let http = http1::Builder::new()
@@ -81,7 +131,7 @@ async fn connection(tcp: TcpStream, permit: OwnedSemaphorePermit, router: Router
         .header_read_timeout(limits.header)
         .max_buf_size(limits.max_header_bytes)
         .max_headers(MAX_HEADERS)
-        .serve_connection(io, TowerToHyperService::new(router))
+        .serve_connection(io, service)
         .with_upgrades();
     let mut http = std::pin::pin!(http);
     let served = tokio::select! {
@@ -103,7 +153,7 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection that gives its permit back when it is dropped, which an upgraded one does when its socket closes.
+/// A connection that gives its place back when it is dropped, which an upgraded one does when its socket closes.
 struct Connection {
     /// Until it is dropped.
     stream: Option<Stream>,
@@ -113,7 +163,7 @@ struct Connection {
     /// Runs out when the peer has taken nothing of what is written for too long.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Until it is dropped.
-    permit: Option<OwnedSemaphorePermit>,
+    hold: Option<Hold>,
 }
 
 /// Calls a method of whichever stream there is.
@@ -143,21 +193,32 @@ async fn drain(mut tcp: TcpStream, at_most: Duration) {
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take().filter(|_| !self.is_over) else { return };
+        let Some(mut hold) = self.hold.take().filter(|hold| hold.leaves.is_some()) else { return };
         // Without a runtime the program is ending, and the operating system closes.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let tcp = match stream {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => tls.into_inner().0,
         };
-        let (permit, linger) = (self.permit.take(), self.limits.linger);
+        let linger = self.limits.linger;
         runtime.spawn(async move {
-            drain(tcp, linger).await;
-            drop(permit);
+            tokio::select! {
+                () = drain(tcp, linger) => {}
+                () = hold.shed() => {}
+            }
         });
     }
 }
 
 impl Connection {
+    /// An error once the connection has to make room for another.
+    fn or_shed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.hold.as_mut().is_some_and(|hold| hold.poll_shed(cx)) {
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+            false => Ok(()),
+        }
+    }
+
     /// What became of a write, or an error once the peer has taken nothing for too long.
     fn or_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
@@ -176,6 +237,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.or_shed(cx)?;
         let n_before = buf.filled().len();
         let read = forward!(self.poll_read(cx, buf));
         if let Poll::Ready(done) = &read {
@@ -187,6 +249,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.or_shed(cx)?;
         let written = forward!(self.poll_write(cx, buf));
         self.or_stalled(cx, written)
     }
@@ -205,6 +268,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.or_shed(cx)?;
         let written = forward!(self.poll_write_vectored(cx, bufs));
         self.or_stalled(cx, written)
     }

@@ -104,7 +104,7 @@ impl Metrics {
 
     /// The page, in Prometheus' text format 0.0.4.
     #[must_use]
-    pub fn page(&self, hub: &Hub) -> String {
+    pub fn page(&self, hub: &Hub, n_shed: u64) -> String {
         let (stats, counted, inference) = (hub.stats(), hub.counted(), hub.inference());
         let mut page = Page::default();
         page.gauge("sessions", "Sessions that run.", stats.live as f64);
@@ -133,6 +133,11 @@ impl Metrics {
         page.gauge("overloaded", "1 while windows wait so long that first labels come late.", overloaded);
         page.gauge("inference_threads", "Threads that embed.", inference.alive as f64);
         page.gauge("connections", "Open WebSocket connections.", self.connections.get() as f64);
+        page.counter(
+            "connections_shed_total",
+            "Connections closed to make room, before they said who they are.",
+            n_shed as f64,
+        );
         page.gauge("subscribers", "Subscribers on /v1/events.", self.subscribers.total() as f64);
         page.counter("messages_sent_total", "Text messages sent.", self.messages_sent.get() as f64);
         let errors = ErrorCode::ALL.iter().zip(&self.errors).map(|(code, n)| (code.as_str(), n.get()));
@@ -146,6 +151,7 @@ impl Metrics {
         if let Some(storage) = hub.storage() {
             page.counter("storage_events_total", "Events kept.", storage.n_events() as f64);
             page.counter("storage_errors_total", "Failed attempts to keep.", storage.n_errors() as f64);
+            page.gauge("storage_damaged_sessions", "Kept sessions set aside.", storage.n_damaged() as f64);
             page.gauge(
                 "storage_failing",
                 "1 while keeping fails.",
@@ -178,7 +184,7 @@ mod tests {
     fn the_dashboard_shows_nothing_that_is_not_measured() {
         let hub =
             Hub::new(HubParams::default(), Arc::new(ScriptedFactory::default()) as Arc<dyn EngineFactory>);
-        let page = Metrics::default().page(&hub);
+        let page = Metrics::default().page(&hub, 0);
         let dashboard = include_str!("../../../docs/grafana.json");
         let _: serde_json::Value = serde_json::from_str(dashboard).unwrap();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';

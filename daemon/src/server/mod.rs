@@ -3,15 +3,18 @@
 mod connection;
 mod corrections;
 mod events;
+mod fault;
 mod guard;
 mod http;
 mod listener;
 mod metrics;
 mod open;
 mod page;
+mod places;
 mod speakers;
 mod stream;
 mod tls;
+mod upload;
 mod writer;
 
 use std::sync::{Arc, OnceLock};
@@ -27,6 +30,9 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::hub::Hub;
 
+use places::Places;
+use upload::Uploads;
+
 pub use metrics::Metrics;
 pub use speakers::Voices;
 pub use tls::{Tls, TlsError};
@@ -34,8 +40,10 @@ pub use tls::{Tls, TlsError};
 /// How much clients may ask of the server, and how long it waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// TCP connections at once; further ones wait to be accepted.
+    /// Connections that are let in at once; half as many more may wait to say who they are.
     pub max_connections: usize,
+    /// Connections that are let in at once of one address, or of one /64 of IPv6.
+    pub max_connections_per_address: usize,
     /// Subscribers of one session, and of all sessions together (`session=*`), each.
     pub max_subscribers: usize,
     /// Bytes in one message of a client.
@@ -68,6 +76,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 1024,
+            max_connections_per_address: 100_000,
             max_subscribers: 256,
             max_message_bytes: 1 << 20,
             max_messages_per_s: 100,
@@ -85,6 +94,9 @@ impl Default for Limits {
     }
 }
 
+/// Bytes in the body of a request that changes what is known of a person.
+const MAX_EDIT_BYTES: usize = 64 << 10;
+
 /// What every handler shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -96,8 +108,22 @@ pub(crate) struct Shared {
     pub(crate) access: Arc<Access>,
     /// The certificate, where connections are encrypted.
     tls: Option<Arc<Tls>>,
+    /// What bodies of requests may hold together; made when it is known how large they may be.
+    uploads: OnceLock<Uploads>,
+    /// Who holds a connection, and who waits for one.
+    places: Arc<Places>,
     /// One permit a WebSocket connection; whoever holds all knows that none is left.
     connections: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// What bodies of requests may hold together.
+    fn uploads(&self) -> &Uploads {
+        self.uploads.get_or_init(|| {
+            let max_clip = self.voices.get().map_or(0, |voices| voices.max_clip_bytes());
+            Uploads::new(max_clip.max(self.limits.max_message_bytes))
+        })
+    }
 }
 
 /// A server that is not yet running.
@@ -127,14 +153,17 @@ impl Server {
     /// A server of the sessions of `hub`, for whom `access` lets in, encrypted where there is a certificate.
     #[must_use]
     pub fn new(hub: Arc<Hub>, limits: Limits, access: Arc<Access>, tls: Option<Arc<Tls>>) -> Self {
-        let connections = Arc::new(Semaphore::new(limits.max_connections));
+        let places = Places::new(&limits);
+        let connections = Arc::new(Semaphore::new(places.n_sockets()));
         let shared = Shared {
             hub,
             limits,
             metrics: Metrics::default(),
             voices: OnceLock::new(),
+            uploads: OnceLock::new(),
             access,
             tls,
+            places,
             connections,
         };
         Self { shared: Arc::new(shared) }
@@ -148,13 +177,12 @@ impl Server {
     }
 
     fn router(&self) -> Router {
-        let max_clip = self.shared.voices.get().map_or(1 << 20, |voices| voices.max_clip_bytes());
         let clips = Router::new()
             .route("/v1/speakers", get(speakers::list).post(speakers::enrol))
             .route("/v1/speakers/{id}", get(speakers::show).patch(speakers::edit).delete(speakers::delete))
             .route("/v1/verify", post(speakers::verify))
             .route("/v1/identify", post(speakers::identify))
-            .layer(DefaultBodyLimit::max(max_clip));
+            .layer(DefaultBodyLimit::max(MAX_EDIT_BYTES));
         Router::new()
             .route("/", get(page::index))
             .route("/page/{*path}", get(page::file))
@@ -178,7 +206,8 @@ impl Server {
     /// connections to their end, for at most the grace period.
     pub async fn run(self, listeners: Vec<TcpListener>) -> Leftovers {
         let shared = Arc::clone(&self.shared);
-        let open = Arc::new(Semaphore::new(shared.limits.max_connections));
+        let n_sockets = shared.places.n_sockets();
+        let open = Arc::new(Semaphore::new(n_sockets));
         let mut serving = tokio::task::JoinSet::new();
         for tcp in listeners {
             serving.spawn(listener::serve(tcp, Arc::clone(&open), self.router(), Arc::clone(&shared)));
@@ -188,7 +217,7 @@ impl Server {
         let orderly = async {
             shared.hub.drained().await;
             // Every connection gives its permit back when it has closed.
-            let all = u32::try_from(shared.limits.max_connections).unwrap_or(u32::MAX);
+            let all = u32::try_from(n_sockets).unwrap_or(u32::MAX);
             let _ = shared.connections.acquire_many(all).await;
             while serving.join_next().await.is_some() {}
         };
@@ -202,7 +231,7 @@ impl Server {
             }
         }
         if !in_time {
-            leftovers.n_connections = shared.limits.max_connections - shared.connections.available_permits();
+            leftovers.n_connections = n_sockets - shared.connections.available_permits();
         }
         leftovers
     }

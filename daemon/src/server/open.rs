@@ -103,6 +103,8 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
         };
         Fault(code, chain(&error))
     })?;
+    let (peer, token) = (connection.visitor.peer(), connection.visitor.token());
+    tracing::info!(session = session.id(), peer, token, "a client opened the session");
     // Nobody else knows of it yet, so this does not wait.
     let seat = session.take_seat().await;
     let started = Started { resumed: false, ..greeting(connection, &session) };
@@ -135,7 +137,9 @@ async fn take_up(
         }
     }
     connection.shared.metrics.streams_resumed.add(1);
-    tracing::info!(session = session.id(), received_s = session.input().received_s(), "session resumed");
+    let (peer, token) = (connection.visitor.peer(), connection.visitor.token());
+    let received_s = session.input().received_s();
+    tracing::info!(session = session.id(), received_s, peer, token, "session resumed");
     let started = Started {
         token: resume.token,
         resumed: true,
@@ -161,11 +165,8 @@ async fn known(
         let reason = format!("received_s ({received_s}) must be 0 or above, and below a year");
         return Err(Fault(ErrorCode::BadMessage, reason));
     }
-    let found = connection.shared.hub.find(id).await.map_err(|error| {
-        let error: &dyn std::error::Error = &error;
-        tracing::error!(error, "the kept sessions cannot be reached");
-        Fault(ErrorCode::Internal, "the kept sessions cannot be reached".to_owned())
-    })?;
+    let found = connection.shared.hub.find(id).await;
+    let found = found.map_err(|error| Fault(ErrorCode::Internal, super::http::unreadable_reason(&error)))?;
     let session = found.ok_or_else(|| {
         let reason = format!(
             "there is no session {id:?} to resume; a session waits server.resume_grace_s for its publisher"
@@ -173,7 +174,8 @@ async fn known(
         Fault(ErrorCode::NotFound, reason)
     })?;
     if !session.is_token(&resume.token) {
-        tracing::warn!(session = id, "a client tried to resume a session with a wrong token");
+        let peer = connection.visitor.peer();
+        tracing::warn!(session = session.id(), peer, "a client tried to resume a session with a wrong token");
         let reason = format!("the token is not the one that `started` gave for session {id:?}");
         return Err(Fault(ErrorCode::Unauthorised, reason));
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
-use axum::extract::{Path, Query, State};
+use axum::body::Body;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use diarized_dsp::ChannelSelect;
@@ -19,11 +19,14 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Shared;
-use super::http::failure;
+use super::fault::{Fault, session_of};
+use super::guard::Visitor;
+use super::upload::Upload;
+use crate::access::{Identity, Scope};
 use crate::audio_file::{AudioFile, Patience};
 use crate::protocol::{Decimal, ErrorCode};
-use crate::session::{Correction, Session};
-use crate::voices::{ClipError, EnrolError, Registry, StoreError, Voice, clip_of, clip_of_audio};
+use crate::session::Correction;
+use crate::voices::{ClipError, Registry, StoreError, Voice, clip_of, clip_of_audio};
 
 /// Clips that are analysed at once; a further one waits, so that labels keep the processor.
 const MAX_ANALYSES: usize = 2;
@@ -71,7 +74,7 @@ impl Voices {
         }
     }
 
-    async fn clip(self: &Arc<Self>, audio: Bytes, rules: ClipRules) -> Result<Clip, Fault> {
+    async fn clip(self: &Arc<Self>, audio: Upload, rules: ClipRules) -> Result<Clip, Fault> {
         let turn = Arc::clone(&self.analyses).acquire_owned().await.expect("nobody closes this semaphore");
         let patience = Patience::within(MAX_DECODING);
         // A client that hangs up drops this future, and with it the wish to have the clip decoded.
@@ -79,72 +82,12 @@ impl Voices {
         self.run(move |voices| {
             // The turn is over when the work is, whether anybody still waits for it or not.
             let _turn = turn;
-            let audio = AudioFile::pipe_within("the clip", Cursor::new(audio), patience);
-            let audio = audio.map_err(ClipError::from)?;
-            Ok(clip_of_audio(&voices.embedder, audio, ChannelSelect::Mix, &rules, |_| {})?)
+            let upload = audio;
+            let opened = AudioFile::pipe_within("the clip", Cursor::new(upload.bytes.clone()), patience);
+            let opened = opened.map_err(ClipError::from)?;
+            Ok(clip_of_audio(&voices.embedder, opened, ChannelSelect::Mix, &rules, |_| {})?)
         })
         .await
-    }
-}
-
-/// Why a request fails.
-pub(super) struct Fault(pub(super) StatusCode, pub(super) ErrorCode, pub(super) String);
-
-impl From<Fault> for Response {
-    fn from(Fault(status, code, reason): Fault) -> Self {
-        failure(status, code, reason)
-    }
-}
-
-impl From<ClipError> for Fault {
-    fn from(error: ClipError) -> Self {
-        Self(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip, error.to_string())
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        let (status, code) = match &error {
-            StoreError::Unknown { .. } | StoreError::Absent { .. } => {
-                (StatusCode::NOT_FOUND, ErrorCode::UnknownVoice)
-            }
-            StoreError::NameTaken { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
-            StoreError::BadName(_) | StoreError::NoName => (StatusCode::BAD_REQUEST, ErrorCode::BadMessage),
-            StoreError::Print(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip),
-            StoreError::Locked { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::VoiceStore),
-            StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::VoiceStore),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::VoiceStore),
-        };
-        if code == ErrorCode::VoiceStore {
-            tracing::error!(%error, "the voiceprint store cannot be used");
-        }
-        Self(status, code, error.to_string())
-    }
-}
-
-impl From<EnrolError> for Fault {
-    fn from(error: EnrolError) -> Self {
-        match error {
-            EnrolError::Store(error) => error.into(),
-            other => Self(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip, other.to_string()),
-        }
-    }
-}
-
-/// The session of this id, in memory or kept.
-pub(super) async fn session_of(shared: &Shared, id: &str) -> Result<Arc<Session>, Fault> {
-    match shared.hub.find(id).await {
-        Ok(Some(session)) => Ok(session),
-        Ok(None) => {
-            let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
-            Err(Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason))
-        }
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "the kept sessions cannot be reached");
-            let reason = "the kept sessions cannot be reached".to_owned();
-            Err(Fault(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason))
-        }
     }
 }
 
@@ -157,14 +100,9 @@ fn voices_of(shared: &Shared) -> Result<&Arc<Voices>, Fault> {
     shared.voices.get().ok_or_else(|| Fault(StatusCode::NOT_FOUND, ErrorCode::VoicesOff, reason.to_owned()))
 }
 
-fn body_of(body: Result<Bytes, BytesRejection>, max: usize) -> Result<Bytes, Fault> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let reason = format!("the body is above {max} bytes (voices.max_clip_bytes)");
-            Fault(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::FrameTooLarge, reason)
-        }
-        _ => bad_request(rejection),
-    })
+/// The body of a request about voices.
+async fn body_of(shared: &Shared, voices: &Voices, headers: &HeaderMap, body: Body) -> Result<Upload, Fault> {
+    shared.uploads().read(headers, body, voices.max_clip_bytes, "voices.max_clip_bytes").await
 }
 
 /// A person as the wire shows them: no embedding ever leaves over HTTP.
@@ -258,16 +196,18 @@ pub(super) struct FromAudio {
 /// Enrols from the body: audio, or JSON that names a speaker of a session.
 pub(super) async fn enrol(
     State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
     query: Result<Query<FromAudio>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let body = body_of(body, voices.max_clip_bytes)?;
+        let body = body_of(&shared, voices, &headers, body).await?;
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let enrolment = if kind.starts_with("application/json") {
-            enrol_speaker(&shared, voices, serde_json::from_slice(&body).map_err(bad_request)?).await?
+            let asked = serde_json::from_slice(&body.bytes).map_err(bad_request)?;
+            enrol_speaker(&shared, voices, &visitor.identity, asked).await?
         } else {
             let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
             let reason = "who is it? use /v1/speakers?name=NAME with audio as the body";
@@ -290,8 +230,13 @@ pub(super) async fn enrol(
 async fn enrol_speaker(
     shared: &Shared,
     voices: &Arc<Voices>,
+    identity: &Identity,
     asked: FromSession,
 ) -> Result<crate::voices::Enrolment, Fault> {
+    // Who may not read a session learns neither whether it is there nor whose voices are in it.
+    identity
+        .must(Scope::Subscribe)
+        .map_err(|denied| Fault(StatusCode::FORBIDDEN, ErrorCode::Forbidden, denied.to_string()))?;
     let session = session_of(shared, &asked.session).await?;
     let speaker: SpeakerId = asked.speaker.parse().map_err(bad_request)?;
     if session.channel().now().state.speaker(speaker).is_none() {
@@ -314,7 +259,11 @@ async fn enrol_speaker(
             Ok(voices.registry.enrol(&name, consent.as_deref(), &[(source, clip)], force, "http")?)
         })
         .await?;
-    // The person said who it is, which the session need not guess. One that has ended keeps its labels.
+    // The person said who it is, which the session need not guess. One that has ended keeps its labels, and naming in
+    // one that runs is for those who may correct it.
+    if !identity.may(Scope::Publish) {
+        return Ok(enrolment);
+    }
     let told =
         Correction::Voice { speaker, voice: enrolment.voice.id.clone(), name: enrolment.voice.name.clone() };
     if session.channel().ended().is_none()
@@ -382,11 +331,12 @@ pub(super) struct Against {
 pub(super) async fn verify(
     State(shared): State<Arc<Shared>>,
     query: Result<Query<Against>, axum::extract::rejection::QueryRejection>,
-    body: Result<Bytes, BytesRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let body = body_of(body, voices.max_clip_bytes)?;
+        let body = body_of(&shared, voices, &headers, body).await?;
         let Query(against) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
         let rules = ClipRules::for_comparison();
         let calibrations = voices.embedder.card().print_calibrations.clone();
@@ -401,14 +351,14 @@ pub(super) async fn verify(
                 let clip = voices.clip(body, rules).await?;
                 (known.print.centre().cosine(&clip.embedding), known.print.seconds(), clip.speech_s)
             }
-            (None, Some(first)) if (1..body.len()).contains(&first) => {
+            (None, Some(first)) if (1..body.bytes.len()).contains(&first) => {
                 let a = voices.clip(body.slice(..first), rules).await?;
                 let b = voices.clip(body.slice(first..), rules).await?;
                 let (longer, shorter) = (a.speech_s.max(b.speech_s), a.speech_s.min(b.speech_s));
                 (a.embedding.cosine(&b.embedding), longer, shorter)
             }
             (None, Some(first)) => {
-                let n = body.len();
+                let n = body.bytes.len();
                 return Err(bad_request(format!("first_bytes ({first}) must be above 0 and below {n}")));
             }
             _ => {
@@ -431,13 +381,10 @@ pub(super) async fn verify(
     answer(work.await)
 }
 
-pub(super) async fn identify(
-    State(shared): State<Arc<Shared>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+pub(super) async fn identify(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let body = body_of(body, voices.max_clip_bytes)?;
+        let body = body_of(&shared, voices, &headers, body).await?;
         let clip = voices.clip(body, ClipRules::for_comparison()).await?;
         voices.run(|voices| Ok(voices.registry.refresh()?)).await?;
         let (gallery, ranking) = voices.registry.identify(&clip);

@@ -10,10 +10,10 @@ use diarized_models::events::GapReason;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Heard, Over, accept, ack, as_command};
+use super::guard::Visitor;
 use super::open::{Opened, open};
 use super::writer::Out;
 use super::{Shared, http};
-use crate::access::Identity;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
 use crate::session::{Seated, Session};
@@ -22,15 +22,17 @@ use crate::session::{Seated, Session};
 const ACK_EVERY_S: f64 = 1.0;
 /// Longest gap that a client may declare, in seconds.
 pub(super) const MAX_GAP_S: f64 = 86_400.0;
+/// Gaps of a session after which a client may declare no more; each that follows another without audio is part of it.
+const MAX_GAPS: usize = 10_000;
 
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<Vec<(String, String)>>,
-    Extension(identity): Extension<Identity>,
+    Extension(visitor): Extension<Visitor>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => accept(shared, upgrade, identity, |connection| serve(connection, query)),
+        Ok(upgrade) => accept(shared, upgrade, visitor, |connection| serve(connection, query)),
         Err(rejection) => http::not_a_websocket(&rejection),
     }
 }
@@ -198,6 +200,11 @@ impl Publisher {
                     let reason = format!("duration_s ({duration_s}) must be above 0 and at most {MAX_GAP_S}");
                     connection.complain(Some(session), ErrorCode::BadMessage, reason).await?;
                     return Ok(Step::Next);
+                }
+                if session.channel().now().state.gaps().len() >= MAX_GAPS {
+                    let reason =
+                        format!("the stream has {MAX_GAPS} gaps already, which is as many as it may have");
+                    return self.end_with(connection, ErrorCode::TooManyMessages, reason).await;
                 }
                 let n_samples = (duration_s * f64::from(session.format().sample_rate)).round() as u64;
                 let n_known = self.n_known.min(n_samples);

@@ -50,6 +50,20 @@ pub enum Correction {
     },
 }
 
+impl Correction {
+    /// The word for what it does.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rename { .. } => "rename",
+            Self::Merge { .. } => "merge",
+            Self::Reassign { .. } => "reassign",
+            Self::Split { .. } => "split",
+            Self::Voice { .. } => "voice",
+        }
+    }
+}
+
 /// A correction that cannot be made; nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -60,6 +74,12 @@ pub enum CorrectionError {
     /// The session has no such segment.
     #[error("the session has no segment {}", .0.0)]
     UnknownSegment(SegmentId),
+    /// More corrections came than a session takes.
+    #[error("more than {max_per_s} corrections of this session came in a second; make the rest more slowly")]
+    TooMany {
+        /// How many it takes.
+        max_per_s: u32,
+    },
     /// The diarizer refuses it.
     #[error("{reason}")]
     Refused {

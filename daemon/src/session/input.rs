@@ -7,17 +7,27 @@ use axum::body::Bytes;
 use crossbeam_channel::{Receiver, TrySendError, bounded};
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SpeakerId};
+use parking_lot::Mutex;
 use pollster::block_on;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::engine::{Correction, CorrectionError};
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
+use crate::rate::Rate;
 
 /// Places in the queue; an item takes one for every [`PLACE_MS`] of audio in it, and at least one.
 const N_PLACES: u32 = 256;
+/// Bytes of a command that take a place of the queue.
+const PLACE_BYTES: usize = 4096;
 /// So that 256 places hold five seconds of audio, however it is cut.
 const PLACE_MS: u64 = 20;
+
+/// Corrections that a session takes in a second, and at once after a rest: more than people make, and few enough that
+/// what they change can be written down.
+const MAX_CORRECTIONS_PER_S: u32 = 5;
+const CORRECTIONS_AT_ONCE: u32 = 60;
 
 /// The session takes no more input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +41,17 @@ pub enum Command {
     Finalize,
     /// Correct the labels.
     Correct(Correction),
+}
+
+impl Command {
+    /// What it holds beside itself, in bytes.
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::Correct(Correction::Rename { name, .. } | Correction::Voice { name, .. }) => name.len(),
+            Self::Correct(Correction::Split { segments, .. }) => size_of_val(segments.as_slice()),
+            _ => 0,
+        }
+    }
 }
 
 /// One item of the queue.
@@ -92,6 +113,7 @@ pub struct Sender {
     places: Arc<Semaphore>,
     counters: Arc<Counters>,
     finished: AtomicBool,
+    corrections: Mutex<Rate>,
 }
 
 /// A queue for audio of this format.
@@ -101,7 +123,9 @@ pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
     let places = Arc::new(Semaphore::new(N_PLACES as usize));
     let counters = Arc::new(Counters::default());
     let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
-    (Sender { format, queue: tx, places, counters, finished: AtomicBool::new(false) }, inbox)
+    let corrections = Mutex::new(Rate::new(MAX_CORRECTIONS_PER_S, CORRECTIONS_AT_ONCE));
+    let finished = AtomicBool::new(false);
+    (Sender { format, queue: tx, places, counters, finished, corrections }, inbox)
 }
 
 /// The near end of a queue that takes nothing, after `n_received` samples of each channel at the declared rate.
@@ -157,7 +181,14 @@ impl Sender {
         command: Command,
     ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
         let (reply, outcome) = oneshot::channel();
-        self.push(Input::Command(command, reply), 0, 1).await?;
+        if matches!(command, Command::Correct(_)) && !self.corrections.lock().takes_one_more(Instant::now()) {
+            // Whoever asks holds the receiver.
+            let _ = reply.send(Err(CorrectionError::TooMany { max_per_s: MAX_CORRECTIONS_PER_S }));
+            return Ok(outcome);
+        }
+        let n_places = 1 + command.n_bytes() / PLACE_BYTES;
+        let n_places = n_places.min(N_PLACES as usize) as u32;
+        self.push(Input::Command(command, reply), 0, n_places).await?;
         Ok(outcome)
     }
 
@@ -246,6 +277,23 @@ mod tests {
         assert_eq!(sender.push_interleaved(&[0.0; 16]), Err(Closed));
         let last = inbox.queue.try_iter().last().unwrap();
         assert!(matches!(last.input, Input::Finish(EndReason::Closed)));
+    }
+
+    #[test]
+    fn a_large_command_takes_more_places() {
+        let (sender, inbox) = queue(AudioFormat::default());
+        let split = |n: u64| {
+            let segments = (0..n).map(diarized_models::SegmentId).collect();
+            Command::Correct(Correction::Split { speaker: SpeakerId(1), segments })
+        };
+        let n_free = || sender.places.available_permits();
+        block_on(sender.command(split(3))).unwrap();
+        assert_eq!(n_free(), N_PLACES as usize - 1);
+        block_on(sender.command(split(51_200))).unwrap();
+        assert_eq!(n_free(), N_PLACES as usize - 1 - 101);
+        drop(inbox.queue.try_iter().collect::<Vec<_>>());
+        block_on(sender.command(split(10_000_000))).unwrap();
+        assert_eq!(n_free(), 0, "never more than there are");
     }
 
     #[test]

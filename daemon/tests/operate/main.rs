@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod disk;
+mod guarded;
 mod server;
 
 // The tests of the server use the rest of it.

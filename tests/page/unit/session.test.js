@@ -151,3 +151,17 @@ test("a name is text and nothing else", () => {
     assert.equal(model.nameOf("constructor"), "constructor");
     assert.equal({}.name, undefined);
 });
+
+test("gaps that follow each other are one", () => {
+    const model = started();
+    const told = (event) => model.apply({ type: "gap", ...event, session: "s", seq: model.seq + 1, at: event.end });
+    told({ start: 3, end: 3.5, reason: "declared" });
+    told({ start: 3.5, end: 4, reason: "declared" });
+    told({ start: 4, end: 4.5, reason: "disconnected" });
+    told({ start: 5, end: 6, reason: "disconnected" });
+    assert.deepEqual(model.gaps, [
+        { start: 3, end: 4, reason: "declared" },
+        { start: 4, end: 4.5, reason: "disconnected" },
+        { start: 5, end: 6, reason: "disconnected" },
+    ]);
+});

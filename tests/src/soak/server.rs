@@ -50,6 +50,7 @@ impl Server {
             format!("storage.path={}", at("sessions.sqlite")),
             format!("server.max_sessions={}", 2 * n_sessions + 8),
             format!("server.max_connections={}", 8 * n_sessions + 64),
+            format!("server.max_connections_per_address={}", 8 * n_sessions + 64),
         ];
         let log = folder.join("server.log");
         let mut child = Command::new(program)

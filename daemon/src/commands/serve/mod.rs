@@ -133,7 +133,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
                     max_bytes: config.storage.max_bytes,
                     max_session_bytes: config.storage.max_session_bytes,
                 })
-                    .context("sessions cannot be kept (storage.path)")?,
+                .context("sessions cannot be kept (storage.path)")?,
             )
         }
     };
@@ -213,6 +213,7 @@ fn limits(config: &Config) -> Limits {
     let server = &config.server;
     Limits {
         max_connections: server.max_connections,
+        max_connections_per_address: server.max_connections_per_address,
         max_subscribers: server.max_subscribers_per_session,
         max_message_bytes: server.max_frame_bytes,
         max_messages_per_s: server.max_messages_per_s,

@@ -252,15 +252,95 @@ async fn headers_have_a_time_and_a_size() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let limits = Limits { max_connections: 2, ..Limits::default() };
+async fn connections_beyond_the_limit_are_told_so() {
+    for (max_connections, max_connections_per_address, key) in
+        [(2, 100, "(server.max_connections)"), (100, 2, "(server.max_connections_per_address)")]
+    {
+        let limits = Limits { max_connections, max_connections_per_address, ..Limits::default() };
+        let server = serve_with(HubParams::default(), limits).await;
+        let first = server.publisher("a").await;
+        let _second = server.publisher("b").await;
+        let (all, code) = server.ws("/v1/events?session=*").await.rest().await;
+        assert_eq!((error(&all).code, code), (ErrorCode::TooManyConnections, Some(4429)));
+        assert!(error(&all).reason.contains(key), "{all:?}");
+        let (status, body) = server.http("GET", "/v1/sessions").await;
+        assert!(status == 503 && body.contains(key), "{body}");
+        assert_eq!(server.http("GET", "/healthz").await.0, 200);
+        drop(first);
+        let began = std::time::Instant::now();
+        while server.http("GET", "/v1/sessions").await.0 != 200 {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_that_say_nothing_keep_nobody_out() {
+    let limits = Limits { max_connections: 200, header: PATIENCE, ..Limits::default() };
     let server = serve_with(HubParams::default(), limits).await;
-    let first = server.publisher("a").await;
-    let _second = server.publisher("b").await;
-    let addr = server.addr;
-    let third = tokio::spawn(tokio_tungstenite::connect_async(format!("ws://{addr}/v1/events?session=*")));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!third.is_finished(), "it waits");
-    drop(first);
-    timeout(PATIENCE, third).await.unwrap().unwrap().unwrap();
+    let mut publisher = server.speaking("a").await;
+    let mut idle = Vec::new();
+    for n in 0..530 {
+        let mut tcp = TcpStream::connect(server.addr).await.unwrap();
+        // Some say nothing, some begin a request, some have had an answer.
+        let words: &[u8] = match n % 3 {
+            0 => b"",
+            1 => b"GET /v1/events HTTP/1.1\r\nHost: 127",
+            _ => b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        };
+        // One that was shed already does not take it.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut tcp, words).await;
+        idle.push(tcp);
+    }
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(server.http("GET", "/healthz").await.0, 200);
+        assert_eq!(server.http("GET", "/v1/sessions").await.0, 200);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Who is in stays in, however long.
+    publisher.audio(script(&[(0.2, 3)])).await;
+    let mut other = server.publisher("b").await;
+    other.send(r#"{"type":"close"}"#).await;
+    assert_eq!(other.rest().await.1, Some(1000));
+    publisher.send(r#"{"type":"close"}"#).await;
+    assert_eq!(publisher.rest().await.1, Some(1000));
+    let (_, page) = server.http("GET", "/metrics").await;
+    let shed = page.lines().find_map(|l| l.strip_prefix("diarized_connections_shed_total ")).unwrap();
+    assert!((400.0..=560.0).contains(&shed.parse::<f64>().unwrap()), "{shed}");
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_publishes_takes_nobodys_id_and_deletes_nothing() {
+    let guarded = guarded().await;
+    let server = &guarded.server;
+    let bearer = |scope| format!("Bearer {}", guarded.token(scope));
+    let publish = [(header::AUTHORIZATION, &*bearer(Scope::Publish))];
+    let query = "/v1/stream?session=meeting";
+    let mut first = server.ws_with(query, &publish).await;
+    first.audio(script(&[(0.1, 5)])).await;
+    first.until("segment").await;
+    let (all, code) = server.ws_with(query, &publish).await.rest().await;
+    assert_eq!((error(&all).code, code), (ErrorCode::Conflict, Some(4409)));
+    first.send(r#"{"type":"close"}"#).await;
+    first.rest().await;
+    let read = format!("Authorization: {}\r\n", bearer(Scope::Subscribe));
+    let (_, before) = server.http_with("GET", "/v1/sessions/meeting", &read).await;
+    for n in 2..5 {
+        let mut again = server.ws_with(query, &publish).await;
+        assert_eq!(again.next().await.session.as_deref(), Some(&*format!("meeting-{n}")));
+        again.send(r#"{"type":"close"}"#).await;
+        assert_eq!(again.rest().await.1, Some(1000));
+    }
+    assert_eq!(server.http_with("GET", "/v1/sessions/meeting", &read).await.1, before);
+    for scope in [Scope::Publish, Scope::Subscribe, Scope::Voices, Scope::Metrics] {
+        let header = format!("Authorization: {}\r\n", bearer(scope));
+        assert_eq!(server.http_with("DELETE", "/v1/sessions/meeting", &header).await.0, 403, "{scope:?}");
+    }
+    let admin = format!("Authorization: {}\r\n", bearer(Scope::Admin));
+    assert_eq!(server.http_with("DELETE", "/v1/sessions/meeting", &admin).await.0, 204);
+    let mut freed = server.ws_with(query, &publish).await;
+    assert_eq!(freed.next().await.session.as_deref(), Some("meeting"));
 }

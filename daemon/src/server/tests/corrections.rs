@@ -68,3 +68,51 @@ async fn a_correction_that_cannot_be_made_says_why() {
         assert!(status == 404 && answer.contains("voices_off"), "{path}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_corrections_is_refused_and_the_session_goes_on() {
+    let server = serve().await;
+    let mut publisher = server.speaking("a").await;
+    let mut other = server.ws("/v1/events?session=a").await;
+    other.until("snapshot").await;
+    for n in 0..90 {
+        other.send(&format!(r#"{{"type":"rename","speaker":"S1","name":"Ada {n}"}}"#)).await;
+    }
+    let (mut made, mut refused) = (0, 0);
+    while made + refused < 90 {
+        match other.next().await.body {
+            Body::Speaker(_) => made += 1,
+            Body::Error(error) if error.code == ErrorCode::Refused && !error.fatal => refused += 1,
+            _ => {}
+        }
+    }
+    // Some more are earned while they come.
+    assert!((15..=30).contains(&refused), "{refused}");
+    let body = r#"{"speaker": "S1", "name": "Ada"}"#;
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        said.push(post(&server, "/v1/sessions/a/rename", body).await.0);
+    }
+    assert!(said.contains(&429), "{said:?}");
+    // Another session has its own share.
+    let _b = server.speaking("b").await;
+    assert_eq!(post(&server, "/v1/sessions/b/rename", body).await.0, 204);
+    publisher.send(r#"{"type":"close"}"#).await;
+    assert_eq!(publisher.rest().await.1, Some(1000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_cannot_be_made_of_gaps() {
+    let server = serve().await;
+    let mut publisher = server.publisher("a").await;
+    for _ in 0..150 {
+        publisher.send(r#"{"type":"gap","duration_s":0.5}"#).await;
+    }
+    publisher.send(r#"{"type":"close"}"#).await;
+    let (all, _) = publisher.rest().await;
+    assert_eq!(ended(&all).unwrap().duration_s.0, 75.0);
+    let (_, snapshot) = server.http("GET", "/v1/sessions/a").await;
+    let state = replay(&[ServerMessage::parse(&snapshot).unwrap()]);
+    assert_eq!(state.gaps().len(), 1, "{snapshot}");
+    assert_eq!(replay(&all), state, "followers merge them too");
+}

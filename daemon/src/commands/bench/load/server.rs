@@ -48,6 +48,7 @@ impl ServerProcess {
             .args(own.settings.iter().flat_map(|setting| ["--set", setting]))
             .args(["--set", &room("max_sessions", n_sessions + 1)])
             .args(["--set", &room("max_connections", n_sessions + 16)])
+            .args(["--set", &room("max_connections_per_address", n_sessions + 16)])
             .args(["--set", "log.level=error", "--set", "capture.enabled=false"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
