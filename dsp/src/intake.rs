@@ -1,12 +1,9 @@
 //! The way in: interleaved audio of any rate and channel count becomes mono at 16 kHz.
 
-use rubato::audioadapter_buffers::direct::SequentialSlice;
-use rubato::{
-    Async, Fft, FixedAsync, FixedSync, Resampler, SincInterpolationParameters, WindowFunction,
-    calculate_cutoff,
-};
-
+use crate::channel_mix::ChannelMix;
 use crate::clock::SAMPLE_RATE_HZ;
+use crate::float_scale::FloatScale;
+use crate::resampling::{Resampling, output_len};
 
 /// Lowest input rate, in Hz.
 pub const MIN_INPUT_RATE_HZ: u32 = 8_000;
@@ -14,22 +11,6 @@ pub const MIN_INPUT_RATE_HZ: u32 = 8_000;
 pub const MAX_INPUT_RATE_HZ: u32 = 192_000;
 /// Most input channels.
 pub const MAX_CHANNELS: u16 = 8;
-
-/// Largest magnitude that passes, 12 dB above full scale. Decoders overshoot full scale a little and that may
-/// pass; anything near the end of the `f32` range would overflow in the resampler's transform.
-const SAMPLE_LIMIT: f32 = 4.0;
-
-/// Block of the FFT resampler that is aimed at, in output samples: 20 ms.
-const FFT_BLOCK_TARGET: usize = 320;
-/// Longest block of the FFT resampler, in output samples: 40 ms. Rates that need a longer one are left to the
-/// sinc resampler.
-const FFT_BLOCK_MAX: usize = 640;
-/// Length of the sinc resampler's filter, in samples of the slower side.
-const SINC_LENGTH: usize = 192;
-/// Block of the sinc resampler, in input samples.
-const SINC_BLOCK: usize = 256;
-/// −92 dB side lobes: below what 16-bit audio carries.
-const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 
 /// Which channel of the input is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -99,8 +80,10 @@ pub enum IntakeError {
 /// (look-ahead under 45 ms; under 10 ms per second of audio). The band is flat to 0.1 dB up to 7.4 kHz, at an input
 /// rate of 8 kHz up to 3.6 kHz, and what would alias is stopped by more than 100 dB.
 ///
-/// Non-finite samples become 0 and are counted; magnitudes above 4 (12 dB over full scale) are clipped to it
-/// and counted. No allocation after [`Intake::new`] but for the growth of the caller's `out`.
+/// Non-finite samples become 0 and are counted, and so are magnitudes above 4 (12 dB over full scale). Where a quarter of
+/// the samples is out of range, all that follow are scaled down like the integers that they are
+/// ([`scaled_from_bits`](Self::scaled_from_bits)). Where channels that are to be mixed cancel each other for a fifth of a
+/// second, one of them is listened to until they do no longer ([`only_channel`](Self::only_channel)). No allocation after [`Intake::new`] but for the growth of the caller's `out`.
 pub struct Intake {
     params: IntakeParams,
     resampling: Option<Resampling>,
@@ -108,17 +91,8 @@ pub struct Intake {
     n_out: u64,
     n_non_finite: u64,
     n_over_range: u64,
-}
-
-struct Resampling {
-    resampler: Box<dyn Resampler<f32> + Send>,
-    /// Exactly one block of input, filled up to `n_block`.
-    block: Vec<f32>,
-    n_block: usize,
-    resampled: Vec<f32>,
-    /// Output samples that still stand for the filter's delay.
-    n_skip: usize,
-    delay: usize,
+    scale: FloatScale,
+    mix: ChannelMix,
 }
 
 impl std::fmt::Debug for Intake {
@@ -151,8 +125,17 @@ impl Intake {
         {
             return Err(IntakeError::ChannelIndex { got, n_channels });
         }
-        let resampling = (rate != SAMPLE_RATE_HZ).then(|| Resampling::new(rate));
-        Ok(Self { params, resampling, n_in: 0, n_out: 0, n_non_finite: 0, n_over_range: 0 })
+        let resampling = (rate != SAMPLE_RATE_HZ).then(|| Resampling::new(rate, SAMPLE_RATE_HZ));
+        Ok(Self {
+            params,
+            resampling,
+            n_in: 0,
+            n_out: 0,
+            n_non_finite: 0,
+            n_over_range: 0,
+            scale: FloatScale::new(),
+            mix: ChannelMix::new(rate),
+        })
     }
 
     /// What the intake was made for.
@@ -176,12 +159,17 @@ impl Intake {
             });
         }
         let n_frames = interleaved.len() / n_channels;
-        let scale = 1.0 / f32::from(self.params.n_channels);
+        let mut checked = [0.0; MAX_CHANNELS as usize];
         for frame in interleaved.chunks_exact(n_channels) {
             let sample = match self.params.channel {
                 ChannelSelect::One(idx) => self.checked(frame[usize::from(idx)]),
                 ChannelSelect::Mix if n_channels == 1 => self.checked(frame[0]),
-                ChannelSelect::Mix => frame.iter().map(|&sample| self.checked(sample)).sum::<f32>() * scale,
+                ChannelSelect::Mix => {
+                    for (checked, sample) in checked.iter_mut().zip(frame) {
+                        *checked = self.checked(*sample);
+                    }
+                    self.mix.take(&checked[..n_channels])
+                }
             };
             match &mut self.resampling {
                 None => {
@@ -199,17 +187,9 @@ impl Intake {
     /// `round(frames × 16 000 / rate)` samples. The intake then stands at the start of a new stream; the
     /// counts of faulty samples go on.
     pub fn finish(&mut self, out: &mut Vec<f32>) {
-        let n_total = output_len(self.n_in, self.params.sample_rate_hz);
+        let n_total = output_len(self.n_in, self.params.sample_rate_hz, SAMPLE_RATE_HZ);
         if let Some(resampling) = &mut self.resampling {
-            let mut n_missing = n_total.saturating_sub(self.n_out) as usize;
-            while n_missing > 0 {
-                let before = out.len();
-                resampling.push_silence(out);
-                let n_new = (out.len() - before).min(n_missing);
-                out.truncate(before + n_new);
-                n_missing -= n_new;
-            }
-            resampling.reset();
+            resampling.finish(n_total.saturating_sub(self.n_out), out);
         }
         self.n_in = 0;
         self.n_out = 0;
@@ -225,6 +205,18 @@ impl Intake {
     #[must_use]
     pub fn n_over_range(&self) -> u64 {
         self.n_over_range
+    }
+
+    /// Bits of the integers on whose scale the samples came, if that was noticed.
+    #[must_use]
+    pub fn scaled_from_bits(&self) -> Option<u32> {
+        self.scale.bits()
+    }
+
+    /// The channel that was listened to because the channels cancel each other, if they do somewhere.
+    #[must_use]
+    pub fn only_channel(&self) -> Option<u16> {
+        self.mix.first_only()
     }
 
     /// Input frames (one sample of every channel) taken since the start of the stream.
@@ -245,6 +237,8 @@ impl Intake {
             resampling.reset();
         }
         (self.n_in, self.n_out, self.n_non_finite, self.n_over_range) = (0, 0, 0, 0);
+        self.scale = FloatScale::new();
+        self.mix = ChannelMix::new(self.params.sample_rate_hz);
     }
 
     fn checked(&mut self, sample: f32) -> f32 {
@@ -252,112 +246,11 @@ impl Intake {
             self.n_non_finite += 1;
             return 0.0;
         }
-        if sample.abs() > SAMPLE_LIMIT {
+        self.scale.take(sample).unwrap_or_else(|| {
             self.n_over_range += 1;
-        }
-        sample.clamp(-SAMPLE_LIMIT, SAMPLE_LIMIT)
+            0.0
+        })
     }
-}
-
-/// Length at 16 kHz of `n_frames` at `rate_hz`, halves rounded up.
-fn output_len(n_frames: u64, rate_hz: u32) -> u64 {
-    let (rate, twice) = (u128::from(rate_hz), 2 * u128::from(n_frames) * u128::from(SAMPLE_RATE_HZ));
-    ((twice + rate) / (2 * rate)) as u64
-}
-
-impl Resampling {
-    fn new(rate_hz: u32) -> Self {
-        let made = match fft_block(rate_hz) {
-            Some(n_block) => Self::fft(rate_hz, n_block),
-            None => Self::sinc(rate_hz),
-        };
-        let (resampler, delay) = made;
-        Self {
-            block: vec![0.0; resampler.input_frames_max()],
-            n_block: 0,
-            resampled: vec![0.0; resampler.output_frames_max()],
-            n_skip: delay,
-            delay,
-            resampler,
-        }
-    }
-
-    fn fft(rate_hz: u32, n_block: usize) -> (Box<dyn Resampler<f32> + Send>, usize) {
-        let (from, to) = (rate_hz as usize, SAMPLE_RATE_HZ as usize);
-        let resampler = Fft::<f32>::new_custom(from, to, n_block, 1, 1, WINDOW, FixedSync::Both)
-            .expect("the rates are positive and the block is a common one");
-        // Exact, because the block is even on the input side: the filter's peak stands in its middle.
-        let delay = resampler.output_delay();
-        (Box::new(resampler), delay)
-    }
-
-    fn sinc(rate_hz: u32) -> (Box<dyn Resampler<f32> + Send>, usize) {
-        let ratio = f64::from(SAMPLE_RATE_HZ) / f64::from(rate_hz);
-        // The filter counts in input samples; the cut-off belongs to its length on the slower side.
-        let length = (SINC_LENGTH as f64 / ratio.min(1.0)).ceil() as usize;
-        let params =
-            SincInterpolationParameters::new(length, WINDOW).f_cutoff(calculate_cutoff(SINC_LENGTH, WINDOW));
-        let resampler = Async::<f32>::new_sinc(ratio, 1.0, &params, SINC_BLOCK, 1, FixedAsync::Input)
-            .expect("the ratio is finite and positive and the block is not empty");
-        // Half the filter, less the output sample that rubato computes at the first input sample instead of
-        // before it, less one step of its table of 128 filters: measured with tones, and held by a test.
-        let half = length.next_multiple_of(8) as f64 / 2.0;
-        let delay = ((half - 1.0 / 128.0) * ratio - 1.0).round() as usize;
-        (Box::new(resampler), delay)
-    }
-
-    /// Takes one input sample; returns how many output samples it completed.
-    fn push(&mut self, sample: f32, out: &mut Vec<f32>) -> u64 {
-        self.block[self.n_block] = sample;
-        self.n_block += 1;
-        if self.n_block < self.block.len() {
-            return 0;
-        }
-        let before = out.len();
-        self.run(out);
-        (out.len() - before) as u64
-    }
-
-    /// Fills the block that is under way with silence.
-    fn push_silence(&mut self, out: &mut Vec<f32>) {
-        self.block[self.n_block..].fill(0.0);
-        self.run(out);
-    }
-
-    fn run(&mut self, out: &mut Vec<f32>) {
-        let (n_in, n_out) = (self.block.len(), self.resampled.len());
-        let from = SequentialSlice::new(&self.block, 1, n_in).expect("one channel is as long as its slice");
-        let mut to = SequentialSlice::new_mut(&mut self.resampled, 1, n_out)
-            .expect("one channel is as long as its slice");
-        let (_, n_made) = self
-            .resampler
-            .process_into_buffer(&from, &mut to, None)
-            .expect("both buffers have the resampler's maximum size");
-        self.n_block = 0;
-        let n_skip = self.n_skip.min(n_made);
-        self.n_skip -= n_skip;
-        out.extend_from_slice(&self.resampled[n_skip..n_made]);
-    }
-
-    fn reset(&mut self) {
-        self.resampler.reset();
-        self.n_block = 0;
-        self.n_skip = self.delay;
-    }
-}
-
-/// Input samples in a block of the FFT resampler, if a short one exists that is even: a block of an odd length
-/// would put the filter's peak half a sample off the delay that is taken out.
-fn fft_block(rate_hz: u32) -> Option<usize> {
-    let divisor = gcd(rate_hz, SAMPLE_RATE_HZ);
-    let (unit_in, unit_out) = ((rate_hz / divisor) as usize, (SAMPLE_RATE_HZ / divisor) as usize);
-    let fits = |n_units: &usize| (n_units * unit_in).is_multiple_of(2) && n_units * unit_out <= FFT_BLOCK_MAX;
-    let first = FFT_BLOCK_TARGET.div_ceil(unit_out).max(1);
-    [first, first + 1].into_iter().find(fits).map(|n_units| n_units * unit_in)
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

@@ -44,11 +44,14 @@
 //! # Ok::<(), IntakeError>(())
 //! ```
 
+mod channel_mix;
 pub mod clock;
+mod float_scale;
 pub mod frame_cutter;
 pub mod hysteresis;
 pub mod intake;
 pub mod log_mel;
+mod resampling;
 pub mod vad;
 
 #[cfg(test)]
@@ -59,6 +62,7 @@ pub use frame_cutter::{FRAME_SAMPLES, Frame, FrameCutter};
 pub use hysteresis::{Comparison, Hysteresis, HysteresisParams, Transition};
 pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
 pub use log_mel::{LogMel, LogMelParams, LogMelRecipe, MeanNormalisation};
+pub use resampling::RateConverter;
 pub use vad::{Vad, VadMode};
 
 #[cfg(test)]
