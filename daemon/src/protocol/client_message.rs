@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kinds::kinds;
+use super::lenient::settled;
 use super::{AudioFormat, ErrorCode, Latency, SpeakerHints, Wishes};
 
 /// Opens a session on `/v1/stream`, or takes one up again.
@@ -211,7 +212,7 @@ impl ClientMessage {
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         let value: Value =
             serde_json::from_str(text).map_err(|e| MessageError::NotJson { reason: e.to_string() })?;
-        let mut fields = match value {
+        let mut fields = match settled(value) {
             Value::Object(fields) => fields,
             other => return Err(MessageError::NoType { got: brief(&other) }),
         };
@@ -328,6 +329,79 @@ mod tests {
         assert_eq!((code, text.as_str()), (ErrorCode::BadMessage, "`rename`: missing field `name`"));
         let (code, text) = error(r#"{"type":"start","audio":{"encoding":"opus"}}"#);
         assert_eq!((code, text.contains("pcm_s16le")), (ErrorCode::BadMessage, true), "{text}");
+    }
+
+    /// A message of every type, with every field.
+    fn messages() -> Vec<Value> {
+        let texts = [
+            r#"{"type":"start","audio":{"encoding":"pcm_s16le","sample_rate":48000,"channels":2,"channel":1},
+                "session":"a","speakers":{"expected":2,"max":3},"latency":"low",
+                "resume":{"session":"a","token":"t","received_s":2,"since":4}}"#,
+            r#"{"type":"keep_alive"}"#,
+            r#"{"type":"finalize"}"#,
+            r#"{"type":"gap","duration_s":2}"#,
+            r#"{"type":"rename","speaker":"S1","name":"Ada"}"#,
+            r#"{"type":"merge","from":"S2","into":"S1"}"#,
+            r#"{"type":"reassign","segment":7,"speaker":"S2"}"#,
+            r#"{"type":"split","speaker":"S2","segments":[5,7]}"#,
+            r#"{"type":"close"}"#,
+        ];
+        texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    /// Calls `change` on every field of `value`, at any depth, one at a time.
+    fn with_each_field(value: &Value, change: &dyn Fn(&Value) -> Option<Value>, found: &mut Vec<Value>) {
+        let Value::Object(fields) = value else { return };
+        for (name, inner) in fields {
+            let mut put = |changed: Option<Value>| {
+                let mut all = fields.clone();
+                match changed {
+                    Some(changed) => _ = all.insert(name.clone(), changed),
+                    None => _ = all.remove(name),
+                }
+                found.push(Value::Object(all));
+            };
+            put(change(inner));
+            let mut deeper = Vec::new();
+            with_each_field(inner, change, &mut deeper);
+            deeper.into_iter().for_each(|changed| put(Some(changed)));
+        }
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent_for_every_field_of_every_type() {
+        for message in messages() {
+            let (mut null, mut absent) = (Vec::new(), Vec::new());
+            with_each_field(&message, &|_| Some(Value::Null), &mut null);
+            with_each_field(&message, &|_| None, &mut absent);
+            assert!(!null.is_empty() && null.len() == absent.len());
+            for (null, absent) in null.iter().zip(&absent) {
+                let parse = |value: &Value| ClientMessage::parse(&value.to_string());
+                assert_eq!(parse(null), parse(absent), "{null}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_floats_are_whole_numbers_in_every_field_of_every_type() {
+        fn floats(value: &Value) -> Value {
+            match value {
+                Value::Object(fields) => {
+                    fields.iter().map(|(name, value)| (name.clone(), floats(value))).collect()
+                }
+                Value::Array(items) => items.iter().map(floats).collect(),
+                Value::Number(number) => Value::from(number.as_f64().unwrap()),
+                other => other.clone(),
+            }
+        }
+        for message in messages() {
+            let (as_is, as_floats) = (message.to_string(), floats(&message).to_string());
+            let parsed = ClientMessage::parse(&as_is);
+            assert!(parsed.is_ok(), "{parsed:?}");
+            assert_eq!(ClientMessage::parse(&as_floats), parsed, "{as_floats}");
+        }
+        let text = error(r#"{"type":"start","audio":{"sample_rate":48000.5}}"#).1;
+        assert!(text.contains("48000.5") && text.contains("u32"), "{text}");
     }
 
     #[test]

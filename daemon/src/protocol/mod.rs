@@ -8,6 +8,7 @@ pub mod codes;
 #[cfg(test)]
 mod document;
 mod kinds;
+pub(crate) mod lenient;
 pub mod server_message;
 mod view;
 pub mod wishes;

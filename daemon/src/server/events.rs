@@ -13,6 +13,7 @@ use super::writer::{Feed, Out};
 use super::{Shared, http};
 use crate::access::{Denied, Scope};
 use crate::hub::FollowAll;
+use crate::protocol::lenient::read_number;
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::{Cursor, Session};
 
@@ -40,9 +41,9 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
     for (key, value) in query {
         match key.as_str() {
             "session" => session = Some(value.clone()),
-            "since" => match value.parse() {
-                Ok(seq) => since = Some(seq),
-                Err(_) => {
+            "since" => match read_number(value) {
+                Some(seq) => since = Some(seq),
+                None => {
                     let reason = format!("since ({value:?}) must be the seq of an event");
                     return Err((ErrorCode::BadMessage, reason));
                 }

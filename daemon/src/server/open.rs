@@ -11,6 +11,7 @@ use super::writer::{Feed, Out};
 use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
+use crate::protocol::lenient::read_number;
 use crate::protocol::server_message::Started;
 use crate::protocol::wishes::SpeakerHintsError;
 use crate::protocol::{
@@ -252,7 +253,7 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
     const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers, \
          latency; or resume, token, received_s, since";
     fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
-        value.parse().map_err(|_| {
+        read_number(value).ok_or_else(|| {
             Fault(ErrorCode::BadMessage, format!("query parameter {key}={value:?} is not a number in range"))
         })
     }

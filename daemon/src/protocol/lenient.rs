@@ -1,0 +1,76 @@
+//! What all JSON of clients is freed from before it is read: fields that are null, and whole numbers written as floats.
+//!
+//! Languages without integers write 48000 as `48000.0`, and those without absent fields write null.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Number, Value};
+
+/// Largest whole number that a float holds exactly, 2^53.
+const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// The same value without fields that are null, and with integers where floats are whole. The depth of a value is bounded
+/// by the parser that made it.
+pub(crate) fn settled(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(fields.map(|(name, value)| (name, settled(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(settled).collect()),
+        Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
+        other => other,
+    }
+}
+
+fn whole(number: &Number) -> Option<Number> {
+    let value = number.as_f64().filter(|_| number.is_f64())?;
+    (value.fract() == 0.0 && value.abs() <= MAX_WHOLE).then(|| Number::from(value as i64))
+}
+
+/// Reads a body of JSON as all messages of clients are read.
+///
+/// # Errors
+/// What is wrong with it, for the client.
+pub(crate) fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+    serde_json::from_value(settled(value)).map_err(|error| format!("the body: {error}"))
+}
+
+/// Reads a number of a query, where whole numbers may be written as floats, too.
+pub(crate) fn read_number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let value: f64 = text.parse().ok()?;
+    (value.fract() == 0.0 && value.abs() <= MAX_WHOLE).then(|| (value as i64).to_string().parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_absent_and_whole_floats_are_whole() {
+        let value =
+            json!({"a": null, "b": 48000.0, "c": {"d": null, "e": [1.0, 2.5, "x", {"f": null}]}, "g": -0.0});
+        assert_eq!(settled(value), json!({"b": 48000, "c": {"e": [1, 2.5, "x", {}]}, "g": 0}));
+        for kept in [json!(1e300), json!(0.5), json!(u64::MAX), json!(true), json!("1.0")] {
+            assert_eq!(settled(kept.clone()), kept);
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_query_are_read_alike() {
+        assert_eq!(read_number::<u32>("16000.0"), Some(16_000));
+        assert_eq!(read_number::<u16>("1"), Some(1));
+        assert_eq!(read_number::<u32>("1.6e4"), Some(16_000));
+        assert_eq!(read_number::<f64>("0.5"), Some(0.5));
+        for bad in ["16000.5", "-1.0", "1e99", "", "one", "NaN", "inf"] {
+            assert_eq!(read_number::<u32>(bad), None, "{bad}");
+        }
+        assert_eq!(read_number::<u16>("70000.0"), None);
+    }
+}
