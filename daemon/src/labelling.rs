@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Select;
 use diarized_dsp::SampleIndex;
-use diarized_models::events::ApplyError;
+use diarized_models::events::{ApplyError, GapReason};
 use diarized_models::{Said, SessionState};
 
-use crate::audio_file::{AudioFileError, AudioProblem, MonoFile};
+use crate::audio_file::{AudioFileError, AudioProblem, MonoFile, Piece};
 use crate::session::{Engine, EngineError};
 
 /// Windows in flight before the file is read on: enough to keep every worker busy, and a bound on the memory.
@@ -89,9 +89,10 @@ pub fn label_file(
             break;
         }
         samples.clear();
-        match file.read(&mut samples) {
-            Ok(true) => {}
-            Ok(false) => break,
+        match file.next(&mut samples) {
+            Ok(Piece::Samples) => {}
+            Ok(Piece::Gap(n_samples)) => drive.gap(n_samples, &mut listener)?,
+            Ok(Piece::End) => break,
             Err(error) if drive.heard == SampleIndex::ZERO => return Err(error.into()),
             Err(error) => {
                 read_error = Some(error);
@@ -130,6 +131,15 @@ impl Drive<'_> {
             self.wait();
             self.drive(listener)?;
         }
+        listener(Progress::Heard(self.heard));
+        Ok(())
+    }
+
+    /// The file has nothing for so long.
+    fn gap(&mut self, n_samples: u64, listener: &mut impl FnMut(Progress<'_>)) -> Result<(), LabelError> {
+        self.engine.gap(n_samples, GapReason::Declared).map_err(|source| self.failed(source))?;
+        self.heard = self.heard.plus(n_samples);
+        self.drive(listener)?;
         listener(Progress::Heard(self.heard));
         Ok(())
     }

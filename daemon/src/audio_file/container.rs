@@ -10,11 +10,11 @@ use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
     CODEC_ID_VORBIS,
 };
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_WAVE};
+use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_OGG};
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
@@ -23,36 +23,56 @@ use symphonia::core::units::TimeBase;
 use symphonia_adapter_libopus::OpusDecoder;
 
 use super::budget::{Budget, Patience};
+use super::clock::{Clock, Fit};
+use super::conform::{Conform, Spec};
+use super::fragments::Fragments;
 use super::guard::guarded;
+use super::layout::{self, TrackLayout};
+use super::tracks::{self, Chosen};
 use super::watch::{TOO_MUCH, Watched};
 use super::{AudioProblem, Fault, MAX_CHANNELS, Step};
 
 /// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).
 const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
-/// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. Files of
-/// Apple's encoder hold 1088 more; the edit list that says so is not available here.
+/// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. An edit list says
+/// it exactly, where there is one.
 const AAC_PRIMING_FRAMES: u64 = 1024;
-/// A wav file that is written to a pipe promises the most that the writer can put into the header: from here on
-/// the promise means nothing.
-const ENDLESS_WAV_BYTES: u64 = 0x7fff_0000;
 /// A damaged packet is replaced by at most so much silence, in seconds, whatever it claims.
 const MAX_CONCEALED_S: u64 = 1;
 
 /// Most samples of a channel in one packet: decoders allocate them before the first packet. FLAC's longest hold 65 535,
 /// those of all other codecs fewer.
 const MAX_PACKET_FRAMES: u64 = 1 << 18;
+/// Codecs whose packets each say of what kind they are.
+const IS_MPEG: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
 const DECODER_GAVE_UP: &str = "the decoder gave up";
 
 pub(super) struct Container {
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
+    params: AudioCodecParameters,
+    /// What the last packet of MPEG audio said of itself: a decoder takes no other.
+    mpeg_kind: Option<[u8; 3]>,
     track_id: u32,
     time_base: Option<TimeBase>,
     n_promised_frames: Option<u64>,
     promise_is_exact: bool,
-    /// Rate in Hz and channels; zeros until the first packet is decoded, unless the header tells.
-    spec: (u32, usize),
+    /// Rate in Hz and channels of what is given out; zeros until the first packet is decoded, unless the header tells.
+    spec: Spec,
+    /// What turns sound of another format into this one, while there is such sound.
+    conform: Option<Conform>,
+    /// The first change of the format.
+    change: Option<AudioProblem>,
+    layout: TrackLayout,
+    fragments: Option<Fragments>,
+    /// Which of how many audio tracks this is, counted from 0.
+    track_of: (usize, usize),
+    /// Whether timestamps tell of holes; other containers count samples.
+    has_clock: bool,
+    clock: Clock,
+    /// Samples that come behind a gap which was just told.
+    held: Option<Vec<f32>>,
     /// Frames at the start of the track that belong to the encoder and not to the sound.
     n_skip_frames: u64,
     n_frames: u64,
@@ -64,12 +84,21 @@ pub(super) struct Container {
 }
 
 impl Container {
-    pub(super) fn open(source: Box<dyn MediaSource>, patience: Patience) -> Result<Self, Fault> {
-        let opened = guarded(|| Self::open_unguarded(source, patience));
+    pub(super) fn open(
+        source: Box<dyn MediaSource>,
+        track: Option<usize>,
+        patience: Patience,
+    ) -> Result<Self, Fault> {
+        let opened = guarded(|| Self::open_unguarded(source, track, patience));
         opened.unwrap_or_else(|| Err(Fault::Damaged { reason: DECODER_GAVE_UP.to_owned() }))
     }
 
-    fn open_unguarded(source: Box<dyn MediaSource>, patience: Patience) -> Result<Self, Fault> {
+    fn open_unguarded(
+        source: Box<dyn MediaSource>,
+        track: Option<usize>,
+        patience: Patience,
+    ) -> Result<Self, Fault> {
+        let (layout, source) = layout::read(source).map_err(|source| Fault::Read { source })?;
         let (source, too_much) = Watched::new(source, patience.clone());
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let probe = symphonia::default::get_probe();
@@ -79,38 +108,57 @@ impl Container {
                 true => Fault::Damaged { reason: TOO_MUCH.to_owned() },
                 false => patience.check().err().unwrap_or_else(|| open_fault(&error)),
             })?;
-        let track = format.default_track(TrackType::Audio).ok_or(Fault::NoTrack)?;
+        let chosen = tracks::choose(&*format, layout.tracks, track)?;
+        Self::of_track(format, chosen, layout.fragments, Budget::new(patience), too_much)
+    }
+
+    fn of_track(
+        format: Box<dyn FormatReader>,
+        chosen: Chosen,
+        fragments: Option<Fragments>,
+        budget: Budget,
+        too_much: Arc<AtomicBool>,
+    ) -> Result<Self, Fault> {
+        let Chosen { track, decoder, mut n_skip_frames, layout, idx, n_tracks } = chosen;
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { return Err(Fault::NoTrack) };
-        let (decoder, mut n_skip_frames) = make_decoder(params)?;
+        let container = format.format_info().format;
         let mut n_promised_frames = track.num_frames;
         if params.codec == CODEC_ID_OPUS {
             n_promised_frames = n_promised_frames.map(|n| n.saturating_sub(n_skip_frames));
         }
-        if format.format_info().format == FORMAT_ID_WAVE {
-            let frame_bytes = u64::from(params.bits_per_sample.unwrap_or(8).div_ceil(8))
-                * params.channels.as_ref().map_or(1, |channels| channels.count()) as u64;
-            n_promised_frames =
-                n_promised_frames.filter(|n| n.saturating_mul(frame_bytes) < ENDLESS_WAV_BYTES);
-        }
-        if params.codec == CODEC_ID_AAC && format.format_info().format == FORMAT_ID_ISOMP4 {
+        if !layout.edits.is_empty() {
+            // They say what belongs to the encoder, and may leave out any part.
+            n_skip_frames = 0;
+            n_promised_frames = n_promised_frames.filter(|_| layout.edits.len() == 1);
+        } else if params.codec == CODEC_ID_AAC && container == FORMAT_ID_ISOMP4 {
             n_skip_frames = AAC_PRIMING_FRAMES;
         }
         let spec = (params.sample_rate.unwrap_or(0), params.channels.as_ref().map_or(0, |c| c.count()));
         let is_pcm_like = params.bits_per_sample.is_some();
         let exact = [CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_OPUS, CODEC_ID_VORBIS];
-        let is_mpeg = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&params.codec);
+        let is_mpeg = IS_MPEG.contains(&params.codec);
         Ok(Self {
             track_id: track.id,
             time_base: track.time_base,
             n_promised_frames,
             promise_is_exact: !is_mpeg && (is_pcm_like || exact.contains(&params.codec)),
             spec,
+            conform: None,
+            change: None,
+            layout,
+            fragments,
+            track_of: (idx, n_tracks),
+            has_clock: [FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_OGG].contains(&container),
+            clock: Clock::default(),
+            held: None,
             n_skip_frames,
             n_frames: 0,
             n_damaged_packets: 0,
-            budget: Budget::new(patience),
+            budget,
             too_much,
             scratch: Vec::new(),
+            params: params.clone(),
+            mpeg_kind: None,
             format,
             decoder,
         })
@@ -124,8 +172,18 @@ impl Container {
         self.promise_is_exact
     }
 
-    pub(super) fn spec(&self) -> (u32, usize) {
+    pub(super) fn spec(&self) -> Spec {
         self.spec
+    }
+
+    /// Which of how many audio tracks is decoded, counted from 0.
+    pub(super) fn track_of(&self) -> (usize, usize) {
+        self.track_of
+    }
+
+    /// The first change of rate or channels.
+    pub(super) fn change(&mut self) -> Option<AudioProblem> {
+        self.change.take()
     }
 
     pub(super) fn n_damaged_packets(&self) -> u64 {
@@ -144,63 +202,156 @@ impl Container {
 
     fn step_unguarded(&mut self, block: &mut Vec<f32>) -> Result<Step, Fault> {
         self.budget.check_time()?;
+        if let Some(held) = self.held.take() {
+            self.give(&held, block);
+            return Ok(Step::Samples);
+        }
         let packet = match self.format.next_packet() {
             Ok(Some(packet)) => packet,
-            Ok(None) => return Ok(Step::End(None)),
+            Ok(None) => return Ok(self.end(block, None)),
             Err(_) if self.too_much.load(Ordering::Relaxed) => {
                 let reason = TOO_MUCH.to_owned();
-                return Ok(Step::End(Some(AudioProblem::Broken { at_s: self.at_s(), reason })));
+                return Ok(self.end(block, Some(AudioProblem::Broken { at_s: self.at_s(), reason })));
             }
             Err(SymphoniaError::ResetRequired) => return self.next_link(),
             Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                return Ok(Step::End(None));
+                return Ok(self.end(block, None));
             }
             Err(SymphoniaError::IoError(source)) => {
                 self.budget.check_time()?;
                 return Err(Fault::Read { source });
             }
-            Err(error) => return Ok(Step::End(Some(self.broken(&error)))),
+            Err(error) => return Ok(self.end(block, Some(self.broken(&error)))),
         };
         if !self.budget.takes_packet(packet.data.len()) {
-            return Ok(self.overdrawn());
+            return Ok(self.overdrawn(block));
         }
         if packet.track_id != self.track_id {
-            return Ok(self.mute());
+            return Ok(self.mute(block));
         }
-        match self.decoder.decode(&packet) {
+        if IS_MPEG.contains(&self.params.codec) {
+            let kind = mpeg_kind(&packet.data);
+            if self.mpeg_kind.is_some() && kind.is_some() && kind != self.mpeg_kind {
+                (self.decoder, _) = make_decoder(&self.params)?;
+            }
+            self.mpeg_kind = kind.or(self.mpeg_kind);
+        }
+        let spec = match self.decoder.decode(&packet) {
+            Ok(buffer) if buffer.is_empty() => return Ok(self.mute(block)),
             Ok(buffer) => {
-                let spec = (buffer.spec().rate(), buffer.spec().channels().count());
-                if buffer.is_empty() {
-                    return Ok(self.mute());
-                }
-                // What a header says of rate and channels is a hint until the first packet is decoded.
-                if self.n_frames > 0 && spec != self.spec {
-                    return Ok(Step::End(Some(self.format_change(spec))));
-                }
-                self.spec = spec;
-                let n_frames = copy_frames(&buffer, &mut self.scratch);
-                let n_skip = usize::try_from(self.n_skip_frames).unwrap_or(usize::MAX).min(n_frames);
-                self.n_skip_frames -= n_skip as u64;
-                block.extend_from_slice(&self.scratch[n_skip * spec.1..]);
-                self.n_frames += (n_frames - n_skip) as u64;
+                copy_frames(&buffer, &mut self.scratch);
+                (buffer.spec().rate(), buffer.spec().channels().count())
             }
             Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => {
                 self.conceal(&packet, block);
-                return Ok(self.mute());
+                return Ok(self.mute(block));
             }
-            Err(error) => return Ok(Step::End(Some(self.broken(&error)))),
+            Err(error) => return Ok(self.end(block, Some(self.broken(&error)))),
+        };
+        self.place(&packet, spec, block)
+    }
+
+    /// Gives out what was decoded of a packet, where its timestamp puts it.
+    fn place(&mut self, packet: &Packet, spec: Spec, block: &mut Vec<f32>) -> Result<Step, Fault> {
+        // What a header says of rate and channels is a hint until the first packet is decoded.
+        if self.n_frames == 0 {
+            self.spec = spec;
+        }
+        let n_frames = self.scratch.len() / spec.1.max(1);
+        let n_skip = usize::try_from(self.n_skip_frames).unwrap_or(usize::MAX).min(n_frames);
+        self.n_skip_frames -= n_skip as u64;
+        let ts = packet.pts.get();
+        let told = self.fragments.as_ref().map_or(ts, |fragments| fragments.told(self.track_id, ts));
+        let len = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
+        let Some(place) = self.layout.place(told, len) else { return Ok(self.mute(block)) };
+        let n_cut = (self.seconds(place.n_cut) * f64::from(spec.0)).round() as usize;
+        let mut samples = self.scratch.split_off(((n_skip + n_cut) * spec.1).min(self.scratch.len()));
+        if let Err(problem) = self.conform(spec, &mut samples, block) {
+            return Ok(Step::End(Some(problem)));
+        }
+        let at_s = self.seconds(place.at) + n_skip as f64 / f64::from(spec.0.max(1));
+        let rate_hz = self.spec.0;
+        let fit = match self.has_clock {
+            true => self.clock.fit(ts, at_s, self.n_frames, rate_hz),
+            false => Fit::Here,
+        };
+        match fit {
+            Fit::Here => self.give(&samples, block),
+            Fit::Overlap(n) => {
+                let n_known = usize::try_from(n).unwrap_or(usize::MAX).saturating_mul(self.spec.1);
+                self.give(samples.get(n_known..).unwrap_or_default(), block);
+            }
+            Fit::Hole(n) if n <= MAX_CONCEALED_S * u64::from(rate_hz) => {
+                self.give(&vec![0.0; n as usize * self.spec.1], block);
+                self.give(&samples, block);
+            }
+            Fit::Hole(n) => {
+                self.n_frames += n;
+                self.held = Some(samples);
+                return Ok(Step::Gap(n));
+            }
         }
         Ok(Step::Samples)
     }
 
     /// Goes on after a packet that gave nothing, unless too many did.
-    fn mute(&mut self) -> Step {
-        if self.budget.takes_mute() { Step::Samples } else { self.overdrawn() }
+    fn mute(&mut self, block: &mut Vec<f32>) -> Step {
+        if self.budget.takes_mute() { Step::Samples } else { self.overdrawn(block) }
     }
 
-    fn overdrawn(&self) -> Step {
+    fn overdrawn(&mut self, block: &mut Vec<f32>) -> Step {
         let reason = "it promises more packets than its bytes can fill".to_owned();
-        Step::End(Some(AudioProblem::Broken { at_s: self.at_s(), reason }))
+        self.end(block, Some(AudioProblem::Broken { at_s: self.at_s(), reason }))
+    }
+
+    fn seconds(&self, ticks: i64) -> f64 {
+        let Some(base) = self.time_base else { return 0.0 };
+        ticks as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get())
+    }
+
+    fn give(&mut self, samples: &[f32], block: &mut Vec<f32>) {
+        block.extend_from_slice(samples);
+        self.n_frames += (samples.len() / self.spec.1.max(1)) as u64;
+    }
+
+    /// Makes `samples` those of the file's first format; what was held back of another one goes out before.
+    fn conform(
+        &mut self,
+        from: Spec,
+        samples: &mut Vec<f32>,
+        block: &mut Vec<f32>,
+    ) -> Result<(), AudioProblem> {
+        if self.conform.as_ref().is_some_and(|conform| conform.from() != from) {
+            self.flush(block);
+        }
+        if from == self.spec {
+            return Ok(());
+        }
+        if self.conform.is_none() {
+            let change = self.format_change(from);
+            let Some(conform) = Conform::new(from, self.spec) else { return Err(change) };
+            self.conform = Some(conform);
+            self.change.get_or_insert(change);
+        }
+        let mut conformed = Vec::new();
+        if let Some(conform) = &mut self.conform {
+            conform.push(samples, &mut conformed);
+        }
+        *samples = conformed;
+        Ok(())
+    }
+
+    /// Gives out what is held back of another format.
+    fn flush(&mut self, block: &mut Vec<f32>) {
+        let Some(mut conform) = self.conform.take() else { return };
+        let mut rest = Vec::new();
+        conform.finish(&mut rest);
+        self.give(&rest, block);
+    }
+
+    fn end(&mut self, block: &mut Vec<f32>, problem: Option<AudioProblem>) -> Step {
+        self.flush(block);
+        Step::End(problem)
     }
 
     /// Keeps the clock true over a packet that cannot be decoded: silence of its length.
@@ -223,6 +374,8 @@ impl Container {
         self.track_id = track.id;
         self.time_base = track.time_base;
         (self.decoder, self.n_skip_frames) = make_decoder(params)?;
+        self.params = params.clone();
+        self.clock.begin_anew();
         // The promise was that of the first link.
         self.n_promised_frames = None;
         Ok(Step::Samples)
@@ -242,11 +395,18 @@ impl Container {
     }
 }
 
+/// Version, layer, rate and number of channels in the header of a frame of MPEG audio (ISO/IEC 11172-3, section 2.4.1.3).
+fn mpeg_kind(frame: &[u8]) -> Option<[u8; 3]> {
+    const MONO: u8 = 0xc0;
+    let [0xff, version, rate, mode, ..] = frame else { return None };
+    Some([version & 0xfe, rate & 0x0c, u8::from(mode & MONO == MONO)])
+}
+
 /// A decoder, and how many frames at the start of the track are to be left out.
 ///
 /// The Opus adapter takes the pre-skip from the first packet only, though it is often longer than one packet, so
 /// the adapter is told that there is none and the caller leaves it out.
-fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64), Fault> {
+pub(super) fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64), Fault> {
     check_size(params)?;
     let mut params = params.clone();
     let mut n_skip_frames = 0;
@@ -285,10 +445,9 @@ fn codecs() -> &'static CodecRegistry {
     })
 }
 
-/// Replaces `samples` by those of `buffer`, interleaved; gives the number of frames.
-fn copy_frames(buffer: &GenericAudioBufferRef<'_>, samples: &mut Vec<f32>) -> usize {
+/// Replaces `samples` by those of `buffer`, interleaved.
+fn copy_frames(buffer: &GenericAudioBufferRef<'_>, samples: &mut Vec<f32>) {
     buffer.copy_to_vec_interleaved(samples);
-    buffer.frames()
 }
 
 fn open_fault(error: &SymphoniaError) -> Fault {

@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::RangeInclusive;
 
+use super::kind::Foreign;
+
 /// Why a file cannot be used: one line that names it and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {fault}")]
@@ -43,10 +45,16 @@ pub enum Fault {
     Empty,
     /// No known kind of file.
     #[error(
-        "is not audio of a known kind (wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka, webm), or its beginning \
+        "is not audio of a known kind (wav, flac, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka, webm), or its beginning \
          is damaged: if it is audio, convert it, for example with `ffmpeg -i FILE out.wav`"
     )]
     UnknownKind,
+    /// A known kind of file that is not read here.
+    #[error("is {}, which is not read here: {}", kind.what, kind.advice)]
+    Foreign {
+        /// What it is.
+        kind: Foreign,
+    },
     /// A known kind of file without sound.
     #[error("holds no audio track")]
     NoTrack,
@@ -77,6 +85,14 @@ pub enum Fault {
         got: usize,
         /// What the signal path takes.
         max: usize,
+    },
+    /// The chosen audio track is not in the file.
+    #[error("has no audio track {got}: it has {n_tracks}, counted from 0")]
+    NoSuchTrack {
+        /// The track that was asked for, counted from 0.
+        got: usize,
+        /// The file's audio tracks.
+        n_tracks: usize,
     },
     /// The chosen channel is not in the file.
     #[error("has no channel {got}: it has {n_channels}, counted from 0")]
@@ -167,7 +183,7 @@ pub enum AudioProblem {
         n_bytes: usize,
     },
     /// The sound changes its rate or channels.
-    #[error("changes from {from} to {to} after {at_s:.1} s; the rest of it is not used")]
+    #[error("changes from {from} to {to} after {at_s:.1} s; what follows is converted")]
     FormatChange {
         /// Where, in seconds of audio.
         at_s: f64,
@@ -175,5 +191,30 @@ pub enum AudioProblem {
         from: String,
         /// Rate and channels after.
         to: String,
+    },
+    /// There is more than one audio track, and none was chosen.
+    #[error("has {n_tracks} audio tracks, counted from 0; track {used} is used, choose another with --track")]
+    SeveralTracks {
+        /// The file's audio tracks.
+        n_tracks: usize,
+        /// The one that is used, counted from 0.
+        used: usize,
+    },
+    /// Float samples are on the scale of integers.
+    #[error(
+        "holds float samples far above full scale, which is 1, as of {bits}-bit integers; they are scaled down"
+    )]
+    Scaled {
+        /// Bits of those integers.
+        bits: u32,
+    },
+    /// The mean of the channels is silent though they are not.
+    #[error(
+        "has channels that cancel each other, as where one is inverted; channel {used} is used there, choose with \
+         --channel"
+    )]
+    Cancelled {
+        /// The channel that is used, counted from 0.
+        used: u16,
     },
 }

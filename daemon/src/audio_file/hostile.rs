@@ -108,12 +108,13 @@ fn decoding_ends_with_whoever_asked_for_it() {
     let bytes = fragmented_mp4(&[64], 2, &[1; 128]);
     let patience = Patience::within(Duration::from_secs(3600));
     let asked = patience.until_dropped();
-    let mut audio = AudioFile::pipe_within("it", Cursor::new(bytes.clone()), patience).unwrap();
+    let mut audio = Opening { patience, ..Opening::default() }.memory("it", bytes.clone()).unwrap();
     drop(asked);
     let mut block = Vec::new();
     assert!(audio.read(&mut block).unwrap(), "what was decoded on opening");
     assert!(matches!(audio.read(&mut block).unwrap_err().fault, Fault::CalledOff));
-    let late = AudioFile::pipe_within("it", Cursor::new(bytes), Patience::within(Duration::ZERO));
+    let late =
+        Opening { patience: Patience::within(Duration::ZERO), ..Opening::default() }.memory("it", bytes);
     assert!(matches!(late.unwrap_err().fault, Fault::TooSlow { .. }));
 }
 

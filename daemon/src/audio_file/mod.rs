@@ -1,29 +1,41 @@
 //! Audio files of all usual kinds as blocks of interleaved samples, decoded as they are read.
 
 mod budget;
+mod clock;
+mod conform;
 mod container;
 mod error;
+mod fragments;
 mod guard;
+mod kind;
+mod layout;
+mod matroska;
 mod mono;
+mod mp4;
+mod opening;
 mod raw;
+mod source;
+mod tracks;
 mod watch;
+mod wav;
 
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use diarized_dsp::intake::{self, MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ};
-use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 pub use budget::{CallOff, Patience};
 pub use error::{AudioFileError, AudioProblem, Fault};
 pub use guard::quiet_decoder_panics;
+pub use kind::Foreign;
 pub use mono::MonoFile;
+pub use opening::Opening;
 pub use raw::RawFormat;
 
 use container::Container;
@@ -49,9 +61,15 @@ pub struct AudioFile {
     n_promised_frames: Option<u64>,
     /// Whether the promise counts exactly what a whole file holds, or is an estimate.
     promise_is_exact: bool,
+    /// Frames given out, gaps included, and those of them before the first sample.
     n_read_frames: u64,
+    n_late_frames: u64,
+    /// A gap that was met on opening.
+    pending_gap: Option<u64>,
     /// The first block, decoded on opening.
     pending: Option<Vec<f32>>,
+    /// Silence that is still to be given in the place of a gap.
+    n_silent_frames: u64,
     problems: Vec<AudioProblem>,
     is_done: bool,
 }
@@ -63,76 +81,40 @@ enum Source {
 
 /// What one step of decoding gave.
 enum Step {
-    /// Samples were appended.
+    /// Samples were appended, or there were none in this step.
     Samples,
-    /// The file is at its end, or cannot be read further because of the problem.
+    /// So many frames are missing before the next samples.
+    Gap(u64),
+    /// The file is at its end, or cannot be read further because of the problem; the last samples may have come.
     End(Option<AudioProblem>),
+}
+
+/// What comes next in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// Samples.
+    Samples,
+    /// So many frames are missing, more than a second of them, before the next samples.
+    Gap(u64),
+    /// Nothing.
+    End,
 }
 
 impl AudioFile {
     /// Opens the file at `path`; the kind is told from its content, not from its name.
     ///
     /// # Errors
-    /// [`AudioFileError`] names the file, what is wrong with it and what to do: it is absent, a directory, empty,
-    /// not audio, of an unknown codec, of a rate or channel count that the signal path does not take, or damaged
-    /// before its first sample.
+    /// As [`Opening::file`].
     pub fn open(path: &Path) -> Result<Self, AudioFileError> {
-        let name = path.display().to_string();
-        let fail = |fault| AudioFileError::new(&name, fault);
-        let mut file = std::fs::File::open(path).map_err(|source| fail(Fault::Open { source }))?;
-        let metadata = file.metadata().map_err(|source| fail(Fault::Open { source }))?;
-        if metadata.is_dir() {
-            return Err(fail(Fault::Directory));
-        }
-        if metadata.is_file() && metadata.len() == 0 {
-            return Err(fail(Fault::Empty));
-        }
-        if metadata.is_file()
-            && let Some((format, offset)) = raw::unfinished_wav(&mut file, metadata.len())
-        {
-            file.seek(SeekFrom::Start(offset)).map_err(|source| fail(Fault::Read { source }))?;
-            let mut audio = Self::raw(&name, file, format)?;
-            audio.problems.push(AudioProblem::UnfinishedHeader);
-            return Ok(audio);
-        }
-        if metadata.is_file() {
-            file.rewind().map_err(|source| fail(Fault::Read { source }))?;
-        }
-        let opened = Self::from_source(&name, Box::new(file), Patience::default());
-        if opened.is_err() && metadata.is_file() {
-            // Some readers look at the end of a file first and give up if it was cut off; in a pipe they cannot.
-            let again = std::fs::File::open(path).map_err(|source| fail(Fault::Open { source }))?;
-            if let Ok(audio) = Self::pipe(&name, again) {
-                return Ok(audio);
-            }
-        }
-        opened
+        Opening::default().file(path)
     }
 
     /// Reads a file of any kind from a pipe; `name` stands for it in messages.
     ///
     /// # Errors
-    /// As [`Self::open`]; kinds that keep their index at the end of the file (many m4a) cannot be read so.
+    /// As [`Opening::pipe`].
     pub fn pipe(name: &str, reader: impl Read + Send + Sync + 'static) -> Result<Self, AudioFileError> {
-        Self::pipe_within(name, reader, Patience::default())
-    }
-
-    /// The same for as long as `patience` lasts, checked before every packet.
-    ///
-    /// # Errors
-    /// As [`Self::pipe`], [`Fault::TooSlow`], [`Fault::CalledOff`]; the last two also from [`Self::read`].
-    pub fn pipe_within(
-        name: &str,
-        reader: impl Read + Send + Sync + 'static,
-        patience: Patience,
-    ) -> Result<Self, AudioFileError> {
-        let source = Box::new(ReadOnlySource::new(reader));
-        Self::from_source(name, source, patience).map_err(|error| match &error.fault {
-            Fault::Damaged { reason } if reason.contains("missing moov atom") => {
-                AudioFileError::new(name, Fault::NotForPipes)
-            }
-            _ => error,
-        })
+        Opening::default().pipe(name, reader)
     }
 
     /// Reads PCM without a header; `name` stands for it in messages.
@@ -146,17 +128,6 @@ impl AudioFile {
     ) -> Result<Self, AudioFileError> {
         let source = Source::Raw(RawReader::new(Box::new(reader), format));
         Self::start(name, source, None, true)
-    }
-
-    fn from_source(
-        name: &str,
-        source: Box<dyn MediaSource>,
-        patience: Patience,
-    ) -> Result<Self, AudioFileError> {
-        let container =
-            Container::open(source, patience).map_err(|fault| AudioFileError::new(name, fault))?;
-        let (n_promised, is_exact) = (container.n_promised_frames(), container.promise_is_exact());
-        Self::start(name, Source::Container(Box::new(container)), n_promised, is_exact)
     }
 
     fn start(
@@ -173,12 +144,22 @@ impl AudioFile {
             n_promised_frames,
             promise_is_exact,
             n_read_frames: 0,
+            n_late_frames: 0,
+            pending_gap: None,
             pending: None,
+            n_silent_frames: 0,
             problems: Vec::new(),
             is_done: false,
         };
         let mut first = Vec::new();
-        let has_samples = audio.decode(&mut first)?;
+        let has_samples = loop {
+            match audio.decode(&mut first)? {
+                Piece::Samples => break true,
+                Piece::Gap(n_frames) => audio.n_late_frames += n_frames,
+                Piece::End => break false,
+            }
+        };
+        audio.pending_gap = Some(audio.n_late_frames).filter(|n| *n > 0);
         let (rate_hz, n_channels) = audio.source.spec();
         (audio.sample_rate_hz, audio.n_channels) = (rate_hz, n_channels);
         // A header that is wrong is a better reason than the lack of samples that follows from it.
@@ -220,7 +201,8 @@ impl AudioFile {
     /// The length that the file's header promises, if it does.
     #[must_use]
     pub fn duration(&self) -> Option<Duration> {
-        let seconds = self.n_promised_frames? as f64 / f64::from(self.sample_rate_hz);
+        let n_frames = self.n_promised_frames?.saturating_add(self.n_late_frames);
+        let seconds = n_frames as f64 / f64::from(self.sample_rate_hz);
         Duration::try_from_secs_f64(seconds).ok()
     }
 
@@ -237,26 +219,56 @@ impl AudioFile {
     }
 
     /// Replaces `block` by the next samples, interleaved, full scale at ±1 (a float file may exceed it and may
-    /// hold values that are not finite). `false` at the end, with an empty block.
+    /// hold values that are not finite); where the file has a gap, by silence. `false` at the end, with an empty block.
     ///
     /// # Errors
     /// The system failed to read the file; what was read before stays good.
     pub fn read(&mut self, block: &mut Vec<f32>) -> Result<bool, AudioFileError> {
-        block.clear();
-        match self.pending.take() {
-            Some(first) => block.extend_from_slice(&first),
-            None => {
-                if !self.decode(block)? {
-                    return Ok(false);
-                }
+        loop {
+            if self.n_silent_frames > 0 {
+                let n_frames = self.n_silent_frames.min(u64::from(self.sample_rate_hz));
+                self.n_silent_frames -= n_frames;
+                block.clear();
+                block.resize(n_frames as usize * self.n_channels, 0.0);
+                return Ok(true);
+            }
+            match self.next(block)? {
+                Piece::Samples => return Ok(true),
+                Piece::Gap(n_frames) => self.n_silent_frames = n_frames,
+                Piece::End => return Ok(false),
             }
         }
-        self.n_read_frames += (block.len() / self.n_channels) as u64;
-        Ok(true)
     }
 
-    /// Decodes until there are samples or the end is reached.
-    fn decode(&mut self, block: &mut Vec<f32>) -> Result<bool, AudioFileError> {
+    /// As [`Self::read`], but a gap is told and not filled, with an empty block.
+    ///
+    /// # Errors
+    /// The system failed to read the file; what was read before stays good.
+    pub fn next(&mut self, block: &mut Vec<f32>) -> Result<Piece, AudioFileError> {
+        block.clear();
+        let piece = match (self.pending_gap.take(), self.pending.take()) {
+            (Some(n_frames), first) => {
+                self.pending = first;
+                Piece::Gap(n_frames)
+            }
+            (None, Some(first)) => {
+                block.extend_from_slice(&first);
+                Piece::Samples
+            }
+            (None, None) => self.decode(block)?,
+        };
+        self.n_read_frames += match piece {
+            Piece::Gap(n_frames) => n_frames,
+            _ => (block.len() / self.n_channels) as u64,
+        };
+        if piece == Piece::End {
+            self.compare_with_promise();
+        }
+        Ok(piece)
+    }
+
+    /// Decodes until there are samples or a gap, or the end is reached.
+    fn decode(&mut self, block: &mut Vec<f32>) -> Result<Piece, AudioFileError> {
         while !self.is_done {
             let step = match &mut self.source {
                 Source::Container(container) => container.step(block),
@@ -268,34 +280,39 @@ impl AudioFile {
                     return Err(self.error(fault));
                 }
                 Ok(Step::Samples) if block.is_empty() => {}
-                Ok(Step::Samples) => return Ok(true),
+                Ok(Step::Samples) => return Ok(Piece::Samples),
+                Ok(Step::Gap(n_frames)) => return Ok(Piece::Gap(n_frames)),
                 Ok(Step::End(problem)) => {
                     self.is_done = true;
                     self.problems.extend(problem);
-                    if let Source::Container(container) = &self.source
-                        && container.n_damaged_packets() > 0
-                    {
+                    if let Source::Container(container) = &mut self.source {
                         let n_packets = container.n_damaged_packets();
-                        self.problems.push(AudioProblem::DamagedPackets { n_packets });
+                        let damaged = AudioProblem::DamagedPackets { n_packets };
+                        self.problems.extend((n_packets > 0).then_some(damaged));
+                        self.problems.extend(container.change());
                     }
-                    self.compare_with_promise();
+                    if !block.is_empty() {
+                        return Ok(Piece::Samples);
+                    }
                 }
             }
         }
-        Ok(false)
+        Ok(Piece::End)
     }
 
     /// A file that ends well before what its header promises was cut off.
     fn compare_with_promise(&mut self) {
-        let Some(n_promised) = self.n_promised_frames.filter(|_| self.n_read_frames > 0) else { return };
+        let n_read_frames = self.n_read_frames - self.n_late_frames;
+        // It is compared once.
+        let Some(n_promised) = self.n_promised_frames.take().filter(|_| n_read_frames > 0) else { return };
         let slack =
             u64::from(self.sample_rate_hz / 10) + if self.promise_is_exact { 0 } else { n_promised / 20 };
-        if self.n_read_frames + slack < n_promised {
+        if n_read_frames + slack < n_promised {
             let seconds = |n_frames: u64| n_frames as f64 / f64::from(self.sample_rate_hz);
             self.problems.retain(|problem| !matches!(problem, AudioProblem::Broken { .. }));
             self.problems.push(AudioProblem::Truncated {
                 expected_s: seconds(n_promised),
-                got_s: seconds(self.n_read_frames),
+                got_s: seconds(n_read_frames),
             });
         }
     }

@@ -1,12 +1,11 @@
 //! `/v1/speakers`, `/v1/verify`, `/v1/identify`: people known by their voices, over plain HTTP.
 
-use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -23,7 +22,8 @@ use super::fault::{Fault, session_of};
 use super::guard::Visitor;
 use super::upload::Upload;
 use crate::access::{Identity, Scope};
-use crate::audio_file::{AudioFile, Patience};
+use crate::audio_file::{Opening, Patience};
+use crate::protocol::lenient::{read_body, read_number};
 use crate::protocol::{Decimal, ErrorCode};
 use crate::session::Correction;
 use crate::voices::{ClipError, Registry, StoreError, Voice, clip_of, clip_of_audio};
@@ -83,8 +83,8 @@ impl Voices {
             // The turn is over when the work is, whether anybody still waits for it or not.
             let _turn = turn;
             let upload = audio;
-            let opened = AudioFile::pipe_within("the clip", Cursor::new(upload.bytes.clone()), patience);
-            let opened = opened.map_err(ClipError::from)?;
+            let opening = Opening { patience, ..Opening::default() };
+            let opened = opening.memory("the clip", upload.bytes.clone()).map_err(ClipError::from)?;
             Ok(clip_of_audio(&voices.embedder, opened, ChannelSelect::Mix, &rules, |_| {})?)
         })
         .await
@@ -206,7 +206,7 @@ pub(super) async fn enrol(
         let body = body_of(&shared, voices, &headers, body).await?;
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let enrolment = if kind.starts_with("application/json") {
-            let asked = serde_json::from_slice(&body.bytes).map_err(bad_request)?;
+            let asked = read_body(&body.bytes).map_err(bad_request)?;
             enrol_speaker(&shared, voices, &visitor.identity, asked).await?
         } else {
             let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
@@ -287,11 +287,12 @@ pub(super) struct Edit {
 pub(super) async fn edit(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
-    edit: Result<Json<Edit>, JsonRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let Json(Edit { name, consent }) = edit.map_err(|rejection| bad_request(rejection.body_text()))?;
+        let body = body.map_err(|rejection| bad_request(rejection.body_text()))?;
+        let Edit { name, consent } = read_body(&body).map_err(bad_request)?;
         if name.is_none() && consent.is_none() {
             return Err(bad_request("nothing to change: give name or consent"));
         }
@@ -325,7 +326,7 @@ pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<Str
 #[serde(deny_unknown_fields)]
 pub(super) struct Against {
     speaker: Option<String>,
-    first_bytes: Option<usize>,
+    first_bytes: Option<String>,
 }
 
 pub(super) async fn verify(
@@ -340,7 +341,11 @@ pub(super) async fn verify(
         let Query(against) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
         let rules = ClipRules::for_comparison();
         let calibrations = voices.embedder.card().print_calibrations.clone();
-        let (cosine, enrol_s, test_s) = match (against.speaker, against.first_bytes) {
+        let first_bytes = against.first_bytes.map(|text| {
+            read_number::<usize>(&text)
+                .ok_or_else(|| bad_request(format!("first_bytes ({text:?}) is no whole number")))
+        });
+        let (cosine, enrol_s, test_s) = match (against.speaker, first_bytes.transpose()?) {
             (Some(name), None) => {
                 let id = voices.run(move |v| Ok(v.registry.with_store(|s| s.find(&name))?.id)).await?;
                 let gallery = voices.registry.gallery();
