@@ -9,11 +9,16 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use super::tls::{Authorities, TlsError};
 use crate::protocol::DEFAULT_PORT;
 
-/// Host and port of a server; and the session, when the address named one.
+/// What the server's own paths begin with: whatever stands before it is the proxy's.
+const OWN_PATHS: &str = "/v1";
+
+/// Host, port and path of a server; and the session, when the address named one.
 #[derive(Clone)]
 pub struct Address {
     host: String,
     port: u16,
+    /// What a proxy puts before the server's own paths, such as `/diarized`; empty where there is none.
+    prefix: String,
     /// The `session` of an address such as `ws://host:7007/v1/events?session=kitchen`.
     pub session: Option<String>,
     token: Option<Arc<str>>,
@@ -34,8 +39,9 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Reads `ws://host:port`, `wss://`, `http://`, `https://` or `host:port`; the port may be left out, and a path
-    /// with a `session` in its query may follow.
+    /// Reads `ws://host:port`, `wss://`, `http://`, `https://` or `host:port`. The path of a proxy may follow, and a path
+    /// of the server with a `session` in its query. Without a port it is 443 where the connection is encrypted, 80 where
+    /// there is the path of a proxy, else the server's own.
     ///
     /// # Errors
     /// [`AddressError`]
@@ -52,13 +58,22 @@ impl Address {
         let session = uri.query().and_then(|query| {
             query.split('&').find_map(|pair| pair.strip_prefix("session=")).map(str::to_owned)
         });
+        let path = uri.path();
+        let own = path.rmatch_indices(OWN_PATHS).map(|(at, _)| at).find(|at| {
+            let rest = &path[at + OWN_PATHS.len()..];
+            rest.is_empty() || rest.starts_with('/')
+        });
+        let prefix = path[..own.unwrap_or(path.len())].trim_end_matches('/').to_owned();
         // What follows the host in the authority is nothing or a port.
         let has_port = uri.authority().is_some_and(|a| a.as_str().len() > host.len());
         let port = match uri.port_u16() {
             None if has_port => return Err(malformed()),
-            port => port.unwrap_or(DEFAULT_PORT),
+            Some(port) => port,
+            None if authorities.is_some() => 443,
+            None if !prefix.is_empty() => 80,
+            None => DEFAULT_PORT,
         };
-        Ok(Self { host, port, session, token: None, authorities })
+        Ok(Self { host, port, prefix, session, token: None, authorities })
     }
 
     /// The same, where this token is shown.
@@ -102,7 +117,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        write!(f, "{}:{}{}", self.host, self.port, self.prefix)
     }
 }
 
@@ -123,13 +138,35 @@ mod tests {
         for text in ["ws://127.0.0.1:7007", "http://127.0.0.1:7007/", "127.0.0.1:7007", "127.0.0.1"] {
             assert_eq!(url(text).as_deref(), Ok("ws://127.0.0.1:7007/v1/events"), "{text}");
         }
-        for text in ["wss://box.example", "https://box.example:7007/"] {
+        for text in ["wss://box.example:7007", "https://box.example:7007/"] {
             assert_eq!(url(text).as_deref(), Ok("wss://box.example:7007/v1/events"), "{text}");
+        }
+        for text in ["wss://box.example", "https://box.example/", "wss://box.example/v1/stream"] {
+            assert_eq!(url(text).as_deref(), Ok("wss://box.example:443/v1/events"), "{text}");
         }
         assert_eq!(url("[::1]:80").as_deref(), Ok("ws://[::1]:80/v1/events"));
         assert_eq!(Address::parse("[::1]:80").unwrap().host_and_port(), ("::1", 80));
         let with = Address::parse("ws://host:1/v1/events?since=3&session=kitchen").unwrap();
         assert_eq!(with.session.as_deref(), Some("kitchen"));
+    }
+
+    #[test]
+    fn the_path_of_a_proxy_stays_and_that_of_the_server_does_not() {
+        let url = |text: &str| Address::parse(text).map(|a| a.url("/v1/events"));
+        for (text, expected) in [
+            ("ws://host:8080/diar", "ws://host:8080/diar/v1/events"),
+            ("ws://host:8080/diar/", "ws://host:8080/diar/v1/events"),
+            ("ws://host:8080/a/b//", "ws://host:8080/a/b/v1/events"),
+            ("ws://host:8080/diar/v1/stream?session=x", "ws://host:8080/diar/v1/events"),
+            ("ws://host:8080/diar/v1", "ws://host:8080/diar/v1/events"),
+            ("ws://host:8080/v1.2/v1/events", "ws://host:8080/v1.2/v1/events"),
+            ("ws://host:8080/v1/events", "ws://host:8080/v1/events"),
+            ("ws://host/diar", "ws://host:80/diar/v1/events"),
+            ("https://host/diar?session=x", "wss://host:443/diar/v1/events"),
+            ("host/diar", "ws://host:80/diar/v1/events"),
+        ] {
+            assert_eq!(url(text).as_deref(), Ok(expected), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod address;
 mod backoff;
 mod follow;
+mod named;
 mod outgoing;
 mod publish;
 mod terminal;

@@ -10,6 +10,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
+use super::named::NamedCertificates;
+
 /// Why authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,8 +37,8 @@ pub enum TlsError {
 pub(super) enum Authorities {
     /// The system's, read when they are needed.
     System,
-    /// Those of a file.
-    These(Arc<RootCertStore>),
+    /// Those of a file, and the certificates themselves.
+    These(Arc<RootCertStore>, Arc<[CertificateDer<'static>]>),
 }
 
 impl Authorities {
@@ -44,18 +46,18 @@ impl Authorities {
     pub(super) fn read(path: &Path) -> Result<Self, TlsError> {
         let pem = |source| TlsError::Pem { path: path.to_owned(), source };
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(pem)? {
-            roots.add_parsable_certificates([certificate.map_err(pem)?]);
-        }
+        let certificates = CertificateDer::pem_file_iter(path).map_err(pem)?;
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(pem)?;
+        roots.add_parsable_certificates(certificates.iter().cloned());
         if roots.is_empty() {
             return Err(TlsError::NoAuthority { place: path.display().to_string() });
         }
-        Ok(Self::These(Arc::new(roots)))
+        Ok(Self::These(Arc::new(roots), certificates.into()))
     }
 
     fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
         match self {
-            Self::These(roots) => Ok(Arc::clone(roots)),
+            Self::These(roots, _) => Ok(Arc::clone(roots)),
             Self::System => {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -72,11 +74,17 @@ impl Authorities {
         let roots = self.roots().map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .map_err(|error| error.to_string())?;
+        let config = match self {
+            Self::System => builder.with_root_certificates(roots).with_no_client_auth(),
+            Self::These(_, named) => {
+                let verifier = NamedCertificates::new(roots, provider, Arc::clone(named));
+                let verifier = Arc::new(verifier.map_err(|error| error.to_string())?);
+                builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+            }
+        };
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
         connecting.await.map_err(|error| format!("no encrypted connection: {error}"))
     }
