@@ -16,6 +16,7 @@
 //! Nothing but the configuration file is opened here, and nothing below this crate knows TOML. A file is walked
 //! by hand rather than through serde, because serde stops at the first fault and loses the line.
 
+mod allowed_origin;
 mod config;
 mod fault;
 mod origin;
@@ -25,6 +26,7 @@ mod sections;
 mod source;
 mod voices;
 
+pub use allowed_origin::AllowedOrigin;
 pub use config::{Config, Loaded};
 pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};
 pub use origin::{Origin, Setting, Value};

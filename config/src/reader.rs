@@ -207,22 +207,22 @@ impl Reader {
         self.value(key, default, || expected.to_owned(), parse_all, show)
     }
 
-    /// A list of texts that `fits` holds for, empty by default; `none` is the empty one.
-    pub(crate) fn list_or_none(
+    /// A list of texts that `parse` understands, empty by default; `none` is the empty one.
+    pub(crate) fn list_or_none<T: Clone + ToString>(
         &mut self,
         key: &'static str,
         expected: &str,
-        fits: impl Fn(&str) -> bool,
-    ) -> Vec<String> {
-        let one = |text: &str| fits(text.trim()).then(|| text.trim().to_owned());
+        one: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
         let parse = |raw: &RawValue| match raw {
             RawValue::List(items) => items.iter().map(|item| one(text(item)?)).collect(),
             raw if is_none(raw) => Some(Vec::new()),
-            RawValue::Untyped(text) => text.split(',').map(one).collect::<Option<Vec<_>>>(),
+            RawValue::Untyped(text) => text.split(',').map(&one).collect::<Option<Vec<_>>>(),
             RawValue::Text(text) => Some(vec![one(text)?]),
             _ => None,
         };
-        self.value(key, Vec::new(), || format!("{expected}, or \"{NONE}\""), parse, Value::List)
+        let show = |items: Vec<T>| Value::List(items.iter().map(ToString::to_string).collect());
+        self.value(key, Vec::new(), || format!("{expected}, or \"{NONE}\""), parse, show)
     }
 
     /// A path, or not set. A relative path written in a file is relative to the file's folder.

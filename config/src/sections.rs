@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::AllowedOrigin;
 use crate::origin::Value;
 use crate::reader::Reader;
 
@@ -21,7 +22,7 @@ pub struct ServerConfig {
     /// Tokens that clients must show, as `diarized token` writes them; `None` asks for none. Default `None`.
     pub token_file: Option<PathBuf>,
     /// Web pages besides the server's own that browsers may speak for: `*`, or scheme, host and port. Default none.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// PEM file of the certificate and its chain, for encrypted connections; goes with `tls_key`. Default `None`.
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of the private key; goes with `tls_certificate`. Default `None`.
@@ -75,8 +76,9 @@ impl ServerConfig {
             token_file: r.optional_path("server.token_file"),
             allowed_origins: r.list_or_none(
                 "server.allowed_origins",
-                "\"*\", or origins such as \"https://meetings.example\" without a path",
-                is_origin,
+                "\"*\", \"null\", or origins such as \"https://meetings.example:8443\" or \"capacitor://localhost\", without a path \
+                 and with no pattern in them",
+                AllowedOrigin::parse,
             ),
             tls_certificate: r.optional_path("server.tls_certificate"),
             tls_key: r.optional_path("server.tls_key"),
@@ -105,13 +107,6 @@ impl ServerConfig {
         }
         config
     }
-}
-
-/// Whether a text is `*`, or a scheme of the web with a host and perhaps a port.
-fn is_origin(text: &str) -> bool {
-    let authority = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    text == "*"
-        || authority.is_some_and(|a| !a.is_empty() && !a.contains(|c: char| c == '/' || c.is_whitespace()))
 }
 
 /// Which channel of the input becomes the mono signal.

@@ -3,7 +3,8 @@
 mod origin;
 mod tokens;
 
-pub use origin::{AllowedOrigin, Origins};
+pub use diarized_config::AllowedOrigin;
+pub use origin::Origins;
 pub use tokens::{Entry, TokenFileError, Tokens, is_token_name};
 
 use std::fmt;
@@ -150,7 +151,7 @@ pub enum Denied {
         needed: Scope,
     },
     /// A web page that nobody allowed.
-    #[error("a page of {origin:?} may not use this server; add it to server.allowed_origins if it shall")]
+    #[error("a page of {origin:?} may not use this server; {}", origin_advice(origin))]
     Origin {
         /// What the browser says.
         origin: String,
@@ -163,6 +164,19 @@ pub enum Denied {
         /// What the client says.
         host: String,
     },
+}
+
+/// What lets a page in that was turned away: a key of the configuration is named only where it takes the value.
+fn origin_advice(origin: &str) -> String {
+    match AllowedOrigin::parse(origin) {
+        Some(AllowedOrigin::Hidden) => {
+            "a browser sends this for pages that are opened as files or stand in a sandbox: serve the page over http, or \
+             add \"null\" to server.allowed_origins, which lets in every page that hides where it is from"
+                .to_owned()
+        }
+        Some(AllowedOrigin::One(one)) => format!("add {one:?} to server.allowed_origins if it shall"),
+        _ => "no origin is written like that, so none can be allowed".to_owned(),
+    }
 }
 
 /// The doorkeeper: tokens that can be loaded again, and the origins that are welcome.
@@ -325,6 +339,22 @@ mod tests {
 
     fn of_publish() -> Scopes {
         [Scope::Publish].into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_advised_for_a_page_lets_it_in() {
+        let host = Some("127.0.0.1:7007");
+        for origin in
+            ["null", "file://", "capacitor://localhost", "chrome-extension://abc", "https://a.example:8443"]
+        {
+            let denied = Access::open().admit(Some(origin), host).unwrap_err().to_string();
+            // The advice names the value in quotes, last of all that is quoted.
+            let advised = denied.split('"').rev().nth(1).unwrap();
+            let origins = Origins::new(vec![AllowedOrigin::parse(advised).unwrap()]);
+            assert_eq!(Access::without_tokens(origins).admit(Some(origin), host), Ok(()), "{denied}");
+        }
+        let denied = Access::open().admit(Some("https://a.example/x"), host).unwrap_err().to_string();
+        assert!(denied.contains("none can be allowed"), "{denied}");
     }
 
     #[test]

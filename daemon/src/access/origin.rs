@@ -1,40 +1,8 @@
 //! Which web pages a browser may speak for: the server's own and those that were allowed.
 
-use std::fmt;
 use std::net::IpAddr;
 
-/// A page's origin that is allowed: scheme, host and port as browsers send them, or every page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedOrigin {
-    /// Every page.
-    Any,
-    /// Pages of this origin, in lower case, such as `https://meetings.example`.
-    One(String),
-}
-
-impl AllowedOrigin {
-    /// Reads `*`, or `http://` or `https://` with a host and perhaps a port, and nothing after it.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().to_ascii_lowercase();
-        if text == "*" {
-            return Some(Self::Any);
-        }
-        let authority = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
-        let is_authority = !authority.is_empty()
-            && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b));
-        is_authority.then_some(Self::One(text))
-    }
-}
-
-impl fmt::Display for AllowedOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::One(origin) => f.write_str(origin),
-        }
-    }
-}
+use diarized_config::AllowedOrigin;
 
 /// The origins that are welcome besides the server's own.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +21,7 @@ impl Origins {
         let origin = origin.to_ascii_lowercase();
         let is_allowed = self.0.iter().any(|allowed| match allowed {
             AllowedOrigin::Any => true,
+            AllowedOrigin::Hidden => origin == "null",
             AllowedOrigin::One(one) => *one == origin,
         });
         is_allowed || self.is_own(&origin, host)
@@ -61,8 +30,7 @@ impl Origins {
     /// A page that this very server gave out. A name that merely resolves to this machine is not enough: whoever
     /// owns the name would own the server.
     fn is_own(&self, origin: &str, host: Option<&str>) -> bool {
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        let (Some(authority), Some(host)) = (authority, host) else { return false };
+        let (Some(authority), Some(host)) = (web_authority(origin), host) else { return false };
         authority == host.to_ascii_lowercase() && self.is_own_host(host)
     }
 
@@ -77,11 +45,16 @@ impl Origins {
             || name == "localhost"
             || self.0.iter().any(|allowed| match allowed {
                 AllowedOrigin::Any => true,
-                AllowedOrigin::One(one) => {
-                    one.split_once("://").is_some_and(|(_, authority)| name_of(authority) == name)
-                }
+                AllowedOrigin::Hidden => false,
+                // The hosts of other schemes are names of apps and not of machines.
+                AllowedOrigin::One(one) => web_authority(one).is_some_and(|a| name_of(a) == name),
             })
     }
+}
+
+/// Host and port of a page of the web.
+fn web_authority(origin: &str) -> Option<&str> {
+    origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
 }
 
 /// The host without its port.
@@ -126,12 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_a_scheme_and_no_path() {
-        for good in ["*", "http://a", "https://a.b-c.example:8443", "http://[::1]:80"] {
-            assert_eq!(AllowedOrigin::parse(good).unwrap().to_string(), good);
-        }
-        for bad in ["", "a.example", "https://", "https://a/", "https://a/b", "ws://a", "https://a b"] {
-            assert_eq!(AllowedOrigin::parse(bad), None, "{bad}");
+    fn pages_of_files_and_apps_are_welcome_where_they_are_allowed() {
+        for origin in ["null", "file://", "capacitor://localhost", "chrome-extension://abcdefgh", "app://-"] {
+            assert!(!Origins::default().welcome(origin, Some("127.0.0.1:7007")), "{origin}");
+            let origins = Origins::new(vec![AllowedOrigin::parse(origin).unwrap()]);
+            assert!(origins.welcome(origin, Some("127.0.0.1:7007")), "{origin}");
+            assert!(!origins.is_own_host("abcdefgh") && !origins.is_own_host("null"), "{origin}");
+            assert!(!origins.welcome("https://evil.example", Some("127.0.0.1:7007")), "{origin}");
         }
     }
 }

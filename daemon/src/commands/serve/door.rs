@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use diarized_config::ServerConfig;
 
-use crate::access::{Access, AllowedOrigin, Origins, Scope, Tokens};
+use crate::access::{Access, Origins, Scope, Tokens};
 use crate::error_chain::error_chain;
 use crate::server::{Tls, TlsError};
 
@@ -62,12 +62,7 @@ pub(super) struct Door {
 impl Door {
     /// Loads what the configuration names.
     pub(super) fn open(config: &ServerConfig) -> anyhow::Result<Self> {
-        let origins = config.allowed_origins.iter().map(|text| {
-            AllowedOrigin::parse(text).ok_or_else(|| {
-                anyhow::anyhow!("server.allowed_origins: {text:?} is not an origin such as https://a.example")
-            })
-        });
-        let origins = Origins::new(origins.collect::<Result<_, _>>()?);
+        let origins = Origins::new(config.allowed_origins.clone());
         let access = match &config.token_file {
             Some(file) => Access::with_tokens(file.clone(), origins)?,
             None => Access::without_tokens(origins),
