@@ -19,28 +19,45 @@ from .data import SPEEDS, build_cache, build_speed_cache
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    from .teacher import teacher_embeddings
+    from .teachers import embed_cache, open_teacher
 
     work = Path(args.work)
     train = build_cache(Path(args.train), work / "train", 3.0, 4.0, args.workers)
     caches = {"train": train}
-    for speed in SPEEDS:
+    for speed in SPEEDS if args.speeds is None else args.speeds:
         name = f"train@{speed}"
         caches[name] = build_speed_cache(train, speed, work / name, args.workers)
     if args.validation:
         caches["val"] = build_cache(Path(args.validation), work / "val", 3.2, 4.0, args.workers)
+    if args.unlabelled:
+        caches["unlabelled"] = build_cache(
+            Path(args.unlabelled), work / "unlabelled", 3.0, 4.0, args.workers, allow_unlabelled=True
+        )
     for name, cache in caches.items():
         print(f"{name}: {len(cache.speakers)} speakers, {cache.hours:.2f} h of speech")
-        share = args.teacher_share if "@" in name else 1.0
-        teacher_embeddings(cache, work / f"{name}.teacher.npy", share, args.teacher_step)
+    for spec in args.teacher or ["resemblyzer"]:
+        teacher = open_teacher(spec, args.device)
+        for name, cache in caches.items():
+            embed_cache(teacher, cache, work / name, args.teacher_share if "@" in name else 1.0)
+
+
+def _weigh(args: argparse.Namespace) -> None:
+    from .weigh import weigh_teachers
+
+    table = weigh_teachers(Path(args.work), tuple(args.teachers), Path(args.out))
+    for name, row in table.items():
+        print(f"{name}: " + ", ".join(f"{t} {w:.2f} (EER {e:.2f} %)" for t, (w, e) in row.items()))
 
 
 def _train(args: argparse.Namespace) -> None:
+    from .augment import AugmentParams
     from .nexttdnn import NeXtTdnnConfig
     from .train import TrainParams, train
 
     work = Path(args.work)
-    caches = ["train"] + ([] if args.no_speeds else [f"train@{s}" for s in SPEEDS])
+    speeds = [] if args.no_speeds else SPEEDS if args.speeds is None else args.speeds
+    caches = ["train"] + [f"train@{s}" for s in speeds]
+    unlabelled = [work / "unlabelled"] if args.unlabelled_share > 0 else []
     params = TrainParams(
         network=NeXtTdnnConfig(
             channels=args.channels,
@@ -49,6 +66,7 @@ def _train(args: argparse.Namespace) -> None:
             aggregation=args.aggregation,
             light=args.light,
         ),
+        augment=AugmentParams(measured=args.measured, echo=args.echo, opus=args.opus),
         caches=tuple(str(work / c) for c in caches),
         validation=str(work / "val") if (work / "val.json").is_file() else "",
         noise_dir=args.noise,
@@ -68,6 +86,13 @@ def _train(args: argparse.Namespace) -> None:
         init_from=args.init_from,
         chances=tuple(args.shares),
         late_chances=tuple(args.late_shares),
+        ema=args.ema,
+        teachers=tuple(args.teachers),
+        teacher_weights=args.teacher_weights,
+        unlabelled=tuple(str(u) for u in unlabelled if u.with_suffix(".json").is_file()),
+        unlabelled_share=args.unlabelled_share,
+        hold_out=tuple(args.hold_out),
+        rooms_dir=args.rooms,
     )
     train(params)
 
@@ -81,7 +106,7 @@ def _export(args: argparse.Namespace) -> None:
         version=args.version,
         hardware=args.hardware,
         sources=Path(args.sources) if args.sources else None,
-        with_teacher=not args.no_teacher,
+        teachers=() if args.no_teacher else tuple(args.teacher or ["resemblyzer"]),
         status=args.status,
     )
 
@@ -151,10 +176,7 @@ def _export_segmenter(args: argparse.Namespace) -> None:
     print(f"{args.out}: onnxruntime, streamed, agrees with PyTorch to {difference:.1e}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-
+def _add_prepare(commands: argparse._SubParsersAction) -> None:
     prepare = commands.add_parser("prepare", help="decode Kaldi data and run the teacher once")
     prepare.add_argument("--train", required=True, help="Kaldi data directory")
     prepare.add_argument("--validation", help="Kaldi data directory of other speakers")
@@ -166,14 +188,37 @@ def main() -> None:
         default=0.4,
         help="share of the speed-perturbed pieces that the teacher hears and training uses",
     )
+    prepare.add_argument("--unlabelled", help="Kaldi data directory without utt2spk")
     prepare.add_argument(
-        "--teacher-step",
-        type=int,
-        default=80,
-        help="distance between the teacher's windows of 1.6 s, in frames of 10 ms",
+        "--teacher",
+        action="append",
+        metavar="NAME[=WHERE]",
+        help="resemblyzer[=STEP], distance of its windows of 1.6 s in frames (80), or "
+        "campplus=WHEEL-OR-PT; again for each teacher; resemblyzer unless given",
     )
+    prepare.add_argument(
+        "--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given"
+    )
+    prepare.add_argument("--device", default="cpu", help="where teachers run")
     prepare.set_defaults(run_command=_prepare)
 
+
+def _add_weigh(commands: argparse._SubParsersAction) -> None:
+    weigh = commands.add_parser(
+        "weigh-teachers", help="how much each teacher counts by recording set, from validation speakers"
+    )
+    weigh.add_argument("--work", required=True, help="folder that prepare filled")
+    weigh.add_argument("--teachers", nargs="+", required=True, help="names")
+    weigh.add_argument("--out", required=True, help="file for train --teacher-weights")
+    weigh.set_defaults(run_command=_weigh)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    _add_prepare(commands)
+    _add_weigh(commands)
     train = commands.add_parser("train", help="train, or resume the run in --run")
     train.add_argument("--work", required=True, help="folder that prepare filled")
     train.add_argument("--run", required=True, help="folder for checkpoints and the log")
@@ -189,9 +234,21 @@ def main() -> None:
     train.add_argument("--aggregation", default="vap_bn_tanh_fc_bn")
     train.add_argument("--light", action="store_true")
     train.add_argument("--no-speeds", action="store_true")
+    train.add_argument("--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given")
+    train.add_argument("--teachers", nargs="+", default=["resemblyzer"], help="names")
+    train.add_argument("--teacher-weights", help="file of weigh-teachers; all alike without it")
+    train.add_argument(
+        "--unlabelled-share", type=float, default=0.0, help="of a batch, from speech without speakers"
+    )
+    train.add_argument("--hold-out", nargs="*", default=[], help="recording sets not to train on")
+    train.add_argument("--rooms", help="folder of measured room responses")
+    train.add_argument("--measured", type=float, default=0.4, help="their share of the rooms")
+    train.add_argument("--echo", type=float, default=0.1, help="share of crops with an echo")
+    train.add_argument("--opus", type=float, default=0.1, help="share of crops through Opus")
+    train.add_argument("--ema", type=float, default=0.9995, help="decay of the averaged weights")
     train.add_argument("--learning-rate", type=float, default=2e-3)
     train.add_argument(
-        "--distillation", type=float, default=15.0, help="weight of the teacher's embeddings"
+        "--distillation", type=float, default=15.0, help="weight of the teachers' embeddings"
     )
     train.add_argument(
         "--relation", type=float, default=10.0, help="weight of the teacher's cosines within a batch"
@@ -232,6 +289,9 @@ def main() -> None:
     export.add_argument("--hardware", required=True, help="what it was trained on, for the card")
     export.add_argument("--sources", help="JSON of recording set to [style, licence]")
     export.add_argument("--status", default="", help="a sentence for the head of the card")
+    export.add_argument(
+        "--teacher", action="append", metavar="NAME[=WHERE]", help="as in prepare; for the card's table"
+    )
     export.add_argument("--no-teacher", action="store_true")
     export.set_defaults(run_command=_export)
 
@@ -283,10 +343,11 @@ def main() -> None:
     args = parser.parse_args()
     from .data import DataError
     from .foreign import CheckpointError
+    from .teachers import TeacherError
 
     try:
         args.run_command(args)
-    except (CheckpointError, DataError) as error:
+    except (CheckpointError, DataError, TeacherError) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""On-the-fly augmentation of a batch of crops: rooms, noise, babble, channels, codecs.
+"""On-the-fly augmentation of a batch of crops: rooms, echo, noise, babble, channels, codecs.
 
 Reverberation, noise and channel are one product in the frequency domain, so a whole batch
 costs four transforms per crop.
@@ -6,14 +6,21 @@ costs four transforms per crop.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
 
+from .rooms import room_bank
+
 RATE_HZ = 16000
 ROOM_SAMPLES = 8000
 SPEED_OF_SOUND = 343.0
+# A loudspeaker that the microphone picks up again, and a line: delays in seconds, decibels below the voice.
+ECHO_S = (0.06, 0.4)
+ECHO_DB = (3.0, 20.0)
+OPUS_BITS_PER_S = (6e3, 16e3)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,10 @@ class AugmentParams:
     quiet: float = 0.15
     frequency_mask: float = 0.5
     time_mask: float = 0.3
+    # Share of the rooms that are measured ones, where there are any.
+    measured: float = 0.0
+    echo: float = 0.0
+    opus: float = 0.0
 
 
 def shoebox_response(rng: np.random.Generator) -> np.ndarray:
@@ -87,6 +98,31 @@ def shoebox_response(rng: np.random.Generator) -> np.ndarray:
     return (response / np.abs(response[:80]).max()).astype(np.float32)
 
 
+def opus_round_trip(samples: np.ndarray, bits_per_s: float) -> np.ndarray:
+    """(n_samples,) float32 through an Opus encoder and decoder; what the decoder lacks at the end is silent."""
+    import soundfile
+
+    # libsndfile maps the level from 0 to 1 to 256 to 6 kbit/s.
+    level = float(np.clip((256e3 - bits_per_s) / 250e3, 0.0, 1.0))
+    with io.BytesIO() as packets:
+        soundfile.write(
+            packets, samples, RATE_HZ, format="OGG", subtype="OPUS", compression_level=level
+        )
+        packets.seek(0)
+        decoded, _ = soundfile.read(packets, dtype="float32")
+    out = np.zeros_like(samples)
+    out[: len(decoded)] = decoded[: len(samples)]
+    return out
+
+
+def add_echo(samples: np.ndarray, delay_samples: int, gain: float) -> np.ndarray:
+    """(n_samples,) with itself, later and weaker, on top."""
+    out = samples.copy()
+    if 0 < delay_samples < len(samples):
+        out[delay_samples:] += gain * samples[:-delay_samples]
+    return out
+
+
 class Augmenter:
     """Turns clean crops of a batch into features-ready crops; holds rooms and noises."""
 
@@ -96,11 +132,13 @@ class Augmenter:
         noises: list[np.ndarray],
         seed: int,
         n_rooms: int = 300,
+        measured: list[np.ndarray] | None = None,
     ) -> None:
         self.params = params
         self.noises = noises
         rng = np.random.default_rng(seed)
         self.rooms = np.stack([shoebox_response(rng) for _ in range(n_rooms)])
+        self.measured = room_bank(measured, ROOM_SAMPLES, rng) if measured else None
 
     def _coloured(self, rng: np.random.Generator, n_freqs: int) -> np.ndarray:
         """Spectrum of random noise with a random slope and a random broad peak."""
@@ -163,6 +201,10 @@ class Augmenter:
             crops[i, start : start + span] += (
                 other * ratio * 10.0 ** (-rng.uniform(2, 15) / 20.0)
             )
+        if p.echo:
+            for i in np.flatnonzero(rng.random(n) < p.echo):
+                delay = int(rng.uniform(*ECHO_S) * RATE_HZ)
+                crops[i] = add_echo(crops[i], delay, 10.0 ** (-rng.uniform(*ECHO_DB) / 20.0))
         n_fft = fft.next_fast_len(n_samples + ROOM_SAMPLES, real=True)
         spectrum = fft.rfft(crops, n_fft)
         n_freqs = spectrum.shape[1]
@@ -170,7 +212,11 @@ class Augmenter:
         roomy = np.flatnonzero(rng.random(n) < p.room)
         if len(roomy):
             picks = rng.integers(len(self.rooms), size=len(roomy))
-            spectrum[roomy] *= fft.rfft(self.rooms[picks], n_fft)
+            rooms = self.rooms[picks]
+            if self.measured is not None and p.measured:
+                real = np.flatnonzero(rng.random(len(roomy)) < p.measured)
+                rooms[real] = self.measured[rng.integers(len(self.measured), size=len(real))]
+            spectrum[roomy] *= fft.rfft(rooms, n_fft)
         for i in np.flatnonzero(rng.random(n) < p.noise):
             kind = rng.random()
             if kind < p.babble:
@@ -201,6 +247,9 @@ class Augmenter:
             squeezed = np.sign(out[i]) * np.log1p(255.0 * np.abs(out[i])) / np.log(256.0)
             squeezed = np.round(squeezed * levels / 2) / (levels / 2)
             out[i] = np.sign(squeezed) * (256.0 ** np.abs(squeezed) - 1.0) / 255.0
+        if p.opus:
+            for i in np.flatnonzero(rng.random(n) < p.opus):
+                out[i] = opus_round_trip(out[i].astype(np.float32), rng.uniform(*OPUS_BITS_PER_S))
         for i in np.flatnonzero(rng.random(n) < p.quiet):
             out[i] *= 10.0 ** (-rng.uniform(10.0, 35.0) / 20.0)
         untouched = rng.random(n) < p.untouched

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from .calibrate import Calibration
-from .data import SAMPLE_RATE_HZ, Cache
+from .data import SAMPLE_RATE_HZ, Cache, load_cache
+from .targets import SourceWeights
+from .train import TrainParams
 
 
 def data_table(train: Cache, validation: Cache, sources: Path | None) -> str:
@@ -69,6 +71,38 @@ def calibration_table(calibrations: list[Calibration]) -> str:
     return "\n".join(lines)
 
 
+def weights_text(path: str | None, teachers: tuple[str, ...]) -> str:
+    """How much each teacher counted, by recording set."""
+    if len(teachers) == 1:
+        return "One teacher for all sets."
+    if path is None:
+        return "All teachers count alike."
+    if not Path(path).is_file():
+        return f"Weights by set as in `{Path(path).name}`."
+    table = SourceWeights.read(Path(path), teachers)
+    rows = {**table.by_set, "other sets": table.otherwise}
+    parts = [f"{name} " + "/".join(f"{w:.2f}" for w in row) for name, row in rows.items()]
+    return "Weights by what each is good at on validation speakers: " + ", ".join(parts) + "."
+
+
+def unlabelled_text(caches: tuple[str, ...], share: float) -> str:
+    if not caches:
+        return ""
+    cache = load_cache(Path(caches[0]))
+    return f" {share:.0%} of each batch is speech without speaker labels ({cache.hours:.2f} h), for distillation alone."
+
+
+def rooms_text(params: TrainParams) -> str:
+    """Which rooms, echoes and codecs the crops went through."""
+    p = params.augment
+    rooms = "Rooms are simulated"
+    if params.rooms_dir and p.measured > 0:
+        rooms += f" or measured ({p.measured:.0%}; OpenAIR, openairlib.net)"
+    kinds = ((p.echo, "have an echo of 60 to 400 ms"), (p.opus, "go through Opus at 6 to 16 kbit/s"))
+    extra = [f"{share:.0%} of crops {text}" for share, text in kinds if share]
+    return "; ".join([rooms, *extra]) + "."
+
+
 START = """
 * Start: the weights of earlier runs, each going on from the one before: {runs}. Blocks that
   a run added began as the identity; class centres and the map to the teacher's space were fitted
@@ -82,15 +116,15 @@ CARD = """# {name}
 ## Equal error rate
 
 All pairs of up to {crops} crops of each of {n_speakers} held-out speakers ({n_crops} crops,
-pauses trimmed, no score normalisation), in percent. The teacher heard the very same crops;
-for windows shorter than its own 1.6 s the better of its two ways (padding, or running on
-fewer frames) is given.
+pauses trimmed, no score normalisation), in percent. Teachers embed the very same crops;
+where a window is shorter than Resemblyzer's own 1.6 s the better of its two ways (padding, or
+running on fewer frames) is given.
 
 {eer}
 
 "corrupted" is the same crops through simulated rooms, noise, microphones and codecs of the
-kind used in training (one fixed draw); the teacher had no such training, so that column says
-little about it on real rooms.
+kind used in training (one fixed draw); the teachers had no such training, so those columns say
+little about them on real rooms.
 
 These speakers come from the same recording sets as the training speakers, one session each:
 the figures flatter the model against new rooms and microphones, and the set with
@@ -103,16 +137,16 @@ the children is harder than most conversations.
 Hours are of speech after pauses were cut. Speech at {speeds} times the speed counts as
 other speakers in training ({n_classes} classes). Noise: kitchen, washing machine, boiler, tap,
 exercise bike, white and pink (Speech Commands and an Arabic commands set, CC BY 4.0;
-Picovoice's kitchen, Apache-2.0). Rooms are simulated. No recording is part of this repository.
+Picovoice's kitchen, Apache-2.0). {rooms} No recording is part of this repository.
 
 ## Training
 
 * Loss: AAM-softmax (scale {scale:g}, margin growing to {margin:g} over the first
   {margin_grown:.0%}, {large_margin:g} with longer crops over the last {late:.0%}), plus
-  {distillation:g} x (1 - cosine) between a linear map of the embedding and the teacher's, plus
-  {relation:g} x the squared difference of the batch's cosines to the teacher's.
-* Teacher: Resemblyzer's voice encoder (Apache-2.0; GE2E, LSTM), embeddings of the clean 3 to
-  6 s piece a crop was cut from, mean-centred, averaged half and half with the speaker's mean.
+  {distillation:g} x (1 - cosine) between a linear map of the embedding and each teacher's, weighted, plus
+  {relation:g} x the squared difference of the batch's cosines to the teachers'.
+* Teachers: {teachers}. Embeddings of the clean 3 to 6 s piece a crop was cut from, mean-centred,
+  averaged half and half with the speaker's mean. {weights}{unlabelled}
 * Crops of {lengths} s, shares {chances} (last stage {late_chances}); batches of
   {batch}; half of each batch within one recording set.
 * AdamW, learning rate {rate:g}, warm-up {warm_up:.0%}, cosine to zero by the clock; weights

@@ -2,7 +2,8 @@
 
 ``wav.scp`` holds ``recording path`` (relative paths are looked up in the directory itself,
 then in its parent), ``segments`` (optional) ``utterance recording start end`` in seconds,
-``utt2spk`` ``utterance speaker``. The cache is one flat int16 file and an index: for every
+``utt2spk`` ``utterance speaker``. Without ``utt2spk`` no speaker is known and each utterance stands alone: speech
+to distil from. The cache is one flat int16 file and an index: for every
 speaker, pieces of continuous speech with the pauses cut to at most 0.15 s.
 """
 
@@ -51,12 +52,14 @@ def _read_table(path: Path, n_fields: int) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def read_kaldi(directory: Path) -> list[Utterance]:
-    """Utterances of a Kaldi data directory, in file order."""
+def read_kaldi(directory: Path, allow_unlabelled: bool = False) -> list[Utterance]:
+    """Utterances of a Kaldi data directory, in file order; unknown speakers are called as the utterance."""
     scp, utt2spk = directory / "wav.scp", directory / "utt2spk"
-    for needed in (scp, utt2spk):
-        if not needed.is_file():
-            raise DataError(f"{needed}: no such file")
+    if not scp.is_file():
+        raise DataError(f"{scp}: no such file")
+    labelled = utt2spk.is_file()
+    if not labelled and not allow_unlabelled:
+        raise DataError(f"{utt2spk}: no such file; speech without speakers goes to --unlabelled")
     recordings: dict[str, Path] = {}
     for number, (name, where) in _read_table(scp, 2):
         if where.rstrip().endswith("|"):
@@ -66,14 +69,14 @@ def read_kaldi(directory: Path) -> list[Utterance]:
         if found is None:
             raise DataError(f"{scp}:{number}: no such file: {where}")
         recordings[name] = found
-    speakers = {name: spk for _, (name, spk) in _read_table(utt2spk, 2)}
+    speakers = {name: spk for _, (name, spk) in _read_table(utt2spk, 2)} if labelled else {}
     utterances = []
     segments = directory / "segments"
     if segments.is_file():
         for number, (name, recording, start, end) in _read_table(segments, 4):
             if recording not in recordings:
                 raise DataError(f"{segments}:{number}: unknown recording {recording}")
-            if name not in speakers:
+            if labelled and name not in speakers:
                 raise DataError(f"{segments}:{number}: {name} is not in utt2spk")
             try:
                 start_s, end_s = float(start), float(end)
@@ -81,20 +84,24 @@ def read_kaldi(directory: Path) -> list[Utterance]:
                 raise DataError(f"{segments}:{number}: start and end must be numbers") from None
             if not 0.0 <= start_s < end_s:
                 raise DataError(f"{segments}:{number}: start {start} must be < end {end}")
-            utterances.append(
-                Utterance(name, speakers[name], recordings[recording], start_s, end_s)
-            )
+            speaker = speakers.get(name, name)
+            utterances.append(Utterance(name, speaker, recordings[recording], start_s, end_s))
     else:
         for name, path in recordings.items():
-            if name not in speakers:
+            if labelled and name not in speakers:
                 raise DataError(f"{scp}: {name} is not in utt2spk")
-            utterances.append(Utterance(name, speakers[name], path, 0.0, None))
+            utterances.append(Utterance(name, speakers.get(name, name), path, 0.0, None))
     return utterances
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """Mono float32 at 16 kHz."""
-    samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    """Mono float32 at 16 kHz; ``DataError`` names a file that cannot be read or holds nothing."""
+    try:
+        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{path} cannot be read as audio: {error}") from error
+    if len(samples) == 0:
+        raise DataError(f"{path} holds no audio; take it out of wav.scp")
     mono = samples.mean(axis=1)
     if rate != SAMPLE_RATE_HZ:
         from scipy.signal import resample_poly
@@ -165,13 +172,18 @@ def set_of(speaker: str, path: Path) -> str:
 
 
 def build_cache(
-    directory: Path, out: Path, min_piece_s: float, max_piece_s: float, workers: int
+    directory: Path,
+    out: Path,
+    min_piece_s: float,
+    max_piece_s: float,
+    workers: int,
+    allow_unlabelled: bool = False,
 ) -> Cache:
     """Decodes a data directory to ``out`` unless it is there already."""
     index, flat = out.with_suffix(".json"), out.with_suffix(".i16")
     if index.is_file() and flat.is_file():
         return load_cache(out)
-    utterances = read_kaldi(directory)
+    utterances = read_kaldi(directory, allow_unlabelled)
     jobs: dict[Path, list[Utterance]] = {}
     for utterance in utterances:
         jobs.setdefault(utterance.path, []).append(utterance)

@@ -14,11 +14,13 @@ import torch
 from scipy import fft
 from torch import Tensor
 
-from .augment import RATE_HZ, ROOM_SAMPLES, AugmentParams, shoebox_response
+from .augment import ECHO_DB, ECHO_S, RATE_HZ, ROOM_SAMPLES, AugmentParams, shoebox_response
 from .front_end import FrontEnd, mel_filters, window_samples
 from .loader import Batch, LoaderParams, Sampler, draw_length, read_noises
+from .rooms import read_rooms, room_bank
 
 N_ROOMS = 1000
+CODEC_FFT = 320
 # Half of each group of this size is drawn within one recording set.
 GROUP = 64
 
@@ -61,12 +63,17 @@ class DeviceAugmenter:
         seed: int,
         device: torch.device,
         n_rooms: int = N_ROOMS,
+        measured: list[np.ndarray] | None = None,
     ) -> None:
         self.params = params
         self.device = device
         self.random = torch.Generator(device).manual_seed(seed)
         rng = np.random.default_rng(seed)
         rooms = np.stack([shoebox_response(rng) for _ in range(n_rooms)])
+        # Simulated rooms first, measured ones after them.
+        self.n_simulated = n_rooms
+        if measured and params.measured:
+            rooms = np.concatenate([rooms, room_bank(measured, ROOM_SAMPLES, rng)])
         self.rooms = torch.from_numpy(rooms).to(device)
         self.room_spectra: dict[int, Tensor] = {}
         self.noises = None
@@ -100,7 +107,11 @@ class DeviceAugmenter:
         """Spectra of ``n`` rooms drawn at random, (n, n_fft / 2 + 1)."""
         if n_fft not in self.room_spectra:
             self.room_spectra[n_fft] = torch.fft.rfft(self.rooms, n_fft)
-        return self.room_spectra[n_fft][self.whole(0, len(self.rooms), n)]
+        which = self.whole(0, self.n_simulated, n)
+        if len(self.rooms) > self.n_simulated:
+            real = self.whole(self.n_simulated, len(self.rooms), n)
+            which = torch.where(self.strikes(n, self.params.measured)[:, 0], real, which)
+        return self.room_spectra[n_fft][which]
 
     def coloured(self, n: int, n_freqs: int) -> Tensor:
         """Spectra of random noise with a random slope and a random broad peak."""
@@ -145,6 +156,35 @@ class DeviceAugmenter:
         gain = torch.where(telephone | low_cut, gain * high_pass, gain)
         return torch.where(telephone | codec, gain * low_pass, gain)
 
+    def echo(self, crops: Tensor) -> Tensor:
+        """Each crop with itself, later and weaker, on top."""
+        n, n_samples = crops.shape
+        delay = (RATE_HZ * self.uniform(*ECHO_S, n, 1)).long()
+        at = torch.arange(n_samples, device=self.device) - delay
+        late = crops.gather(1, at.clamp_min(0)) * (at >= 0)
+        return crops + late * 10.0 ** (-self.uniform(*ECHO_DB, n, 1) / 20.0)
+
+    def coded(self, samples: Tensor) -> Tensor:
+        """What a codec of few bits leaves: coarse magnitudes, weak parts gone, nothing above its band.
+
+        The encoder itself runs on processors alone; ``augment.opus_round_trip`` is it.
+        """
+        n, n_samples = samples.shape
+        window = torch.hann_window(CODEC_FFT, device=self.device)
+        spectrum = torch.stft(samples, CODEC_FFT, CODEC_FFT // 4, window=window, return_complex=True)
+        magnitude = spectrum.abs()
+        # Bands of eight bins share one loudest bin; what lies far below it is not sent.
+        bands = magnitude[:, :-1].unflatten(1, (-1, 8))
+        loudest = bands.amax(2, keepdim=True)
+        depth_db = self.uniform(8.0, 24.0, n, 1)[:, :, None, None]
+        sent = (bands > loudest * 10.0 ** (-depth_db / 20.0)).flatten(1, 2)
+        step = self.uniform(0.2, 0.7, n, 1)[:, :, None]
+        coarse = torch.exp((magnitude.clamp_min(1e-6).log() / step).round() * step)
+        hz = torch.linspace(0.0, RATE_HZ / 2, magnitude.shape[1], device=self.device)[:, None]
+        kept = torch.nn.functional.pad(sent, (0, 0, 0, 1)) & (hz < self.uniform(3400, 8000, n, 1)[:, :, None])
+        spectrum = spectrum * (coarse / magnitude.clamp_min(1e-6)) * kept
+        return torch.istft(spectrum, CODEC_FFT, CODEC_FFT // 4, window=window, length=n_samples)
+
     def __call__(self, crops: Tensor) -> Tensor:
         """(N, n_samples) crops to corrupted crops in [-1, 1]."""
         p = self.params
@@ -158,6 +198,8 @@ class DeviceAugmenter:
         heard = self.strikes(n, p.interferer) & self.edge(n, n_samples, 0.1, 0.4)
         crops = torch.where(heard, crops + other, crops)
 
+        if p.echo:
+            crops = torch.where(self.strikes(n, p.echo), self.echo(crops), crops)
         n_fft = fft.next_fast_len(n_samples + ROOM_SAMPLES, real=True)
         spectrum = torch.fft.rfft(crops, n_fft)
         n_freqs = spectrum.shape[1]
@@ -185,6 +227,8 @@ class DeviceAugmenter:
         squeezed = (out.sign() * torch.log1p(255.0 * out.abs()) / np.log(256.0) * steps).round() / steps
         expanded = squeezed.sign() * (256.0 ** squeezed.abs() - 1.0) / 255.0
         out = torch.where(self.strikes(n, p.mu_law), expanded, out)
+        if p.opus:
+            out = torch.where(self.strikes(n, p.opus), self.coded(out), out)
         quiet = 10.0 ** (-self.uniform(10.0, 35.0, n, 1) / 20.0)
         out = torch.where(self.strikes(n, p.quiet), out * quiet, out)
         out = torch.where(self.strikes(n, p.untouched), original, out)
@@ -216,14 +260,20 @@ class DeviceSampler:
         caches = sampler.caches
         self.samples = torch.empty(sum(len(c.samples) for c in caches), dtype=torch.int16, device=device)
         pieces, rows, position, n_pieces = [], [], 0, 0
-        for cache, cache_rows in zip(caches, sampler.rows, strict=True):
+        firsts = []
+        for cache_idx, cache in enumerate(caches):
             end = position + len(cache.samples)
             self.samples[position:end] = torch.from_numpy(np.array(cache.samples)).to(device)
             pieces.append(cache.pieces[:, 1:] + position)
-            rows.extend(r + n_pieces for r in cache_rows)
+            if cache_idx < sampler.n_labelled:
+                rows.extend(r + n_pieces for r in sampler.rows[cache_idx])
+            firsts.append(n_pieces)
             position, n_pieces = end, n_pieces + len(cache.pieces)
+        free = [firsts[cache_idx] + row for cache_idx, row in sampler.free_rows]
+        self.free_rows = torch.tensor(free, dtype=torch.int64, device=device)
         self.pieces = torch.from_numpy(np.concatenate(pieces)).to(device)
-        self.targets = torch.from_numpy(np.concatenate(sampler.targets)).to(device)
+        self.targets = torch.from_numpy(np.concatenate([t.vectors for t in sampler.targets])).to(device)
+        self.weights = torch.from_numpy(np.concatenate([t.weights for t in sampler.targets])).to(device)
         # Rows of class k are rows[first[k] : first[k] + count[k]].
         count = np.array([len(r) for r in rows])
         self.count = torch.from_numpy(count).to(device)
@@ -232,25 +282,33 @@ class DeviceSampler:
 
     def draw(
         self, n_samples: int, rng: np.random.Generator, random: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Crops (N, n_samples), classes (N,), targets (N, D)."""
-        n = self.params.batch
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Crops (N, n_samples), classes (N,), targets (N, D), weights (N, n_teachers)."""
+        n_free = self.params.n_unlabelled
+        n = self.params.batch - n_free
         groups = [self.sampler.speakers(min(GROUP, n - i), rng) for i in range(0, n, GROUP)]
         speakers = torch.from_numpy(np.concatenate(groups)).to(self.device)
         chance = torch.rand(4, n, generator=random, device=self.device)
-        n_speeds = len(self.sampler.caches) - 1
+        n_speeds = self.sampler.n_labelled - 1
         speed = (1 + (chance[0] * n_speeds).long()).clamp_max(n_speeds)
         speed = torch.where(chance[1] < self.params.speed_share, speed, 0)
         classes = speed * len(self.sampler.chance) + speakers
         classes = torch.where(self.count[classes] > 0, classes, speakers)
         nth = (chance[2] * self.count[classes]).long().clamp_max(self.count[classes] - 1)
         row = self.rows[self.first[classes] + nth]
+        place = chance[3]
+        if n_free:
+            more = torch.rand(2, n_free, generator=random, device=self.device)
+            nth = (more[0] * len(self.free_rows)).long().clamp_max(len(self.free_rows) - 1)
+            row = torch.cat([row, self.free_rows[nth]])
+            classes = torch.cat([classes, classes.new_full((n_free,), -1)])
+            place = torch.cat([place, more[1]])
         start, end = self.pieces[row, :1], self.pieces[row, 1:]
-        start = start + (chance[3][:, None] * (end - start - n_samples).clamp_min(0)).long()
+        start = start + (place[:, None] * (end - start - n_samples).clamp_min(0)).long()
         length = (end - start).clamp_max(n_samples)
         t = torch.arange(n_samples, device=self.device)
         crops = self.samples[start + t % length].float() / 32768.0
-        return crops, classes, self.targets[row]
+        return crops, classes, self.targets[row], self.weights[row]
 
 
 class DeviceLoader:
@@ -267,7 +325,8 @@ class DeviceLoader:
         noises = read_noises(Path(params.noise_dir)) if params.noise_dir else []
         self.rng = np.random.default_rng(params.seed)
         self.sampler = DeviceSampler(params, device)
-        self.augmenter = DeviceAugmenter(augment, noises, params.seed, device)
+        measured = read_rooms(Path(params.rooms_dir)) if params.rooms_dir else None
+        self.augmenter = DeviceAugmenter(augment, noises, params.seed, device, measured=measured)
         self.mel = DeviceLogMel(front, device)
         self.mixes = mixes
         self.stage = 0
@@ -278,9 +337,9 @@ class DeviceLoader:
     @torch.no_grad()
     def __next__(self) -> Batch:
         n_samples = draw_length(self.mixes[self.stage], self.rng)
-        crops, classes, targets = self.sampler.draw(n_samples, self.rng, self.augmenter.random)
+        crops, classes, targets, weights = self.sampler.draw(n_samples, self.rng, self.augmenter.random)
         features = self.augmenter.mask(self.mel(self.augmenter(crops)))
-        return Batch(features.contiguous(), classes, targets)
+        return Batch(features.contiguous(), classes, targets, weights)
 
     def close(self) -> None:
         """Nothing runs beside the trainer."""

@@ -11,23 +11,19 @@ import torch
 from . import card
 from .calibrate import cllr, corrupted_crops, eer_rows, embed_validation, fit, within_set_pairs
 from .data import Cache, load_cache
-from .evaluate import WINDOWS_MS, Trials, choose_trials, crops, eer, groups, pair_scores
+from .evaluate import WINDOWS_MS, Trials, choose_trials, crops, groups
 from .export import FoldedNeXtTdnn
 from .front_end import LogMel
 from .model_folder import write_folder
 from .nexttdnn import NeXtTdnn
-from .teacher import WINDOW_FRAMES, Teacher, mel
+from .teachers import NOTICES, Teacher, best_way, open_teacher
 from .train import TrainParams
 
 
 def teacher_columns(
-    cache: Cache, trials: Trials, noise_dir: str | None, out: Path
+    teacher: Teacher, cache: Cache, trials: Trials, noise_dir: str | None, out: Path
 ) -> dict[str, dict[int, np.ndarray]]:
-    """The teacher's embeddings of the trials' crops, by column and window; kept in ``out``.
-
-    Where the crop is shorter than the encoder's window there are two candidates, and the
-    one with the lower EER over all speakers stands.
-    """
+    """A teacher's embeddings of the trials' crops, clean and corrupted, by window; kept in ``out``."""
     if out.is_file():
         with np.load(out) as saved:
             table: dict[str, dict[int, np.ndarray]] = {}
@@ -35,24 +31,14 @@ def teacher_columns(
                 column, window_ms = key.rsplit("@", 1)
                 table.setdefault(column, {})[int(window_ms)] = saved[key]
             return table
-    teacher = Teacher()
-
-    def batched(embed, items: list) -> np.ndarray:
-        return np.concatenate([embed(items[i : i + 64]) for i in range(0, len(items), 64)])
-
-    table = {"teacher": {}, "teacher, corrupted": {}}
+    clean, dirty = teacher.name, f"{teacher.name}, corrupted"
+    table = {clean: {}, dirty: {}}
     for window_ms in WINDOWS_MS:
         for column, samples in (
-            ("teacher", crops(cache, trials, window_ms)),
-            ("teacher, corrupted", corrupted_crops(cache, trials, window_ms, noise_dir)),
+            (clean, crops(cache, trials, window_ms)),
+            (dirty, corrupted_crops(cache, trials, window_ms, noise_dir)),
         ):
-            candidates = [batched(teacher.embed, list(samples))]
-            if window_ms // 10 < WINDOW_FRAMES:
-                unpadded = [mel(s.astype(np.float32) / 32768.0)[None] for s in samples]
-                candidates.append(batched(teacher.embed_windows, unpadded))
-            table[column][window_ms] = min(
-                candidates, key=lambda v: eer(*pair_scores(v, v, trials.speakers))
-            )
+            table[column][window_ms] = best_way(teacher, samples, trials.speakers)
     flat = {f"{c}@{w}": v for c, by_window in table.items() for w, v in by_window.items()}
     np.savez(out, **flat)
     return table
@@ -91,9 +77,10 @@ def export_run(
     version: str,
     hardware: str,
     sources: Path | None,
-    with_teacher: bool,
+    teachers: tuple[str, ...],
     status: str,
 ) -> None:
+    """``teachers`` are specs of those whose error rates the card shows beside the model's; none is well."""
     network, params, state = load_run(checkpoint)
     cache = load_cache(Path(params.validation))
     trials = choose_trials(cache)
@@ -101,15 +88,10 @@ def export_run(
     clean, dirty = embed_validation(network, log_mel, cache, trials, params.noise_dir)
     calibrations = fit(clean, dirty, trials)
     columns = {"this model": clean, "this model, corrupted": dirty}
-    if with_teacher:
-        kept = Path(params.validation).parent / "trials.teacher.npz"
-        taught = teacher_columns(cache, trials, params.noise_dir, kept)
-        columns = {
-            "this model": clean,
-            "teacher": taught["teacher"],
-            "this model, corrupted": dirty,
-            "teacher, corrupted": taught["teacher, corrupted"],
-        }
+    for spec in teachers:
+        teacher = open_teacher(spec)
+        kept = Path(params.validation).parent / f"trials.{teacher.name}.npz"
+        columns |= teacher_columns(teacher, cache, trials, params.noise_dir, kept)
     rows = eer_rows(columns, trials)
     costs = []
     for c in calibrations:
@@ -128,7 +110,7 @@ def export_run(
     provenance = {
         "trained_on": f"{len(train_cache.speakers)} speakers, {train_cache.hours:.1f} h of free "
         "speech, see CARD.md",
-        "teacher": "Resemblyzer 0.1.4 voice encoder (Apache-2.0)",
+        "teacher": "; ".join(NOTICES.get(name, name) for name in params.teachers),
         "schedule": f"{state['crops']} crops, {seconds / 60:.0f} minutes, one cycle"
         + (f", after {len(runs)} earlier ones, see CARD.md" if runs else ""),
     }
@@ -165,6 +147,10 @@ def export_run(
         margin_grown=params.margin_grown,
         large_margin=params.large_margin,
         late=1.0 - params.large_margin_from,
+        teachers="; ".join(NOTICES.get(name, name) for name in params.teachers),
+        weights=card.weights_text(params.teacher_weights, params.teachers),
+        unlabelled=card.unlabelled_text(params.unlabelled, params.unlabelled_share),
+        rooms=card.rooms_text(params),
         distillation=params.distillation,
         relation=params.relation,
         lengths=", ".join(f"{v:g}" for v in params.lengths),

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from .augment import Augmenter, AugmentParams
-from .data import SAMPLE_RATE_HZ, Cache, load_cache, read_audio
+from .data import SAMPLE_RATE_HZ, DataError, load_cache, read_audio
 from .front_end import FrontEnd, LogMel
+from .rooms import read_rooms
+from .targets import SourceWeights, load_targets
 
 QUEUED_BATCHES = 6
 # A speaker's chance grows with its speech up to here, so that a voice heard for two
@@ -30,15 +32,34 @@ class LoaderParams:
     seed: int
     same_set: float = 0.5
     speed_share: float = 0.5
+    teachers: tuple[str, ...] = ("resemblyzer",)
+    # File of weigh-teachers; without it all teachers count alike.
+    weights: str | None = None
+    # Caches without speakers, and their share of a batch.
+    unlabelled: tuple[str, ...] = ()
+    unlabelled_share: float = 0.1
+    # Recording sets that training is not to hear.
+    hold_out: tuple[str, ...] = ()
+    rooms_dir: str | None = None
+
+    @property
+    def n_unlabelled(self) -> int:
+        """Crops of a batch whose speaker is not known."""
+        return round(self.batch * self.unlabelled_share) if self.unlabelled else 0
 
 
 @dataclass
 class Batch:
-    """Features (N, n_mels, T) float32, class (N,), teacher targets (N, D) float32."""
+    """Features (N, n_mels, T), class (N,), -1 where no speaker is known, targets of all teachers side by side
+    (N, D), the teachers' weights (N, n_teachers); all but the classes float32."""
 
     features: Tensor
     classes: Tensor
     targets: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(t.to(device) for t in (self.features, self.classes, self.targets, self.weights)))
 
 
 def read_noises(folder: Path) -> list[np.ndarray]:
@@ -52,51 +73,52 @@ def draw_length(mix: tuple[list[float], list[float]], rng: np.random.Generator) 
     return int(lengths[rng.choice(len(lengths), p=np.asarray(chances))] * SAMPLE_RATE_HZ)
 
 
-def speaker_targets(cache: Cache, embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """What a piece's student should match: the teacher, centred, drawn to its speaker.
-
-    The teacher's vectors are all positive, so raw cosines of strangers lie near 0.6;
-    subtracting the mean spreads them. Half of the target is the speaker's own mean, which
-    holds less of the piece's words and noise.
-    """
-    heard = embeddings.any(1)
-    centred = (embeddings - mean) * heard[:, None]
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
-    speakers = cache.pieces[:, 0]
-    sums = np.zeros((len(cache.speakers), centred.shape[1]), np.float32)
-    np.add.at(sums, speakers, centred)
-    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
-    blended = centred + means[speakers]
-    blended /= np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), 1e-9)
-    return blended.astype(np.float32)
-
-
 class Sampler:
     """Draws crops: speaker first, then one of its pieces, then a place in it."""
 
     def __init__(self, params: LoaderParams) -> None:
         self.params = params
-        self.caches = [load_cache(Path(p)) for p in params.caches]
-        tables = [np.load(f"{p}.teacher.npy") for p in params.caches]
-        mean = tables[0][tables[0].any(1)].mean(0)
-        self.targets = [
-            speaker_targets(c, t, mean) for c, t in zip(self.caches, tables, strict=True)
-        ]
+        # Labelled caches first, those without speakers after them.
+        self.n_labelled = len(params.caches)
+        paths = [Path(p) for p in (*params.caches, *params.unlabelled)]
+        self.caches = [load_cache(p) for p in paths]
+        table = SourceWeights.even(params.teachers)
+        if params.weights:
+            table = SourceWeights.read(Path(params.weights), params.teachers)
+        self.targets, self.dims = load_targets(paths, self.caches, table)
         base = self.caches[0]
+        unknown = sorted(set(params.hold_out) - set(base.sets))
+        if unknown:
+            raise DataError(f"hold_out: no set {', '.join(unknown)}; there are {', '.join(sorted(set(base.sets)))}")
         n_speakers = len(base.speakers)
-        self.n_classes = n_speakers * len(self.caches)
-        # A piece that the teacher has not heard is not drawn.
-        heard = [t.any(1) for t in tables]
+        self.n_classes = n_speakers * self.n_labelled
+        # A piece that no teacher has embedded is not drawn.
+        heard = [t.weights.any(1) for t in self.targets]
         self.rows = [
             [np.flatnonzero((c.pieces[:, 0] == s) & h) for s in range(n_speakers)]
-            for c, h in zip(self.caches, heard, strict=True)
+            for c, h in zip(self.caches[: self.n_labelled], heard, strict=False)
         ]
+        self.free_rows = [
+            (cache_idx, row)
+            for cache_idx in range(self.n_labelled, len(self.caches))
+            for row in np.flatnonzero(heard[cache_idx])
+        ]
+        if params.n_unlabelled and not self.free_rows:
+            raise DataError(f"{', '.join(params.unlabelled)}: no piece that a teacher has embedded")
         seconds = np.zeros(n_speakers)
         lengths = (base.pieces[:, 2] - base.pieces[:, 1]) / SAMPLE_RATE_HZ
         np.add.at(seconds, base.pieces[:, 0], lengths)
         self.chance = np.sqrt(np.minimum(seconds, FULL_CHANCE_S))
+        held = np.isin(base.sets, params.hold_out)
+        mute = np.asarray([len(rows) == 0 for rows in self.rows[0]])
+        self.chance[held | mute] = 0.0
+        if not self.chance.any():
+            raise DataError(f"{params.caches[0]}: nothing to train on that is not held out")
         sets = np.asarray(base.sets)
-        self.members = {name: np.flatnonzero(sets == name) for name in sorted(set(base.sets))}
+        self.members = {
+            name: np.flatnonzero((sets == name) & (self.chance > 0)) for name in sorted(set(base.sets))
+        }
+        self.members = {name: members for name, members in self.members.items() if len(members)}
         large = {n: m for n, m in self.members.items() if len(m) >= 10}
         self.set_names = list(large) or list(self.members)
         weight = np.array([self.chance[self.members[n]].sum() for n in self.set_names]) ** 0.75
@@ -118,21 +140,26 @@ class Sampler:
         piece = cache.samples[start : min(end, start + n_samples)].astype(np.float32) / 32768.0
         return np.resize(piece, n_samples)
 
-    def draw(self, n_samples: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Crops (N, n_samples), classes (N,), targets (N, D)."""
-        speakers = self.speakers(self.params.batch, rng)
-        n_speeds = len(self.caches) - 1
-        crops, classes, targets = [], [], []
+    def draw(self, n_samples: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Crops (N, n_samples), classes (N,), targets (N, D), weights (N, n_teachers)."""
+        n_free = self.params.n_unlabelled
+        speakers = self.speakers(self.params.batch - n_free, rng)
+        n_speeds = self.n_labelled - 1
+        picked, classes = [], []
         for speaker in speakers:
             changed = n_speeds and rng.random() < self.params.speed_share
             cache_idx = 1 + rng.integers(n_speeds) if changed else 0
             if len(self.rows[cache_idx][speaker]) == 0:
                 cache_idx = 0
-            row = rng.choice(self.rows[cache_idx][speaker])
-            crops.append(self.crop(cache_idx, row, n_samples, rng))
+            picked.append((cache_idx, rng.choice(self.rows[cache_idx][speaker])))
             classes.append(cache_idx * len(self.chance) + speaker)
-            targets.append(self.targets[cache_idx][row])
-        return np.stack(crops), np.asarray(classes, np.int64), np.stack(targets)
+        for _ in range(n_free):
+            picked.append(self.free_rows[rng.integers(len(self.free_rows))])
+            classes.append(-1)
+        crops = np.stack([self.crop(cache_idx, row, n_samples, rng) for cache_idx, row in picked])
+        targets = np.stack([self.targets[c].vectors[row] for c, row in picked])
+        weights = np.stack([self.targets[c].weights[row] for c, row in picked])
+        return crops, np.asarray(classes, np.int64), targets, weights
 
 
 def _work(
@@ -146,16 +173,17 @@ def _work(
     rng = np.random.default_rng(params.seed)
     sampler = Sampler(params)
     noises = read_noises(Path(params.noise_dir)) if params.noise_dir else []
-    augmenter = Augmenter(augment, noises, params.seed)
+    rooms = read_rooms(Path(params.rooms_dir)) if params.rooms_dir else []
+    augmenter = Augmenter(augment, noises, params.seed, measured=rooms)
     mel = LogMel(front, np.float32)
     last = None
     while True:
-        crops, classes, targets = sampler.draw(draw_length(mixes[stage.value], rng), rng)
+        crops, classes, targets, weights = sampler.draw(draw_length(mixes[stage.value], rng), rng)
         others = crops if last is None or last.shape[1] < crops.shape[1] else last
         dirty = augmenter(crops, others[:, : crops.shape[1]], rng)
         last = crops
         features = augmenter.mask(mel(dirty), rng)
-        queue.put((features, classes, targets))
+        queue.put((features, classes, targets, weights))
 
 
 class Loader:

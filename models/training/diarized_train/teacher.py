@@ -1,4 +1,4 @@
-"""Embeddings of the teacher, Resemblyzer's voice encoder, for every piece of a cache.
+"""The teacher Resemblyzer: its voice encoder and what it listens to.
 
 Wan et al., "Generalized End-to-End Loss for Speaker Verification" (2018). A piece's
 embedding is the mean of the encoder's over windows of 1.6 s, 0.8 s apart, normalised.
@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
-
-from .data import Cache
 
 EMBEDDING_DIM = 256
 WINDOW_FRAMES = 160
 STEP_FRAMES = 80
-BATCH_PIECES = 64
 
 
 def _mel_filters() -> np.ndarray:
@@ -68,53 +63,37 @@ def bf16_is_fast() -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-class Teacher:
-    """The encoder, loaded once."""
+class Resemblyzer:
+    """The encoder, loaded once; ``step`` is the distance between its windows in frames of 10 ms."""
 
-    def __init__(self, bf16: bool = False) -> None:
+    name = "resemblyzer"
+    embedding_dim = EMBEDDING_DIM
+    batch_pieces = 64
+
+    def __init__(self, bf16: bool = False, step: int = STEP_FRAMES, device: str = "cpu") -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from resemblyzer import VoiceEncoder
 
-        self.encoder = VoiceEncoder("cpu", verbose=False).eval()
+        self.encoder = VoiceEncoder(device, verbose=False).eval()
         self.bf16 = bf16
+        self.step = step
+        self.device = device
 
-    def embed(self, pieces: list[np.ndarray], step: int = STEP_FRAMES) -> np.ndarray:
+    def embed(self, pieces: list[np.ndarray]) -> np.ndarray:
         """int16 pieces to (n, 256) unit embeddings."""
-        return self.embed_windows([_prepare(p, step) for p in pieces])
+        return self.embed_windows([_prepare(p, self.step) for p in pieces])
+
+    def embed_unpadded(self, pieces: list[np.ndarray]) -> np.ndarray | None:
+        """Pieces of one length shorter than a window, on as many frames as they have; else none."""
+        if len(pieces[0]) // 160 >= WINDOW_FRAMES or len({len(p) for p in pieces}) > 1:
+            return None
+        return self.embed_windows([mel(p.astype(np.float32) / 32768.0)[None] for p in pieces])
 
     def embed_windows(self, prepared: list[np.ndarray]) -> np.ndarray:
+        windows = torch.from_numpy(np.concatenate(prepared)).to(self.device)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, self.bf16):
-            flat = self.encoder(torch.from_numpy(np.concatenate(prepared))).float().numpy()
+            flat = self.encoder(windows).float().cpu().numpy()
         bounds = np.cumsum([0] + [len(p) for p in prepared])
         mean = np.stack([flat[a:b].mean(0) for a, b in pairwise(bounds)])
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
-
-
-def teacher_embeddings(
-    cache: Cache, out: Path, share: float = 1.0, step: int = STEP_FRAMES
-) -> np.ndarray:
-    """(n_pieces, 256) unit embeddings, computed once and kept in ``out``.
-
-    Interrupted work resumes: finished rows are non-zero. With ``share`` below one, only
-    that part of the pieces, drawn evenly, is done; the others are left zero and unused.
-    ``step`` is the distance between the teacher's windows in frames.
-    """
-    n_pieces = len(cache.pieces)
-    if out.is_file() and np.load(out, mmap_mode="r").shape == (n_pieces, EMBEDDING_DIM):
-        table = np.load(out)
-    else:
-        table = np.zeros((n_pieces, EMBEDDING_DIM), np.float32)
-    order = np.random.default_rng(0).permutation(n_pieces)[: round(share * n_pieces)]
-    todo = order[~table[order].any(1)]
-    if len(todo) == 0:
-        return table
-    teacher = Teacher(bf16_is_fast())
-    batches = [todo[i : i + BATCH_PIECES] for i in range(0, len(todo), BATCH_PIECES)]
-    for number, batch in enumerate(tqdm(batches, desc="teacher", mininterval=10)):
-        pieces = [cache.samples[a:b] for _, a, b in cache.pieces[batch]]
-        table[batch] = teacher.embed(pieces, step)
-        if number % 50 == 49:
-            np.save(out, table)
-    np.save(out, table)
-    return table

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -30,9 +29,11 @@ from .data import load_cache
 from .device_loader import DeviceLoader
 from .evaluate import WINDOWS_MS, choose_trials, crops, eer_table, embed_crops
 from .front_end import FrontEnd, LogMel
+from .heads import Heads, fit_heads, load_weights
 from .loader import Loader, LoaderParams
-from .nexttdnn import NeXtTdnn, NeXtTdnnConfig, start_as_identity
-from .teacher import EMBEDDING_DIM, bf16_is_fast
+from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
+from .targets import read_table
+from .teacher import bf16_is_fast
 
 
 @dataclass
@@ -74,6 +75,13 @@ class TrainParams:
     init_from: str | None = None
     # Crops a process hears to fit the heads to a network that is warm.
     fit_heads_crops: int = 5000
+    teachers: tuple[str, ...] = ("resemblyzer",)
+    teacher_weights: str | None = None
+    unlabelled: tuple[str, ...] = ()
+    unlabelled_share: float = 0.1
+    hold_out: tuple[str, ...] = ()
+    rooms_dir: str | None = None
+    n_threads: int = 1
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -84,46 +92,10 @@ class TrainParams:
         table["network"] = NeXtTdnnConfig(**table["network"])
         table["front_end"] = FrontEnd(**table["front_end"])
         table["augment"] = AugmentParams(**table["augment"])
-        for key in ("caches", "lengths", "chances", "late_chances", "evaluate_windows_ms"):
-            table[key] = tuple(table[key])
+        for key, value in table.items():
+            if isinstance(value, list):
+                table[key] = tuple(value)
         return cls(**table)
-
-
-class Heads(nn.Module):
-    """What only training needs: class centres, the map to the teacher's space."""
-
-    def __init__(self, embedding_dim: int, n_classes: int) -> None:
-        super().__init__()
-        self.centres = nn.Parameter(torch.empty(n_classes, embedding_dim))
-        nn.init.xavier_normal_(self.centres)
-        self.project = nn.Linear(embedding_dim, EMBEDDING_DIM)
-
-    def forward(
-        self, embedding: Tensor, classes: Tensor, targets: Tensor, margin: float, scale: float
-    ) -> dict[str, Tensor]:
-        """Losses by name. AAM-softmax: Deng et al., "ArcFace" (2019), eq. 3."""
-        unit = F.normalize(embedding, dim=1)
-        cosine = (unit @ F.normalize(self.centres, dim=1).T).clamp(-1 + 1e-6, 1 - 1e-6)
-        chosen = cosine.gather(1, classes[:, None])
-        angle = torch.arccos(chosen)
-        # Past pi the cosine would rise again; continue it linearly there.
-        shifted = torch.where(
-            angle + margin < math.pi,
-            torch.cos(angle + margin),
-            chosen - margin * math.sin(margin),
-        )
-        logits = scale * cosine.scatter(1, classes[:, None], shifted)
-        distilled = 1.0 - F.cosine_similarity(self.project(embedding), targets).mean()
-        # Relations: how alike two crops of the batch are, here and for the teacher.
-        off = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-        relation = ((unit @ unit.T - targets @ targets.T)[off] ** 2).mean()
-        accuracy = (cosine.argmax(1) == classes).float().mean()
-        return {
-            "aam": F.cross_entropy(logits, classes),
-            "distillation": distilled,
-            "relation": relation,
-            "accuracy": accuracy.detach(),
-        }
 
 
 def learning_rate(params: TrainParams, progress: float) -> float:
@@ -171,64 +143,6 @@ class _Stop:
         self.asked = True
 
 
-def load_weights(network: NeXtTdnn, path: Path) -> None:
-    """Warm start: weights whose names and shapes agree.
-
-    Blocks that the checkpoint does not have start as the identity, so a deeper network
-    begins as the shallower one and has nothing to unlearn.
-    """
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    weights = checkpoint.get("ema", checkpoint.get("network", checkpoint))
-    own = network.state_dict()
-    agreeing = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    if not agreeing:
-        raise ValueError(f"{path} shares no weights with this network")
-    network.load_state_dict(agreeing, strict=False)
-    for stage_idx, stage in enumerate(network.model.stages):
-        for block_idx, block in enumerate(stage):
-            prefix = f"model.stages.{stage_idx}.{block_idx}."
-            if not any(name.startswith(prefix) for name in agreeing):
-                start_as_identity(block)
-    print(f"warm start: {len(agreeing)} of {len(own)} tensors from {path}")
-
-
-@torch.no_grad()
-def fit_heads(
-    network: NeXtTdnn, heads: Heads, loader: Loader | DeviceLoader, n_crops: int, world: int
-) -> None:
-    """Gives fresh heads a start that fits a warm network.
-
-    Random heads would first pull the network away from what it knows. A class centre becomes
-    the mean of its unit embeddings (classes not heard keep their random one), the map to the
-    teacher's space the ridge regression of the targets.
-    """
-    width = network.config.embedding_dim
-    device = heads.centres.device
-    sums = torch.zeros_like(heads.centres)
-    square = torch.zeros(width + 1, width + 1, device=device)
-    cross = torch.zeros(width + 1, EMBEDDING_DIM, device=device)
-    network.eval()
-    heard = 0
-    while heard < n_crops:
-        batch = next(loader)
-        heard += len(batch.classes)
-        embedding = network(batch.features.to(device)).float()
-        sums.index_add_(0, batch.classes.to(device), F.normalize(embedding))
-        rows = F.pad(embedding, (0, 1), value=1.0)
-        square += rows.T @ rows
-        cross += rows.T @ batch.targets.to(device)
-    network.train()
-    if world > 1:
-        for total in (sums, square, cross):
-            dist.all_reduce(total)
-    known = sums.norm(dim=1) > 0
-    heads.centres[known] = F.normalize(sums[known])
-    ridge = 1e-3 * square.diagonal().mean() * torch.eye(width + 1, device=device)
-    solution = torch.linalg.solve(square + ridge, cross)
-    heads.project.weight.copy_(solution[:-1].T)
-    heads.project.bias.copy_(solution[-1])
-
-
 class _Validation:
     def __init__(self, params: TrainParams) -> None:
         self.cache = load_cache(Path(params.validation))
@@ -254,15 +168,32 @@ def _save(path: Path, **content: object) -> None:
 
 def _loader(params: TrainParams, device: torch.device, seed: int) -> Loader | DeviceLoader:
     """Batches from a process beside the trainer, or made on the device where there is one."""
-    table = LoaderParams(params.caches, params.noise_dir, params.batch, seed)
+    table = LoaderParams(
+        params.caches,
+        params.noise_dir,
+        params.batch,
+        seed,
+        teachers=params.teachers,
+        weights=params.teacher_weights,
+        unlabelled=params.unlabelled,
+        unlabelled_share=params.unlabelled_share,
+        hold_out=params.hold_out,
+        rooms_dir=params.rooms_dir,
+    )
     mixes = [(list(params.lengths), list(c)) for c in (params.chances, params.late_chances)]
     if device.type == "cpu":
         return Loader(table, params.front_end, params.augment, mixes)
     return DeviceLoader(table, params.front_end, params.augment, mixes, device)
 
 
+def _teacher_dims(params: TrainParams) -> tuple[int, ...]:
+    first = Path(params.caches[0])
+    n_pieces = len(load_cache(first).pieces)
+    return tuple(read_table(first, name, n_pieces).shape[1] for name in params.teachers)
+
+
 def _rank_main(rank: int, params: TrainParams, port: int) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(params.n_threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(params.seed)
     stop = _Stop()
@@ -276,7 +207,7 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
     if params.init_from:
         load_weights(network, Path(params.init_from))
     classes = sum(len(load_cache(Path(c)).speakers) for c in params.caches)
-    heads = Heads(params.network.embedding_dim, classes)
+    heads = Heads(params.network.embedding_dim, classes, _teacher_dims(params))
     network, heads = network.to(device), heads.to(device)
     ema = deepcopy(network).eval()
     optimiser = torch.optim.AdamW(
@@ -354,16 +285,10 @@ def _rank_main(rank: int, params: TrainParams, port: int) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate
         loader.set_stage(int(progress >= params.large_margin_from))
-        batch = next(loader)
+        batch = next(loader).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            embedding = network(batch.features.to(device))
-        losses = heads(
-            embedding.float(),
-            batch.classes.to(device),
-            batch.targets.to(device),
-            margin(params, progress),
-            params.scale,
-        )
+            embedding = network(batch.features)
+        losses = heads(embedding.float(), batch, margin(params, progress), params.scale)
         loss = (
             losses["aam"]
             + params.distillation * losses["distillation"]

@@ -93,7 +93,7 @@ def write_cache(path: Path, lengths: list[int], n_speakers: int, level: int) -> 
     path.with_suffix(".json").write_text(json.dumps(table))
     embeddings = np.random.default_rng(level).random((len(lengths), 256)).astype(np.float32)
     embeddings[3] = 0.0
-    np.save(f"{path}.teacher.npy", embeddings)
+    np.savez(f"{path}.resemblyzer.npz", embeddings=embeddings, keys=np.arange(len(lengths), dtype=np.uint64))
 
 
 def test_crops_come_with_their_class_and_target(tmp_path):
@@ -104,7 +104,8 @@ def test_crops_come_with_their_class_and_target(tmp_path):
     loader = DeviceLoader(params, FrontEnd(), AugmentParams(), [([1.0], [1.0])], CPU)
     seen = set()
     for _ in range(6):
-        crops, classes, targets = loader.sampler.draw(16000, loader.rng, loader.augmenter.random)
+        crops, classes, targets, weights = loader.sampler.draw(16000, loader.rng, loader.augmenter.random)
+        assert (weights == 1.0).all()
         values = (crops * 32768).round().long()
         assert (values == values[:, :1]).all(), "a crop runs over the end of its piece"
         for value, class_idx, target in zip(values[:, 0].tolist(), classes.tolist(), targets, strict=True):

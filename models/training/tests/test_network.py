@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 import reference
 from diarized_train.export import FoldedNeXtTdnn, cosine, run_onnx, write_onnx
+from diarized_train.heads import Heads, fit_heads, load_weights
 from diarized_train.loader import Batch
 from diarized_train.nexttdnn import (
     NeXtTdnn,
@@ -14,7 +15,6 @@ from diarized_train.nexttdnn import (
     _GrnFunction,
     randomise,
 )
-from diarized_train.train import Heads, fit_heads, load_weights
 
 
 @pytest.mark.parametrize("kernel", [7, 15, 65])
@@ -113,12 +113,12 @@ def test_fresh_heads_are_fitted_to_a_network_that_is_warm():
         embeddings = network.eval()(features)
     # The targets are a linear map of the embeddings, which the heads have to find again.
     targets = embeddings @ torch.randn(16, 256, generator=generator) + 0.5
-    heads = Heads(16, 7)
+    heads = Heads(16, 7, (256,))
     random = heads.centres[6].clone()
-    batch = Batch(features, classes, targets)
+    batch = Batch(features, classes, targets, torch.ones(48, 1))
     fit_heads(network, heads, iter([batch] * 4), 100, 1)
     assert network.training
-    losses = heads(embeddings, classes, targets, margin=0.0, scale=30.0)
+    losses = heads(embeddings, batch, margin=0.0, scale=30.0)
     assert losses["accuracy"] == 1.0
     assert losses["distillation"] < 0.01
     torch.testing.assert_close(heads.centres[6], random)
