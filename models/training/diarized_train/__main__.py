@@ -15,7 +15,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(8 << 30))
 import argparse
 from pathlib import Path
 
-from .data import SPEEDS, build_cache, build_speed_cache
+from .data import SPEEDS, DataError, build_cache, build_speed_cache, load_cache
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -47,6 +47,30 @@ def _weigh(args: argparse.Namespace) -> None:
     table = weigh_teachers(Path(args.work), tuple(args.teachers), Path(args.out))
     for name, row in table.items():
         print(f"{name}: " + ", ".join(f"{t} {w:.2f} (EER {e:.2f} %)" for t, (w, e) in row.items()))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from .evaluate_command import evaluate
+
+    evaluate(
+        Path(args.work),
+        Path(args.out),
+        teachers=args.teacher,
+        rooms_dir=Path(args.rooms) if args.rooms else None,
+        talk=[Path(p) for p in args.talk],
+        fold_runs=[Path(p) for p in args.folds],
+    )
+
+
+def _held_out(args: argparse.Namespace, work: Path) -> tuple[str, ...]:
+    if not args.fold:
+        return tuple(args.hold_out)
+    from .held_out import fold_sets
+
+    number, _, of = args.fold.partition("/")
+    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise DataError(f"--fold ({args.fold}) must be N/M with N from 1 to M")
+    return (*args.hold_out, *fold_sets(load_cache(work / "train"), int(of))[int(number) - 1])
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -91,7 +115,7 @@ def _train(args: argparse.Namespace) -> None:
         teacher_weights=args.teacher_weights,
         unlabelled=tuple(str(u) for u in unlabelled if u.with_suffix(".json").is_file()),
         unlabelled_share=args.unlabelled_share,
-        hold_out=tuple(args.hold_out),
+        hold_out=_held_out(args, work),
         rooms_dir=args.rooms,
     )
     train(params)
@@ -213,12 +237,32 @@ def _add_weigh(commands: argparse._SubParsersAction) -> None:
     weigh.set_defaults(run_command=_weigh)
 
 
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "evaluate", help="error rates by recording set, in the field's conditions, in real talk"
+    )
+    parser.add_argument("--work", required=True, help="folder that prepare filled")
+    parser.add_argument("--out", required=True, help="folder for kept embeddings, report.json, report.md")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        required=True,
+        metavar="NAME[=WHERE]",
+        help="as in prepare, or model=FOLDER; a column each",
+    )
+    parser.add_argument("--folds", nargs="*", default=[], help="runs of train --fold, one a fold")
+    parser.add_argument("--rooms", help="folder of measured room responses, for the far microphone")
+    parser.add_argument("--talk", nargs="*", default=[], help="folders of recordings with .rttm beside them")
+    parser.set_defaults(run_command=_evaluate)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
     _add_prepare(commands)
     _add_weigh(commands)
+    _add_evaluate(commands)
     train = commands.add_parser("train", help="train, or resume the run in --run")
     train.add_argument("--work", required=True, help="folder that prepare filled")
     train.add_argument("--run", required=True, help="folder for checkpoints and the log")
@@ -241,6 +285,7 @@ def main() -> None:
         "--unlabelled-share", type=float, default=0.0, help="of a batch, from speech without speakers"
     )
     train.add_argument("--hold-out", nargs="*", default=[], help="recording sets not to train on")
+    train.add_argument("--fold", metavar="N/M", help="hold out the sets of fold N of M")
     train.add_argument("--rooms", help="folder of measured room responses")
     train.add_argument("--measured", type=float, default=0.4, help="their share of the rooms")
     train.add_argument("--echo", type=float, default=0.1, help="share of crops with an echo")
@@ -341,7 +386,6 @@ def main() -> None:
     foreign.set_defaults(run_command=_import)
 
     args = parser.parse_args()
-    from .data import DataError
     from .foreign import CheckpointError
     from .teachers import TeacherError
 

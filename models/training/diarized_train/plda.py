@@ -49,17 +49,22 @@ def read_turns(path: Path) -> list[tuple[float, float, str]]:
     return turns
 
 
-def clean_windows(turns: list[tuple[float, float, str]], n_frames: int) -> list[tuple[int, str]]:
+def clean_windows(
+    turns: list[tuple[float, float, str]],
+    n_frames: int,
+    window_frames: int = WINDOW_FRAMES,
+    step_frames: int = STEP_FRAMES,
+) -> list[tuple[int, str]]:
     """First frame and speaker of every window that holds one person."""
     speakers = sorted({speaker for _, _, speaker in turns})
     active = np.zeros((len(speakers), n_frames), bool)
     for start, end, speaker in turns:
         active[speakers.index(speaker), round(start / FRAME_S) : round(end / FRAME_S)] = True
     found = []
-    for first in range(0, n_frames - WINDOW_FRAMES + 1, STEP_FRAMES):
-        part = active[:, first : first + WINDOW_FRAMES]
+    for first in range(0, n_frames - window_frames + 1, step_frames):
+        part = active[:, first : first + window_frames]
         speech, own = part.any(0).sum(), part.sum(1)
-        if speech < MIN_SPEECH * WINDOW_FRAMES or own.max() < MIN_OWN * speech:
+        if speech < MIN_SPEECH * window_frames or own.max() < MIN_OWN * speech:
             continue
         if (part.sum(0) > 1).mean() <= MAX_OVERLAP:
             found.append((first, speakers[int(own.argmax())]))
