@@ -40,6 +40,11 @@ pub enum Fault {
     /// It is a folder.
     #[error("is a directory: name the files in it")]
     Directory,
+    /// It is a folder that stands for the audio files in it, and there are none.
+    #[error(
+        "is a directory without audio files, going by their names: name the files, or a folder that holds some"
+    )]
+    EmptyDirectory,
     /// It holds no byte.
     #[error("is empty (0 bytes): record or copy it again")]
     Empty,

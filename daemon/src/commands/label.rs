@@ -1,5 +1,6 @@
 //! `diarized label`: who speaks when in audio files.
 
+mod inputs;
 mod outputs;
 mod progress;
 
@@ -12,8 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use diarized_config::Config;
 
 use super::config_args::{ConfigArgs, FlagValue};
+use super::input_args::InputArgs;
 use super::model_args::ModelArgs;
-use crate::audio_file::{AudioFile, AudioFileError, MonoFile, RawFormat, STDIN_NAME};
+use crate::audio_file::MonoFile;
 use crate::channel_choice::channel_select;
 use crate::engine::LiveEngines;
 use crate::error_chain::error_chain;
@@ -21,7 +23,6 @@ use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::labelling::{LabelError, Labelled, Progress, label_file};
 use crate::output::{Labels, OutputFormat};
-use crate::pcm::Encoding;
 use crate::session::EngineFactory;
 use crate::threads::n_threads;
 use outputs::{Outputs, WriteError};
@@ -31,12 +32,13 @@ const EXAMPLES: &str = "\
 Examples:
   diarized label meeting.m4a                    a table in the terminal
   diarized label -f rttm -o labels/ *.wav       one labels/NAME.rttm a file
+  diarized label -o labels/ recordings/         the audio files of a folder
   diarized label -o talk.srt talk.mp3           subtitles; the format is told by the name
   diarized label --speakers 2 call.wav          when the number of speakers is known
   diarized label --events talk.wav              every event as it would be said live, one JSON object a line
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
-Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
+Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
 Times are in seconds from the start of the file. A file that cannot be used is told in one line and the others \
 are still done.
 
@@ -47,7 +49,7 @@ Exit codes: 0 all done, 2 wrong usage, 3 some files could not be used, 66 none c
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Audio files; `-` is standard input, a file of any kind or, with --raw, PCM without a header.
+    /// Audio files, or folders of them; `-` is standard input, a file of any kind or, with --raw, PCM without a header.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -89,17 +91,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
-    /// Standard input is PCM without a header, in this encoding.
-    #[arg(long, value_name = "ENCODING")]
-    raw: Option<Encoding>,
-
-    /// Rate of --raw, in Hz.
-    #[arg(long, value_name = "HZ", default_value_t = 16_000, requires = "raw")]
-    rate: u32,
-
-    /// Interleaved channels of --raw.
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "raw", value_parser = clap::value_parser!(u16).range(1..))]
-    channels: u16,
+    #[command(flatten)]
+    input: InputArgs,
 
     /// Show no progress and no summary.
     #[arg(short, long)]
@@ -120,11 +113,6 @@ impl Args {
         ];
         [&own[..], &self.model.flags()].concat()
     }
-
-    fn raw_format(&self) -> Option<RawFormat> {
-        let encoding = self.raw?;
-        Some(RawFormat { encoding, sample_rate_hz: self.rate, n_channels: self.channels })
-    }
 }
 
 /// Runs the command and gives the exit code.
@@ -132,15 +120,16 @@ impl Args {
 /// # Errors
 /// The model cannot be loaded, or the system gives no thread.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let mut outputs = match Outputs::plan(&args.files, args.output.as_deref(), args.format, args.events) {
+    let files = inputs::files_of(&args.files);
+    let mut outputs = match Outputs::plan(&files, args.output.as_deref(), args.format, args.events) {
         Ok(outputs) => outputs,
         Err(error) => {
             eprintln!("diarized: {error}");
             return Ok(error.exit_code());
         }
     };
-    if args.raw.is_some() && args.files.iter().all(|file| file.as_os_str() != STDIN_NAME) {
-        eprintln!("diarized: --raw says how standard input is written, so one of the files must be `-`");
+    if let Err(fault) = args.input.check(files.iter().map(PathBuf::as_path)) {
+        eprintln!("diarized: {fault}");
         return Ok(exit::USAGE);
     }
     let config = match args.config.load(&args.flags()) {
@@ -148,12 +137,13 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Err(code) => return Ok(code),
     };
     let engines = Arc::new(LiveEngines::start(&config)?.for_recordings());
-    let bars = Bars::new(!args.quiet && std::io::stderr().is_terminal(), args.files.len());
+    let bars = Bars::new(!args.quiet && std::io::stderr().is_terminal(), files.len());
     let stop = {
         let bars = bars.clone();
         on_interrupt(move || bars.line("diarized: interrupted; Ctrl-C again ends at once"))?
     };
-    let job = Job { args: &args, config: &config, engines, outputs: &outputs, bars: &bars, stop };
+    let job =
+        Job { args: &args, files: &files, config: &config, engines, outputs: &outputs, bars: &bars, stop };
     let tally = job.run()?;
     let written = match tally.write_error {
         Some(error) => Err(error),
@@ -203,6 +193,7 @@ enum Outcome {
 
 struct Job<'a> {
     args: &'a Args,
+    files: &'a [PathBuf],
     config: &'a Config,
     engines: Arc<dyn EngineFactory>,
     outputs: &'a Outputs,
@@ -213,7 +204,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Labels all files, several at a time; what goes to the common output is written in the order of the files.
     fn run(&self) -> anyhow::Result<Tally> {
-        let n_files = self.args.files.len();
+        let n_files = self.files.len();
         let n_threads = n_threads(self.config.inference.threads).min(n_files);
         let next = AtomicUsize::new(0);
         let (sender, receiver) = crossbeam_channel::bounded::<(usize, Outcome)>(n_threads);
@@ -239,6 +230,7 @@ impl Job<'_> {
         let mut waiting = BTreeMap::new();
         let mut next_idx = 0;
         for (idx, outcome) in receiver {
+            self.bars.one_more();
             let text = match outcome {
                 Outcome::Done(text) => {
                     tally.n_done += 1;
@@ -272,7 +264,7 @@ impl Job<'_> {
     }
 
     fn label(&self, idx: usize) -> Outcome {
-        let path = &self.args.files[idx];
+        let path = &self.files[idx];
         if self.stop.load(Ordering::Relaxed) {
             return Outcome::Skipped;
         }
@@ -281,7 +273,7 @@ impl Job<'_> {
             Ok(own) => own,
             Err(error) => return Outcome::Unwritten(error.to_string()),
         };
-        let (labelled, events) = match self.label_path(path) {
+        let (labelled, events) = match self.label_path(idx, path) {
             Ok(done) => done,
             Err(error) => return Outcome::Failed(error_chain(&error)),
         };
@@ -289,9 +281,9 @@ impl Job<'_> {
         let text = match events {
             Some(events) => events,
             None => {
-                let recording = outputs::recording_name(path);
+                let recording = self.outputs.name(idx);
                 let duration_s = labelled.heard.seconds();
-                let labels = Labels { recording: &recording, state: &labelled.state, duration_s };
+                let labels = Labels { recording, state: &labelled.state, duration_s };
                 labels.render(self.outputs.format())
             }
         };
@@ -305,38 +297,28 @@ impl Job<'_> {
     }
 
     /// The labels, and the events as lines where those are asked for.
-    fn label_path(&self, path: &Path) -> Result<(Labelled, Option<String>), LabelError> {
-        let audio = self.open(path)?;
-        let bar = self.bars.file(&outputs::recording_name(path), audio.duration());
+    fn label_path(&self, idx: usize, path: &Path) -> Result<(Labelled, Option<String>), LabelError> {
+        let audio = self.args.input.open_of_folder(path)?;
+        let bar = self.bars.file(self.outputs.name(idx), audio.duration());
         let mut file = MonoFile::new(audio, channel_select(self.config.audio.channel))?;
         let mut engine = self.engines.engine().map_err(|source| LabelError::Engine {
             name: path.display().to_string(),
             at: diarized_dsp::SampleIndex::ZERO,
             source,
         })?;
-        let recording = outputs::recording_name(path);
+        let recording = self.outputs.name(idx);
         let mut events = self.args.events.then(String::new);
         let listener = |progress: Progress<'_>| match progress {
             Progress::Heard(at) => bar.heard(at),
             Progress::Said(said, state) => {
                 if let Some(events) = &mut events {
-                    outputs::append_event(events, &recording, said, state);
+                    outputs::append_event(events, recording, said, state);
                 }
             }
         };
         let labelled = label_file(&mut file, &mut *engine, &self.stop, listener)?;
         FileBar::finish(bar, labelled.heard);
         Ok((labelled, events))
-    }
-
-    fn open(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
-        if path.as_os_str() != STDIN_NAME {
-            return AudioFile::open(path);
-        }
-        match self.args.raw_format() {
-            Some(format) => AudioFile::raw("standard input", std::io::stdin(), format),
-            None => AudioFile::pipe("standard input", std::io::stdin()),
-        }
     }
 
     fn tell_problems(&self, path: &Path, labelled: &Labelled) {

@@ -9,6 +9,7 @@ pub mod embed;
 pub mod enrol;
 pub mod eval;
 pub mod identify;
+mod input_args;
 pub mod label;
 pub mod listen;
 mod model_args;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::input_args::InputArgs;
 use super::server_args::{ServerArgs, session_id};
 use crate::audio_file::AudioFile;
 use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
@@ -11,7 +12,8 @@ use crate::exit;
 /// Arguments of `diarized stream`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Audio file: wav, flac, mp3, ogg, opus, m4a and others.
+    /// Audio file: wav, flac, mp3, ogg, opus, m4a and others; `-` is standard input, a file of any kind or, with --raw, PCM
+    /// without a header.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -32,6 +34,9 @@ pub struct Args {
     json: bool,
 
     #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -49,7 +54,11 @@ fn speed(text: &str) -> Result<f64, String> {
 /// The server cannot be reached, or refused or lost the stream.
 pub fn run(args: Args) -> anyhow::Result<u8> {
     let address = args.server.address(&args.url)?;
-    let file = match AudioFile::open(&args.file) {
+    if let Err(fault) = args.input.check(std::iter::once(args.file.as_path())) {
+        eprintln!("diarized: {fault}");
+        return Ok(exit::USAGE);
+    }
+    let file = match args.input.open(&args.file) {
         Ok(file) => file,
         Err(error) => {
             eprintln!("diarized: {}", error_chain(&error));

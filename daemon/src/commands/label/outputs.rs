@@ -9,7 +9,7 @@ use diarized_models::SessionState;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::audio_file::STDIN_NAME;
+use super::inputs::{recording_name, recording_names};
 use crate::exit;
 use crate::output::OutputFormat;
 use crate::protocol::server_message::Body;
@@ -19,6 +19,8 @@ use diarized_models::Said;
 /// Why the outputs cannot be what was asked for; nothing was labelled yet.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
+    #[error("{} is named twice, and its labels would go to one place twice: name it once", file.display())]
+    Twice { file: PathBuf },
     #[error(
         "subtitles of several files do not go into one: name a folder with --output, such as --output labels/"
     )]
@@ -68,6 +70,8 @@ enum Place {
 pub(super) struct Outputs {
     place: Place,
     format: OutputFormat,
+    /// What each recording is called.
+    names: Vec<String>,
 }
 
 /// The file of one input, begun.
@@ -102,6 +106,11 @@ impl Outputs {
         if is_subtitle && !events && inputs.len() > 1 && folder.is_none() {
             return Err(PlanError::SubtitlesInOne);
         }
+        // Files of a folder of outputs are told apart by their names, or refused.
+        let names = match folder {
+            Some(_) => inputs.iter().map(|input| recording_name(input)).collect(),
+            None => recording_names(inputs).map_err(|file| PlanError::Twice { file })?,
+        };
         let place = match (output, folder) {
             (_, Some(folder)) => {
                 Self::folder(folder, inputs, if events { "jsonl" } else { format.extension() })?
@@ -112,7 +121,7 @@ impl Outputs {
             }
             (None, None) => Place::Stdout,
         };
-        Ok(Self { place, format })
+        Ok(Self { place, format, names })
     }
 
     fn folder(folder: &Path, inputs: &[PathBuf], extension: &str) -> Result<Place, PlanError> {
@@ -128,6 +137,11 @@ impl Outputs {
             targets.insert(input.clone(), target);
         }
         Ok(Place::Folder(targets))
+    }
+
+    /// What the recording of this input is called.
+    pub(super) fn name(&self, idx: usize) -> &str {
+        &self.names[idx]
     }
 
     pub(super) fn format(&self) -> OutputFormat {
@@ -189,14 +203,6 @@ fn format_of(path: &Path) -> Option<OutputFormat> {
     })
 }
 
-/// What a recording is called: its file's name without folder and extension.
-pub(super) fn recording_name(path: &Path) -> String {
-    if path.as_os_str() == STDIN_NAME {
-        return "stdin".to_owned();
-    }
-    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
 /// One event as it would go over the wire, without session and number.
 #[derive(Serialize)]
 struct EventLine<'a> {
@@ -253,6 +259,17 @@ mod tests {
     }
 
     #[test]
+    fn recordings_that_go_to_one_place_have_names_of_their_own() {
+        let inputs = paths(&["a/x.wav", "b/x.wav"]);
+        let outputs = Outputs::plan(&inputs, None, Some(OutputFormat::Rttm), false).unwrap();
+        assert_eq!((outputs.name(0), outputs.name(1)), ("a/x", "b/x"));
+        let twice = paths(&["a/x.wav", "a/x.wav"]);
+        let error = Outputs::plan(&twice, None, Some(OutputFormat::Rttm), false).err().unwrap();
+        assert_eq!(error.exit_code(), exit::USAGE);
+        assert!(error.to_string().starts_with("a/x.wav is named twice"), "{error}");
+    }
+
+    #[test]
     fn subtitles_of_several_files_need_a_folder() {
         let inputs = paths(&["a.wav", "b.wav"]);
         let folder = tempfile::tempdir().unwrap();
@@ -262,14 +279,5 @@ mod tests {
             assert!(matches!(error, PlanError::SubtitlesInOne));
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn names_become_recordings() {
-        for (path, name) in
-            [("a/board room.wav", "board room"), ("-", "stdin"), ("x.tar.gz", "x.tar"), ("..", "..")]
-        {
-            assert_eq!(recording_name(Path::new(path)), name);
-        }
     }
 }

@@ -12,6 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 #[derive(Clone)]
 pub(super) struct Bars {
     bars: MultiProgress,
+    /// The bar over all files, where there are several.
+    all: Option<ProgressBar>,
     is_shown: bool,
     n_files: usize,
     began: Instant,
@@ -27,13 +29,13 @@ pub(super) struct FileBar {
 impl Bars {
     pub(super) fn new(is_shown: bool, n_files: usize) -> Self {
         let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self {
-            bars: MultiProgress::with_draw_target(target),
-            is_shown,
-            n_files,
-            began: Instant::now(),
-            heard_samples: Arc::default(),
-        }
+        let bars = MultiProgress::with_draw_target(target);
+        let all = (n_files > 1).then(|| {
+            let bar = bars.add(ProgressBar::new(n_files as u64));
+            bar.set_style(style_of_all());
+            bar
+        });
+        Self { bars, all, is_shown, n_files, began: Instant::now(), heard_samples: Arc::default() }
     }
 
     /// Writes a line on stderr, above the bars.
@@ -52,13 +54,27 @@ impl Bars {
             Some(duration) => ProgressBar::new(millis(duration)),
             None => ProgressBar::no_length(),
         };
-        let bar = self.bars.add(bar).with_message(name.to_owned());
+        let bar = match &self.all {
+            Some(all) => self.bars.insert_before(all, bar),
+            None => self.bars.add(bar),
+        };
+        let bar = bar.with_message(name.to_owned());
         bar.set_style(style(duration.is_some()));
         FileBar { bar, heard_samples: Arc::clone(&self.heard_samples) }
     }
 
+    /// One more file is over, with labels or without.
+    pub(super) fn one_more(&self) {
+        if let Some(all) = &self.all {
+            all.inc(1);
+        }
+    }
+
     /// What was done in all, once everything is.
     pub(super) fn summary(&self, n_done: usize) {
+        if let Some(all) = &self.all {
+            all.finish_and_clear();
+        }
         if !self.is_shown || n_done == 0 {
             return;
         }
@@ -85,6 +101,13 @@ impl Drop for FileBar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The bar over all files.
+fn style_of_all() -> ProgressStyle {
+    ProgressStyle::with_template("{pos:>4} of {len:<17} [{bar:30}] files, {eta} left")
+        .expect("the template is a constant that a test holds")
+        .progress_chars("=> ")
 }
 
 fn style(has_length: bool) -> ProgressStyle {
@@ -136,6 +159,7 @@ mod tests {
         for has_length in [true, false] {
             style(has_length);
         }
+        style_of_all();
     }
 
     #[test]

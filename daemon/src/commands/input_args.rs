@@ -1,0 +1,59 @@
+//! The flags by which a command says how standard input is written, and which track of a file it means.
+
+use std::path::Path;
+
+use crate::audio_file::{AudioFile, AudioFileError, Fault, Opening, RawFormat, STDIN_NAME};
+use crate::pcm::Encoding;
+
+/// How audio is read. Flatten it into a command's arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct InputArgs {
+    /// Audio track of files that hold several, counted from 0 [default: the one that the file says is].
+    #[arg(long, value_name = "N")]
+    track: Option<usize>,
+
+    /// Standard input is PCM without a header, in this encoding.
+    #[arg(long, value_name = "ENCODING")]
+    raw: Option<Encoding>,
+
+    /// Rate of --raw, in Hz.
+    #[arg(long, value_name = "HZ", default_value_t = 16_000, requires = "raw")]
+    rate: u32,
+
+    /// Interleaved channels of --raw.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "raw", value_parser = clap::value_parser!(u16).range(1..))]
+    channels: u16,
+}
+
+impl InputArgs {
+    /// Says what is wrong where --raw is given and none of the files is standard input.
+    pub(super) fn check<'a>(&self, mut files: impl Iterator<Item = &'a Path>) -> Result<(), &'static str> {
+        match self.raw.is_some() && files.all(|file| file.as_os_str() != STDIN_NAME) {
+            true => Err("--raw says how standard input is written, so one of the files must be `-`"),
+            false => Ok(()),
+        }
+    }
+
+    /// Opens a file, or standard input where it is named `-`.
+    pub(super) fn open(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
+        let opening = Opening { track: self.track, ..Opening::default() };
+        if path.as_os_str() != STDIN_NAME {
+            return opening.file(path);
+        }
+        match self.raw {
+            Some(encoding) => {
+                let format = RawFormat { encoding, sample_rate_hz: self.rate, n_channels: self.channels };
+                AudioFile::raw("standard input", std::io::stdin(), format)
+            }
+            None => opening.stdin(),
+        }
+    }
+
+    /// The same for a command that takes folders: one that is left holds no audio file.
+    pub(super) fn open_of_folder(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
+        self.open(path).map_err(|error| match error.fault {
+            Fault::Directory => AudioFileError { fault: Fault::EmptyDirectory, ..error },
+            _ => error,
+        })
+    }
+}
