@@ -5,6 +5,7 @@
 
 mod channel;
 pub mod engine;
+mod health;
 mod input;
 mod journal;
 #[cfg(test)]

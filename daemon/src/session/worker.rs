@@ -12,8 +12,9 @@ use diarized_models::events::GapReason;
 
 use super::channel::Channel;
 use super::engine::{Engine, EngineError};
+use super::health::Health;
 use super::input::{Command, Inbox, Input};
-use crate::protocol::server_message::{EndReason, Stats, Warning};
+use crate::protocol::server_message::{EndReason, Stats};
 use crate::protocol::{AudioFormat, Decimal, Seconds};
 
 /// Stack of a session's thread: nothing on it recurses or keeps large arrays.
@@ -47,8 +48,7 @@ pub(super) struct Worker {
     /// Samples at 16 kHz that went into the diarizer, gaps included.
     heard: SampleIndex,
     dropped: u64,
-    /// Whether non-finite samples were warned of.
-    warned: bool,
+    health: Health,
     busy: Duration,
     stats_at: Instant,
     stats_heard: SampleIndex,
@@ -74,7 +74,7 @@ impl Worker {
             n_taken: 0,
             heard: SampleIndex::ZERO,
             dropped: 0,
-            warned: false,
+            health: Health::default(),
             busy: Duration::ZERO,
             stats_at: Instant::now(),
             stats_heard: SampleIndex::ZERO,
@@ -135,6 +135,9 @@ impl Worker {
             let began = Instant::now();
             match queued.input {
                 Input::Bytes(bytes) => {
+                    if let Some(warning) = self.health.of_frame(&bytes) {
+                        self.channel.publish_body(self.heard, warning);
+                    }
                     self.interleaved.clear();
                     self.format.decode(&bytes, &mut self.interleaved);
                     self.take_interleaved()?;
@@ -188,15 +191,8 @@ impl Worker {
         self.mono.clear();
         self.intake.push(&self.interleaved, &mut self.mono)?;
         self.hear()?;
-        if self.intake.n_non_finite() > 0 && !self.warned {
-            self.warned = true;
-            self.channel.publish_body(
-                self.heard,
-                Warning {
-                    code: "non_finite_samples".to_owned(),
-                    reason: "the audio holds NaN or infinite samples; they are heard as silence".to_owned(),
-                },
-            );
+        for warning in self.health.of_intake(&self.intake) {
+            self.channel.publish_body(self.heard, warning);
         }
         Ok(())
     }

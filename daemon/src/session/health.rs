@@ -1,0 +1,134 @@
+//! What is wrong with the audio of a session and does not end it: each thing is told once.
+
+use diarized_dsp::Intake;
+use serde::de::IgnoredAny;
+
+use crate::protocol::server_message::Warning;
+
+/// Longest frame that is looked at for JSON: messages of clients are shorter.
+const MAX_JSON_BYTES: usize = 64 << 10;
+
+/// What files begin with: where, the mark, and what it is.
+const MARKS: [(usize, &[u8], &str); 9] = [
+    (0, b"RIFF", "a wav file"),
+    (0, b"RIFX", "a wav file"),
+    (0, b"RF64", "a wav file"),
+    (0, b"\x1a\x45\xdf\xa3", "WebM or Matroska, as a browser's MediaRecorder writes"),
+    (0, b"OggS", "an Ogg file"),
+    (0, b"fLaC", "a FLAC file"),
+    (0, b"ID3\x03", "an mp3 file"),
+    (0, b"ID3\x04", "an mp3 file"),
+    (4, b"ftyp", "an mp4 file"),
+];
+
+/// What was told already.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    told: Vec<&'static str>,
+}
+
+impl Health {
+    /// What is wrong with a binary frame, going by its first bytes; samples begin so once in billions.
+    pub(super) fn of_frame(&mut self, frame: &[u8]) -> Option<Warning> {
+        const CODE: &str = "not_raw_audio";
+        if self.told.contains(&CODE) {
+            return None;
+        }
+        let begins = |(at, mark, _): &&(usize, &[u8], &str)| {
+            frame.get(*at..).is_some_and(|rest| rest.starts_with(mark))
+        };
+        let reason = match MARKS.iter().find(begins) {
+            Some((_, _, what)) => format!(
+                "a binary frame begins like {what}; it is taken as raw samples, which have no header: decode the audio \
+                 and send its samples (`encoding`)"
+            ),
+            None if is_json_object(frame) => {
+                "a binary frame holds a JSON object; it is taken as raw samples: send messages \
+                 as text frames"
+                    .to_owned()
+            }
+            None => return None,
+        };
+        self.once(CODE, reason)
+    }
+
+    /// What the front end has noticed.
+    pub(super) fn of_intake(&mut self, intake: &Intake) -> impl Iterator<Item = Warning> + use<> {
+        let non_finite = (intake.n_non_finite() > 0).then(|| {
+            self.once(
+                "non_finite_samples",
+                "the audio holds NaN or infinite samples; they are heard as silence".to_owned(),
+            )
+        });
+        let scaled = intake.scaled_from_bits().map(|bits| {
+            let reason = format!(
+                "the samples are far above full scale, which is 1, as of {bits}-bit integers; they are scaled down"
+            );
+            self.once("samples_scaled", reason)
+        });
+        let cancelled = intake.only_channel().map(|channel| {
+            let reason = format!(
+                "the channels cancel each other, as where one is inverted; channel {channel} is heard there: choose one \
+                 with `channel`"
+            );
+            self.once("channels_cancel", reason)
+        });
+        [non_finite, scaled, cancelled].into_iter().flatten().flatten()
+    }
+
+    fn once(&mut self, code: &'static str, reason: String) -> Option<Warning> {
+        if self.told.contains(&code) {
+            return None;
+        }
+        self.told.push(code);
+        Some(Warning { code: code.to_owned(), reason })
+    }
+}
+
+fn is_json_object(frame: &[u8]) -> bool {
+    frame.len() <= MAX_JSON_BYTES
+        && frame.first() == Some(&b'{')
+        && frame.trim_ascii_end().last() == Some(&b'}')
+        && serde_json::from_slice::<IgnoredAny>(frame).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diarized_dsp::{ChannelSelect, IntakeParams};
+
+    #[test]
+    fn frames_that_are_no_samples_are_named_once() {
+        for (frame, what) in [
+            (&b"RIFF\x24\x00\x00\x00WAVEfmt "[..], "wav"),
+            (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81", "WebM"),
+            (b"OggS\x00\x02", "Ogg"),
+            (b"fLaC\x00\x00", "FLAC"),
+            (b"ID3\x04\x00\x00", "mp3"),
+            (b"\x00\x00\x00\x1cftypisom", "mp4"),
+            (b"{\"type\": \"close\"}\n", "JSON object"),
+        ] {
+            let mut health = Health::default();
+            let warning = health.of_frame(frame).unwrap();
+            assert_eq!(warning.code, "not_raw_audio");
+            assert!(warning.reason.contains(what), "{}", warning.reason);
+            assert!(health.of_frame(frame).is_none());
+        }
+        for samples in [&[0; 640][..], b"{\x01\x02\x03}", b"{", b"", b"RIF", b"{}x"] {
+            assert!(Health::default().of_frame(samples).is_none(), "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_front_end_notices_is_told_once() {
+        let params = IntakeParams { sample_rate_hz: 16_000, n_channels: 2, channel: ChannelSelect::Mix };
+        let mut intake = Intake::new(params).unwrap();
+        let mut health = Health::default();
+        let tone = (0..16_000).map(|n| (n as f32 * 0.1).sin() * 9000.0);
+        let inverted: Vec<f32> = tone.flat_map(|s| [s, -s]).chain([f32::NAN, 0.0]).collect();
+        intake.push(&inverted, &mut Vec::new()).unwrap();
+        let codes: Vec<String> = health.of_intake(&intake).map(|warning| warning.code).collect();
+        assert_eq!(codes, ["non_finite_samples", "samples_scaled", "channels_cancel"]);
+        assert_eq!(health.of_intake(&intake).count(), 0);
+    }
+}
