@@ -27,6 +27,10 @@ pub(super) struct Timing {
     pub(super) backoff: Duration,
     /// Longest pause between attempts.
     pub(super) backoff_max: Duration,
+    /// Audio that a device may deliver beyond twice what the clock says, as after a pause of the machine.
+    pub(super) burst: Duration,
+    /// How long a device that was too fast before must keep to the clock until its audio is taken.
+    pub(super) probation: Duration,
 }
 
 impl Default for Timing {
@@ -37,6 +41,8 @@ impl Default for Timing {
             silence: Duration::from_millis(1500),
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(2),
+            burst: Duration::from_secs(2),
+            probation: Duration::from_secs(1),
         }
     }
 }
@@ -77,6 +83,7 @@ pub(super) fn spawn(
         stats: Arc::clone(&stats),
         format: None,
         away_told_until: None,
+        is_suspect: false,
     };
     let thread = thread::Builder::new()
         .name("capture".to_owned())
@@ -114,6 +121,8 @@ struct Supervisor<O, S> {
     format: Option<CaptureFormat>,
     /// While the device is away: up to when its absence was told as a gap.
     away_told_until: Option<Instant>,
+    /// Whether the device delivered audio faster than there is any, when it was open last.
+    is_suspect: bool,
 }
 
 impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
@@ -168,6 +177,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
         let mut samples = Vec::new();
         let (mut n_callbacks, mut called_at) = (0, Instant::now());
         let mut stream = Some(stream);
+        let mut pace = Pace::new(format, self.timing.burst);
         let end = loop {
             // Both are looked at before the ring is emptied, so that nothing written before them stays behind.
             let stopped = self.stop.load(Ordering::Acquire);
@@ -176,7 +186,24 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
                 stream = None;
             }
             let n_waiting_until = reader.end_frame();
+            if let Some(times) = pace.too_fast(n_waiting_until, Instant::now()) {
+                self.is_suspect = true;
+                drop(stream);
+                // Nothing of it is told, for none of it was heard.
+                return Ok(End::Lost(format!(
+                    "it delivers audio {times:.0} times faster than real time, so it is no microphone, like ALSA's `null` \
+                     device: choose another, `diarized devices` lists them"
+                )));
+            }
+            self.is_suspect &= pace.is_kept_for() < self.timing.probation;
             while let Some(block) = reader.read(&mut samples) {
+                if self.is_suspect {
+                    timeline.pass_over(&block);
+                    if block.start_frame >= n_waiting_until {
+                        break;
+                    }
+                    continue;
+                }
                 self.hand_over(&mut timeline, block, &samples)?;
                 self.stats.n_frames.fetch_add(u64::from(block.n_frames), Ordering::Relaxed);
                 if block.start_frame >= n_waiting_until {
@@ -273,6 +300,39 @@ fn samples_in(time: Duration) -> u64 {
     ((time.as_nanos() * u128::from(SAMPLE_RATE_HZ) + 500_000_000) / 1_000_000_000) as u64
 }
 
+/// How fast a device delivers, beside the clock of the machine.
+struct Pace {
+    rate_hz: f64,
+    burst: Duration,
+    /// Frames that were there and when it was, as soon as there were any.
+    first: Option<(u64, Instant)>,
+    kept_for: Duration,
+}
+
+impl Pace {
+    fn new(format: CaptureFormat, burst: Duration) -> Self {
+        Self { rate_hz: f64::from(format.sample_rate_hz), burst, first: None, kept_for: Duration::ZERO }
+    }
+
+    /// How many times too fast the device is that has delivered `n_frames`, if it is far too fast.
+    fn too_fast(&mut self, n_frames: u64, now: Instant) -> Option<f64> {
+        if n_frames == 0 {
+            return None;
+        }
+        let (n_first, since) = *self.first.get_or_insert((n_frames, now));
+        self.kept_for = now - since;
+        let delivered_s = (n_frames - n_first) as f64 / self.rate_hz;
+        let elapsed_s = self.kept_for.as_secs_f64();
+        let is_too_fast = delivered_s > 2.0 * elapsed_s + self.burst.as_secs_f64();
+        is_too_fast.then(|| delivered_s / elapsed_s.max(1e-3))
+    }
+
+    /// How long the device has kept to the clock.
+    fn is_kept_for(&self) -> Duration {
+        self.kept_for
+    }
+}
+
 /// The clock of one opened device: its frames, its own timestamps, and when they were in wall time.
 struct Timeline {
     format: CaptureFormat,
@@ -326,6 +386,11 @@ impl Timeline {
     /// When the last block was heard, if there was one.
     fn heard_until(&self) -> Option<Instant> {
         self.last_callback_ns.map(|ns| self.heard_at(ns))
+    }
+
+    /// Goes on behind a block that is not handed over.
+    fn pass_over(&mut self, block: &Block) {
+        self.next_frame = block.start_frame + u64::from(block.n_frames);
     }
 
     /// Samples of the 16 kHz clock between the frame that is expected next and `frame`, which becomes the next.

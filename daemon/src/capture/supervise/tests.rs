@@ -14,6 +14,8 @@ const QUICK: Timing = Timing {
     silence: Duration::from_millis(150),
     backoff: Duration::from_millis(20),
     backoff_max: Duration::from_millis(50),
+    burst: Duration::from_millis(500),
+    probation: Duration::from_millis(100),
 };
 
 /// What a device does between being opened and being closed; it returns when its flag says that it was closed.
@@ -192,6 +194,34 @@ fn assert_clock_true(notes: &Notes, began: Instant) {
     let wall = samples_in(began.elapsed());
     let clock = notes.clock();
     assert!(clock.abs_diff(wall) <= SLACK, "clock {clock}, wall {wall}: {:?}", notes.gaps());
+}
+
+/// Delivers blocks as fast as they can be written, as ALSA's `null` device does.
+fn delivers_at_once() -> Run {
+    Box::new(|mut writer, _faults, closed| {
+        let mut n = 0;
+        while !closed.load(Ordering::Acquire) {
+            writer.write(&[0.0; 160], BlockTimes { callback_ns: n * 10_000_000, capture_ns: n * 10_000_000 });
+            n += 1;
+            thread::sleep(Duration::from_micros(50));
+        }
+    })
+}
+
+#[test]
+fn a_device_that_is_faster_than_sound_is_away_until_it_keeps_to_the_clock() {
+    let began = Instant::now();
+    let devices = [delivers_at_once(), delivers_at_once(), delivers_at_once(), lives_on(MONO)];
+    let (notes, capture) = start(devices.into_iter().map(|run| Some((MONO, run))).collect());
+    while !capture.stats().is_away() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is never found out");
+        thread::sleep(Duration::from_millis(1));
+    }
+    notes.wait_for(|heard| n_samples(heard) >= 16_000);
+    assert!(!capture.stats().is_away(), "the one that keeps to the clock is used");
+    let (clock, wall) = (notes.clock(), samples_in(began.elapsed()));
+    assert!(clock <= wall + 16_000, "the clock ran ahead: {clock} of {wall}, {:?}", notes.gaps());
+    capture.join().unwrap();
 }
 
 #[test]
