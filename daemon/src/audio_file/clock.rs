@@ -57,7 +57,7 @@ impl Clock {
                 Fit::Here
             }
             s if s > 0.0 && s <= MAX_HOLE_S => Fit::Hole(n_ahead),
-            s if s < 0.0 && s >= -MAX_OVERLAP_S => Fit::Overlap(n_ahead),
+            s if (-MAX_OVERLAP_S..0.0).contains(&s) => Fit::Overlap(n_ahead),
             _ => {
                 self.shift_s = Some(shift_s - ahead_s);
                 Fit::Here

@@ -19,7 +19,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
-use symphonia::core::units::TimeBase;
+use symphonia::core::units::{Duration, TimeBase};
 use symphonia_adapter_libopus::OpusDecoder;
 
 use super::budget::{Budget, Patience};
@@ -43,6 +43,8 @@ const MAX_CONCEALED_S: u64 = 1;
 /// Most samples of a channel in one packet: decoders allocate them before the first packet. FLAC's longest hold 65 535,
 /// those of all other codecs fewer.
 const MAX_PACKET_FRAMES: u64 = 1 << 18;
+/// Most frames of MPEG audio that an encoder puts behind the sound: two packets and a part of one.
+const MAX_PADDING_FRAMES: u64 = 3 * 1152;
 /// Codecs whose packets each say of what kind they are.
 const IS_MPEG: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
@@ -54,6 +56,10 @@ pub(super) struct Container {
     params: AudioCodecParameters,
     /// What the last packet of MPEG audio said of itself: a decoder takes no other.
     mpeg_kind: Option<[u8; 3]>,
+    /// Frames that the tag of an MPEG audio file counts, until there are more.
+    n_tagged_frames: Option<u64>,
+    /// Frames at the start that are taken for the encoder's though no timestamp says so.
+    n_presumed_frames: u64,
     track_id: u32,
     time_base: Option<TimeBase>,
     n_promised_frames: Option<u64>,
@@ -133,6 +139,7 @@ impl Container {
         } else if params.codec == CODEC_ID_AAC && container == FORMAT_ID_ISOMP4 {
             n_skip_frames = AAC_PRIMING_FRAMES;
         }
+        let n_presumed_frames = if params.codec == CODEC_ID_AAC { n_skip_frames } else { 0 };
         let spec = (params.sample_rate.unwrap_or(0), params.channels.as_ref().map_or(0, |c| c.count()));
         let is_pcm_like = params.bits_per_sample.is_some();
         let exact = [CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_OPUS, CODEC_ID_VORBIS];
@@ -159,6 +166,8 @@ impl Container {
             scratch: Vec::new(),
             params: params.clone(),
             mpeg_kind: None,
+            n_tagged_frames: track.num_frames.filter(|_| is_mpeg),
+            n_presumed_frames,
             format,
             decoder,
         })
@@ -206,7 +215,7 @@ impl Container {
             self.give(&held, block);
             return Ok(Step::Samples);
         }
-        let packet = match self.format.next_packet() {
+        let mut packet = match self.format.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => return Ok(self.end(block, None)),
             Err(_) if self.too_much.load(Ordering::Relaxed) => {
@@ -235,6 +244,7 @@ impl Container {
                 (self.decoder, _) = make_decoder(&self.params)?;
             }
             self.mpeg_kind = kind.or(self.mpeg_kind);
+            self.go_on_behind_tag(&mut packet, block);
         }
         let spec = match self.decoder.decode(&packet) {
             Ok(buffer) if buffer.is_empty() => return Ok(self.mute(block)),
@@ -249,6 +259,19 @@ impl Container {
             Err(error) => return Ok(self.end(block, Some(self.broken(&error)))),
         };
         self.place(&packet, spec, block)
+    }
+
+    /// Files that were joined begin with a tag that counts the frames of the first; the demuxer leaves out all others. What
+    /// it left out before it is sure stays silent: some frames at the end of a file are padding.
+    fn go_on_behind_tag(&mut self, packet: &mut Packet, block: &mut Vec<f32>) {
+        let Some(n_tagged) = self.n_tagged_frames else { return };
+        let n_before = u64::try_from(packet.pts.get()).unwrap_or(0);
+        if n_before > n_tagged + MAX_PADDING_FRAMES && self.spec.1 > 0 {
+            self.n_tagged_frames = Some(0);
+            packet.trim_end = Duration::ZERO;
+            let n_missing = (n_before - n_tagged) * u64::from(n_tagged > 0);
+            self.give(&vec![0.0; n_missing.min(2 * MAX_PADDING_FRAMES) as usize * self.spec.1], block);
+        }
     }
 
     /// Gives out what was decoded of a packet, where its timestamp puts it.
@@ -269,7 +292,8 @@ impl Container {
         if let Err(problem) = self.conform(spec, &mut samples, block) {
             return Ok(Step::End(Some(problem)));
         }
-        let at_s = self.seconds(place.at) + n_skip as f64 / f64::from(spec.0.max(1));
+        let n_ahead = n_skip as f64 - self.n_presumed_frames as f64;
+        let at_s = self.seconds(place.at) + n_ahead / f64::from(spec.0.max(1));
         let rate_hz = self.spec.0;
         let fit = match self.has_clock {
             true => self.clock.fit(ts, at_s, self.n_frames, rate_hz),

@@ -20,6 +20,8 @@ mod watch;
 mod wav;
 
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;
