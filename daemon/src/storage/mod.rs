@@ -9,6 +9,7 @@ mod files;
 mod forget;
 #[cfg(test)]
 mod tests;
+mod wall_clock;
 
 pub use database::StorageError;
 
@@ -27,6 +28,7 @@ use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::session::{Batch, Cursor, Delivery, Session, Source};
 use database::Database;
+use wall_clock::Reading;
 
 /// Time between two commits.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
@@ -256,6 +258,14 @@ impl Storage {
         if let Some(keep) = writer.keep
             && writer.expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY)
         {
+            let behind_ms = writer.database.follow_clock(&Reading::now())?;
+            if behind_ms > 0 {
+                let hours = behind_ms / 3_600_000;
+                tracing::warn!(
+                    hours,
+                    "the clock was set forward; the age of kept sessions counts from now on"
+                );
+            }
             let expired = writer.expire(SystemTime::now() - keep)?;
             self.ids.lock().retain(|id| !expired.contains(id));
         }

@@ -265,6 +265,33 @@ fn old_sessions_leave_by_age() {
 }
 
 #[test]
+fn a_clock_that_was_behind_makes_no_session_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.sqlite");
+    let storage = open(&path);
+    let hub = hub(&storage, HubParams::default());
+    end(&talk(&hub, "a", &[(0.1, 5)]));
+    storage.write();
+    storage.close();
+    drop(hub);
+    // As if all that was written while the clock was 90 days behind.
+    const BEHIND_MS: i64 = 90 * 86_400_000;
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute("UPDATE sessions SET ended_ms = ended_ms - ?1", [BEHIND_MS]).unwrap();
+    other.execute("UPDATE clock SET wall_ms = wall_ms - ?1", [BEHIND_MS]).unwrap();
+    let storage = open(&path);
+    storage.write();
+    assert!(storage.holds("a"), "it is as old as it would be by the right clock");
+    storage.close();
+    drop(storage);
+    // Where the clock was right, 90 days are 90 days.
+    other.execute("UPDATE sessions SET ended_ms = ended_ms - ?1", [BEHIND_MS]).unwrap();
+    let storage = open(&path);
+    storage.write();
+    assert!(!storage.holds("a"));
+}
+
+#[test]
 fn what_left_the_journal_while_writing_failed_is_made_up_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sessions.sqlite");
