@@ -7,7 +7,8 @@
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
-use diarized::audio_file::{AudioFile, MonoFile, RawFormat};
+use diarized::audio_file::{AudioFile, MonoFile, Opening, Piece, RawFormat};
+use diarized::client::Address;
 use diarized::protocol::server_message::Body;
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
 use diarized_config::Sources;
@@ -24,11 +25,12 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 8] = [
+pub const ENTRIES: [Entry; 9] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
     ("pcm", pcm),
+    ("address", address),
     ("config", config),
     ("rttm", rttm),
     ("model_card", model_card),
@@ -66,12 +68,25 @@ pub fn server_message(bytes: &[u8]) {
     ServerMessage::parse(&message.to_json()).expect("what was read can be written and read again");
 }
 
-/// A file of any kind, opened from a disk and from a pipe, to its end.
+/// The address of a server as a person types it.
+pub fn address(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(address) = Address::parse(text) else { return };
+    let url = address.url("/v1/events");
+    let again = Address::parse(&url).expect("an address that was read can be written and read again");
+    assert_eq!(again.url("/v1/events"), url);
+}
+
+/// A file of any kind, opened from a disk, from memory and from a pipe, to its end.
 pub fn audio_file(bytes: &[u8]) {
     hear(AudioFile::pipe("fuzz", Cursor::new(bytes.to_vec())).ok());
     let mut file = tempfile::NamedTempFile::new().expect("there is a folder for temporary files");
     file.write_all(bytes).expect("a temporary file can be written");
     hear(AudioFile::open(file.path()).ok());
+    for track in [None, Some(1)] {
+        let opening = Opening { track, ..Opening::default() };
+        hear(opening.memory("fuzz", bytes.to_vec()).ok());
+    }
 }
 
 /// Takes all of a file and looks at what comes.
@@ -80,7 +95,7 @@ fn hear(file: Option<AudioFile>) {
     assert!((8_000..=192_000).contains(&file.sample_rate_hz()) && (1..=8).contains(&file.n_channels()));
     let mut mono = MonoFile::new(file, ChannelSelect::Mix).expect("rate and channels were checked");
     let (mut samples, mut n_samples) = (Vec::new(), 0);
-    while let Ok(true) = mono.read(&mut samples) {
+    while let Ok(Piece::Samples | Piece::Gap(_)) = mono.next(&mut samples) {
         assert!(samples.iter().all(|sample| sample.is_finite()));
         n_samples += samples.len();
         assert!(n_samples < MAX_SAMPLES, "a damaged file goes on without end");

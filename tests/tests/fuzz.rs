@@ -125,6 +125,30 @@ fn documented(fence: &str) -> Vec<Vec<u8>> {
     blocks.flat_map(|block| block.lines().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>()).collect()
 }
 
+/// Recordings of the kin of wav, and one behind a tag.
+fn headers() -> Vec<Vec<u8>> {
+    let sound: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (n, be) = (4000_u32.to_le_bytes(), 4000_u32.to_be_bytes());
+    // Mono, 16 kHz, 16 bit.
+    let fmt = [1, 0, 1, 0, 0x80, 0x3e, 0, 0, 0, 0x7d, 0, 0, 2, 0, 16, 0];
+    let fmt_be = [0, 1, 0, 1, 0, 0, 0x3e, 0x80, 0, 0, 0x7d, 0, 0, 2, 0, 16];
+    let ds64 = [&[0; 8][..], &4000_u64.to_le_bytes(), &[0; 12]].concat();
+    let tail = [0xf3, 0xac, 0xd3, 0x11, 0x8c, 0xd1, 0x00, 0xc0, 0x4f, 0x8e, 0xdb, 0x8a];
+    let wave64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00\0\0\0\0\0\0\0\0wave";
+    let part = |id: &[u8], n: u64| [id, &tail, &n.to_le_bytes()].concat();
+    let wav =
+        [b"RIFF\0\0\0\0WAVELIST\x05\0\0\0INFOx\0fmt \x10\0\0\0", &fmt[..], b"data\0\0\0\0", &sound].concat();
+    vec![
+        [b"RIFX", &be[..], b"WAVEfmt \0\0\0\x10", &fmt_be, b"data", &be, &sound].concat(),
+        [b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0", &ds64[..], b"fmt \x10\0\0\0", &fmt, b"data", &n, &sound]
+            .concat(),
+        [&wave64[..], &tail, &part(b"fmt ", 40), &fmt, &part(b"data", 4024), &sound].concat(),
+        [b".snd\0\0\0\x18", &be[..], b"\0\0\0\x03\0\0\x3e\x80\0\0\0\x01", &sound].concat(),
+        [b"ID3\x04\0\0\0\0\0\x20", &[0; 32][..], &wav].concat(),
+        wav,
+    ]
+}
+
 /// Whole examples for an entry.
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
@@ -134,13 +158,15 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             let folder = std::fs::read_dir(root().join("daemon/tests/audio_files")).unwrap();
             let files = folder.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
             // Small ones, because a large one is a decoder's work and not a parser's.
-            files
-                .map(|mut bytes| {
-                    bytes.truncate(12_000);
-                    bytes
-                })
-                .collect()
+            let small = files.map(|mut bytes| {
+                bytes.truncate(12_000);
+                bytes
+            });
+            small.chain(headers()).collect()
         }
+        "address" => ["wss://box.example/diar/v1/events?session=a", "[::1]:7007", "ws://host:1/a/b/"]
+            .map(|text| text.as_bytes().to_vec())
+            .to_vec(),
         "pcm" => (0..3_u8)
             .flat_map(|encoding| {
                 [(1_u8, 8_000_u16), (2, 16_000), (3, 44_100), (8, 48_000)].map(|f| (encoding, f))
@@ -217,4 +243,4 @@ macro_rules! entries {
     };
 }
 
-entries!(client_message, server_message, audio_file, pcm, config, rttm, model_card, session);
+entries!(client_message, server_message, audio_file, pcm, address, config, rttm, model_card, session);
