@@ -86,6 +86,14 @@ impl Authorities {
             }
         };
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-        connecting.await.map_err(|error| format!("no encrypted connection: {error}"))
+        connecting.await.map_err(|error| {
+            let reason = error.to_string();
+            // What a self-signed certificate is refused with unless it is named.
+            let advice = match reason.contains("CaUsedAsEndEntity") || reason.contains("UnknownIssuer") {
+                true => "; where the server's certificate is signed by itself, name that very certificate with --ca",
+                false => "",
+            };
+            format!("no encrypted connection: {reason}{advice}")
+        })
     }
 }

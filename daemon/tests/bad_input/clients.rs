@@ -173,7 +173,7 @@ fn send_strange_audio(server: &Server) {
     let cases = [
         ("nan", f32s(&[f32::NAN; 32_000]), true),
         ("infinite", f32s(&[f32::NEG_INFINITY; 32_000]), true),
-        ("beyond", f32s(&[f32::MAX; 32_000]), false),
+        ("beyond", f32s(&[f32::MAX; 32_000]), true),
         ("silent", f32s(&[0.0; 32_000]), false),
         ("clipped", f32s(&loud), false),
     ];

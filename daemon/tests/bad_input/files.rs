@@ -38,7 +38,11 @@ fn files_that_hold_no_usable_audio_are_told_one_by_one_and_the_others_are_done()
     let bad: [(&str, Vec<u8>, &[&str]); 12] = [
         ("no-bytes.wav", vec![], &["is empty (0 bytes)", "record or copy it again"]),
         ("no-samples.wav", PLAIN.with(&[]), &["holds no samples", "record or copy it again"]),
-        ("cut-in-the-header.wav", PLAIN.with(&data)[..30].to_vec(), &["convert it, for example with"]),
+        (
+            "cut-in-the-header.wav",
+            PLAIN.with(&data)[..30].to_vec(),
+            &["is damaged or was cut off", "copy it again"],
+        ),
         ("rate-1.wav", Header { rate_hz: 1, ..PLAIN }.with(&data), &["1 Hz", "8000 to 192000", "ffmpeg"]),
         (
             "rate-10M.wav",

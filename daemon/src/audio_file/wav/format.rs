@@ -81,6 +81,9 @@ impl Format {
             (MS_ADPCM | IMA_ADPCM | MPEG | MPEG_LAYER_3, _) => order == Order::Little,
             _ => false,
         };
+        if matches!(tag, PCM | FLOAT) && width == 0 {
+            return Err(damaged("its fmt chunk says that a sample has no bits"));
+        }
         if !is_known {
             return Err(Fault::Unsupported { what: name_of(tag, bits, order) });
         }
