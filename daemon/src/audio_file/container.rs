@@ -1,17 +1,15 @@
-//! Decoding of container files with symphonia, and of Opus with libopus.
+//! Decoding of container files with symphonia: packets of one track, in their place in time.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
-    CODEC_ID_VORBIS,
+    CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_OPUS, CODEC_ID_VORBIS,
 };
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_OGG};
@@ -20,33 +18,26 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
-use symphonia_adapter_libopus::OpusDecoder;
 
 use super::budget::{Budget, Patience};
 use super::clock::{Clock, Fit};
 use super::conform::{Conform, Spec};
+use super::decoders::{IS_MPEG, make_decoder, mpeg_kind, open_fault};
 use super::fragments::Fragments;
 use super::guard::guarded;
 use super::layout::{self, TrackLayout};
 use super::tracks::{self, Chosen};
 use super::watch::{TOO_MUCH, Watched};
-use super::{AudioProblem, Fault, MAX_CHANNELS, Step};
+use super::{AudioProblem, Fault, Step};
 
-/// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).
-const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
 /// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. An edit list says
 /// it exactly, where there is one.
 const AAC_PRIMING_FRAMES: u64 = 1024;
 /// A damaged packet is replaced by at most so much silence, in seconds, whatever it claims.
 const MAX_CONCEALED_S: u64 = 1;
 
-/// Most samples of a channel in one packet: decoders allocate them before the first packet. FLAC's longest hold 65 535,
-/// those of all other codecs fewer.
-const MAX_PACKET_FRAMES: u64 = 1 << 18;
 /// Most frames of MPEG audio that an encoder puts behind the sound: two packets and a part of one.
 const MAX_PADDING_FRAMES: u64 = 3 * 1152;
-/// Codecs whose packets each say of what kind they are.
-const IS_MPEG: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
 const DECODER_GAVE_UP: &str = "the decoder gave up";
 
@@ -419,74 +410,7 @@ impl Container {
     }
 }
 
-/// Version, layer, rate and number of channels in the header of a frame of MPEG audio (ISO/IEC 11172-3, section 2.4.1.3).
-fn mpeg_kind(frame: &[u8]) -> Option<[u8; 3]> {
-    const MONO: u8 = 0xc0;
-    let [0xff, version, rate, mode, ..] = frame else { return None };
-    Some([version & 0xfe, rate & 0x0c, u8::from(mode & MONO == MONO)])
-}
-
-/// A decoder, and how many frames at the start of the track are to be left out.
-///
-/// The Opus adapter takes the pre-skip from the first packet only, though it is often longer than one packet, so
-/// the adapter is told that there is none and the caller leaves it out.
-pub(super) fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64), Fault> {
-    check_size(params)?;
-    let mut params = params.clone();
-    let mut n_skip_frames = 0;
-    if params.codec == CODEC_ID_OPUS
-        && let Some(header) = params.extra_data.as_mut().filter(|header| header.starts_with(b"OpusHead"))
-        && let Some(pre_skip) = header.get_mut(OPUS_PRE_SKIP)
-    {
-        n_skip_frames = u64::from(u16::from_le_bytes([pre_skip[0], pre_skip[1]]));
-        pre_skip.fill(0);
-    }
-    let decoder = codecs().make_audio_decoder(&params, &AudioDecoderOptions::default());
-    decoder.map(|decoder| (decoder, n_skip_frames)).map_err(|error| open_fault(&error))
-}
-
-/// Refuses a header whose decoder would allocate more than any real file needs.
-fn check_size(params: &AudioCodecParameters) -> Result<(), Fault> {
-    if let Some(got) = params.channels.as_ref().map(|c| c.count()).filter(|n| *n > MAX_CHANNELS) {
-        return Err(Fault::Channels { got, max: MAX_CHANNELS });
-    }
-    let n_frames = params.max_frames_per_packet.max(params.frames_per_block).unwrap_or(0);
-    if n_frames > MAX_PACKET_FRAMES {
-        let reason =
-            format!("its header promises {n_frames} samples a packet, at most {MAX_PACKET_FRAMES} are taken");
-        return Err(Fault::Damaged { reason });
-    }
-    Ok(())
-}
-
-fn codecs() -> &'static CodecRegistry {
-    static CODECS: OnceLock<CodecRegistry> = OnceLock::new();
-    CODECS.get_or_init(|| {
-        let mut registry = CodecRegistry::new();
-        symphonia::default::register_enabled_codecs(&mut registry);
-        registry.register_audio_decoder::<OpusDecoder>();
-        registry
-    })
-}
-
 /// Replaces `samples` by those of `buffer`, interleaved.
 fn copy_frames(buffer: &GenericAudioBufferRef<'_>, samples: &mut Vec<f32>) {
     buffer.copy_to_vec_interleaved(samples);
-}
-
-fn open_fault(error: &SymphoniaError) -> Fault {
-    match error {
-        SymphoniaError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => Fault::UnknownKind,
-        SymphoniaError::IoError(error) => {
-            Fault::Read { source: std::io::Error::new(error.kind(), error.to_string()) }
-        }
-        // The probe's and the registry's own words.
-        SymphoniaError::Unsupported(what) if what.starts_with("core (probe)") => Fault::UnknownKind,
-        SymphoniaError::Unsupported(what) if what.contains("missing") => {
-            Fault::Damaged { reason: (*what).to_owned() }
-        }
-        SymphoniaError::Unsupported(what) => Fault::Unsupported { what: (*what).to_owned() },
-        SymphoniaError::DecodeError(reason) => Fault::Damaged { reason: (*reason).to_owned() },
-        error => Fault::Damaged { reason: error.to_string() },
-    }
 }

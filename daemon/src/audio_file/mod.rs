@@ -4,6 +4,7 @@ mod budget;
 mod clock;
 mod conform;
 mod container;
+mod decoders;
 mod error;
 mod fragments;
 mod guard;

@@ -5,7 +5,7 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
 use symphonia::core::formats::{FormatReader, Track};
 
 use super::Fault;
-use super::container::make_decoder;
+use super::decoders::make_decoder;
 use super::layout::TrackLayout;
 
 /// Codecs that are met and not decoded, by the words of Matroska and of ISO media files.
