@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use diarized_models::SessionState;
+use diarized_test_network::{End, Fate, Proxy};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -13,7 +14,6 @@ use crate::hub::HubParams;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{Body, EndReason, Ended};
 use crate::server::Limits;
-use crate::server::tests::network::{End, Fate, Proxy};
 use crate::server::tests::{Running, replay, serve_with};
 use crate::session::scripted::script;
 
@@ -47,6 +47,7 @@ fn fate(up: usize, down: usize) -> impl Strategy<Value = Fate> {
         end,
         piece,
         delay: Duration::from_millis(ms),
+        lasts: None,
     })
 }
 
@@ -138,8 +139,8 @@ async fn a_follower_over_any_network_hears_every_event_once() {
         let server = std::sync::Arc::clone(&server);
         following.spawn(async move {
             // What is cut off here is what the server says.
-            let fates = fates.iter().map(|fate| Fate { up: None, down: fate.down.or(fate.up), ..*fate });
-            let network = Proxy::with(server.addr, fates.collect());
+            let fates = fates.into_iter().map(|fate| Fate { up: None, down: fate.down.or(fate.up), ..fate });
+            let network = Proxy::with(server.addr, fates);
             follow(&network, "talk").await
         });
     }

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use diarized_test_network::Proxy;
+
 use super::{Address, Follow, News, Playback, View, publish};
 use crate::audio_file::AudioFile;
 use crate::hub::HubParams;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{Body, EndReason};
 use crate::server::Limits;
-use crate::server::tests::network::Proxy;
 use crate::server::tests::{serve, serve_at, serve_with};
 use crate::session::scripted::script;
 

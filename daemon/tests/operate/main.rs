@@ -7,11 +7,6 @@ mod disk;
 mod guarded;
 mod server;
 
-// The tests of the server use the rest of it.
-#[allow(dead_code)]
-#[path = "../../src/server/tests/network.rs"]
-mod network;
-
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
@@ -24,11 +19,11 @@ use std::time::{Duration, Instant};
 use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::{Body, EndReason};
 use diarized_models::SessionState;
+use diarized_test_network::Proxy;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore};
 
-use network::Proxy;
 use server::{PATIENCE, Server, diarized, example, outcome};
 
 /// What the events of one session make of an empty state, and how it ended; the numbers must be gapless.

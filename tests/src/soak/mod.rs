@@ -3,7 +3,6 @@
 
 mod clients;
 mod line;
-mod network;
 mod server;
 
 use std::fmt::Write as _;
@@ -16,11 +15,11 @@ use anyhow::Context as _;
 use diarized::audio_file::AudioFile;
 use diarized::client::Address;
 use diarized::percentile::percentile;
+use diarized_test_network::{Fate, Proxy};
 use tokio::sync::mpsc;
 
 use clients::{Place, Shared, Told};
 pub use line::Line;
-use network::Network;
 pub use server::Measured;
 use server::Server;
 
@@ -30,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WARM_UP: f64 = 0.25;
 /// Faults that are told in full.
 const MAX_FAULTS: usize = 10;
+/// How long a connection over the network that breaks lasts at least, in seconds; the next one lasts a second longer, up
+/// to twice as long.
+const HOLDS_S: u64 = 20;
 /// Every third place is behind a network that breaks.
 const BROKEN_EVERY: usize = 3;
 /// Shortest piece of a conversation that a place begins with, in seconds.
@@ -109,7 +111,9 @@ async fn soak(
     folder: &Path,
     note: &mut impl FnMut(&str),
 ) -> anyhow::Result<Report> {
-    let network = Network::before(server.addr)?;
+    let lasting = (0..)
+        .map(|idx| Fate { lasts: Some(Duration::from_secs(HOLDS_S + idx % HOLDS_S)), ..Fate::default() });
+    let network = Proxy::with(server.addr, lasting);
     let token = Some(server.token.as_str());
     let direct = Address::parse(&server.addr.to_string())?.with_token(token);
     let broken = Address::parse(&network.addr.to_string())?.with_token(token);
@@ -194,7 +198,7 @@ async fn soak(
         lags_s,
         idle: (before, after),
         n_sessions: shared.n_sessions.load(Ordering::Relaxed),
-        n_resumed: (shared.n_resumed.load(Ordering::Relaxed), network.n_cut()),
+        n_resumed: (shared.n_resumed.load(Ordering::Relaxed), network.n_cut.load(Ordering::Relaxed)),
         faults,
     })
 }

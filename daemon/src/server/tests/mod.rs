@@ -6,7 +6,6 @@ mod crowd;
 mod faults;
 mod http;
 mod load;
-pub(crate) mod network;
 mod resume;
 mod sessions;
 

@@ -1,6 +1,7 @@
 //! Publishers whose connections break, and who come back.
 
-use super::network::Proxy;
+use diarized_test_network::Proxy;
+
 use super::*;
 use crate::protocol::server_message::Started;
 use crate::session::scripted::script;

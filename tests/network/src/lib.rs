@@ -1,6 +1,7 @@
 //! A network that fails on demand: a TCP proxy that cuts, delays, forgets and freezes connections, and delivers late.
+//!
+//! For tests: it panics where the system gives no port, socket or thread.
 
-use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -14,21 +15,24 @@ const PIECE: usize = 16_384;
 
 /// What becomes of one connection.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Fate {
+pub struct Fate {
     /// Bytes that the client sends before the connection ends.
-    pub(crate) up: Option<usize>,
+    pub up: Option<usize>,
     /// Bytes that the server sends before the connection ends.
-    pub(crate) down: Option<usize>,
-    pub(crate) end: End,
+    pub down: Option<usize>,
+    /// How it ends after one of these.
+    pub end: End,
     /// Largest piece in which bytes come, if they are cut up.
-    pub(crate) piece: Option<usize>,
+    pub piece: Option<usize>,
     /// How long each piece is on its way.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
+    /// Age at which both ends lose the connection; one that ended before does not count as cut.
+    pub lasts: Option<Duration>,
 }
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum End {
+pub enum End {
     /// Both ends learn of it.
     #[default]
     Cut,
@@ -38,10 +42,13 @@ pub(crate) enum End {
     Late(Duration),
 }
 
-/// A proxy on a port of its own, and the connections through it.
-pub(crate) struct Proxy {
-    pub(crate) addr: SocketAddr,
-    pub(crate) n_cut: Arc<AtomicUsize>,
+/// A proxy on a port of its own, and the connections through it. Dropping it cuts them.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where clients connect.
+    pub addr: SocketAddr,
+    /// Connections that it has cut.
+    pub n_cut: Arc<AtomicUsize>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
     frozen: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
@@ -49,19 +56,25 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// A network that works until [`Self::cut`].
-    pub(crate) fn to(upstream: SocketAddr) -> Self {
-        Self::with(upstream, Vec::new())
+    #[must_use]
+    pub fn to(upstream: SocketAddr) -> Self {
+        Self::with(upstream, [])
     }
 
     /// A network that cuts its first connection when the client has sent the first number of bytes over it, the next
     /// one after the next number, and works when there are no more.
-    pub(crate) fn cutting(upstream: SocketAddr, budgets: Vec<usize>) -> Self {
+    #[must_use]
+    pub fn cutting(upstream: SocketAddr, budgets: Vec<usize>) -> Self {
         let fates = budgets.into_iter().map(|n| Fate { up: Some(n), ..Fate::default() });
-        Self::with(upstream, fates.collect())
+        Self::with(upstream, fates)
     }
 
     /// A network whose connections have these fates, one after the other, and which works when there are no more.
-    pub(crate) fn with(upstream: SocketAddr, fates: Vec<Fate>) -> Self {
+    #[must_use]
+    pub fn with(
+        upstream: SocketAddr,
+        fates: impl IntoIterator<Item = Fate, IntoIter: Send + 'static>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Self {
             addr: listener.local_addr().unwrap(),
@@ -72,15 +85,15 @@ impl Proxy {
         };
         let (streams, n_cut) = (Arc::clone(&proxy.streams), Arc::clone(&proxy.n_cut));
         let (frozen, stopped) = (Arc::clone(&proxy.frozen), Arc::clone(&proxy.stopped));
-        let mut fates = VecDeque::from(fates);
+        let mut fates = fates.into_iter();
         std::thread::spawn(move || {
             for near in listener.incoming() {
-                let near = near.unwrap();
                 if stopped.load(Ordering::SeqCst) {
                     break;
                 }
+                let Ok(near) = near else { continue };
                 let Ok(far) = TcpStream::connect(upstream) else { continue };
-                let fate = fates.pop_front().unwrap_or_default();
+                let fate = fates.next().unwrap_or_default();
                 let link = Arc::new(Link {
                     near: near.try_clone().unwrap(),
                     far: far.try_clone().unwrap(),
@@ -94,22 +107,25 @@ impl Proxy {
                     let link = Arc::clone(&link);
                     std::thread::spawn(move || link.forward(is_up));
                 }
-                // Kept, so that what is forgotten stays open.
-                streams.lock().extend([near, far]);
+                match fate.lasts {
+                    Some(lasts) => drop(std::thread::spawn(move || link.expire(lasts))),
+                    // Kept, so that what is forgotten stays open.
+                    None => streams.lock().extend([near, far]),
+                }
             }
         });
         proxy
     }
 
     /// Cuts every connection that there is.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         for stream in self.streams.lock().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     /// From now on nothing passes on the connections that there are, and nobody is told.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.frozen.store(true, Ordering::SeqCst);
     }
 }
@@ -162,6 +178,14 @@ impl Link {
         }
         if !self.over.load(Ordering::SeqCst) {
             let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Cuts the connection at its age, if it is still there.
+    fn expire(&self, lasts: Duration) {
+        std::thread::sleep(lasts);
+        if self.near.shutdown(Shutdown::Both).is_ok() {
+            self.n_cut.fetch_add(1, Ordering::SeqCst);
         }
     }
 
