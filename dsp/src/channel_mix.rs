@@ -1,6 +1,7 @@
 //! The mean of all channels, or one of them where the channels cancel each other, as with one that is inverted.
 
-use crate::intake::MAX_CHANNELS;
+/// Most input channels.
+pub const MAX_CHANNELS: u16 = 8;
 
 /// Windows in which channels are compared, a second.
 const WINDOWS_PER_S: u32 = 20;

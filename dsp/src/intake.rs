@@ -1,16 +1,12 @@
 //! The way in: interleaved audio of any rate and channel count becomes mono at 16 kHz.
 
+pub use crate::channel_mix::MAX_CHANNELS;
+pub use crate::resampling::{MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ};
+
 use crate::channel_mix::ChannelMix;
 use crate::clock::SAMPLE_RATE_HZ;
 use crate::float_scale::FloatScale;
 use crate::resampling::{Resampling, output_len};
-
-/// Lowest input rate, in Hz.
-pub const MIN_INPUT_RATE_HZ: u32 = 8_000;
-/// Highest input rate, in Hz: what recorders write at most.
-pub const MAX_INPUT_RATE_HZ: u32 = 192_000;
-/// Most input channels.
-pub const MAX_CHANNELS: u16 = 8;
 
 /// Which channel of the input is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

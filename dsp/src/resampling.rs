@@ -6,8 +6,10 @@ use rubato::{
     calculate_cutoff,
 };
 
-use crate::intake::{MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ};
-
+/// Lowest input rate, in Hz.
+pub const MIN_INPUT_RATE_HZ: u32 = 8_000;
+/// Highest input rate, in Hz: what recorders write at most.
+pub const MAX_INPUT_RATE_HZ: u32 = 192_000;
 /// Blocks of the FFT resampler that are aimed at, a second: 20 ms.
 const FFT_BLOCKS_TARGET: usize = 50;
 /// Fewest blocks of the FFT resampler a second: 40 ms. Rates that need a longer one are left to the sinc resampler.
