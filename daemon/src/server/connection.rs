@@ -13,13 +13,15 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::Shared;
-use super::guard::{SUBPROTOCOL, Visitor};
+use super::visitor::Visitor;
 use super::writer::{Out, Writer};
 use crate::protocol::server_message::{Ack, Error};
 use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::rate::Rate;
 use crate::session::{Command, Correction, CorrectionError, Session};
 
+/// The subprotocol that the server speaks; a browser offers it together with its token.
+const SUBPROTOCOL: &str = "diarized.v1";
 /// Replies that may wait for the outgoing half.
 const REPLIES: usize = 16;
 

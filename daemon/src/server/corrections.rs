@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Shared;
 use super::connection::as_command;
 use super::fault::{Fault, session_of};
-use super::guard::Visitor;
+use super::visitor::Visitor;
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::CorrectionError;
 

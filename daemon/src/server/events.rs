@@ -8,7 +8,7 @@ use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
 use super::connection::{ASKED, Connection, Heard, Over, accept, as_command};
-use super::guard::Visitor;
+use super::visitor::Visitor;
 use super::writer::{Feed, Out};
 use super::{Shared, http};
 use crate::access::{Denied, Scope};

@@ -7,15 +7,12 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::watch;
 
-use super::places::{Full, LetIn, PeerHandle};
+use super::visitor::{Visitor, peer_of};
 use super::{Shared, http};
 use crate::access::{Denied, Identity, Scope, shorten};
 use crate::protocol::ErrorCode;
 
-/// The subprotocol that the server speaks; a browser offers it together with its token.
-pub(super) const SUBPROTOCOL: &str = "diarized.v1";
 /// What the subprotocol that carries a browser's token begins with.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
 
@@ -52,47 +49,6 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
             turn_away(shared, request, status, code, denied.to_string()).await
         }
     }
-}
-
-/// Who sent a request, as far as is known.
-#[derive(Debug, Clone)]
-pub(super) struct Visitor {
-    pub(super) identity: Identity,
-    /// Changes when tokens were loaded again since before this one was found good.
-    pub(super) reloaded: watch::Receiver<u64>,
-    /// The address that the connection comes from, for logs.
-    peer: String,
-    /// Keeps the connection among those that are let in.
-    _let_in: Option<Arc<LetIn>>,
-}
-
-impl Visitor {
-    /// Takes a place for the connection of `request` among those that are let in.
-    fn let_in(identity: Identity, reloaded: watch::Receiver<u64>, request: &Request) -> Result<Self, Full> {
-        let let_in = request.extensions().get::<PeerHandle>().map(PeerHandle::let_in).transpose()?;
-        Ok(Self { identity, reloaded, peer: peer_of(request), _let_in: let_in.map(Arc::new) })
-    }
-
-    /// Somebody who is not let in and only told why.
-    fn stranger(shared: &Shared, request: &Request) -> Self {
-        let (identity, reloaded) = (Identity::anyone(), shared.access.reloaded());
-        Self { identity, reloaded, peer: peer_of(request), _let_in: None }
-    }
-
-    /// The address that the connection comes from, for logs.
-    pub(super) fn peer(&self) -> &str {
-        &self.peer
-    }
-
-    /// Name of the token, for logs.
-    pub(super) fn token(&self) -> &str {
-        self.identity.name()
-    }
-}
-
-/// The address of a request's connection; a question mark where there is none, as in tests.
-fn peer_of(request: &Request) -> String {
-    request.extensions().get::<PeerHandle>().map_or_else(|| "?".to_owned(), |peer| peer.addr().to_string())
 }
 
 /// Answers a request that was let in, in the time that there is. A WebSocket is answered when it is open.

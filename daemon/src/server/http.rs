@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::Shared;
-use super::guard::Visitor;
+use super::visitor::Visitor;
 use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::{Body, EndReason, Error};
 use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};

@@ -15,6 +15,7 @@ mod speakers;
 mod stream;
 mod tls;
 mod upload;
+mod visitor;
 mod writer;
 
 use std::sync::{Arc, OnceLock};

@@ -6,7 +6,6 @@ use diarized_models::events::GapReason;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Heard, Over};
-use super::stream::MAX_GAP_S;
 use super::writer::{Feed, Out};
 use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
@@ -19,6 +18,9 @@ use crate::protocol::{
     is_session_id, whole_ms,
 };
 use crate::session::{Cursor, Seated, Session, Source};
+
+/// Longest gap that a client may declare, in seconds.
+pub(super) const MAX_GAP_S: f64 = 86_400.0;
 
 /// A fault of the client before it has a session.
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) String);
@@ -76,7 +78,7 @@ pub(super) async fn open(
     match greet.await {
         Ok(()) => Ok(Some(opened)),
         Err(over) => {
-            super::stream::wait_for_return(connection, opened.session, opened.seat);
+            wait_for_return(connection, opened.session, opened.seat);
             Err(over)
         }
     }
@@ -314,4 +316,18 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Gives the publisher of a broken connection the time to come back.
+pub(super) fn wait_for_return(connection: &Connection, session: Arc<Session>, seat: Seated) {
+    let grace = connection.shared.limits.resume_grace;
+    let vacancy = seat.leave();
+    if session.channel().ended().is_none() && !grace.is_zero() {
+        tracing::info!(
+            session = session.id(),
+            grace_s = grace.as_secs_f64(),
+            "the publisher's connection broke"
+        );
+    }
+    tokio::spawn(async move { session.await_return(vacancy, grace).await });
 }

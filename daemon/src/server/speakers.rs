@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::fault::{Fault, session_of};
-use super::guard::Visitor;
 use super::upload::Upload;
+use super::visitor::Visitor;
 use crate::access::{Identity, Scope};
 use crate::audio_file::{Opening, Patience};
 use crate::protocol::lenient::{read_body, read_number};

@@ -10,8 +10,8 @@ use diarized_models::events::GapReason;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Heard, Over, accept, ack, as_command};
-use super::guard::Visitor;
-use super::open::{Opened, open};
+use super::open::{MAX_GAP_S, Opened, open, wait_for_return};
+use super::visitor::Visitor;
 use super::writer::Out;
 use super::{Shared, http};
 use crate::protocol::server_message::EndReason;
@@ -20,8 +20,6 @@ use crate::session::{Seated, Session};
 
 /// Audio between two `ack` messages, in seconds.
 const ACK_EVERY_S: f64 = 1.0;
-/// Longest gap that a client may declare, in seconds.
-pub(super) const MAX_GAP_S: f64 = 86_400.0;
 /// Gaps of a session after which a client may declare no more; each that follows another without audio is part of it.
 const MAX_GAPS: usize = 10_000;
 
@@ -51,20 +49,6 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
         // Over: the outgoing half has ended, because the session has or because the peer is gone.
         Ok(None) | Err(Over) => connection.linger().await,
     }
-}
-
-/// Gives the publisher of a broken connection the time to come back.
-pub(super) fn wait_for_return(connection: &Connection, session: Arc<Session>, seat: Seated) {
-    let grace = connection.shared.limits.resume_grace;
-    let vacancy = seat.leave();
-    if session.channel().ended().is_none() && !grace.is_zero() {
-        tracing::info!(
-            session = session.id(),
-            grace_s = grace.as_secs_f64(),
-            "the publisher's connection broke"
-        );
-    }
-    tokio::spawn(async move { session.await_return(vacancy, grace).await });
 }
 
 /// One connection's time with a session.
