@@ -11,7 +11,7 @@ use super::fault::Fault;
 use crate::protocol::ErrorCode;
 
 /// So many bodies of the largest size fit into the budget; of smaller ones more.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// The unit of the budget, in bytes.
 const UNIT: usize = 1024;
 
@@ -109,9 +109,9 @@ mod tests {
         let read = async |headers: &HeaderMap, n| uploads.read(headers, body(n), 10 * UNIT, "limit").await;
         assert_eq!(status(read(&none, 10 * UNIT + 1).await), 413);
         assert_eq!(status(read(&declared(10 * UNIT + 1), 5).await), 413);
-        assert_eq!(uploads.units.available_permits(), 40, "what was refused holds nothing");
+        assert_eq!(uploads.units.available_permits(), 20, "what was refused holds nothing");
         let mut held = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..2 {
             held.push(read(&none, 10 * UNIT).await.unwrap_or_else(|_| panic!("there is room")));
         }
         assert_eq!(status(read(&none, 1).await), 503);

@@ -4,6 +4,7 @@
 //! number of readers follow at their own pace. Nothing here knows sockets.
 
 mod channel;
+mod cursor;
 pub mod engine;
 mod health;
 mod input;
@@ -17,7 +18,8 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use channel::{Batch, Channel, Counted, Cursor, Delivery, HubSide, Moment};
+pub use channel::{Channel, Counted, HubSide, Moment};
+pub use cursor::{Batch, Cursor, Delivery};
 pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;

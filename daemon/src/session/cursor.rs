@@ -1,0 +1,164 @@
+//! Readers of what a session says: each at its own pace, without loss or doubling. A slow reader costs nobody anything: when the
+//! events that it has not read have left the journal, it is told how many it missed and gets a fresh snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::watch;
+
+use super::channel::{Channel, Moment};
+use crate::protocol::server_message::{EndReason, Lagged, ServerMessage};
+
+/// What [`Cursor::read`] left to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// There is more to read now.
+    More,
+    /// Everything said so far was read; [`Cursor::changed`] waits for more.
+    UpToDate,
+    /// Everything was read and the session has ended.
+    Ended(EndReason),
+}
+
+/// Numbered events for whoever keeps them, and the labels that they lead to.
+#[derive(Debug)]
+pub struct Batch {
+    /// The labels to begin anew with, when the events before `first_seq` are gone.
+    pub restart: Option<Moment>,
+    /// Number of the first of `events`; of the next event, where there are none.
+    pub first_seq: u64,
+    /// Encoded events, one after the other.
+    pub events: Vec<Utf8Bytes>,
+    /// The session when this was read.
+    pub now: Moment,
+    /// What is left to read.
+    pub delivery: Delivery,
+}
+
+impl Batch {
+    /// Whether nothing new is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.restart.is_none() && self.events.is_empty()
+    }
+}
+
+/// One reader's place in a session.
+#[derive(Debug)]
+pub struct Cursor {
+    channel: Arc<Channel>,
+    tick: watch::Receiver<u64>,
+    next_seq: u64,
+    wants_snapshot: bool,
+    n_stats: u64,
+}
+
+impl Cursor {
+    /// A reader that gets a snapshot first, and then every event after it.
+    #[must_use]
+    pub fn from_now(channel: &Arc<Channel>) -> Self {
+        let tick = channel.tick.subscribe();
+        Self { channel: Arc::clone(channel), tick, next_seq: 0, wants_snapshot: true, n_stats: 0 }
+    }
+
+    /// A reader that has every event up to `seq` and gets those after it; if some of them have left the journal,
+    /// it is told so and gets a snapshot first. A `seq` that the session has not reached gives a snapshot.
+    #[must_use]
+    pub fn since(channel: &Arc<Channel>, seq: u64) -> Self {
+        let mut cursor = Self::from_now(channel);
+        // Whoever followed a session up to its interruption may have heard events that are lost, under numbers that
+        // what is kept has given to others.
+        let is_interrupted = channel.ended() == Some(EndReason::Interrupted);
+        cursor.wants_snapshot = seq > channel.last_seq() || (is_interrupted && seq == channel.last_seq());
+        cursor.next_seq = seq.saturating_add(1);
+        cursor
+    }
+
+    /// Makes the next [`Self::read_events`] begin anew with the labels as they stand.
+    pub(crate) fn restart(&mut self) {
+        self.wants_snapshot = true;
+    }
+
+    /// The session that is read.
+    #[must_use]
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// The next events, at most `max`, for whoever keeps them and wants no stats.
+    pub fn read_events(&mut self, max: usize) -> Batch {
+        self.tick.mark_unchanged();
+        let inner = self.channel.inner.lock();
+        let now = inner.moment();
+        let is_behind = self.wants_snapshot || self.next_seq < inner.journal.first_seq();
+        let restart = is_behind.then(|| now.clone());
+        if restart.is_some() {
+            self.next_seq = now.seq + 1;
+            self.wants_snapshot = false;
+        }
+        let first_seq = self.next_seq;
+        let events: Vec<_> = inner.journal.from(first_seq, max).into_iter().flatten().cloned().collect();
+        self.next_seq += events.len() as u64;
+        let delivery = match now.ended {
+            _ if self.next_seq <= inner.journal.last_seq() => Delivery::More,
+            Some(reason) => Delivery::Ended(reason),
+            None => Delivery::UpToDate,
+        };
+        Batch { restart, first_seq, events, now, delivery }
+    }
+
+    /// Appends what comes next to `out`, at most `max` events.
+    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> Delivery {
+        self.tick.mark_unchanged();
+        let (moment, more, ended, stats) = {
+            let inner = self.channel.inner.lock();
+            let lagged = !self.wants_snapshot && self.next_seq < inner.journal.first_seq();
+            let moment = (self.wants_snapshot || lagged).then(|| inner.moment());
+            let moment = moment.map(|moment| {
+                let missed = if lagged { moment.seq + 1 - self.next_seq } else { 0 };
+                (missed, moment)
+            });
+            if let Some((_, moment)) = &moment {
+                self.next_seq = moment.seq + 1;
+                self.wants_snapshot = false;
+            } else if let Some(entries) = inner.journal.from(self.next_seq, max) {
+                let before = out.len();
+                out.extend(entries.cloned());
+                self.next_seq += (out.len() - before) as u64;
+            }
+            let more = self.next_seq <= inner.journal.last_seq();
+            let stats = (inner.n_stats != self.n_stats).then(|| inner.stats.clone()).flatten();
+            (
+                moment,
+                more,
+                inner.ended,
+                if more { None } else { stats.map(|(_, json)| (inner.n_stats, json)) },
+            )
+        };
+        // Encoding a long session takes a while: the session's thread is not kept waiting for it.
+        if let Some((missed, moment)) = moment {
+            if missed > 0 {
+                self.channel.n_missed.fetch_add(missed, Ordering::Relaxed);
+                let lagged = Lagged { missed };
+                out.push(ServerMessage::to_connection(Some(&self.channel.id), lagged).to_json().into());
+            }
+            out.push(self.channel.encoded(&moment));
+        }
+        if let Some((n_stats, json)) = stats {
+            self.n_stats = n_stats;
+            out.push(json);
+        }
+        match ended {
+            _ if more => Delivery::More,
+            Some(reason) => Delivery::Ended(reason),
+            None => Delivery::UpToDate,
+        }
+    }
+
+    /// Waits until something was said since the last [`Self::read`].
+    pub async fn changed(&mut self) {
+        // The sender lives in the channel that the cursor holds, so it cannot be gone.
+        let _ = self.tick.changed().await;
+    }
+}
