@@ -15,6 +15,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(8 << 30))
 import argparse
 from pathlib import Path
 
+from . import arguments
 from .data import SPEEDS, DataError, build_cache, build_speed_cache, load_cache
 
 
@@ -39,6 +40,38 @@ def _prepare(args: argparse.Namespace) -> None:
         teacher = open_teacher(spec, args.device)
         for name, cache in caches.items():
             embed_cache(teacher, cache, work / name, args.teacher_share if "@" in name else 1.0)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from .pack import MIB, pack
+
+    parts = pack(
+        Path(args.corpus),
+        Path(args.work),
+        Path(args.campplus),
+        [Path(w) for w in args.wheels],
+        Path(args.out),
+        args.part_mib,
+    )
+    for part in parts:
+        size = sum(p.stat().st_size for p in part.rglob("*") if p.is_file())
+        print(f"{part}: {size / MIB:.1f} MiB")
+
+
+def _check_answers(args: argparse.Namespace) -> None:
+    from .targets import usable
+
+    work = Path(args.work)
+    cache = load_cache(work / "train")
+    names = [t for t in args.teachers if usable(work / "train", cache, t)]
+    print(" ".join(names))
+
+
+def _slim(args: argparse.Namespace) -> None:
+    import torch
+
+    saved = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+    torch.save({key: saved[key] for key in ("ema", "params", "state")}, args.out)
 
 
 def _weigh(args: argparse.Namespace) -> None:
@@ -111,6 +144,7 @@ def _train(args: argparse.Namespace) -> None:
         chances=tuple(args.shares),
         late_chances=tuple(args.late_shares),
         ema=args.ema,
+        fit_heads_crops=args.fit_heads_crops,
         teachers=tuple(args.teachers),
         teacher_weights=args.teacher_weights,
         unlabelled=tuple(str(u) for u in unlabelled if u.with_suffix(".json").is_file()),
@@ -187,7 +221,7 @@ def _segment(args: argparse.Namespace) -> None:
 def _fit_plda(args: argparse.Namespace) -> None:
     from .plda import write_plda
 
-    n_windows = write_plda(Path(args.model), Path(args.conversations), args.dim)
+    n_windows = write_plda(Path(args.model), Path(args.conversations), args.dim, args.strangers)
     print(f"{args.model}: plda.f32 fitted on {n_windows} windows")
 
 
@@ -200,69 +234,14 @@ def _export_segmenter(args: argparse.Namespace) -> None:
     print(f"{args.out}: onnxruntime, streamed, agrees with PyTorch to {difference:.1e}")
 
 
-def _add_prepare(commands: argparse._SubParsersAction) -> None:
-    prepare = commands.add_parser("prepare", help="decode Kaldi data and run the teacher once")
-    prepare.add_argument("--train", required=True, help="Kaldi data directory")
-    prepare.add_argument("--validation", help="Kaldi data directory of other speakers")
-    prepare.add_argument("--work", required=True, help="folder for caches")
-    prepare.add_argument("--workers", type=int, default=2)
-    prepare.add_argument(
-        "--teacher-share",
-        type=float,
-        default=0.4,
-        help="share of the speed-perturbed pieces that the teacher hears and training uses",
-    )
-    prepare.add_argument("--unlabelled", help="Kaldi data directory without utt2spk")
-    prepare.add_argument(
-        "--teacher",
-        action="append",
-        metavar="NAME[=WHERE]",
-        help="resemblyzer[=STEP], distance of its windows of 1.6 s in frames (80), or "
-        "campplus=WHEEL-OR-PT; again for each teacher; resemblyzer unless given",
-    )
-    prepare.add_argument(
-        "--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given"
-    )
-    prepare.add_argument("--device", default="cpu", help="where teachers run")
-    prepare.set_defaults(run_command=_prepare)
-
-
-def _add_weigh(commands: argparse._SubParsersAction) -> None:
-    weigh = commands.add_parser(
-        "weigh-teachers", help="how much each teacher counts by recording set, from validation speakers"
-    )
-    weigh.add_argument("--work", required=True, help="folder that prepare filled")
-    weigh.add_argument("--teachers", nargs="+", required=True, help="names")
-    weigh.add_argument("--out", required=True, help="file for train --teacher-weights")
-    weigh.set_defaults(run_command=_weigh)
-
-
-def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "evaluate", help="error rates by recording set, in the field's conditions, in real talk"
-    )
-    parser.add_argument("--work", required=True, help="folder that prepare filled")
-    parser.add_argument("--out", required=True, help="folder for kept embeddings, report.json, report.md")
-    parser.add_argument(
-        "--teacher",
-        action="append",
-        required=True,
-        metavar="NAME[=WHERE]",
-        help="as in prepare, or model=FOLDER; a column each",
-    )
-    parser.add_argument("--folds", nargs="*", default=[], help="runs of train --fold, one a fold")
-    parser.add_argument("--rooms", help="folder of measured room responses, for the far microphone")
-    parser.add_argument("--talk", nargs="*", default=[], help="folders of recordings with .rttm beside them")
-    parser.set_defaults(run_command=_evaluate)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
-    _add_prepare(commands)
-    _add_weigh(commands)
-    _add_evaluate(commands)
+    arguments.add_prepare(commands, _prepare)
+    arguments.add_weigh(commands, _weigh)
+    arguments.add_evaluate(commands, _evaluate)
+    arguments.add_offline(commands, _pack, _check_answers, _slim)
     train = commands.add_parser("train", help="train, or resume the run in --run")
     train.add_argument("--work", required=True, help="folder that prepare filled")
     train.add_argument("--run", required=True, help="folder for checkpoints and the log")
@@ -290,6 +269,9 @@ def main() -> None:
     train.add_argument("--measured", type=float, default=0.4, help="their share of the rooms")
     train.add_argument("--echo", type=float, default=0.1, help="share of crops with an echo")
     train.add_argument("--opus", type=float, default=0.1, help="share of crops through Opus")
+    train.add_argument(
+        "--fit-heads-crops", type=int, default=5000, help="crops that fit the heads to a warm network"
+    )
     train.add_argument("--ema", type=float, default=0.9995, help="decay of the averaged weights")
     train.add_argument("--learning-rate", type=float, default=2e-3)
     train.add_argument(
@@ -364,6 +346,12 @@ def main() -> None:
         "--conversations", required=True, help="folder of .wav and .rttm from simulate-conversations"
     )
     plda.add_argument("--dim", type=int, default=128, help="coordinates kept")
+    plda.add_argument(
+        "--strangers",
+        type=float,
+        default=0.5,
+        help="share of these speakers' variances that strangers have; 1 where the network never learnt them",
+    )
     plda.set_defaults(run_command=_fit_plda)
 
     exported = commands.add_parser("export-segmenter", help="its checkpoint to a folder")

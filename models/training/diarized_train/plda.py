@@ -134,11 +134,17 @@ def fit_plda(
     return mean, kept, vectors[:, order].T
 
 
-def write_plda(folder: Path, conversations: Path, dim: int) -> int:
-    """Fits and writes ``plda.f32`` and ``plda_dim``; returns the number of windows used."""
+def write_plda(folder: Path, conversations: Path, dim: int, strangers: float = STRANGERS) -> int:
+    """Fits and writes ``plda.f32`` and ``plda_dim``; returns the number of windows used.
+
+    ``strangers`` is the share of the speakers' variances that strangers have, 1 where the network never
+    learnt these speakers.
+    """
+    if not 0.0 < strangers <= 1.0:
+        raise DataError(f"strangers ({strangers}) must be above 0 and at most 1")
     x, speakers = embed_conversations(folder, conversations)
     mean, variances, transform = fit_plda(x, speakers, dim)
-    parts = (mean, STRANGERS * variances, transform)
+    parts = (mean, strangers * variances, transform)
     values = np.concatenate([part.ravel() for part in parts]).astype("<f4")
     (folder / "plda.f32").write_bytes(values.tobytes())
     card = folder / "model.toml"

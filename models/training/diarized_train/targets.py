@@ -113,6 +113,29 @@ def read_table(cache: Path, teacher: str, n_pieces: int) -> np.ndarray:
     return table
 
 
+def _tables(
+    paths: Sequence[Path], caches: Sequence[Cache], teacher: str, teachers: tuple[str, ...]
+) -> list[np.ndarray]:
+    """A teacher's answers by cache; it may lack all of a cache that is not the first, where another has some."""
+    tables = [read_table(paths[0], teacher, len(caches[0].pieces))]
+    for path, cache in zip(paths[1:], caches[1:], strict=True):
+        others = (table_path(path, name).is_file() for name in teachers if name != teacher)
+        if not table_path(path, teacher).is_file() and any(others):
+            tables.append(np.zeros((len(cache.pieces), tables[0].shape[1]), np.float32))
+        else:
+            tables.append(read_table(path, teacher, len(cache.pieces)))
+    return tables
+
+
+def usable(cache_path: Path, cache: Cache, teacher: str) -> bool:
+    """Whether the teacher's answers are of these very pieces."""
+    path = table_path(cache_path, teacher)
+    if not path.is_file():
+        return False
+    with np.load(path) as saved:
+        return len(saved["embeddings"]) == len(cache.pieces)
+
+
 def load_targets(
     paths: Sequence[Path], caches: Sequence[Cache], weights: SourceWeights
 ) -> tuple[list[Targets], tuple[int, ...]]:
@@ -121,7 +144,7 @@ def load_targets(
     heard: list[list[np.ndarray]] = [[] for _ in caches]
     dims = []
     for teacher in weights.teachers:
-        tables = [read_table(p, teacher, len(c.pieces)) for p, c in zip(paths, caches, strict=True)]
+        tables = _tables(paths, caches, teacher, weights.teachers)
         done = tables[0].any(1)
         if not done.any():
             raise TeacherError(f"{table_path(paths[0], teacher)} holds no embedding yet")

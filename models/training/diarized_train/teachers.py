@@ -57,8 +57,8 @@ class CamPlusPlusTeacher:
 
     def __init__(self, checkpoint: Path, device: str = "cpu", bf16: bool = False) -> None:
         from .campplus import fold_norms
+        from .device_loader import DeviceLogMel
         from .foreign import load_foreign
-        from .front_end import LogMel
 
         foreign = load_foreign(checkpoint)
         if foreign.layout != "CAM++":
@@ -68,15 +68,16 @@ class CamPlusPlusTeacher:
         self.device = device
         # Half the time on processors that multiply bfloat16; cosine to 32 bits above 0.999.
         self.bf16 = bf16
-        self.mel = LogMel(foreign.front_end, np.float32)
+        self.mel = DeviceLogMel(foreign.front_end, torch.device(device))
 
     def _embed_alike(self, pieces: list[np.ndarray]) -> np.ndarray:
         length = min(map(len, pieces))
         samples = np.stack([p[:length] for p in pieces]).astype(np.float32) / 32768.0
         kind = torch.device(self.device).type
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, self.bf16):
-            features = torch.from_numpy(self.mel(samples)).to(self.device)
-            return self.network(features).float().cpu().numpy()
+            with torch.autocast(kind, enabled=False):
+                features = self.mel(torch.from_numpy(samples).to(self.device))
+            return self.network(features.contiguous()).float().cpu().numpy()
 
     def embed(self, pieces: list[np.ndarray]) -> np.ndarray:
         out = np.empty((len(pieces), self.embedding_dim), np.float32)

