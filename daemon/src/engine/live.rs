@@ -208,7 +208,7 @@ impl Engine for LiveEngine {
             Correction::Merge { from, into } => self.diarizer.merge(*from, *into)?,
             Correction::Reassign { segment, speaker } => self.diarizer.reassign(*segment, *speaker)?,
             Correction::Split { speaker, segments } => drop(self.diarizer.split(*speaker, segments)?),
-            Correction::Voice { speaker, voice, name } => self.diarizer.tell_voice(*speaker, voice, name)?,
+            Correction::Voice { speaker, voice, name } => self.diarizer.set_voice(*speaker, voice, name)?,
         }
         Ok(())
     }

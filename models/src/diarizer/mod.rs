@@ -7,7 +7,7 @@
 mod ahc;
 mod front_end;
 mod history;
-mod labeller;
+mod labelling;
 mod params;
 mod speech;
 mod vbx;
@@ -28,7 +28,7 @@ use crate::model_card::ModelCard;
 use crate::names::NameFault;
 use crate::voiceprint::Gallery;
 use front_end::{Fact, FactKind, FrontEnd};
-use labeller::Labeller;
+use labelling::Labeller;
 
 pub use history::{GroupPair, VoiceGroups};
 pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
@@ -391,8 +391,8 @@ impl Diarizer {
     ///
     /// # Errors
     /// [`CorrectionError`]; nothing is changed.
-    pub fn tell_voice(&mut self, speaker: SpeakerId, voice: &str, name: &str) -> Result<(), CorrectionError> {
-        self.labeller.tell_voice(speaker, voice, name)
+    pub fn set_voice(&mut self, speaker: SpeakerId, voice: &str, name: &str) -> Result<(), CorrectionError> {
+        self.labeller.set_voice(speaker, voice, name)
     }
 
     /// What was heard of a speaker so far: its settled speech inside single turns.

@@ -145,7 +145,7 @@ fn the_word_of_a_person_wins_over_recognition() {
     let mut live = Live::start(talk(&TALK), &[0]);
     live.hear(f64::INFINITY);
     let stranger = live.who(2).0;
-    live.diarizer.tell_voice(stranger, "v2", "Cem").unwrap();
+    live.diarizer.set_voice(stranger, "v2", "Cem").unwrap();
     live.settle();
     let voice = live.diarizer.state().speaker(stranger).unwrap().voice.clone().unwrap();
     assert_eq!((&*voice.id, voice.probability, live.who(5).1.as_deref()), ("v2", 1.0, Some("Cem")));

@@ -1,8 +1,9 @@
 use super::*;
+use crate::diarizer::DiarizerOptions;
+use crate::diarizer::labelling::{Labeller, made};
 use crate::diarizer::tests::CALIBRATION;
-use crate::diarizer::{DiarizerOptions, DiarizerParams};
 use crate::embedding::Embedding;
-use crate::events::SessionState;
+use crate::events::Event;
 use crate::plda::Plda;
 
 const DIM: usize = 64;
@@ -13,11 +14,59 @@ fn lapses_are_bridged_and_the_ends_are_kept() {
     odds[40..70].fill(3.0);
     odds[82..120].fill(3.0);
     odds[180..].fill(3.0);
-    let found = stretches(&odds, 0.0);
+    let found = overlaps(&odds, 0.0);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].start.abs_diff(40) <= 5 && found[0].end.abs_diff(120) <= 5, "{found:?}");
     assert_eq!(found[1].end, 200);
-    assert!(stretches(&odds, 3.5).is_empty());
+    assert!(overlaps(&odds, 3.5).is_empty());
+}
+
+/// A stretch in segment 1, with segments near it and their distance in seconds.
+fn stretch(near: &[(u64, f32)]) -> Stretch {
+    let near = near.iter().map(|(id, distance_s)| (SegmentId(*id), *distance_s)).collect();
+    let range = SampleRange::new(SampleIndex(0), SampleIndex(16_000));
+    Stretch { range, host: SegmentId(1), id: None, odds: 3.0, sum: vec![0.0; 2], weight: 1.0, near }
+}
+
+#[test]
+fn the_nearest_speaker_is_second_unless_another_fits_much_better() {
+    // Segments 1 and 4 are of the first speaker.
+    let state = made::state(&[(1, 1, 0.0, 2.0), (2, 2, 2.0, 3.0), (3, 3, 8.0, 9.0), (4, 1, 3.0, 4.0)]);
+    let second = |stretch: &Stretch, fit_of_3| {
+        stretch.best_speaker(&state, |speaker| if speaker == SpeakerId(3) { fit_of_3 } else { 0.0 })
+    };
+    let both = stretch(&[(4, 0.0), (3, 7.0), (2, 1.0)]);
+    let (nearest, sure) = second(&both, 0.0).unwrap();
+    assert_eq!(nearest, SpeakerId(2));
+    let (fitting, surer) = second(&both, 6.0).unwrap();
+    assert_eq!(fitting, SpeakerId(3));
+    assert!(0.5 < sure && sure < surer && surer < 1.0, "{sure} {surer}");
+    assert_eq!(second(&stretch(&[(4, 0.0)]), 0.0), None, "nobody overlaps with themselves");
+    assert_eq!(
+        second(&stretch(&[(2, 0.0), (3, 0.0)]), 0.0).unwrap().0,
+        SpeakerId(2),
+        "the lower id of equals"
+    );
+}
+
+#[test]
+fn overlap_that_may_go_on_waits() {
+    let (second_voices, mut zone) = (SecondVoices::default(), made::zone(&[(made::ANN, Some(1)); 20]));
+    zone.unsettled_segments = vec![SegmentId(1)];
+    let state = made::state(&[(1, 1, 0.0, 5.0)]);
+    zone.frames.overlap = [vec![-4.0; 100], vec![4.0; 100], vec![-4.0; 200]].concat();
+    let rules = OverlapRules { onset: 0.0, dim: made::DIM };
+    let settled = |until_s: f64, closing| {
+        let (stretches, done) = second_voices.settled(&zone, &state, made::at(until_s), closing, rules);
+        (stretches.len(), done.seconds())
+    };
+    assert_eq!(settled(3.0, false), (0, 3.0), "its segment is not settled");
+    let (_, done) = settled(1.8, false);
+    assert!((done - 1.0).abs() < 0.1, "{done}");
+    assert_eq!(settled(1.8, true).1, 1.8);
+    let early = second_voices.unsettled(&zone, &state, rules);
+    assert_eq!(early.len(), 1);
+    assert!(early[0].range.duration_s() > 0.9 && early[0].weight > 3.0, "{early:?}");
 }
 
 /// Deterministic noise in `[-0.5, 0.5]`.

@@ -1,0 +1,450 @@
+//! Labelling: from embedded windows to published segments. This file holds the order of the steps.
+//!
+//! The labeller receives the stream as ordered facts: a region of speech opens, a window of it is embedded, the region
+//! closes. So labels depend neither on block sizes nor on when an embedding arrives. With every window:
+//!
+//! 1. [`decode`] labels the unsettled windows of the [`zone`] by their [`scores`], and may open speakers;
+//! 2. [`runs`] makes runs of equal labels with boundaries at pauses, and the [`publisher`] emits what changed;
+//! 3. windows older than a few seconds are settled: [`settling`] makes exemplars of them for the [`History`];
+//! 4. [`second_voice`] finds the second speaker of overlap;
+//! 5. [`naming`] names speakers by their voiceprints;
+//! 6. after enough new exemplars the history is clustered again, and [`relabelling`] finds what that changes.
+//!
+//! The steps take and return values. Only the publisher emits events. [`corrections`] come from users.
+
+mod corrections;
+mod decode;
+#[cfg(test)]
+mod made;
+mod naming;
+mod publisher;
+mod relabelling;
+mod runs;
+mod scores;
+mod second_voice;
+mod settling;
+mod zone;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use diarized_dsp::{SampleIndex, SampleRange};
+
+use super::front_end::FrameQuality;
+use super::history::{History, VoiceGroups};
+use super::{DiarizerParams, Said, SpeakerVoice};
+use crate::calibration::Calibration;
+use crate::embedding::Embedding;
+use crate::events::{GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
+use crate::plda::Plda;
+use crate::voiceprint::Gallery;
+use decode::{NewSpeakerRules, decode};
+use naming::Names;
+use publisher::Publisher;
+use relabelling::Replaced;
+use runs::{Run, SMOOTH_FRAMES};
+use scores::Scores;
+use second_voice::{OverlapRules, Revision, SecondVoices};
+use settling::{ExemplarRules, exemplars};
+use zone::{FRAME_SAMPLES, Window, Zone};
+
+/// Weight of a short window's evidence against that of a full one.
+const SHORT_WINDOW_TRUST: f32 = 0.6;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Labeller {
+    params: DiarizerParams,
+    history: History,
+    publisher: Publisher,
+    /// The unsettled part of the open region, while somebody speaks.
+    zone: Option<Zone>,
+    /// Speakers opened in the zone that the history holds nothing of.
+    opened: BTreeSet<SpeakerId>,
+    second_voices: SecondVoices,
+    names: Names,
+    /// Exemplars since the latest clustering.
+    n_new_exemplars: usize,
+    noise_db: Option<f32>,
+    /// Whether the stream is over: no window follows.
+    ended: bool,
+}
+
+impl Labeller {
+    pub(crate) fn new(params: DiarizerParams, plda: Plda, calibration: Calibration) -> Self {
+        Self {
+            history: History::new(params.history(), plda, calibration),
+            params,
+            publisher: Publisher::new(),
+            zone: None,
+            opened: BTreeSet::new(),
+            n_new_exemplars: 0,
+            noise_db: None,
+            names: Names::default(),
+            second_voices: SecondVoices::default(),
+            ended: false,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &SessionState {
+        self.publisher.state()
+    }
+
+    pub(crate) fn voice_groups(&self) -> VoiceGroups {
+        self.history.voice_groups()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_exemplars(&self) -> usize {
+        self.history.len()
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Said> {
+        self.publisher.poll()
+    }
+
+    /// Speech begins at `start`.
+    pub(crate) fn open_region(&mut self, at: SampleIndex, start: SampleIndex) {
+        self.publisher.set_position(at);
+        let max_pause = self.params.bridge_samples();
+        let previous = self.second_voices.latest_turn().and_then(|id| self.publisher.state().segment(id));
+        let previous = previous.filter(|s| start.0.saturating_sub(s.range.end().0) <= max_pause);
+        self.zone = Some(Zone::new(start, previous.map(|s| s.id)));
+    }
+
+    /// Measures of the open region's next frames: levels in dBFS, quality, and log odds of overlap. Each continues its
+    /// own series, which begins with the region. `noise_db` is the noise floor now, where it is known.
+    pub(crate) fn add_frames(
+        &mut self,
+        levels_db: &[f32],
+        quality: &[Option<FrameQuality>],
+        noise_db: Option<f32>,
+        overlap: &[f32],
+    ) {
+        self.noise_db = noise_db.or(self.noise_db);
+        if let Some(zone) = &mut self.zone {
+            zone.frames.add(levels_db, quality, overlap);
+        }
+    }
+
+    /// One more window of the open region, later than the ones before. A window without an embedding (the embedder
+    /// failed) leaves the labels as they are. Speech is decided up to `decided`.
+    pub(crate) fn add_window(
+        &mut self,
+        at: SampleIndex,
+        support: SampleRange,
+        decided: SampleIndex,
+        embedding: Option<Embedding>,
+        full: bool,
+    ) {
+        self.publisher.set_position(at);
+        let Some(embedding) = embedding else { return };
+        let trust = self.params.window_weight() * if full { 1.0 } else { SHORT_WINDOW_TRUST };
+        let mut projected = self.history.plda().project(embedding.as_slice());
+        projected.iter_mut().for_each(|value| *value *= trust);
+        let window = Window { support, embedding, projected, trust, full, label: None };
+        self.with_zone(|labeller, zone| {
+            zone.windows.push_back(window);
+            let end = support.end();
+            let earliest = zone.unsettled_start.plus(labeller.params.step_samples());
+            let published_until = labeller.params.shown_when(at).max(earliest).min(decided);
+            zone.published_until = published_until.max(zone.published_until);
+            labeller.decode(zone, false);
+            labeller.publish(zone, end);
+            labeller.settle(zone, end.minus(labeller.params.settle_samples()));
+            labeller.show_second_voices(zone);
+        });
+    }
+
+    /// The open region pauses after `voiced`. Labels up to there are published without waiting for another window.
+    pub(crate) fn pause(&mut self, at: SampleIndex, voiced: SampleIndex) {
+        self.publisher.set_position(at);
+        let published_until = self.params.shown_when(at).min(voiced);
+        self.with_zone(|labeller, zone| {
+            if let Some(end) = zone.windows_end().filter(|_| published_until > zone.published_until) {
+                zone.published_until = published_until;
+                labeller.publish(zone, end);
+            }
+        });
+    }
+
+    /// The open region ends at `end`: everything in it is settled.
+    pub(crate) fn close_region(&mut self, at: SampleIndex, end: SampleIndex) {
+        self.publisher.set_position(at);
+        let Some(mut zone) = self.zone.take() else { return };
+        self.decode(&mut zone, true);
+        zone.published_until = end;
+        self.publish(&mut zone, end);
+        self.settle(&mut zone, SampleIndex(u64::MAX));
+        self.settle_second_voices(&mut zone, end, true);
+        if let Some(open) = zone.open_segment {
+            self.publisher.finalise(open);
+        }
+        self.remove_opened();
+        if self.is_clustering_due() {
+            self.recluster(None, RevisionReason::Reassign);
+        }
+    }
+
+    /// A stretch without audio; no region is open across it.
+    pub(crate) fn gap(&mut self, at: SampleIndex, range: SampleRange, reason: GapReason) {
+        self.publisher.set_position(at);
+        self.publisher.gap(range, reason);
+    }
+
+    /// The stream ends: the last clustering of everything that the history holds.
+    pub(crate) fn finish(&mut self, at: SampleIndex) {
+        self.publisher.set_position(at);
+        self.ended = true;
+        if self.params.final_pass() {
+            self.with_any_zone(|labeller, zone| labeller.recluster(zone, RevisionReason::FinalPass));
+        } else {
+            self.remove_unused(&Replaced::new());
+        }
+    }
+
+    /// Replaces the gallery. Names by voiceprint follow at once.
+    pub(crate) fn set_gallery(&mut self, gallery: Arc<Gallery>) {
+        self.names.set_gallery(gallery);
+        self.recognise();
+    }
+
+    /// Voice of a speaker's settled and clean speech so far.
+    pub(crate) fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
+        let (embedding, speech_s) = speech_of(&self.history, &self.params, speaker)?;
+        let snr_db = naming::mean_snr_db(self.publisher.state(), speaker);
+        Some(SpeakerVoice { embedding, speech_s, snr_db })
+    }
+
+    /// Runs `step` on the open region, if there is one.
+    fn with_zone(&mut self, step: impl FnOnce(&mut Self, &mut Zone)) {
+        if let Some(mut zone) = self.zone.take() {
+            step(self, &mut zone);
+            self.zone = Some(zone);
+        }
+    }
+
+    /// Runs `step` inside or outside a region.
+    fn with_any_zone(&mut self, step: impl FnOnce(&mut Self, Option<&mut Zone>)) {
+        let mut zone = self.zone.take();
+        step(self, zone.as_mut());
+        self.zone = zone;
+    }
+
+    /// Labels the unsettled windows. With `closing` no window follows in this region.
+    fn decode(&mut self, zone: &mut Zone, closing: bool) {
+        let open = zone.open_segment.and_then(|id| self.publisher.state().segment(id));
+        let scores = Scores::new(&self.history, &self.opened, zone, &self.params);
+        let labels = decode(&scores, NewSpeakerRules::of(&self.params), open.map(|s| s.speaker), closing);
+        for run in labels {
+            let speaker = run.speaker.unwrap_or_else(|| {
+                let opened = self.publisher.open_speaker(zone.start_of_window(run.windows.start));
+                self.opened.insert(opened);
+                opened
+            });
+            zone.label(run.windows, speaker);
+        }
+    }
+
+    /// Brings the published segments of the zone in line with its labels, which reach up to `end`.
+    fn publish(&mut self, zone: &mut Zone, end: SampleIndex) {
+        let runs = runs::cut_at(self.runs(zone, end), zone.published_until);
+        let scores = Scores::new(&self.history, &self.opened, zone, &self.params);
+        let drafts = runs::drafts(zone, self.publisher.state(), &runs, &scores, self.noise_db);
+        self.publisher.publish(zone, &drafts);
+    }
+
+    fn runs(&self, zone: &Zone, end: SampleIndex) -> Vec<Run> {
+        runs::runs(zone, end, self.params.boundary_reach_samples())
+    }
+
+    /// Settles the leading windows with their centre before `horizon`: no later decoding changes them.
+    fn settle(&mut self, zone: &mut Zone, horizon: SampleIndex) {
+        let n_old = zone.windows.iter().take_while(|w| w.centre() < horizon.0).count();
+        let Some(end) = zone.windows_end().filter(|_| n_old > 0) else { return };
+        let runs = self.runs(zone, end);
+        let boundary = runs::end_of_first(zone, &runs, n_old).unwrap_or(end);
+        for (n, run) in runs.iter().enumerate().take_while(|(_, run)| run.windows.start < n_old) {
+            if let Some(id) = runs::segment_of(zone, self.publisher.state(), n, run) {
+                self.remember(zone, id, run, run.windows.end.min(n_old));
+                let settled = SampleRange::new(run.range.start(), run.range.end().min(boundary));
+                let previous = zone.settle_segment(id, settled);
+                self.second_voices.add_turn(id);
+                if let Some(previous) = previous.filter(|previous| *previous != id) {
+                    self.publisher.finalise(previous);
+                }
+            }
+        }
+        zone.settle_windows(n_old, boundary);
+        self.settle_second_voices(zone, boundary, false);
+        self.drop_frames(zone);
+        self.recognise();
+        if !zone.windows.is_empty() && self.is_clustering_due() {
+            self.recluster(Some(zone), RevisionReason::Reassign);
+        }
+    }
+
+    /// Adds the run's windows before `until` to the history as exemplars of segment `id`.
+    fn remember(&mut self, zone: &mut Zone, id: SegmentId, run: &Run, until: usize) {
+        let turn = self.publisher.state().segment(id).map_or(run.range, |s| s.range);
+        let exemplars = exemplars(zone, run, turn, until, ExemplarRules::of(&self.params));
+        zone.has_exemplars = true;
+        self.opened.remove(&run.speaker);
+        self.n_new_exemplars += exemplars.len();
+        exemplars.into_iter().for_each(|(span, exemplar)| self.history.add(id, span, exemplar));
+    }
+
+    /// Publishes the second speakers of overlap before `until` for good. With `closing` nothing of the region follows.
+    fn settle_second_voices(&mut self, zone: &mut Zone, until: SampleIndex, closing: bool) {
+        let rules = OverlapRules::of(&self.params, &self.history);
+        let (settled, done) = self.second_voices.settled(zone, self.publisher.state(), until, closing, rules);
+        second_voice::settle_until(zone, done);
+        let mut shown = std::mem::take(&mut zone.second_speaker_segments);
+        for mut stretch in settled {
+            if let Some(voice) = stretch.speaker(self.publisher.state(), &self.history) {
+                stretch.id = Some(self.publisher.publish_second(&mut shown, stretch.range, voice, true));
+            }
+            self.second_voices.add_stretch(stretch);
+        }
+        if closing {
+            self.publisher.remove(shown);
+        } else {
+            zone.second_speaker_segments = shown;
+        }
+    }
+
+    /// Publishes the second speakers of overlap that is not settled, as they are for now.
+    fn show_second_voices(&mut self, zone: &mut Zone) {
+        let state = self.publisher.state();
+        let rules = OverlapRules::of(&self.params, &self.history);
+        let stretches = self.second_voices.unsettled(zone, state, rules);
+        let voices = stretches.iter().map(|stretch| (stretch.range, stretch.speaker(state, &self.history)));
+        let voices: Vec<_> = voices.filter_map(|(range, voice)| Some((range, voice?))).collect();
+        let mut shown = std::mem::take(&mut zone.second_speaker_segments);
+        for (range, voice) in voices {
+            let id = self.publisher.publish_second(&mut shown, range, voice, false);
+            zone.second_speaker_segments.push(id);
+        }
+        self.publisher.remove(shown);
+    }
+
+    /// Brings second speakers in line with revised labels.
+    fn revise_second_voices(&mut self, zone: Option<&mut Zone>, reason: RevisionReason) {
+        let mut changes = Vec::new();
+        for stretch in &mut self.second_voices.stretches {
+            match stretch.revision(self.publisher.state(), &self.history) {
+                Some(Revision::Speaker(change)) => changes.push(change),
+                Some(Revision::Gone(id)) => {
+                    stretch.id = None;
+                    self.publisher.remove([id]);
+                }
+                Some(Revision::New(voice)) => {
+                    let none_shown = &mut Vec::new();
+                    stretch.id = Some(self.publisher.publish_second(none_shown, stretch.range, voice, true));
+                }
+                None => {}
+            }
+        }
+        self.publisher.revise(changes, reason);
+        if let Some(zone) = zone {
+            self.show_second_voices(zone);
+        }
+    }
+
+    /// Drops the frames that no later step reads: boundaries and windows reach back behind the unsettled part.
+    fn drop_frames(&self, zone: &mut Zone) {
+        let n_kept = self.params.boundary_reach_samples() / FRAME_SAMPLES + SMOOTH_FRAMES as u64 + 1;
+        zone.drop_frames(n_kept.max(self.params.window_frames()) as usize);
+    }
+
+    fn is_clustering_due(&self) -> bool {
+        self.n_new_exemplars >= self.params.recluster_exemplars(self.history.len())
+    }
+
+    /// Clusters the history again and publishes what that changes.
+    fn recluster(&mut self, mut zone: Option<&mut Zone>, kind: RevisionReason) {
+        self.n_new_exemplars = 0;
+        let is_last = kind == RevisionReason::FinalPass;
+        let gone = self.history.recluster(is_last, || self.publisher.new_speaker_id());
+        let gone: Replaced = gone.into_iter().collect();
+        let new = relabelling::new_speakers(&self.history, self.publisher.state());
+        self.divide_segments(zone.as_deref_mut());
+        let changes = relabelling::changes(&self.history, self.publisher.state(), &gone);
+        if let Some(zone) = zone.as_deref_mut() {
+            relabelling::relabel(zone, &gone);
+        }
+        for &speaker in &new {
+            let first = relabelling::first_speech(&changes, self.publisher.state(), speaker);
+            self.publisher.add_speaker(speaker, first);
+        }
+        let reason = relabelling::reason(kind, !gone.is_empty(), !new.is_empty());
+        self.publisher.revise(changes, reason);
+        self.revise_second_voices(zone, reason);
+        self.remove_unused(&gone);
+        self.recognise();
+    }
+
+    /// Divides final segments in which the clustering found several speakers. The parts keep the segment's speaker until
+    /// the revision that follows.
+    fn divide_segments(&mut self, mut zone: Option<&mut Zone>) {
+        for (id, starts) in relabelling::divisions(&self.history, self.publisher.state()) {
+            let parts = self.publisher.divide(id, &starts);
+            for pair in parts.windows(2) {
+                self.history.divide(pair[0].0, pair[1].1.start(), pair[1].0);
+            }
+            self.second_voices.divide(&parts);
+            if let Some(zone) = zone.as_deref_mut().filter(|zone| zone.previous_segment == Some(id)) {
+                zone.previous_segment = parts.last().map(|(last, _)| *last);
+            }
+        }
+    }
+
+    /// Removes speakers that the closed region opened and that have no segment.
+    fn remove_opened(&mut self) {
+        for speaker in std::mem::take(&mut self.opened) {
+            if !self.publisher.state().segments().any(|s| s.speaker == speaker) {
+                self.replace_speaker(speaker, None);
+            }
+        }
+    }
+
+    /// Removes speakers without a segment that the history holds nothing of; after the end of the stream all without a
+    /// segment.
+    fn remove_unused(&mut self, gone: &Replaced) {
+        let history = Some(&self.history).filter(|_| !self.ended);
+        let used = relabelling::used_speakers(self.publisher.state(), &self.opened, history);
+        let all = self.publisher.state().speakers().map(|s| s.id);
+        let unused: Vec<SpeakerId> = all.filter(|id| !used.contains(id)).collect();
+        for id in unused {
+            self.replace_speaker(id, gone.get(&id).copied().filter(|into| used.contains(into)));
+        }
+    }
+
+    /// Removes `from` in favour of `into`, or else of the newest segment's speaker.
+    fn replace_speaker(&mut self, from: SpeakerId, into: Option<SpeakerId>) {
+        if let Some(into) = relabelling::replacement(self.publisher.state(), from, into) {
+            self.remove_speaker(from, into);
+        }
+    }
+
+    fn remove_speaker(&mut self, from: SpeakerId, into: SpeakerId) {
+        if let Some(info) = self.names.inherit(self.publisher.state(), from, into) {
+            self.publisher.set_speaker(info);
+        }
+        self.publisher.merge_speakers(from, into);
+    }
+
+    /// Names speakers by voiceprint, as far as that is sure.
+    fn recognise(&mut self) {
+        let speech_of = |speaker| speech_of(&self.history, &self.params, speaker);
+        for info in self.names.recognised(self.publisher.state(), speech_of) {
+            self.publisher.set_speaker(info);
+        }
+    }
+}
+
+/// Direction and seconds of a speaker's settled and clean speech. The history bounds it.
+fn speech_of(history: &History, params: &DiarizerParams, speaker: SpeakerId) -> Option<(Embedding, f32)> {
+    let (embedding, n_windows) = history.voice(speaker)?;
+    Some((embedding, n_windows * params.options().step_ms as f32 / 1000.0))
+}

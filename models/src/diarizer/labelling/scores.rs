@@ -1,0 +1,191 @@
+//! How well unsettled windows fit each speaker of the session, and how well a new one.
+//!
+//! All values are natural logarithms of likelihoods under the two-covariance model ([`crate::plda`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::runs::Run;
+use super::zone::{Window, Zone};
+use crate::calibration::sigmoid;
+use crate::diarizer::DiarizerParams;
+use crate::diarizer::history::History;
+use crate::events::SpeakerId;
+use crate::plda::{Voice, evidence};
+
+/// Speakers with more windows in the history than this are scored without the unsettled windows.
+const WELL_KNOWN_WINDOWS: f32 = 20.0;
+/// Windows each side that are scored together with a window for the state "new speaker".
+const NEIGHBOURS: usize = 2;
+
+/// The speakers that unsettled windows may belong to, with their voices. Valid while labels, history and speakers stay
+/// as they are.
+#[derive(Debug)]
+pub(super) struct Scores<'a> {
+    history: &'a History,
+    /// Speakers opened in the zone that the history holds nothing of.
+    opened: &'a BTreeSet<SpeakerId>,
+    zone: &'a Zone,
+    new_speaker_llr: f32,
+    /// Speakers of the history and of the zone, by id.
+    speakers: Vec<SpeakerId>,
+    /// Voices with the zone's own windows, for speakers with little history.
+    zone_voices: BTreeMap<SpeakerId, Voice>,
+}
+
+impl<'a> Scores<'a> {
+    pub(super) fn new(
+        history: &'a History,
+        opened: &'a BTreeSet<SpeakerId>,
+        zone: &'a Zone,
+        params: &DiarizerParams,
+    ) -> Self {
+        let speakers: BTreeSet<SpeakerId> = history.speakers().chain(opened.iter().copied()).collect();
+        let well_known = WELL_KNOWN_WINDOWS * params.window_weight();
+        Self {
+            history,
+            opened,
+            zone,
+            new_speaker_llr: params.new_speaker_llr(),
+            speakers: speakers.into_iter().collect(),
+            zone_voices: zone_voices(history, zone, well_known),
+        }
+    }
+
+    /// Speakers that a window may belong to, by id.
+    pub(super) fn speakers(&self) -> &[SpeakerId] {
+        &self.speakers
+    }
+
+    /// Whether only the zone knows a speaker: it was accepted as new before.
+    pub(super) fn is_opened(&self, speaker: SpeakerId) -> bool {
+        self.opened.contains(&speaker)
+    }
+
+    /// Log-likelihoods of every unsettled window for [`speakers`](Self::speakers) and then for a new speaker, shape
+    /// `(n_windows, n_speakers + 1)`, row-major, up to a constant of the window.
+    pub(super) fn of_windows(&self) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.zone.windows.len() * (self.speakers.len() + 1));
+        for (window_idx, window) in self.zone.windows.iter().enumerate() {
+            values.extend(self.speakers.iter().map(|speaker| self.of(window, *speaker)));
+            values.push(self.of_new_speaker(window_idx));
+        }
+        values
+    }
+
+    /// Log-likelihood that `window` is `speaker`'s, up to a constant of the window.
+    fn of(&self, window: &Window, speaker: SpeakerId) -> f32 {
+        let known = self.history.model(speaker).filter(|voice| voice.weight() > 0.0);
+        match self.zone_voices.get(&speaker).or(known) {
+            Some(voice) => voice.fits(&window.projected, window.trust),
+            // All speech of this label was assigned by a user and shapes no voice.
+            None => evidence(window.projected.iter().copied(), window.trust, self.history.plda().phi()),
+        }
+    }
+
+    /// The same for a new speaker: the window's share of the evidence that it and its neighbours are one new voice.
+    fn of_new_speaker(&self, window_idx: usize) -> f32 {
+        let end = (window_idx + NEIGHBOURS + 1).min(self.zone.windows.len());
+        let around = window_idx.saturating_sub(NEIGHBOURS)..end;
+        let n = around.len() as f32;
+        self.evidence_of_one(around) / n
+    }
+
+    /// Log evidence that these windows are one new voice.
+    pub(super) fn evidence_of_one(&self, windows: Range<usize>) -> f32 {
+        let (sum, weight) = self.zone.sum_of(windows, self.history.plda().dim());
+        evidence(sum.iter().copied(), weight, self.history.plda().phi())
+    }
+
+    /// The speaker whose evidence gains most by these windows, and the gain. The lower id wins a tie.
+    pub(super) fn best_known(&self, windows: Range<usize>) -> Option<(SpeakerId, f32)> {
+        let mut best: Option<(SpeakerId, f32)> = None;
+        for &speaker in &self.speakers {
+            let gain = self.gain(windows.clone(), speaker);
+            if best.is_none_or(|(_, b)| gain > b) {
+                best = Some((speaker, gain));
+            }
+        }
+        best
+    }
+
+    /// Gain in log evidence when these windows join what the history, or else the zone, holds of `speaker`.
+    fn gain(&self, windows: Range<usize>, speaker: SpeakerId) -> f32 {
+        let plda = self.history.plda();
+        let (sum, weight) = self.zone.sum_of(windows, plda.dim());
+        let known = self.history.model(speaker).filter(|voice| voice.weight() > 0.0);
+        let voice = known.or_else(|| self.zone_voices.get(&speaker));
+        voice.map_or(f32::NEG_INFINITY, |voice| voice.gain(&sum, weight, plda.phi()))
+    }
+
+    /// Share of the evidence for a new voice that counts after this much speech, in `(0, 1]`.
+    pub(super) fn evidence_share(&self) -> f32 {
+        self.history.fading()
+    }
+
+    /// Probability of the run's label against every other speaker and a new one, at even priors; three decimals.
+    pub(super) fn confidence(&self, run: &Run) -> f32 {
+        let fit = |speaker: SpeakerId| {
+            self.zone.windows.range(run.windows.clone()).map(|window| self.of(window, speaker)).sum::<f32>()
+        };
+        let own = fit(run.speaker);
+        let new_speaker = self.evidence_of_one(run.windows.clone()) - self.new_speaker_llr;
+        let rivals = self.speakers.iter().copied().filter(|s| *s != run.speaker);
+        let rival = rivals.map(fit).fold(new_speaker, f32::max);
+        (sigmoid(own - rival) * 1000.0).round() / 1000.0
+    }
+}
+
+/// Voices of the speakers that unsettled windows are labelled with, those windows included, where the history holds at
+/// most `well_known` of them, as weight.
+fn zone_voices(history: &History, zone: &Zone, well_known: f32) -> BTreeMap<SpeakerId, Voice> {
+    let phi = history.plda().phi();
+    let mut voices: BTreeMap<SpeakerId, Voice> = BTreeMap::new();
+    for window in &zone.windows {
+        let Some(label) = window.label else { continue };
+        let known = history.model(label);
+        if known.is_some_and(|voice| voice.weight() > well_known) {
+            continue;
+        }
+        let voice =
+            voices.entry(label).or_insert_with(|| known.cloned().unwrap_or_else(|| Voice::unheard(phi)));
+        voice.add(&window.projected, window.trust);
+    }
+    voices.values_mut().for_each(|voice| voice.settle(phi));
+    voices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diarizer::labelling::made::{ANN, BOB, history, params, range, zone};
+
+    #[test]
+    fn scores_have_a_column_for_each_speaker_and_one_for_a_new_one() {
+        let (history, opened) = (history(&[(2, ANN), (4, BOB)]), BTreeSet::from([SpeakerId(3)]));
+        let zone = zone(&[(ANN, None), (BOB, Some(3))]);
+        let scores = Scores::new(&history, &opened, &zone, &params());
+        assert_eq!(scores.speakers(), [SpeakerId(2), SpeakerId(3), SpeakerId(4)]);
+        assert!(scores.is_opened(SpeakerId(3)) && !scores.is_opened(SpeakerId(2)));
+        let values = scores.of_windows();
+        assert_eq!(values.len(), 2 * 4);
+        assert!(values[0] > values[2], "the first window is nearer to speaker 2 than to 4: {values:?}");
+        assert!(values[4 + 1] > values[4], "the zone's own windows shape speaker 3: {values:?}");
+        assert_eq!(scores.best_known(0..1).map(|(best, _)| best), Some(SpeakerId(2)));
+    }
+
+    #[test]
+    fn confidence_falls_where_another_voice_fits_as_well() {
+        let (history, opened) = (history(&[(1, ANN), (2, BOB)]), BTreeSet::new());
+        let confidence = |windows: &[_]| {
+            let zone = zone(windows);
+            let scores = Scores::new(&history, &opened, &zone, &params());
+            let run = Run { windows: 0..windows.len(), speaker: SpeakerId(1), range: range(0.0, 1.0) };
+            scores.confidence(&run)
+        };
+        let clear = confidence(&[(ANN, None); 3]);
+        let even = confidence(&[([1.5, 1.5], None); 3]);
+        let wrong = confidence(&[(BOB, None); 3]);
+        assert!(clear > 0.9 && (even - 0.5).abs() < 0.2 && wrong < 0.1, "{clear} {even} {wrong}");
+    }
+}
