@@ -8,6 +8,7 @@ mod ahc;
 mod front_end;
 mod history;
 mod labelling;
+mod ordering;
 mod params;
 mod speech;
 mod vbx;
@@ -16,7 +17,7 @@ mod viterbi;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
@@ -27,8 +28,9 @@ use crate::events::{Event, GapReason, SegmentId, SessionState, SpeakerId};
 use crate::model_card::ModelCard;
 use crate::names::NameFault;
 use crate::voiceprint::Gallery;
-use front_end::{Fact, FactKind, FrontEnd};
+use front_end::{Fact, FrontEnd};
 use labelling::Labeller;
+use ordering::{ReorderBuffer, Step, WindowResult};
 
 pub use history::{GroupPair, VoiceGroups};
 pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
@@ -128,28 +130,6 @@ pub struct SpeakerVoice {
     pub snr_db: Option<f32>,
 }
 
-/// One fact in the order of the stream, waiting for its turn.
-#[derive(Debug)]
-enum Pending {
-    Fact(Fact),
-    Window {
-        at: SampleIndex,
-        id: WorkId,
-        support: SampleRange,
-        decided: SampleIndex,
-        n_frames: usize,
-        tiled: bool,
-    },
-    Gap {
-        at: SampleIndex,
-        range: SampleRange,
-        reason: GapReason,
-    },
-    Finish {
-        at: SampleIndex,
-    },
-}
-
 /// See the module's documentation. `Send`, for one thread at a time.
 ///
 /// Memory: about 3 MB at most besides the published segments (about 150 bytes each), whatever the length of the
@@ -160,11 +140,8 @@ pub struct Diarizer {
     card: ModelCard,
     front_end: FrontEnd,
     labeller: Labeller,
-    facts: VecDeque<Fact>,
-    pending: VecDeque<Pending>,
+    steps: ReorderBuffer,
     work: VecDeque<EmbedRequest>,
-    results: BTreeMap<WorkId, Option<Option<Embedding>>>,
-    next_work: u64,
     n_failed: u64,
     finished: bool,
 }
@@ -182,11 +159,8 @@ impl Diarizer {
             ),
             params,
             card: card.clone(),
-            facts: VecDeque::new(),
-            pending: VecDeque::new(),
+            steps: ReorderBuffer::default(),
             work: VecDeque::new(),
-            results: BTreeMap::new(),
-            next_work: 0,
             n_failed: 0,
             finished: false,
         }
@@ -211,8 +185,10 @@ impl Diarizer {
         if let Some(index) = samples.iter().position(|s| !s.is_finite()) {
             return Err(DiarizerError::NonFinite { index });
         }
-        self.front_end.push(samples, &mut self.facts);
-        self.take_facts();
+        let mut facts = VecDeque::new();
+        self.front_end.push(samples, &mut facts);
+        self.add_facts(facts);
+        self.advance();
         Ok(())
     }
 
@@ -228,9 +204,8 @@ impl Diarizer {
             return Ok(());
         }
         let range = SampleRange::with_len(self.front_end.heard(), n_samples);
-        self.front_end.interrupt(n_samples, &mut self.facts);
-        self.take_facts();
-        self.pending.push_back(Pending::Gap { at: range.end(), range, reason });
+        self.interrupt(n_samples);
+        self.steps.push(range.end(), Step::Gap { range, reason });
         self.advance();
         Ok(())
     }
@@ -243,8 +218,8 @@ impl Diarizer {
         if self.finished {
             return Err(DiarizerError::Finished);
         }
-        self.front_end.interrupt(0, &mut self.facts);
-        self.take_facts();
+        self.interrupt(0);
+        self.advance();
         Ok(())
     }
 
@@ -253,9 +228,8 @@ impl Diarizer {
     pub fn finish(&mut self) {
         if !self.finished {
             self.finished = true;
-            self.front_end.interrupt(0, &mut self.facts);
-            self.take_facts();
-            self.pending.push_back(Pending::Finish { at: self.front_end.heard() });
+            self.interrupt(0);
+            self.steps.push(self.front_end.heard(), Step::Finish);
             self.advance();
         }
     }
@@ -263,7 +237,7 @@ impl Diarizer {
     /// Whether the stream was finished and everything has been said; events may still wait to be polled.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.finished && self.pending.is_empty()
+        self.finished && self.steps.is_empty()
     }
 
     /// The next window to embed. Requests may be answered in any order, by several threads.
@@ -274,7 +248,7 @@ impl Diarizer {
     /// Windows asked for and not answered yet, polled or not: what a caller bounds to bound memory.
     #[must_use]
     pub fn n_unanswered(&self) -> usize {
-        self.results.values().filter(|r| r.is_none()).count()
+        self.steps.n_unanswered()
     }
 
     /// Takes the result for a request. A failed window is left out of the labels and counted.
@@ -291,13 +265,11 @@ impl Diarizer {
         {
             return Err(DiarizerError::Dimension { expected: self.card.embedding_dim, got: embedding.dim() });
         }
-        match self.results.get_mut(&id) {
-            Some(slot) if slot.is_none() => {
-                self.n_failed += u64::from(result.is_err());
-                *slot = Some(result.ok());
-            }
-            _ => return Err(DiarizerError::UnknownWork(id)),
+        let has_failed = result.is_err();
+        if !self.steps.answer(id, result.map_or(WindowResult::Failed, WindowResult::Done)) {
+            return Err(DiarizerError::UnknownWork(id));
         }
+        self.n_failed += u64::from(has_failed);
         self.advance();
         Ok(())
     }
@@ -401,50 +373,33 @@ impl Diarizer {
         self.labeller.voice_of(speaker)
     }
 
-    /// Turns windows into work and queues every fact behind the ones before.
-    fn take_facts(&mut self) {
-        while let Some(fact) = self.facts.pop_front() {
-            let pending = match fact.kind {
-                FactKind::Window { support, decided, n_frames, features, tiled } => {
-                    let id = WorkId(self.next_work);
-                    self.next_work += 1;
-                    self.results.insert(id, None);
-                    self.work.push_back(EmbedRequest { id, range: support, features, n_frames });
-                    Pending::Window { at: fact.at, id, support, decided, n_frames, tiled }
-                }
-                kind => Pending::Fact(Fact { at: fact.at, kind }),
-            };
-            self.pending.push_back(pending);
-        }
-        self.advance();
+    /// Closes the open region, and moves the clock over `gap_samples` without audio.
+    fn interrupt(&mut self, gap_samples: u64) {
+        let mut facts = VecDeque::new();
+        self.front_end.interrupt(gap_samples, &mut facts);
+        self.add_facts(facts);
     }
 
-    /// Handles facts in order up to the first window whose result is not in.
+    fn add_facts(&mut self, facts: VecDeque<Fact>) {
+        self.work.extend(facts.into_iter().filter_map(|fact| self.steps.push_fact(fact)));
+    }
+
+    /// Runs the steps whose turn has come.
     fn advance(&mut self) {
-        while let Some(first) = self.pending.front() {
-            if let Pending::Window { id, .. } = first
-                && !matches!(self.results.get(id), Some(Some(_)))
-            {
-                return;
-            }
-            let Some(pending) = self.pending.pop_front() else { return };
-            match pending {
-                Pending::Fact(fact) => match fact.kind {
-                    FactKind::Open { start } => self.labeller.open_region(fact.at, start),
-                    FactKind::Frames { db, quality, noise_db, overlap } => {
-                        self.labeller.add_frames(&db, &quality, noise_db, &overlap);
-                    }
-                    FactKind::Close { end } => self.labeller.close_region(fact.at, end),
-                    FactKind::Pause { voiced } => self.labeller.pause(fact.at, voiced),
-                    FactKind::Window { .. } => {}
-                },
-                Pending::Window { at, id, support, decided, n_frames, tiled } => {
-                    let embedding = self.results.remove(&id).flatten().flatten();
-                    let full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
-                    self.labeller.add_window(at, support, decided, embedding, full);
+        while let Some((at, step)) = self.steps.pop() {
+            match step {
+                Step::Open { start } => self.labeller.open_region(at, start),
+                Step::Frames { db, quality, noise_db, overlap } => {
+                    self.labeller.add_frames(&db, &quality, noise_db, &overlap);
                 }
-                Pending::Gap { at, range, reason } => self.labeller.gap(at, range, reason),
-                Pending::Finish { at } => self.labeller.finish(at),
+                Step::Window { support, decided, n_frames, tiled, embedding } => {
+                    let is_full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
+                    self.labeller.add_window(at, support, decided, embedding, is_full);
+                }
+                Step::Pause { voiced } => self.labeller.pause(at, voiced),
+                Step::Close { end } => self.labeller.close_region(at, end),
+                Step::Gap { range, reason } => self.labeller.gap(at, range, reason),
+                Step::Finish => self.labeller.finish(at),
             }
         }
     }

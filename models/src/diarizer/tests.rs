@@ -3,6 +3,8 @@
 //! The audio is synthetic voices that webrtc-vad takes for speech; the embedding of a window is made from who
 //! speaks in it, with deterministic noise, so that the state machine is tested apart from a network.
 
+use std::collections::BTreeMap;
+
 use diarized_dsp::SampleRange;
 use proptest::prelude::*;
 
