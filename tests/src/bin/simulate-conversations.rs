@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use diarized_models::rttm::write_rttm;
 use diarized_tests::simulate::rng::Rng;
-use diarized_tests::simulate::{Shape, Sources};
+use diarized_tests::simulate::{Kind, Shape, Sources};
 
 /// Makes conversations from a Kaldi data folder: real voices, turn-taking as in real meetings, rooms, noise.
 #[derive(Debug, Parser)]
@@ -38,6 +38,9 @@ struct Args {
     /// Length in minutes, from and to.
     #[arg(long, default_value = "2-6", value_parser = range)]
     minutes: (f64, f64),
+    /// What the conversations are like. `quick` has its own length: every speaker says 2 to 10 s.
+    #[arg(long, value_enum, default_value_t)]
+    kind: Kind,
 }
 
 fn range(text: &str) -> Result<(f64, f64), String> {
@@ -65,8 +68,9 @@ fn main() -> anyhow::Result<()> {
         // A stream of its own, so that the shape does not depend on what the conversation draws.
         let minutes = Rng::new(args.seed, idx + (1 << 32)).between(args.minutes.0, args.minutes.1);
         let duration_s = (minutes * 60.0).round();
-        let shape = Shape { n_speakers, duration_s, alike: idx % 2 == 1 };
-        let name = format!("sim{}-{idx:02}-{n_speakers}spk", args.seed);
+        let shape = Shape { n_speakers, duration_s, alike: idx % 2 == 1, kind: args.kind };
+        let kind = if args.kind == Kind::Meeting { "sim".to_owned() } else { args.kind.to_string() };
+        let name = format!("{kind}{}-{idx:02}-{n_speakers}spk", args.seed);
         let conversation =
             sources.conversation(&name, shape, args.seed, idx).with_context(|| name.clone())?;
 
@@ -83,8 +87,8 @@ fn main() -> anyhow::Result<()> {
         }
         wav.finalize()?;
         std::fs::write(file("rttm"), write_rttm(&conversation.reference))?;
-        std::fs::write(file("uem"), format!("{name} 1 0.000 {duration_s:.3}\n"))?;
-        eprintln!("{name}: {duration_s} s, {} turns", conversation.reference.len());
+        std::fs::write(file("uem"), format!("{name} 1 0.000 {:.3}\n", conversation.duration_s))?;
+        eprintln!("{name}: {} s, {} turns", conversation.duration_s, conversation.reference.len());
         facts.push(conversation.facts);
     }
     let facts = serde_json::to_string_pretty(&facts)?;

@@ -4,6 +4,8 @@
 //! The reference holds speech as the energy of the dry utterances shows it ([`tape`] says how), so silence
 //! inside an utterance and the tail of a room are not labelled speech.
 
+mod condition;
+mod kind;
 pub mod plan;
 pub mod rng;
 pub mod room;
@@ -19,6 +21,8 @@ use diarized_dsp::SAMPLE_RATE_HZ;
 use diarized_models::rttm::{Nanos, SpeakerTurn, parse_rttm};
 use diarized_models::scoring::Turn;
 
+use condition::Condition;
+pub use kind::Kind;
 use rng::Rng;
 use room::Room;
 use statistics::TurnStatistics;
@@ -51,14 +55,18 @@ struct Speaker {
 pub struct Shape {
     /// Number of speakers, 1 to 100.
     pub n_speakers: usize,
-    /// Length in seconds.
+    /// Length in seconds; [`Kind::Quick`] has the length that its turns add up to.
     pub duration_s: f64,
     /// Whether all speakers come from one set: alike in language, device and often in age.
     pub alike: bool,
+    /// What the conversation is like.
+    pub kind: Kind,
 }
 
 /// A finished conversation.
 pub struct Conversation {
+    /// Length in seconds.
+    pub duration_s: f64,
     /// 16 kHz mono.
     pub samples: Vec<f32>,
     /// Who speaks when.
@@ -129,13 +137,13 @@ impl Sources {
         for speaker in &cast {
             tapes.push(self.tape(speaker, &mut rng)?);
         }
-        let shares = self.statistics.shares(cast.len(), &mut rng);
-        let plan = plan::plan(&self.statistics, &shares, shape.duration_s, &mut rng);
-
+        let plan = self.plan(shape, cast.len(), &mut rng);
+        let duration_s = plan.duration_s.unwrap_or(shape.duration_s);
         let room = Room::draw(&mut rng);
         let paths: Vec<room::Path> = cast.iter().map(|_| room.path(&mut rng)).collect();
         let levels_db: Vec<f64> = cast.iter().map(|_| (3.5 * rng.normal()).clamp(-7.0, 7.0)).collect();
-        let n_samples = (shape.duration_s * f64::from(SAMPLE_RATE_HZ)) as usize;
+        let condition = Condition::draw(shape.kind, cast.len(), duration_s, &mut rng);
+        let n_samples = (duration_s * f64::from(SAMPLE_RATE_HZ)) as usize;
         let mut samples = vec![0.0f32; n_samples];
         let n_frames = n_samples / FRAME;
         let mut speech = vec![vec![false; n_frames]; cast.len()];
@@ -144,15 +152,15 @@ impl Sources {
             let Some(take) = tapes[who].take(turn.length_s) else { continue };
             let gain = 10f64.powf((levels_db[who] + 1.5 * rng.normal()) / 20.0) as f32;
             let first_frame = (turn.start_s * 100.0) as usize;
-            for (sample, wet) in
-                samples[first_frame * FRAME..].iter_mut().zip(paths[who].apply(&take.samples))
-            {
+            let wet = condition.of_turn(who, turn.start_s, paths[who].apply(&take.samples), &mut rng);
+            for (sample, wet) in samples[first_frame * FRAME..].iter_mut().zip(wet) {
                 *sample += gain * wet;
             }
             for (frame, is_speech) in speech[who][first_frame..].iter_mut().zip(&take.is_speech) {
                 *frame |= is_speech;
             }
         }
+        condition.of_mixture(&mut samples, &mut rng);
         let noise = self.add_noise(&mut samples, &speech, &mut rng)?;
         let peak = samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
         if peak > PEAK {
@@ -172,7 +180,8 @@ impl Sources {
             "recording": name,
             "seed": seed,
             "index": idx,
-            "duration_s": shape.duration_s,
+            "kind": shape.kind.to_string(),
+            "duration_s": duration_s,
             "speakers_alike": shape.alike,
             "rt60_s": (room.rt60_s * 100.0).round() / 100.0,
             "noise": noise,
@@ -180,7 +189,15 @@ impl Sources {
                 "speaker": cast[who], "from_s": from.round(), "to_s": to.round() })),
             "speakers": (0..cast.len()).map(speaker_facts).collect::<Vec<_>>(),
         });
-        Ok(Conversation { samples, reference: reference(name, &cast, speech), facts })
+        Ok(Conversation { duration_s, samples, reference: reference(name, &cast, speech), facts })
+    }
+
+    fn plan(&self, shape: Shape, n_speakers: usize, rng: &mut Rng) -> plan::Plan {
+        if shape.kind == Kind::Quick {
+            return plan::quick(n_speakers, rng);
+        }
+        let shares = self.statistics.shares(n_speakers, rng);
+        plan::plan(&self.statistics, &shares, shape.duration_s, rng)
     }
 
     /// Draws the speakers, those with more audio first, as the largest shares are the first.

@@ -21,6 +21,8 @@ pub struct Plan {
     pub turns: Vec<PlannedTurn>,
     /// The speaker who is away for a while, and from when to when, in seconds.
     pub absence: Option<(usize, f64, f64)>,
+    /// Length in seconds, where the turns decide it.
+    pub duration_s: Option<f64>,
 }
 
 /// Shortest turn that is planned, in seconds: shorter ones hold no whole syllable.
@@ -62,6 +64,37 @@ impl Plan {
             .is_none_or(|(who, from, to)| speaks(who, 0.0, from) && speaks(who, to, f64::INFINITY));
         returns && (0..n_speakers).all(|who| speaks(who, 0.0, f64::INFINITY))
     }
+}
+
+/// Plans a quick exchange: every speaker has 2 to 10 s in turns of 0.7 to 4 s, and people answer each other within half
+/// a second, as in a trailer, a sketch or a call.
+#[must_use]
+pub fn quick(n_speakers: usize, rng: &mut Rng) -> Plan {
+    let mut left_s: Vec<f64> = (0..n_speakers).map(|_| rng.between(2.0, 10.0)).collect();
+    let mut turns: Vec<PlannedTurn> = Vec::new();
+    let (mut holder, mut before) = (None, None);
+    let mut floor_end = rng.between(0.2, 1.0);
+    while left_s.iter().any(|left| *left > 0.0) {
+        let may = |speaker: usize| Some(speaker) != holder && left_s[speaker] > 0.0;
+        let returns = before.filter(|before| may(*before) && rng.chance(0.5));
+        let weights: Vec<f64> = (0..n_speakers).map(|s| if may(s) { left_s[s] } else { 0.0 }).collect();
+        let Some(speaker_idx) = returns.or_else(|| rng.weighted(&weights)).or(holder) else { break };
+        // What would be left over as a scrap belongs to the turn.
+        let mut length_s = rng.between(0.7, 4.0).min(left_s[speaker_idx].max(0.7));
+        if left_s[speaker_idx] - length_s < 0.7 {
+            length_s = left_s[speaker_idx].max(0.7);
+        }
+        let pause_s = (0.2 + 0.25 * rng.normal()).clamp(-0.3, 0.8);
+        let start_s =
+            (floor_end + if holder == Some(speaker_idx) { pause_s.max(0.3) } else { pause_s }).max(0.0);
+        turns.push(PlannedTurn { speaker_idx, start_s, length_s });
+        left_s[speaker_idx] -= length_s;
+        floor_end = start_s + length_s;
+        if holder != Some(speaker_idx) {
+            before = holder.replace(speaker_idx);
+        }
+    }
+    Plan { turns, absence: None, duration_s: Some(((floor_end + 1.0) * 10.0).ceil() / 10.0) }
 }
 
 fn draw(statistics: &TurnStatistics, shares: &[f64], duration_s: f64, rng: &mut Rng) -> Plan {
@@ -118,7 +151,7 @@ fn draw(statistics: &TurnStatistics, shares: &[f64], duration_s: f64, rng: &mut 
     }
     add_back_channels(&mut turns, statistics, n_speakers, &is_away, rng);
     turns.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
-    Plan { turns, absence }
+    Plan { turns, absence, duration_s: None }
 }
 
 /// When a speaker must have had a word: (speaker, from when on).
@@ -236,6 +269,27 @@ mod tests {
         }
         statistics.add(&turns);
         statistics
+    }
+
+    #[test]
+    fn a_quick_exchange_gives_everybody_two_to_ten_seconds() {
+        for n_speakers in 2..=9 {
+            for seed in 0..20 {
+                let plan = quick(n_speakers, &mut Rng::new(seed, n_speakers as u64));
+                for speaker in 0..n_speakers {
+                    let own: Vec<_> = plan.turns.iter().filter(|t| t.speaker_idx == speaker).collect();
+                    let spoken_s: f64 = own.iter().map(|t| t.length_s).sum();
+                    assert!(
+                        (2.0..=10.8).contains(&spoken_s),
+                        "{spoken_s} s of speaker {speaker} (seed {seed})"
+                    );
+                    let apart = |pair: &[&PlannedTurn]| pair[0].start_s + pair[0].length_s <= pair[1].start_s;
+                    assert!(own.windows(2).all(apart));
+                }
+                let duration_s = plan.duration_s.unwrap();
+                assert!(plan.turns.iter().all(|t| t.start_s >= 0.0 && t.start_s + t.length_s < duration_s));
+            }
+        }
     }
 
     #[test]

@@ -63,32 +63,37 @@ impl Path {
     /// What the microphone gets of `dry`: as long as both together, less one sample.
     #[must_use]
     pub fn apply(&self, dry: &[f32]) -> Vec<f32> {
-        if self.taps.len() == 1 || dry.is_empty() {
-            return dry.to_vec();
-        }
-        let n_out = dry.len() + self.taps.len() - 1;
-        let n_fft = n_out.next_power_of_two();
-        let mut planner = RealFftPlanner::<f32>::new();
-        let (forward, inverse) = (planner.plan_fft_forward(n_fft), planner.plan_fft_inverse(n_fft));
-        let spectrum = |samples: &[f32]| {
-            let mut padded = samples.to_vec();
-            padded.resize(n_fft, 0.0);
-            let mut bins = forward.make_output_vec();
-            forward.process(&mut padded, &mut bins).expect("both buffers are made for this plan");
-            bins
-        };
-        let mut product = spectrum(dry);
-        let scale = 1.0 / n_fft as f32;
-        product.iter_mut().zip(spectrum(&self.taps)).for_each(|(a, b)| *a = *a * b * scale);
-        // The first and last bin of a real signal are real; rounding may leave a trace.
-        for end in [0, product.len() - 1] {
-            product[end].im = 0.0;
-        }
-        let mut wet = inverse.make_output_vec();
-        inverse.process(&mut product, &mut wet).expect("both buffers are made for this plan");
-        wet.truncate(n_out);
-        wet
+        convolve(dry, &self.taps)
     }
+}
+
+/// `dry` through an impulse response: as long as both together, less one sample.
+pub(super) fn convolve(dry: &[f32], taps: &[f32]) -> Vec<f32> {
+    if taps.len() == 1 || dry.is_empty() {
+        return dry.iter().map(|sample| sample * taps[0]).collect();
+    }
+    let n_out = dry.len() + taps.len() - 1;
+    let n_fft = n_out.next_power_of_two();
+    let mut planner = RealFftPlanner::<f32>::new();
+    let (forward, inverse) = (planner.plan_fft_forward(n_fft), planner.plan_fft_inverse(n_fft));
+    let spectrum = |samples: &[f32]| {
+        let mut padded = samples.to_vec();
+        padded.resize(n_fft, 0.0);
+        let mut bins = forward.make_output_vec();
+        forward.process(&mut padded, &mut bins).expect("both buffers are made for this plan");
+        bins
+    };
+    let mut product = spectrum(dry);
+    let scale = 1.0 / n_fft as f32;
+    product.iter_mut().zip(spectrum(taps)).for_each(|(a, b)| *a = *a * b * scale);
+    // The first and last bin of a real signal are real; rounding may leave a trace.
+    for end in [0, product.len() - 1] {
+        product[end].im = 0.0;
+    }
+    let mut wet = inverse.make_output_vec();
+    inverse.process(&mut product, &mut wet).expect("both buffers are made for this plan");
+    wet.truncate(n_out);
+    wet
 }
 
 #[cfg(test)]
