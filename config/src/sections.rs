@@ -254,7 +254,7 @@ pub struct DiarizationConfig {
     pub expected_speakers: Option<u32>,
     /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 2.
     pub stick_llr: f64,
-    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 12.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 8.
     pub new_speaker_llr: f64,
     /// Price of a change of speaker between windows. 0 to 100, default 4.
     pub switch_cost: f64,
@@ -262,7 +262,7 @@ pub struct DiarizationConfig {
     pub voice_weight: f64,
     /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
     pub new_speaker_windows: usize,
-    /// A speaker with less clean speech than this is joined to one that fits, in ms. 0 to 60 000, default 3000.
+    /// A speaker with less clean speech than this is joined to one that fits, in ms. 0 to 60 000, default 1250.
     pub min_speaker_ms: u32,
     /// Stretches of speech that a session remembers: bounds its memory. 64 to 4096, default 1024.
     pub max_exemplars: usize,
@@ -298,11 +298,11 @@ impl DiarizationConfig {
             max_speakers: speakers(r, "diarization.max_speakers"),
             expected_speakers: speakers(r, "diarization.expected_speakers"),
             stick_llr: evidence(r, "diarization.stick_llr", 2.0),
-            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 12.0),
+            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 8.0),
             switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
             voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.14),
             new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
-            min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 3000),
+            min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 1250),
             max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 1024),
             final_pass: r.boolean("diarization.final_pass", true),
         };

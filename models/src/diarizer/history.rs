@@ -12,6 +12,7 @@
 mod compaction;
 mod identities;
 mod joins;
+mod limits;
 mod parts;
 mod people;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
 pub use joins::{GroupPair, VoiceGroups};
+use limits::Limits;
 
 /// What governs the memory and its clustering.
 #[derive(Debug, Clone, Copy)]
@@ -210,21 +212,26 @@ impl History {
 
     /// Clusters everything anew and gives the groups stable identities: a group keeps the speaker that most of it
     /// bore; one that parts from another gets back the speaker that it was before they were joined; for the rest
-    /// `fresh` makes identities. Returns where each speaker that is no more went. `thorough` looks further, once all is
-    /// heard.
+    /// `fresh` makes identities. Returns where each speaker that is no more went. `thorough` looks further, at the end of
+    /// the stream. `n_elsewhere` speakers are shown of whom the history holds nothing: they count against a limit.
     ///
     /// Cost: `O(n²)` time and memory in the number of exemplars.
     pub(crate) fn recluster(
         &mut self,
         thorough: bool,
+        n_elsewhere: usize,
         mut fresh: impl FnMut() -> SpeakerId,
     ) -> Vec<(SpeakerId, SpeakerId)> {
         let free = self.free();
         if free.is_empty() {
             return Vec::new();
         }
-        let (groups, share) = self.parted_groups(&free, thorough);
-        let groups = self.join_alike(&free, &groups, share, thorough);
+        let limits = Limits::of(&self.params, n_elsewhere);
+        let (groups, share) = self.parted_groups(&free, thorough, limits.least);
+        let mut groups = self.join_alike(&free, &groups, share, thorough, limits);
+        if thorough {
+            groups = self.split_to(&free, groups, share, limits.least);
+        }
         let mut group_of = vec![None; self.exemplars.len()];
         for (&idx, group) in free.iter().zip(groups) {
             group_of[idx] = Some(group);
@@ -244,12 +251,12 @@ impl History {
     }
 
     /// Groups of the exemplars `free`, rather too many, numbered from 0, and the share of the evidence that is right for
-    /// so much speech.
-    fn parted_groups(&self, free: &[usize], thorough: bool) -> (Vec<usize>, f32) {
+    /// so much speech. Small ones are dissolved as long as `n_kept` groups are left.
+    fn parted_groups(&self, free: &[usize], thorough: bool, n_kept: usize) -> (Vec<usize>, f32) {
         let (mut groups, evidence) = self.best_groups(free, thorough);
-        // While speech goes on, somebody who has said little may say more; at the end they will not.
+        // While speech goes on, a speaker with little speech may go on speaking; at the end none does.
         let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
-        self.dissolve_small(free, &mut groups, least);
+        self.dissolve_small(free, &mut groups, least, n_kept);
         (numbered(&groups), evidence / SURPLUS)
     }
 
@@ -313,10 +320,8 @@ impl History {
         (if thorough { refine(&items, phi, best) } else { best }, evidence)
     }
 
-    /// Groups of the exemplars `free`, at least as many as are expected if the evidence allows, and the share of it that
-    /// counted.
+    /// Groups of the exemplars `free`, and the share of the evidence that counted.
     fn best_groups(&self, free: &[usize], thorough: bool) -> (Vec<usize>, f32) {
-        let phi = self.plda.phi();
         let speakers: Vec<SpeakerId> = free.iter().map(|&i| self.exemplars[i].speaker).collect();
         let mut held = numbered(&speakers);
         let (mut best, mut evidence) = self.settled_groups(free, &held, thorough);
@@ -327,18 +332,6 @@ impl History {
             }
             held = numbered(&best.groups);
             (best, evidence) = self.settled_groups(free, &held, thorough);
-        }
-        if let Some(expected) = self.params.expected_speakers {
-            let n_groups = START_GROUPS.max(2 * expected);
-            let mut hinted = None;
-            for factor in HINT_FACTORS.map(|factor| factor * evidence) {
-                if self.substantial(free, &best.groups) >= expected {
-                    break;
-                }
-                let scaled = self.scaled(free, factor);
-                let start = hinted.get_or_insert_with(|| self.linkage(free, n_groups));
-                best = cluster(&self.items(free, Some(&scaled), factor), phi, start);
-            }
         }
         (numbered(&best.groups), evidence)
     }
@@ -393,17 +386,21 @@ impl History {
         average_linkage(&similarities, &vec![1.0; free.len()], &pins, n_groups)
     }
 
-    /// Gives the exemplars of groups with less than `least` windows, too few for a person, to the group that each fits
-    /// best.
-    fn dissolve_small(&self, free: &[usize], groups: &mut [usize], least: f32) {
+    /// Gives the exemplars of groups with less than `least` windows, too few for a speaker, to the group that each fits
+    /// best. The largest `n_kept` groups stay whatever their size.
+    fn dissolve_small(&self, free: &[usize], groups: &mut [usize], least: f32, n_kept: usize) {
         let items = self.items(free, None, 1.0);
         let windows = self.clean_windows(free, groups);
         let tied = |g: usize| items.iter().zip(groups.iter()).any(|(i, of)| *of == g && i.tie.is_some());
-        let stays: Vec<bool> = (0..windows.len()).map(|g| windows[g] >= least || tied(g)).collect();
+        let mut stays: Vec<bool> = (0..windows.len()).map(|g| windows[g] >= least || tied(g)).collect();
         if !stays.contains(&true) {
-            // Nobody has spoken long enough yet: the most heard of them is the speaker, the others wait.
+            // No speaker has spoken long enough yet.
             return;
         }
+        let mut small: Vec<usize> = (0..windows.len()).filter(|&g| !stays[g] && windows[g] > 0.0).collect();
+        small.sort_by(|&a, &b| windows[b].total_cmp(&windows[a]));
+        let n_large = stays.iter().filter(|stays| **stays).count();
+        small.iter().take(n_kept.saturating_sub(n_large)).for_each(|&g| stays[g] = true);
         let voices = group_voices(&items, self.plda.phi(), groups);
         for (item, group) in items.iter().zip(groups.iter_mut()).filter(|(_, g)| !stays[**g]) {
             let mut best: Option<(usize, f32)> = None;
@@ -446,13 +443,10 @@ const MOST_EVIDENCE: f32 = 1.2;
 /// How much more of the evidence clustering counts than is right: what it parts too far is joined again.
 const SURPLUS: f32 = 1.4;
 /// Share of the least speech of a speaker that is enough before the stream ends.
-const EARLY_SHARE: f32 = 0.25;
+const EARLY_SHARE: f32 = 0.6;
 /// Probability that the speaker of one exemplar goes on in the next, without and with a pause between them.
 const STAYS_IN_SPEECH: f32 = 0.9;
 const STAYS_OVER_PAUSE: f32 = 0.6;
-/// How much more weight windows get, step by step, until as many speakers are found as are expected.
-const HINT_FACTORS: [f32; 5] = [1.5, 2.0, 3.0, 4.5, 7.0];
-
 /// The key with the largest value; ties go to the lower key.
 fn heaviest(votes: &BTreeMap<SpeakerId, f32>) -> Option<SpeakerId> {
     let mut best: Option<(SpeakerId, f32)> = None;

@@ -58,7 +58,7 @@ pub struct DiarizerOptions {
     /// Log evidence by which a clustering must beat the labels as they stand, so that labels do not flap.
     /// Default 2.0.
     pub stick_llr: f32,
-    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 12.0.
+    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new at once. Default 8.0.
     pub new_speaker_llr: f32,
     /// Price of a change of speaker between windows. Default 4.0, at least 0.
     pub switch_cost: f32,
@@ -68,7 +68,7 @@ pub struct DiarizerOptions {
     pub voice_weight: f32,
     /// Windows in a row that must fit no one before a new speaker is opened. Default 3, at least 1.
     pub new_speaker_windows: usize,
-    /// A speaker with less clean speech than this is joined to the one that fits best. Default 3000.
+    /// A speaker with less clean speech than this is joined to the one that fits best. Default 1250.
     pub min_speaker_ms: u32,
     /// Exemplars that the session remembers; bounds its memory and the cost of clustering. Default 1024, range
     /// 64–4096.
@@ -96,11 +96,11 @@ impl Default for DiarizerOptions {
             max_speakers: None,
             expected_speakers: None,
             stick_llr: 2.0,
-            new_speaker_llr: 12.0,
+            new_speaker_llr: 8.0,
             switch_cost: 4.0,
             voice_weight: 0.14,
             new_speaker_windows: 3,
-            min_speaker_ms: 3000,
+            min_speaker_ms: 1250,
             max_exemplars: 1024,
             final_pass: true,
         }
@@ -270,6 +270,11 @@ impl DiarizerParams {
 
     pub(crate) fn new_speaker_llr(&self) -> f32 {
         self.0.new_speaker_llr
+    }
+
+    /// No more speakers than this are shown at any moment.
+    pub(crate) fn max_shown_speakers(&self) -> usize {
+        self.0.max_speakers.or(self.0.expected_speakers).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn switch_cost(&self) -> f32 {

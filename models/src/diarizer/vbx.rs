@@ -13,7 +13,7 @@ use tract_onnx::prelude::tract_ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::embedding::dot;
 use crate::plda::Voice;
-pub(crate) use refine::refine;
+pub(crate) use refine::{divide, refine};
 
 /// A few neighbouring windows.
 #[derive(Debug, Clone, Copy)]

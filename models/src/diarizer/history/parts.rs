@@ -9,6 +9,8 @@ use crate::events::{SegmentId, SpeakerId};
 
 /// A stretch of fewer windows than this is no part of its own: the windows at a change hold both voices.
 const MIN_PART_WINDOWS: f32 = 4.0;
+/// The same where a user expects a number of speakers, some of whom may have said a word alone.
+const MIN_EXPECTED_PART_WINDOWS: f32 = 2.0;
 
 /// Neighbouring pieces of one segment that have one speaker.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,8 @@ impl History {
             stretches.push(Stretch { start, speaker, weight: link.weight });
         }
         join_equal(&mut stretches);
+        let is_expected = self.params.expected_speakers.is_some();
+        let least = if is_expected { MIN_EXPECTED_PART_WINDOWS } else { MIN_PART_WINDOWS };
         // First what interrupts one speaker, then the shortest, which goes to the longer of its neighbours.
         while stretches.len() > 1 {
             let interrupts = |n: usize| {
@@ -41,7 +45,7 @@ impl History {
                     n.checked_sub(1).and_then(|before| stretches.get(before)).zip(stretches.get(n + 1));
                 around.is_some_and(|(before, after)| before.speaker == after.speaker)
             };
-            let short = (0..stretches.len()).filter(|&n| stretches[n].weight < MIN_PART_WINDOWS);
+            let short = (0..stretches.len()).filter(|&n| stretches[n].weight < least);
             let key = |n: usize| (!interrupts(n), stretches[n].weight);
             let Some(n) = short.min_by(|&a, &b| key(a).partial_cmp(&key(b)).unwrap_or(Ordering::Equal))
             else {

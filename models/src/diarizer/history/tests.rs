@@ -58,7 +58,7 @@ fn found_in(mut history: History, n_people: usize, n_seconds: usize, thorough: b
         history.add(SegmentId(n as u64 / 10), span, exemplar);
     }
     let mut next = 1;
-    history.recluster(thorough, || {
+    history.recluster(thorough, 0, || {
         next += 1;
         SpeakerId(next)
     });
@@ -102,7 +102,7 @@ fn a_speaker_who_parts_again_is_who_they_were() {
     let speakers = |history: &History| history.speakers().collect::<Vec<_>>();
     let recluster = |history: &mut History, most: Option<usize>| {
         history.params.max_speakers = most;
-        history.recluster(true, || SpeakerId(9))
+        history.recluster(true, 0, || SpeakerId(9))
     };
     assert_eq!(recluster(&mut history, Some(1)), [(SpeakerId(2), SpeakerId(1))]);
     assert_eq!(speakers(&history), [SpeakerId(1)]);

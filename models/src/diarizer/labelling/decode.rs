@@ -25,14 +25,18 @@ pub(super) struct NewSpeakerRules {
     pub(super) min_windows: usize,
     /// Cost of a change of speaker on the path, natural log.
     pub(super) switch_cost: f32,
+    /// At most this many speakers may be opened.
+    pub(super) max_new: usize,
 }
 
 impl NewSpeakerRules {
-    pub(super) fn of(params: &DiarizerParams) -> Self {
+    /// The rules while `n_shown` speakers are shown.
+    pub(super) fn of(params: &DiarizerParams, n_shown: usize) -> Self {
         Self {
             min_llr: params.new_speaker_llr(),
             min_windows: params.new_speaker_windows(),
             switch_cost: params.switch_cost(),
+            max_new: params.max_shown_speakers().saturating_sub(n_shown),
         }
     }
 
@@ -66,9 +70,11 @@ pub(super) fn decode(
     let speakers = scores.speakers();
     let previous = previous.and_then(|speaker| speakers.iter().position(|s| *s == speaker));
     let path = best_path(&scores.of_windows(), speakers.len() + 1, rules.switch_cost, previous);
+    let mut rules = rules;
     state_runs(&path)
         .map(|(windows, state)| {
             let speaker = label(scores, rules, windows.clone(), speakers.get(state).copied(), closing);
+            rules.max_new = rules.max_new.saturating_sub(usize::from(speaker.is_none()));
             LabelRun { windows, speaker }
         })
         .collect()
@@ -91,7 +97,7 @@ fn label(
         let lead = scores.evidence_share() * (scores.evidence_of_one(windows) - gain) - needed.handicap;
         lead > needed.llr
     });
-    if is_new { None } else { state.or(Some(best)) }
+    if is_new && rules.max_new > 0 { None } else { state.or(Some(best)) }
 }
 
 /// Runs of equal states and their state, in order.
@@ -111,11 +117,22 @@ mod tests {
     use super::*;
     use crate::diarizer::labelling::made::{ANN, BOB, DIM, history, params, zone};
 
-    const RULES: NewSpeakerRules = NewSpeakerRules { min_llr: 2.0, min_windows: 3, switch_cost: 1.0 };
+    const RULES: NewSpeakerRules =
+        NewSpeakerRules { min_llr: 2.0, min_windows: 3, switch_cost: 1.0, max_new: 10 };
     /// Opposite to both known voices.
     const NEW: [f32; DIM] = [-4.0, -4.0];
 
     fn labels(
+        windows: &[[f32; DIM]],
+        opened: &[u32],
+        previous: Option<u32>,
+        closing: bool,
+    ) -> Vec<(Range<usize>, Option<u32>)> {
+        labels_by(RULES, windows, opened, previous, closing)
+    }
+
+    fn labels_by(
+        rules: NewSpeakerRules,
         windows: &[[f32; DIM]],
         opened: &[u32],
         previous: Option<u32>,
@@ -127,7 +144,7 @@ mod tests {
         let windows: Vec<_> = windows.iter().map(|w| (*w, label.filter(|_| *w == NEW))).collect();
         let zone = zone(&windows);
         let scores = Scores::new(&history, &opened, &zone, &params());
-        let runs = decode(&scores, RULES, previous.map(SpeakerId), closing);
+        let runs = decode(&scores, rules, previous.map(SpeakerId), closing);
         runs.into_iter().map(|run| (run.windows, run.speaker.map(|s| s.0))).collect()
     }
 
@@ -142,6 +159,16 @@ mod tests {
     fn a_long_run_of_another_voice_is_a_new_speaker() {
         let got = labels(&[ANN, ANN, NEW, NEW, NEW, NEW], &[], None, false);
         assert_eq!(got, [(0..2, Some(1)), (2..6, None)]);
+    }
+
+    #[test]
+    fn no_more_speakers_are_opened_than_may_be() {
+        let windows = [ANN, ANN, ANN, NEW, NEW, NEW, BOB, BOB, BOB, NEW, NEW, NEW];
+        for max_new in 0..3 {
+            let runs = labels_by(NewSpeakerRules { max_new, ..RULES }, &windows, &[], None, false);
+            let n_new = runs.iter().filter(|run| run.1.is_none()).count();
+            assert_eq!(n_new, max_new, "{runs:?}");
+        }
     }
 
     #[test]

@@ -235,7 +235,8 @@ impl Labeller {
     fn decode(&mut self, zone: &mut Zone, closing: bool) {
         let open = zone.open_segment.and_then(|id| self.publisher.state().segment(id));
         let scores = Scores::new(&self.history, &self.opened, zone, &self.params);
-        let labels = decode(&scores, NewSpeakerRules::of(&self.params), open.map(|s| s.speaker), closing);
+        let rules = NewSpeakerRules::of(&self.params, self.publisher.state().speakers().count());
+        let labels = decode(&scores, rules, open.map(|s| s.speaker), closing);
         for run in labels {
             let speaker = run.speaker.unwrap_or_else(|| {
                 let opened = self.publisher.open_speaker(zone.start_of_window(run.windows.start));
@@ -365,7 +366,8 @@ impl Labeller {
     fn recluster(&mut self, mut zone: Option<&mut Zone>, kind: RevisionReason) {
         self.n_new_exemplars = 0;
         let is_last = kind == RevisionReason::FinalPass;
-        let gone = self.history.recluster(is_last, || self.publisher.new_speaker_id());
+        let n_elsewhere = relabelling::n_outside(&self.history, self.publisher.state());
+        let gone = self.history.recluster(is_last, n_elsewhere, || self.publisher.new_speaker_id());
         let gone: Replaced = gone.into_iter().collect();
         let new = relabelling::new_speakers(&self.history, self.publisher.state());
         self.divide_segments(zone.as_deref_mut());

@@ -16,6 +16,12 @@ pub(super) fn new_speakers(history: &History, state: &SessionState) -> Vec<Speak
     history.speakers().filter(|id| state.speaker(*id).is_none()).collect()
 }
 
+/// Number of speakers of the state that the history holds nothing of.
+pub(super) fn n_outside(history: &History, state: &SessionState) -> usize {
+    let held: BTreeSet<SpeakerId> = history.speakers().collect();
+    state.speakers().filter(|s| !held.contains(&s.id)).count()
+}
+
 /// Final segments in which the clustering found several speakers, and where each further one begins.
 pub(super) fn divisions(history: &History, state: &SessionState) -> Vec<(SegmentId, Vec<SampleIndex>)> {
     let divided = history.segments().filter_map(|id| {

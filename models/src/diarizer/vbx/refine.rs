@@ -48,14 +48,16 @@ fn heaviest(items: &[Item<'_>], groups: &[usize]) -> Vec<usize> {
     let weights = group_weights(items, groups);
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    order.retain(|g| groups.iter().filter(|of| *of == g).count() >= LEAST_DIVIDED);
     order.truncate(REFINED_GROUPS);
     order
 }
 
-/// `groups` with group `g` in two, on either side of its mean along its first principal direction.
-fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize) -> Option<Vec<usize>> {
+/// `groups` with group `g` in two, on either side of its mean along its first principal direction. `None` if it has less
+/// than two items, or if they are all alike.
+pub(crate) fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize) -> Option<Vec<usize>> {
     let members: Vec<usize> = (0..items.len()).filter(|&i| groups[i] == g && items[i].weight > 0.0).collect();
-    if members.len() < LEAST_DIVIDED {
+    if members.len() < 2 {
         return None;
     }
     let total: f32 = members.iter().map(|&i| items[i].weight).sum();

@@ -1,0 +1,116 @@
+//! Limits on the number of speakers, and splitting clusters until there are as many as a user expects.
+
+use super::super::vbx::{Item, divide, group_voices, n_groups, numbered};
+use super::super::viterbi::best_path;
+use super::{History, HistoryParams};
+
+/// How many clusters there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// No merging below this number, and splitting up to it at the end of the stream.
+    pub(super) least: usize,
+    /// Merging down to this number.
+    pub(super) most: usize,
+}
+
+impl Limits {
+    /// No limit.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self { least: 1, most: usize::MAX };
+
+    /// The limits of a session that shows `n_elsewhere` speakers of whom its history holds nothing.
+    pub(super) fn of(params: &HistoryParams, n_elsewhere: usize) -> Self {
+        let rest = |n: usize| n.saturating_sub(n_elsewhere).max(1);
+        let most = params.max_speakers.or(params.expected_speakers).map_or(usize::MAX, rest);
+        Self { least: params.expected_speakers.map_or(1, rest).min(most), most }
+    }
+}
+
+/// Rounds in which exemplars move between the clusters after a split; they settle in a few.
+const MOVING_ROUNDS: usize = 10;
+/// Cost of a change of speaker between exemplars, natural log.
+const SWITCH_COST: f32 = 1.0;
+
+impl History {
+    /// Splits clusters of the exemplars `free` until there are `n`, or none has two exemplars: first the split by which
+    /// the evidence gains most or loses least. The result is numbered from 0.
+    pub(super) fn split_to(&self, free: &[usize], groups: Vec<usize>, share: f32, n: usize) -> Vec<usize> {
+        let scaled = self.scaled(free, share);
+        let items = self.items(free, Some(&scaled), share);
+        let phi = self.plda.phi();
+        let evidence = |groups: &[usize]| -> f32 {
+            group_voices(&items, phi, groups).iter().map(|voice| voice.evidence(phi)).sum()
+        };
+        let mut groups = numbered(&groups);
+        while n_groups(&groups) < n {
+            let splits = (0..n_groups(&groups)).filter_map(|g| divide(&items, phi.len(), &groups, g));
+            let splits = splits.map(|split| (evidence(&split), split));
+            let Some((_, split)) = splits.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+            groups = moved(&items, phi, split);
+        }
+        groups
+    }
+}
+
+/// Moves items to the cluster that they fit best, until none moves. No cluster is left empty, and ties stay.
+fn moved(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>) -> Vec<usize> {
+    let n = n_groups(&groups);
+    for _ in 0..MOVING_ROUNDS {
+        let voices = group_voices(items, phi, &groups);
+        let fits = items.iter().flat_map(|item| voices.iter().map(|voice| voice.fits(item.sum, item.weight)));
+        let fits: Vec<f32> = fits.collect();
+        let mut next = best_path(&fits, n, SWITCH_COST, None);
+        for (to, (item, from)) in next.iter_mut().zip(items.iter().zip(&groups)) {
+            if item.tie.is_some() {
+                *to = *from;
+            }
+        }
+        if next == groups || (0..n).any(|g| !next.contains(&g)) {
+            break;
+        }
+        groups = next;
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use diarized_dsp::{SampleIndex, SampleRange};
+
+    use super::super::tests::{exemplar, history_of};
+    use super::*;
+    use crate::events::SegmentId;
+
+    #[test]
+    fn speakers_outside_the_history_count_against_the_limits() {
+        let limits = |max, expected, n_elsewhere| {
+            let limits = Limits::of(&history_of(max, expected).params, n_elsewhere);
+            (limits.least, limits.most)
+        };
+        assert_eq!(limits(None, None, 3), (1, usize::MAX));
+        assert_eq!(limits(Some(4), None, 1), (1, 3));
+        assert_eq!(limits(None, Some(3), 1), (2, 2));
+        assert_eq!(limits(Some(5), Some(3), 0), (3, 5));
+        assert_eq!(limits(Some(2), None, 7), (1, 1));
+    }
+
+    #[test]
+    fn splits_reach_the_number_asked_for_while_exemplars_last() {
+        let mut history = history_of(None, None);
+        // Three voices in turns of four exemplars.
+        for n in 0..24 {
+            let start = SampleIndex(n as u64 * 8_000);
+            let exemplar = exemplar(&history.plda, n / 4 % 3, 0, n);
+            history.add(SegmentId(n as u64), SampleRange::new(start, start.plus(8_000)), exemplar);
+        }
+        let free: Vec<usize> = (0..24).collect();
+        let split = |n: usize| history.split_to(&free, vec![0; 24], 1.0, n);
+        let three = split(3);
+        assert!((0..24).all(|i| three[i] == three[i / 4 * 4]), "{three:?}");
+        assert_eq!(n_groups(&three), 3);
+        for n in [1, 2, 5, 24] {
+            assert_eq!(n_groups(&split(n)), n);
+        }
+        assert_eq!(n_groups(&split(100)), 24);
+    }
+}
