@@ -35,6 +35,7 @@ fn options() -> DiarizerOptions {
 }
 
 mod divided;
+mod limits;
 mod people;
 
 /// Deterministic noise in `[-0.5, 0.5]`.
