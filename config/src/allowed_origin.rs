@@ -1,22 +1,22 @@
-//! Web pages that a browser may speak for, as `server.allowed_origins` names them.
+//! Origins of web pages that may use the server through a browser (`server.allowed_origins`).
 
 use std::fmt;
 
-/// A page's origin that is allowed, as browsers send it, or every page.
+/// An allowed origin as browsers send it, or every page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedOrigin {
     /// Every page.
     Any,
-    /// Pages that hide where they are from: those of files in some browsers, and whatever stands in a sandbox.
+    /// Pages without an origin: pages from files in some browsers, and sandboxed pages.
     Hidden,
-    /// Pages of this origin, in lower case and without a port that goes without saying, such as
+    /// Pages of this origin, in lower case and without the default port, such as
     /// `https://meetings.example` or `capacitor://localhost`.
     One(String),
 }
 
 impl AllowedOrigin {
-    /// Reads `*`, `null`, or a scheme with a host and perhaps a port, and nothing after it. `file://` needs no host.
-    /// WebSocket addresses are none: a page has the origin that it was loaded from.
+    /// Parses `*`, `null`, or a scheme with a host and an optional port, and nothing after it. `file://` needs no host.
+    /// WebSocket addresses are refused: the origin of a page is the address of the page.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();

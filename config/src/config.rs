@@ -9,30 +9,30 @@ use crate::sections::{
 };
 use crate::voices::VoicesConfig;
 
-/// The checked configuration: plain values that keep every rule.
+/// The checked configuration: plain values that meet every rule.
 ///
-/// `audio`, `model`, `diarization` and `voices` change what is said; `inference` only how fast, unless the machine is
-/// too slow; the others neither.
+/// `audio`, `model`, `diarization` and `voices` change the results. `inference` changes the speed, and the results only on a
+/// machine that is too slow. The others change neither.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The port that clients and subscribers use.
+    /// The network port for clients and subscribers.
     pub server: ServerConfig,
     /// The microphone of `diarized serve`.
     pub capture: CaptureConfig,
-    /// How files and streams become the mono signal.
+    /// Conversion of files and streams to mono.
     pub audio: AudioConfig,
-    /// The network.
+    /// The embedding network.
     pub model: ModelConfig,
-    /// What is said and when.
+    /// Speech detection, labels and their timing.
     pub diarization: DiarizationConfig,
-    /// Who is known by their voice.
+    /// Recognition of enrolled people.
     pub voices: VoicesConfig,
-    /// How fast.
+    /// Computation of embeddings.
     pub inference: InferenceConfig,
-    /// What is kept of sessions.
+    /// Storage of sessions.
     pub storage: StorageConfig,
-    /// What is written on stderr.
+    /// The log on stderr.
     pub log: LogConfig,
 }
 
@@ -52,7 +52,7 @@ impl Config {
     }
 }
 
-/// A checked configuration together with where each value came from.
+/// A checked configuration and the origin of each value.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Loaded {
@@ -60,12 +60,12 @@ pub struct Loaded {
     pub config: Config,
     /// Every key with its effective value and origin, in the order of the example.
     pub settings: Vec<Setting>,
-    /// What should be told but does not stop the start.
+    /// Problems that are reported and do not stop the start.
     pub warnings: Vec<Warning>,
 }
 
 impl Loaded {
-    /// The effective configuration as TOML that loads to the same values, with the origin of each as a comment.
+    /// The effective configuration as TOML, with the origin of each value as a comment. It loads to the same values.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
@@ -84,7 +84,7 @@ impl Loaded {
     }
 }
 
-/// The origin without control characters, which a file's name may hold and a TOML comment may not.
+/// The origin without control characters: a file name can contain them, a TOML comment cannot.
 fn one_line(origin: &Origin) -> String {
     origin.to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

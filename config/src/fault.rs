@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, and the lines that say so.
+//! Faults of a configuration and their messages.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ pub enum ConfigError {
     Read {
         /// The file, as it was named.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
@@ -24,7 +24,7 @@ pub enum ConfigError {
     TooLong {
         /// The file, as it was named.
         path: PathBuf,
-        /// The most that is read, in bytes.
+        /// Size limit, in bytes.
         limit: u64,
     },
     /// The file is not UTF-8.
@@ -35,7 +35,7 @@ pub enum ConfigError {
         /// Offset of the first byte that is not text.
         offset: usize,
     },
-    /// Values are wrong; all of them are told.
+    /// Values are wrong; all of them are reported.
     #[error(transparent)]
     Faults(#[from] Faults),
 }
@@ -79,10 +79,10 @@ impl fmt::Display for Faults {
     }
 }
 
-/// One thing that is wrong, and where.
+/// One fault and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// Where it was written. A rule between two keys names the origin of the first.
+    /// Origin of the value. For a rule between two keys, the origin of the first.
     pub origin: Origin,
     /// What is wrong.
     pub kind: FaultKind,
@@ -101,7 +101,7 @@ pub enum FaultKind {
     /// The file is not TOML. Values after such a line cannot be trusted, so these faults come alone.
     #[error("not TOML: {message}")]
     Syntax {
-        /// What the parser said.
+        /// Message of the parser.
         message: String,
     },
     /// No such key or section.
@@ -112,25 +112,25 @@ pub enum FaultKind {
         /// A known key that looks like it.
         suggestion: Option<String>,
     },
-    /// A section's name holds something else than a section.
+    /// The name of a section has a value that is no section.
     #[error("{key} = {got}: expected a section, written [{key}]")]
     NotASection {
         /// The section's name.
         key: String,
-        /// What was written.
+        /// The value as written.
         got: String,
     },
-    /// The value is of the wrong type or outside of what is allowed.
+    /// The value has the wrong type or is outside the allowed range.
     #[error("{key} = {got}: expected {expected}")]
     Value {
         /// Section and key.
         key: &'static str,
-        /// What was written.
+        /// The value as written.
         got: String,
-        /// Type, unit and range of what is allowed.
+        /// Allowed type, unit and range.
         expected: String,
     },
-    /// Two values that do not go together.
+    /// Two values that contradict each other.
     #[error("{key} ({value}) must be {relation} {other_key} ({other_value})")]
     Rule {
         /// Section and key.
@@ -157,17 +157,17 @@ fn hint(suggestion: Option<&str>) -> String {
     }
 }
 
-/// Something that does not stop the start but should be told.
+/// A problem that is reported and does not stop the start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A variable that looks like ours names no key. Not a fault, because orchestrators put variables of their
+    /// A variable with the prefix names no key. Not a fault, because orchestrators put variables of their
     /// own into the environment (a Kubernetes service named `diarized` sets `DIARIZED_SERVICE_HOST`).
     #[error("environment {name} names no key and is ignored; {}", hint(suggestion.as_deref()))]
     UnknownVariable {
         /// The variable.
         name: String,
-        /// A variable that looks like it and names a key.
+        /// A similar variable that names a key.
         suggestion: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! What a person writes for `diarized`: TOML, environment and flags, checked once, every fault at once.
+//! The configuration of `diarized`: TOML, environment and flags. It is checked once, and every fault is reported at once.
 //!
 //! ```
 //! use diarized_config::Sources;
@@ -13,8 +13,8 @@
 //! assert_eq!(loaded.unwrap().config.server.max_sessions, 8);
 //! ```
 //!
-//! Nothing but the configuration file is opened here, and nothing below this crate knows TOML. A file is walked
-//! by hand rather than through serde, because serde stops at the first fault and loses the line.
+//! The crate opens the configuration file only, and no crate below it uses TOML for configuration. It reads the TOML
+//! tree itself, because serde stops at the first fault and loses the line.
 
 mod allowed_origin;
 mod config;

@@ -1,16 +1,16 @@
-//! Where a value came from, and what a value looks like when it is shown.
+//! The origin of a value, and its displayed form.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// Where the effective value of a key came from.
+/// Origin of the effective value of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Origin {
-    /// Nobody set it.
+    /// The default.
     Default,
     /// A line of the configuration file.
     File {
@@ -26,7 +26,7 @@ pub enum Origin {
     },
     /// A flag of the command line.
     Flag {
-        /// The flag as it is typed, with its dashes.
+        /// The flag with its dashes.
         name: String,
     },
 }
@@ -42,7 +42,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value as it is shown; `Display` writes it as TOML that reads back as the same value.
+/// A value for display; `Display` writes TOML that parses to the same value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -77,13 +77,13 @@ impl fmt::Display for Value {
     }
 }
 
-/// The effective value of one key and where it came from.
+/// The effective value of one key and its origin.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setting {
     /// Section and key, such as `server.listen`.
     pub key: &'static str,
     /// The value in effect.
     pub value: Value,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
 }

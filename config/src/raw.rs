@@ -1,4 +1,4 @@
-//! A value as a user writes it, before its key gives it a type.
+//! A value as written by the user, before its key gives it a type.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use crate::origin::Origin;
 
-/// A value as written, before it is known which type its key has.
+/// A value as written, without the type of its key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum RawValue {
     Boolean(bool),
@@ -14,13 +14,13 @@ pub(crate) enum RawValue {
     Number(f64),
     Text(String),
     List(Vec<RawValue>),
-    /// TOML that no key accepts: a table, a date, a number beyond 64 bits.
+    /// TOML not accepted by any key: a table, a date, a number beyond 64 bits.
     Other,
-    /// From the environment or a flag: the key decides how to read it.
+    /// From the environment or a flag: its type depends on the key.
     Untyped(String),
 }
 
-/// A value as written and where.
+/// A value as written and its origin.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Raw {
     pub(crate) value: RawValue,
@@ -29,7 +29,7 @@ pub(crate) struct Raw {
     pub(crate) origin: Origin,
 }
 
-/// The folder that relative paths of a value are relative to, if it was written in a file.
+/// The folder of relative paths in a value, if the value is from a file.
 pub(crate) fn base_folder(origin: &Origin) -> Option<PathBuf> {
     match origin {
         Origin::File { path, .. } => path.parent().map(Path::to_owned),

@@ -1,4 +1,4 @@
-//! Reads one key after the other from the layers: type, range, origin, and which keys nobody asked for.
+//! Reads keys from the layers: checks type and range, records the origin, and finds unknown keys.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -9,18 +9,18 @@ use crate::fault::{Fault, FaultKind, Faults, Warning};
 use crate::origin::{Origin, Setting, Value};
 use crate::raw::{Raw, RawValue, base_folder};
 
-/// What every variable of ours begins with.
+/// Prefix of the environment variables.
 pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Names of the sections, in the order of the example.
 pub(crate) const SECTIONS: [&str; 9] =
     ["server", "capture", "audio", "model", "diarization", "voices", "inference", "storage", "log"];
 
-/// The word for an optional value that is not set.
+/// Text of an optional value that is not set.
 const NONE: &str = "none";
 /// Similarity from which on a key counts as a misspelling of another.
 const SIMILAR: f64 = 0.8;
 
-/// What is written in each layer and not yet read.
+/// The values of each layer that are not read yet.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     pub(crate) file: BTreeMap<String, Raw>,
@@ -29,7 +29,7 @@ pub(crate) struct Layers {
     pub(crate) flags: BTreeMap<String, Raw>,
 }
 
-/// Hands out checked values and remembers faults and origins; a faulty value reads as its default.
+/// Returns checked values and records faults and origins; a faulty value reads as its default.
 pub(crate) struct Reader {
     layers: Layers,
     faults: Vec<Fault>,
@@ -41,7 +41,7 @@ impl Reader {
         Self { layers, faults, settings: Vec::new() }
     }
 
-    /// The effective settings, once every key was read.
+    /// The effective settings, after every key is read.
     pub(crate) fn finish(mut self) -> Result<(Vec<Setting>, Vec<Warning>), Faults> {
         let Layers { file, env, flags } = std::mem::take(&mut self.layers);
         for (key, raw) in file.into_iter().chain(flags) {
@@ -169,7 +169,7 @@ impl Reader {
         self.value(key, default, expected, parse, show)
     }
 
-    /// A text or a whole number that `parse` understands.
+    /// A text or a whole number accepted by `parse`.
     pub(crate) fn parsed<T: Clone>(
         &mut self,
         key: &'static str,
@@ -185,8 +185,8 @@ impl Reader {
         self.value(key, default, || expected.to_owned(), parse, |value| show(&value))
     }
 
-    /// A list of texts that `parse` understands, at least one; a single one needs no brackets, and the
-    /// environment and flags separate them by commas.
+    /// A list of texts accepted by `parse`, at least one. A single one needs no brackets; in the environment and in flags
+    /// commas separate them.
     pub(crate) fn list<T: Clone + ToString>(
         &mut self,
         key: &'static str,
@@ -207,7 +207,7 @@ impl Reader {
         self.value(key, default, || expected.to_owned(), parse_all, show)
     }
 
-    /// A list of texts that `parse` understands, empty by default; `none` is the empty one.
+    /// A list of texts accepted by `parse`, empty by default; `none` is the empty list.
     pub(crate) fn list_or_none<T: Clone + ToString>(
         &mut self,
         key: &'static str,
@@ -242,7 +242,7 @@ impl Reader {
         self.value(key, None, || format!("a path, or \"{NONE}\""), parse, show)
     }
 
-    /// Holds two values against a rule that was found broken.
+    /// Reports a broken rule between two values.
     pub(crate) fn broken_rule(&mut self, key: &'static str, relation: &'static str, other_key: &'static str) {
         let setting = |key: &str| self.settings.iter().find(|setting| setting.key == key);
         let (Some(one), Some(other)) = (setting(key), setting(other_key)) else { return };
@@ -298,7 +298,7 @@ impl Reader {
         value
     }
 
-    /// A key that `key` may be a misspelling of, or the same word in the section where it belongs.
+    /// A key similar to the misspelt `key`, or the same key in its right section.
     fn similar_key(&self, key: &str) -> Option<String> {
         let key = key.trim_matches(['[', ']']);
         let word = key.rsplit('.').next().unwrap_or(key);

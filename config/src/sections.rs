@@ -1,4 +1,4 @@
-//! The sections of the configuration: every key with its unit, range and default, each written down once.
+//! The sections of the configuration: every key with its unit, range and default.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,58 +8,59 @@ use crate::AllowedOrigin;
 use crate::origin::Value;
 use crate::reader::Reader;
 
-/// A day in seconds, the longest time that a key may be set to.
+/// A day in seconds, the maximum of every time limit.
 const DAY_S: f64 = 86_400.0;
 
-/// `[server]`: the port that clients and subscribers use.
+/// `[server]`: the network port for clients and subscribers.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ServerConfig {
     /// Addresses to listen on, at least one; port 0 takes a free one. Default 127.0.0.1:7007.
     pub listen: Vec<SocketAddr>,
-    /// Whether to listen on other than loopback addresses without asking for tokens. Default false.
+    /// Whether to accept addresses other than loopback without `token_file`. Default false.
     pub allow_insecure: bool,
-    /// Tokens that clients must show, as `diarized token` writes them; `None` asks for none. Default `None`.
+    /// File of access tokens, as written by `diarized token`; `None`: clients need no token. Default `None`.
     pub token_file: Option<PathBuf>,
-    /// Web pages besides the server's own that browsers may speak for: `*`, or scheme, host and port. Default none.
+    /// Origins of web pages besides the server's own: `*`, or scheme, host and port. Default none.
     pub allowed_origins: Vec<AllowedOrigin>,
     /// PEM file of the certificate and its chain, for encrypted connections; goes with `tls_key`. Default `None`.
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of the private key; goes with `tls_certificate`. Default `None`.
     pub tls_key: Option<PathBuf>,
-    /// Sessions with audio at once; a further one is refused. 1 to 100 000, default 64.
+    /// Maximum number of sessions with audio; a further one is refused. 1 to 100 000, default 64.
     pub max_sessions: usize,
-    /// Connections of all kinds that are let in at once; half as many more, at least 64, may wait to say who they are.
+    /// Maximum number of authenticated connections; half as many more, at least 64, may be unauthenticated.
     /// 1 to 100 000, default 512.
     pub max_connections: usize,
-    /// Connections that are let in at once of one address, or of one /64 of IPv6. 1 to 100 000, default 256.
+    /// Maximum number of authenticated connections from one address, or from one /64 of IPv6. 1 to 100 000, default
+    /// 256.
     pub max_connections_per_address: usize,
-    /// Subscribers of one session at once. 1 to 100 000, default 256.
+    /// Maximum number of subscribers of one session. 1 to 100 000, default 256.
     pub max_subscribers_per_session: usize,
-    /// Largest message that a client may send, in bytes. 1 KiB to 64 MiB, default 1 MiB.
+    /// Largest message from a client, in bytes. 1 KiB to 64 MiB, default 1 MiB.
     pub max_frame_bytes: usize,
-    /// Text messages of one connection in a second; twice as many may come at once. 1 to 100 000, default 100.
+    /// Text messages of one connection per second; bursts of twice as many are accepted. 1 to 100 000, default 100.
     pub max_messages_per_s: usize,
-    /// Binary frames of one connection that are read in a second; twice as many may come at once. 10 to 1 000 000,
+    /// Binary frames read from one connection per second; bursts of twice as many are accepted. 10 to 1 000 000,
     /// default 2000.
     pub max_frames_per_s: usize,
     /// Largest header of a request, in bytes. 8 KiB to 1 MiB, default 16 KiB.
     pub max_header_bytes: usize,
-    /// How long the header of a request, or a TLS handshake, may take. 0.1 s to a day, default 10 s.
+    /// Time limit for the header of a request, or for a TLS handshake. 0.1 s to a day, default 10 s.
     pub header_timeout: Duration,
-    /// How long a plain HTTP request may take. 1 s to a day, default 60 s.
+    /// Time limit for a plain HTTP request. 1 s to a day, default 60 s.
     pub request_timeout: Duration,
-    /// A stream that sends nothing for so long is closed. 1 s to a day, default 60 s.
+    /// A stream is closed after this time without a message. 1 s to a day, default 60 s.
     pub idle_timeout: Duration,
-    /// How long a session waits for its publisher when the connection breaks. 0 to a day, default 30 s.
+    /// Time that a session waits for its publisher after a disconnect. 0 to a day, default 30 s.
     pub resume_grace: Duration,
     /// Time between two pings; shorter than `idle_timeout`. 0.1 s to a day, default 20 s.
     pub ping_interval: Duration,
-    /// A message that a peer does not take for so long ends its connection. 0.1 s to a day, default 10 s.
+    /// A connection is closed when its peer reads nothing of a message for this time. 0.1 s to a day, default 10 s.
     pub write_timeout: Duration,
-    /// Events of a session that are kept for late joiners and resumes. 100 to 10 000 000, default 20 000.
+    /// Events of a session in memory, for late subscribers and resumes. 100 to 10 000 000, default 20 000.
     pub journal_events: usize,
-    /// Time that sessions have to say their last labels at shutdown. 0 to a day, default 10 s.
+    /// Time for sessions to emit their last labels at shutdown. 0 to a day, default 10 s.
     pub shutdown_grace: Duration,
 }
 
@@ -142,14 +143,14 @@ impl Channel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureConfig {
-    /// Whether `serve` captures a device. Default false.
+    /// Whether `serve` captures a microphone. Default false.
     pub enabled: bool,
-    /// Name of the device as `diarized devices` lists it, or `default`. Default `default`.
+    /// Name of the device in the list of `diarized devices`. Default `default`.
     pub device: String,
     /// Channel of the device. Default `mix`.
     pub channel: Channel,
-    /// Audio that the ring between the device and the front end holds, in ms; what does not fit is dropped and
-    /// told as a gap. 100 to 60 000, default 2000.
+    /// Size of the buffer between the device and the session, in ms; audio beyond it is dropped and reported as a
+    /// gap. 100 to 60 000, default 2000.
     pub buffer_ms: u32,
 }
 
@@ -170,7 +171,7 @@ impl CaptureConfig {
     }
 }
 
-/// `[audio]`: how files and streams become the mono signal that is labelled. Changes results.
+/// `[audio]`: conversion of files and streams to mono. Changes results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AudioConfig {
@@ -184,11 +185,11 @@ impl AudioConfig {
     }
 }
 
-/// `[model]`: the network that turns speech into embeddings. Changes results.
+/// `[model]`: the embedding network. Changes results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelConfig {
-    /// Folder that holds `model.toml` and its weights; `None` is the built-in model. Default `None`.
+    /// Folder of `model.toml` and its weights; `None` is the built-in model. Default `None`.
     pub path: Option<PathBuf>,
 }
 
@@ -198,75 +199,74 @@ impl ModelConfig {
     }
 }
 
-/// What tells speech from the rest: a network, or WebRTC's detector in one of its modes.
+/// Speech detector: the built-in network, or WebRTC's detector in one of its modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VadMode {
-    /// The network that comes with the daemon.
+    /// The built-in network.
     Network,
-    /// Nearly everything that may be speech.
+    /// WebRTC, most permissive.
     Quality,
-    /// A little stricter.
+    /// WebRTC, a little stricter.
     LowBitrate,
-    /// Strict.
+    /// WebRTC, strict.
     Aggressive,
-    /// Only what surely is speech.
+    /// WebRTC, strictest.
     VeryAggressive,
 }
 
-/// `[diarization]`: what is said and when. Changes results. Evidence is in natural-log likelihood ratios.
+/// `[diarization]`: speech detection, labels and their timing. Changes results. `_llr`: natural-log likelihood ratio.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DiarizationConfig {
-    /// Audio that one embedding hears, in ms. Tens from 500 to 5000, default 1500.
+    /// Length of the audio of one embedding, in ms. Tens from 500 to 5000, default 1500.
     pub window_ms: u32,
-    /// Time between the starts of two windows, in ms; at most `window_ms`. Tens from 50 to 2000, default 250.
+    /// Hop: time between the starts of two windows, in ms; at most `window_ms`. Tens from 50 to 2000, default 250.
     pub step_ms: u32,
-    /// Speech that must be heard before a first label is given, in ms; at most `window_ms`. Tens from 300 to
-    /// 5000, default 800.
+    /// Speech needed before the first label, in ms; at most `window_ms`. Tens from 300 to 5000, default 800.
     pub first_label_ms: u32,
-    /// The newest so much of running speech waits for a label, in ms; at most `settle_ms`. 0 to 3000, default 500.
+    /// Delay before running speech is labelled, in ms; at most `settle_ms`. 0 to 3000, default 800.
     pub hold_back_ms: u32,
-    /// How long labels stay provisional before they are settled, in ms. 500 to 30 000, default 3000.
+    /// Age at which provisional labels are settled, in ms. 500 to 30 000, default 3000.
     pub settle_ms: u32,
-    /// What tells speech from the rest. Default the network.
+    /// Speech detector. Default the network.
     pub vad_mode: VadMode,
-    /// Above this speech begins: the network's probability, or WebRTC's share of voiced frames. 0 to 1, default 0.97,
-    /// with WebRTC 0.6.
+    /// Threshold for the start of speech: the network's probability, or WebRTC's share of voiced frames. 0 to 1,
+    /// default 0.97, with WebRTC 0.6.
     pub vad_onset: f64,
-    /// Below this speech ends; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
+    /// Threshold for the end of speech; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
     pub vad_offset: f64,
-    /// Shorter speech is dropped, in ms. 0 to 2000, default 150.
+    /// Minimum length of speech in ms; shorter speech is dropped. 0 to 2000, default 150.
     pub min_speech_ms: u32,
-    /// Shorter pauses are bridged, in ms. 0 to 5000, default 400.
+    /// Minimum length of a pause in ms; shorter pauses count as speech. 0 to 5000, default 400.
     pub min_silence_ms: u32,
-    /// A pause up to this long between two stretches of one speaker's speech is part of the turn, in ms. 0 to 5000,
-    /// default 800.
+    /// Maximum length of a pause inside the turn of one speaker, in ms. 0 to 5000, default 800.
     pub bridge_ms: u32,
-    /// Added to both ends of a region of speech, in ms. 0 to 500, default 50.
+    /// Padding at both ends of a region of speech, in ms. 0 to 500, default 50.
     pub pad_ms: u32,
-    /// Above this probability that two people speak at once a second one is labelled; 1 never labels one, nor does
-    /// WebRTC. 0 to 1, default 0.4.
+    /// Probability of two speakers at once above which the second one is labelled; 1 disables it, and so does a WebRTC
+    /// detector. 0 to 1, default 0.4.
     pub overlap_onset: f64,
-    /// No more speakers than this. 1 to 1000, default not set.
+    /// Maximum number of speakers. 1 to 1000, default not set.
     pub max_speakers: Option<u32>,
-    /// This many speakers, if the evidence allows; at most `max_speakers`. 1 to 1000, default not set.
+    /// Expected number of speakers, if the evidence allows it; at most `max_speakers`. 1 to 1000, default not set.
     pub expected_speakers: Option<u32>,
-    /// Log evidence by which a clustering must beat the labels as they stand. -50 to 50, default 2.
+    /// Log-likelihood ratio by which a new clustering must beat the present labels. -50 to 50, default 2.
     pub stick_llr: f64,
-    /// Log evidence beyond even by which a voice must fit nobody known to be somebody new. -50 to 50, default 8.
+    /// Log-likelihood ratio by which "new speaker" must beat the best known speaker. -50 to 50, default 8.
     pub new_speaker_llr: f64,
-    /// Price of a change of speaker between windows. 0 to 100, default 4.
+    /// Cost of a speaker change between two windows. 0 to 100, default 4.
     pub switch_cost: f64,
-    /// Evidence of a quarter of a second of speech. 0.001 to 1, default 0.14.
+    /// Weight of the evidence of a quarter of a second of speech. 0.001 to 1, default 0.14.
     pub voice_weight: f64,
-    /// Windows in a row that must fit no one before a speaker is new. 1 to 100, default 3.
+    /// Consecutive windows without a matching speaker before a new speaker is opened. 1 to 100, default 3.
     pub new_speaker_windows: usize,
-    /// A speaker with less clean speech than this is joined to one that fits, in ms. 0 to 60 000, default 1250.
+    /// Minimum clean speech of a speaker in ms; a speaker with less is merged into the best match. 0 to 60 000,
+    /// default 1250.
     pub min_speaker_ms: u32,
-    /// Stretches of speech that a session remembers: bounds its memory. 64 to 4096, default 1024.
+    /// Exemplars that a session keeps; bounds its memory. 64 to 4096, default 1024.
     pub max_exemplars: usize,
-    /// Whether all labels are looked at once more when a stream ends. Default true.
+    /// Whether all labels are clustered once more at the end of a stream. Default true.
     pub final_pass: bool,
 }
 
@@ -327,13 +327,13 @@ impl DiarizationConfig {
     }
 }
 
-/// `[inference]`: what changes speed, and results only where the machine is too slow.
+/// `[inference]`: computation of embeddings. Changes results only on a machine that is too slow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InferenceConfig {
-    /// Threads that compute embeddings; 0 takes one a core. 0 to 1024, default 0.
+    /// Threads that compute embeddings; 0 is one per core. 0 to 1024, default 0.
     pub threads: usize,
-    /// Whether every second window of a live stream is left out while they come late. Default true.
+    /// Whether a live stream skips every second window while windows are late. Default true.
     pub thin_when_late: bool,
 }
 
@@ -346,19 +346,20 @@ impl InferenceConfig {
     }
 }
 
-/// `[storage]`: what is kept of sessions for those who ask after their end. Audio never is.
+/// `[storage]`: storage of sessions: labels and events, never audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StorageConfig {
-    /// SQLite file of the kept sessions; `None` keeps none. Default `None`.
+    /// SQLite file of the stored sessions; `None` stores none. Default `None`.
     pub path: Option<PathBuf>,
-    /// Days after its end for which a session is kept; `None` keeps it until somebody deletes it. 1 to 36 500,
+    /// Days before an ended session is deleted; `None` keeps it until a client deletes it. 1 to 36 500,
     /// default 30.
     pub keep_days: Option<u32>,
-    /// Size that the file may grow to, in bytes; beyond it sessions go on and are not kept. 1 MiB to 64 TiB, default 4 GiB.
+    /// Maximum size of the file, in bytes; beyond it sessions continue and are not stored. 1 MiB to 64 TiB, default
+    /// 4 GiB.
     pub max_bytes: u64,
-    /// Events of one session that are kept, in bytes; beyond it the labels as they stand take the place of what led to
-    /// them. 64 KiB to 1 TiB, default 64 MiB.
+    /// Maximum size of the stored events of one session, in bytes; beyond it a snapshot of the labels replaces the
+    /// events. 64 KiB to 1 TiB, default 64 MiB.
     pub max_session_bytes: u64,
 }
 
@@ -380,34 +381,34 @@ impl StorageConfig {
     }
 }
 
-/// Form of the log lines on stderr.
+/// Format of the log on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// For people.
+    /// Readable text.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Least weight of what is logged.
+/// Minimum log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogLevel {
-    /// What stopped something.
+    /// Failures.
     Error,
-    /// And what may need a person.
+    /// Failures, and conditions that may need an operator.
     Warn,
-    /// And what happens.
+    /// The two before, and normal events.
     Info,
-    /// And how.
+    /// The levels before, and details.
     Debug,
-    /// And every step.
+    /// The levels before, and every step.
     Trace,
 }
 
 impl LogLevel {
-    /// The word in the file.
+    /// The value in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -420,13 +421,13 @@ impl LogLevel {
     }
 }
 
-/// `[log]`: what is written on stderr.
+/// `[log]`: the log on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogConfig {
-    /// Form of the lines. Default text.
+    /// Format of the lines. Default text.
     pub format: LogFormat,
-    /// Least weight. Default info.
+    /// Minimum level. Default info.
     pub level: LogLevel,
 }
 

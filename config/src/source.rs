@@ -1,4 +1,4 @@
-//! The three places a value may be written: a TOML file, environment variables, flags.
+//! The three sources of values: a TOML file, environment variables, flags.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -12,21 +12,21 @@ use crate::origin::Origin;
 use crate::raw::{Raw, RawValue, raw_value, shorten};
 use crate::reader::{ENV_PREFIX, Layers, Reader, SECTIONS};
 
-/// Variables with the prefix that are not keys.
+/// Variables with the prefix that name no key.
 const RESERVED_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, TOKEN_VARIABLE, VOICES_KEY_VARIABLE];
-/// The variable that names the configuration file when no flag does.
+/// Variable of the path of the configuration file, used without a flag.
 pub const CONFIG_VARIABLE: &str = "DIARIZED_CONFIG";
-/// The variable that holds the token of the client commands.
+/// Variable of the token of the client commands.
 pub const TOKEN_VARIABLE: &str = "DIARIZED_TOKEN";
-/// The variable that holds the key of the voiceprint store; never part of a configuration that is shown.
+/// Variable of the key of the voiceprint store; never part of the displayed configuration.
 pub const VOICES_KEY_VARIABLE: &str = "DIARIZED_VOICES_KEY";
-/// The most that is read of a configuration file, in bytes.
+/// Size limit of a configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Collects what the file, the environment and the flags say, then makes one [`Config`] of it.
+/// Collects the values of file, environment and flags, and makes one [`Config`] from them.
 ///
-/// Flags win over the environment, the environment over the file, the file over the defaults. Nothing is opened
-/// but the configuration file.
+/// Flags override the environment, the environment overrides the file, the file overrides the defaults. The
+/// configuration file is the only file opened.
 #[derive(Debug, Default)]
 pub struct Sources {
     layers: Layers,
@@ -35,13 +35,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Nothing written anywhere: the defaults.
+    /// No values: the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the configuration file at `path`; what is wrong with its content is told by [`Self::load`].
+    /// Adds the configuration file at `path`; [`Self::load`] reports faults of its content.
     ///
     /// # Errors
     /// [`ConfigError`] other than `Faults` if the file cannot be read as text.
@@ -107,8 +107,7 @@ impl Sources {
         self
     }
 
-    /// Adds environment variables; those that do not begin with `DIARIZED_` are passed over, and an empty one
-    /// counts as not set.
+    /// Adds environment variables. Those without the prefix `DIARIZED_` are ignored, and an empty one counts as not set.
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         for (name, value) in variables {
@@ -127,7 +126,7 @@ impl Sources {
         self
     }
 
-    /// Adds what the flag `name` (with its dashes) says of `key` (`section.key`); the last one wins.
+    /// Adds the value of the flag `name` (with its dashes) for `key` (`section.key`); the last one wins.
     #[must_use]
     pub fn flag(mut self, name: &str, key: &str, value: impl Into<String>) -> Self {
         let value = value.into();

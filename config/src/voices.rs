@@ -1,29 +1,30 @@
-//! `[voices]`: the people who are known by their voices.
+//! `[voices]`: recognition of enrolled people.
 
 use std::path::PathBuf;
 
 use crate::reader::Reader;
 
-/// `[voices]`: where voiceprints are kept and when a voice gets a name. Changes results.
+/// `[voices]`: the store of voiceprints and the rule for names. Changes results.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct VoicesConfig {
-    /// Whether `serve` and `label` name the people who are enrolled, and `serve` enrols over HTTP. Default false.
+    /// Whether `serve` and `label` name enrolled people, and `serve` accepts enrolments over HTTP. Default false.
     pub enabled: bool,
     /// The store; `None` is `voices.db` in the user's data folder. Default `None`.
     pub path: Option<PathBuf>,
-    /// File of the key that the store is encrypted with; `None` is `voices.key` in the user's configuration folder.
-    /// The environment variable `DIARIZED_VOICES_KEY`, if set, holds the key itself. Default `None`.
+    /// File of the encryption key of the store; `None` is `voices.key` in the user's configuration folder.
+    /// The environment variable `DIARIZED_VOICES_KEY`, if set, is the key itself. Default `None`.
     pub key_file: Option<PathBuf>,
-    /// Probability from which on a voice gets a name, after 10 s of speech; more is asked for before. 0.5 to 0.9999, default 0.8.
+    /// Probability from which on a speaker gets a name, after 10 s of speech; with less speech a higher one is needed.
+    /// 0.5 to 0.9999, default 0.8.
     pub accept: f64,
-    /// Probability beforehand that a voice is nobody known. 0.001 to 0.999, default 0.5.
+    /// Prior probability that a speaker is not enrolled. 0.001 to 0.999, default 0.5.
     pub stranger_prior: f64,
-    /// Speech of a voice that must be heard before it gets a name, in seconds. 1 to 60, default 3.
+    /// Speech needed before a speaker gets a name, in seconds. 1 to 60, default 3.
     pub min_speech_s: f64,
-    /// Whether a voiceprint learns from long, clean and surely recognised speech. Default false.
+    /// Whether a voiceprint learns from long, clean and confidently recognised speech. Default false.
     pub learn: bool,
-    /// Largest clip that `serve` takes over HTTP, in bytes. 64 KiB to 1 GiB, default 32 MiB.
+    /// Largest clip that `serve` accepts over HTTP, in bytes. 64 KiB to 1 GiB, default 32 MiB.
     pub max_clip_bytes: usize,
 }
 
