@@ -249,7 +249,8 @@ pub struct DiarizationConfig {
     pub overlap_onset: f64,
     /// Maximum number of speakers. 1 to 1000, default not set.
     pub max_speakers: Option<u32>,
-    /// Expected number of speakers, if the evidence allows it; at most `max_speakers`. 1 to 1000, default not set.
+    /// Number of speakers: never more at any moment, and this number at the end if the speech can be split so far; at
+    /// most `max_speakers`. 1 to 1000, default not set.
     pub expected_speakers: Option<u32>,
     /// Log-likelihood ratio by which a new clustering must beat the present labels. -50 to 50, default 2.
     pub stick_llr: f64,

@@ -10,7 +10,7 @@ const MAX: u32 = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpeakerHints {
-    /// This many, if the evidence allows; 1 to 1000 and at most `max`.
+    /// Never more than this, and this number at the end if the speech can be split so far; 1 to 1000, at most `max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u32>,
     /// No more than this, 1 to 1000.

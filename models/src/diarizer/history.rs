@@ -46,7 +46,7 @@ pub(crate) struct HistoryParams {
     pub(crate) max_exemplars: usize,
     /// No more speakers than this, if given.
     pub(crate) max_speakers: Option<usize>,
-    /// This many speakers if the evidence allows, if given.
+    /// Number of speakers to reach at the end, if given; never more at any moment.
     pub(crate) expected_speakers: Option<usize>,
 }
 

@@ -53,7 +53,8 @@ pub struct DiarizerOptions {
     pub overlap_onset: f32,
     /// No more speakers than this. Default none, range 1–1000.
     pub max_speakers: Option<usize>,
-    /// This many speakers, if the evidence allows. Default none, range 1–1000.
+    /// Number of speakers: never more at any moment, and this number at the end if the speech can be split so far. Default
+    /// none, range 1–1000.
     pub expected_speakers: Option<usize>,
     /// Log evidence by which a clustering must beat the labels as they stand, so that labels do not flap.
     /// Default 2.0.
