@@ -135,14 +135,14 @@ pub(crate) struct Voice {
 
 impl Voice {
     /// Nothing heard yet: the prior.
-    pub(crate) fn unheard(phi: &[f32]) -> Self {
+    pub(crate) fn prior(phi: &[f32]) -> Self {
         let mut voice =
             Self { sum: vec![0.0; phi.len()], weight: 0.0, alpha: vec![0.0; phi.len()], offset: 0.0 };
-        voice.settle(phi);
+        voice.update(phi);
         voice
     }
 
-    /// Takes in `sum`, the weighted sum of embeddings of total `weight`. Call [`settle`](Self::settle) after the last.
+    /// Takes in `sum`, the weighted sum of embeddings of total `weight`. Call [`update`](Self::update) after the last.
     pub(crate) fn add(&mut self, sum: &[f32], weight: f32) {
         for (mine, other) in self.sum.iter_mut().zip(sum) {
             *mine += other;
@@ -151,7 +151,7 @@ impl Voice {
     }
 
     /// Brings the posterior up to date.
-    pub(crate) fn settle(&mut self, phi: &[f32]) {
+    pub(crate) fn update(&mut self, phi: &[f32]) {
         let mut offset = 0.0;
         for ((alpha, sum), phi) in self.alpha.iter_mut().zip(&self.sum).zip(phi) {
             let precision = 1.0 + self.weight * phi;
@@ -171,8 +171,8 @@ impl Voice {
 
     /// Expected log-likelihood that embeddings with this `sum` and `weight` are the voice's, up to a constant that
     /// depends on them alone.
-    pub(crate) fn fits(&self, sum: &[f32], weight: f32) -> f32 {
-        dot(&self.alpha, sum) - self.toll(weight)
+    pub(crate) fn log_likelihood(&self, sum: &[f32], weight: f32) -> f32 {
+        dot(&self.alpha, sum) - self.bias(weight)
     }
 
     /// Mean of the posterior; shape `(dim,)`.
@@ -180,8 +180,8 @@ impl Voice {
         &self.alpha
     }
 
-    /// What [`fits`](Self::fits) takes off for embeddings of this `weight`, whatever they are.
-    pub(crate) fn toll(&self, weight: f32) -> f32 {
+    /// What [`log_likelihood`](Self::log_likelihood) takes off for embeddings of this `weight`, whatever they are.
+    pub(crate) fn bias(&self, weight: f32) -> f32 {
         weight * self.offset
     }
 
@@ -205,7 +205,7 @@ impl Voice {
     }
 
     /// Gain in log evidence when embeddings with this `sum` and `weight` join.
-    pub(crate) fn gain(&self, sum: &[f32], weight: f32, phi: &[f32]) -> f32 {
+    pub(crate) fn merge_gain(&self, sum: &[f32], weight: f32, phi: &[f32]) -> f32 {
         self.evidence_with(sum, weight, phi) - self.evidence(phi)
     }
 }
@@ -274,15 +274,15 @@ mod tests {
     #[test]
     fn gains_add_up_to_the_evidence() {
         let phi = [3.0, 0.7];
-        let mut voice = Voice::unheard(&phi);
+        let mut voice = Voice::prior(&phi);
         let mut total = 0.0;
         for (sum, weight) in [([1.0, 0.2], 1.0), ([0.4, -0.8], 0.5), ([2.0, 0.1], 2.0)] {
-            total += voice.gain(&sum, weight, &phi);
+            total += voice.merge_gain(&sum, weight, &phi);
             voice.add(&sum, weight);
         }
-        voice.settle(&phi);
+        voice.update(&phi);
         assert!((total - voice.evidence(&phi)).abs() < 1e-5);
         // The mean of the posterior fits best.
-        assert!(voice.fits(&[1.0, -0.1], 1.0) > voice.fits(&[-1.0, 0.1], 1.0));
+        assert!(voice.log_likelihood(&[1.0, -0.1], 1.0) > voice.log_likelihood(&[-1.0, 0.1], 1.0));
     }
 }

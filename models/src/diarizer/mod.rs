@@ -4,14 +4,12 @@
 //! in any order, and takes the events. Neither the sizes of the blocks nor the moment at which an embedding comes
 //! back changes what is said: facts about the stream are handled strictly in its order.
 
-mod ahc;
+mod clustering;
 mod front_end;
-mod history;
 mod labelling;
 mod ordering;
 mod params;
 mod speech;
-mod vbx;
 mod viterbi;
 
 #[cfg(test)]
@@ -32,7 +30,7 @@ use front_end::{Fact, FrontEnd};
 use labelling::Labeller;
 use ordering::{ReorderBuffer, Step, WindowResult};
 
-pub use history::{GroupPair, VoiceGroups};
+pub use clustering::{GroupPair, VoiceGroups};
 pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
 
 /// Identity of a request for an embedding; ids rise in the order of the stream.

@@ -1,6 +1,6 @@
 //! What governs the diarizer: one checked set of values, each with its unit, range and reason.
 
-use super::history::HistoryParams;
+use super::clustering::MemoryParams;
 use diarized_dsp::{SAMPLE_RATE_HZ, SampleIndex};
 
 /// What tells speech from the rest.
@@ -229,8 +229,8 @@ impl DiarizerParams {
         &self.0
     }
 
-    pub(crate) fn history(&self) -> HistoryParams {
-        HistoryParams {
+    pub(crate) fn memory(&self) -> MemoryParams {
+        MemoryParams {
             stick_llr: self.0.stick_llr,
             window_weight: self.window_weight(),
             window_s: self.0.step_ms as f32 / 1000.0,
@@ -310,7 +310,7 @@ impl DiarizerParams {
         (500 / self.0.step_ms).clamp(1, 8) as usize
     }
 
-    /// New exemplars that a clustering of `held` of them waits for: a long history is worth less new light, and costs
+    /// New exemplars that a clustering of `held` of them waits for: a long memory is worth less new light, and costs
     /// more.
     pub(crate) fn recluster_exemplars(&self, held: usize) -> usize {
         (held / 16).max(8)

@@ -14,7 +14,7 @@ use diarized_tests::desk::Desk;
 use diarized_tests::recordings::{Reference, recordings};
 use diarized_tests::suite::main_label;
 
-/// Labels folders of recordings and fits the weights of `models/src/diarizer/history/joins.rs`: how much each measure of
+/// Labels folders of recordings and fits the weights of `models/src/diarizer/clustering/merging.rs`: how much each measure of
 /// a pair of clusters says that they are one speaker. Pairs are taken from the clustering at several moments of each
 /// recording. A cluster belongs to the reference speaker of most of its speech. Every folder weighs the same, and every
 /// recording of a folder. The loss on unseen recordings is that of six fits, each on five sixths of the recordings.

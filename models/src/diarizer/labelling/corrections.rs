@@ -6,7 +6,7 @@ use diarized_dsp::SampleIndex;
 
 use super::Labeller;
 use crate::diarizer::CorrectionError;
-use crate::diarizer::history::History;
+use crate::diarizer::clustering::SpeechMemory;
 use crate::events::{Change, RevisionReason, SegmentId, SessionState, SpeakerId, VoiceMatch};
 
 impl Labeller {
@@ -39,7 +39,7 @@ impl Labeller {
     /// A user merges two speakers.
     pub(crate) fn merge(&mut self, from: SpeakerId, into: SpeakerId) -> Result<(), CorrectionError> {
         let changes = merge(self.publisher.state(), from, into)?;
-        self.history.merge(from, into);
+        self.memory.merge(from, into);
         self.opened.remove(&from);
         if let Some(zone) = &mut self.zone {
             zone.relabel(from, into);
@@ -53,7 +53,7 @@ impl Labeller {
     /// A user gives a final segment to another speaker.
     pub(crate) fn reassign(&mut self, segment: SegmentId, to: SpeakerId) -> Result<(), CorrectionError> {
         let Some(change) = reassign(self.publisher.state(), segment, to)? else { return Ok(()) };
-        self.history.reassign(segment, to);
+        self.memory.reassign(segment, to);
         self.second_voices.release(segment);
         self.correct(vec![change]);
         self.remove_unused(&BTreeMap::from([(change.from, to)]));
@@ -68,9 +68,9 @@ impl Labeller {
         speaker: SpeakerId,
         segments: &[SegmentId],
     ) -> Result<SpeakerId, CorrectionError> {
-        let (moved, first) = split(self.publisher.state(), &self.history, speaker, segments)?;
+        let (moved, first) = split(self.publisher.state(), &self.memory, speaker, segments)?;
         let new = self.publisher.open_speaker(first);
-        self.history.split(speaker, new, &moved);
+        self.memory.split(speaker, new, &moved);
         moved.iter().for_each(|id| self.second_voices.release(*id));
         self.correct(moved.into_iter().map(|segment| Change { segment, from: speaker, to: new }).collect());
         self.recognise();
@@ -114,7 +114,7 @@ fn reassign(
 /// The segments that a split moves, each once, and the start of the first of them.
 fn split(
     state: &SessionState,
-    history: &History,
+    memory: &SpeechMemory,
     speaker: SpeakerId,
     segments: &[SegmentId],
 ) -> Result<(Vec<SegmentId>, SampleIndex), CorrectionError> {
@@ -128,7 +128,7 @@ fn split(
             return Err(CorrectionError::NotFinal(id));
         }
     }
-    let mut moved = if segments.is_empty() { history.second_voice(speaker) } else { segments.to_vec() };
+    let mut moved = if segments.is_empty() { memory.second_voice(speaker) } else { segments.to_vec() };
     let mut seen = BTreeSet::new();
     moved.retain(|id| {
         let is_final = state.segment(*id).is_some_and(|s| s.speaker == speaker && s.is_final);
@@ -145,7 +145,7 @@ fn split(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diarizer::labelling::made::{ANN as ANNS, BOB as BOBS, at, history, state};
+    use crate::diarizer::labelling::made::{ANN as ANNS, BOB as BOBS, at, memory, state};
     use crate::events::{Event, Segment};
 
     const ANN: SpeakerId = SpeakerId(1);
@@ -182,16 +182,16 @@ mod tests {
 
     #[test]
     fn a_split_moves_each_given_segment_once_and_leaves_one() {
-        let (state, history) = (session(), history(&[(1, ANNS), (2, BOBS)]));
+        let (state, memory) = (session(), memory(&[(1, ANNS), (2, BOBS)]));
         let split = |segments: &[u64]| {
             let segments: Vec<SegmentId> = segments.iter().copied().map(SegmentId).collect();
-            split(&state, &history, ANN, &segments)
+            split(&state, &memory, ANN, &segments)
         };
         assert_eq!(split(&[3, 3]), Ok((vec![SegmentId(3)], at(2.0))));
         assert_eq!(split(&[3, 1]), Ok((vec![SegmentId(3), SegmentId(1)], at(0.0))), "4 stays");
         let other = CorrectionError::NotOfSpeaker { segment: SegmentId(2), speaker: BOB };
         assert_eq!(split(&[2]), Err(other));
         assert_eq!(split(&[4]), Err(CorrectionError::NotFinal(SegmentId(4))));
-        assert_eq!(split(&[]), Err(CorrectionError::NothingToSplit(ANN)), "the history holds one voice");
+        assert_eq!(split(&[]), Err(CorrectionError::NothingToSplit(ANN)), "the memory holds one voice");
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::diarizer::labelling::made::{ANN, BOB, DIM, history, params, zone};
+    use crate::diarizer::labelling::made::{ANN, BOB, DIM, memory, params, zone};
 
     const RULES: NewSpeakerRules =
         NewSpeakerRules { min_llr: 2.0, min_windows: 3, switch_cost: 1.0, max_new: 10 };
@@ -138,12 +138,12 @@ mod tests {
         previous: Option<u32>,
         closing: bool,
     ) -> Vec<(Range<usize>, Option<u32>)> {
-        let history = history(&[(1, ANN), (2, BOB)]);
+        let memory = memory(&[(1, ANN), (2, BOB)]);
         let opened: BTreeSet<SpeakerId> = opened.iter().copied().map(SpeakerId).collect();
         let label = opened.first().map(|speaker| speaker.0);
         let windows: Vec<_> = windows.iter().map(|w| (*w, label.filter(|_| *w == NEW))).collect();
         let zone = zone(&windows);
-        let scores = Scores::new(&history, &opened, &zone, &params());
+        let scores = Scores::new(&memory, &opened, &zone, &params());
         let runs = decode(&scores, rules, previous.map(SpeakerId), closing);
         runs.into_iter().map(|run| (run.windows, run.speaker.map(|s| s.0))).collect()
     }

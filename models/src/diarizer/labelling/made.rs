@@ -3,7 +3,7 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{FRAME_SAMPLES, Window, Zone};
-use crate::diarizer::history::{Exemplar, History, Pin};
+use crate::diarizer::clustering::{Constraint, Exemplar, SpeechMemory};
 use crate::diarizer::tests::CALIBRATION;
 use crate::diarizer::{DiarizerOptions, DiarizerParams};
 use crate::embedding::Embedding;
@@ -52,8 +52,8 @@ pub(super) fn zone(windows: &[([f32; DIM], Option<u32>)]) -> Zone {
 }
 
 /// A memory with one exemplar of 4 windows for each speaker, in a segment of the same number as the speaker.
-pub(super) fn history(voices: &[(u32, [f32; DIM])]) -> History {
-    let mut history = History::new(params().history(), Plda::isotropic(DIM), CALIBRATION);
+pub(super) fn memory(voices: &[(u32, [f32; DIM])]) -> SpeechMemory {
+    let mut memory = SpeechMemory::new(params().memory(), Plda::isotropic(DIM), CALIBRATION);
     for (speaker, voice) in voices {
         let exemplar = Exemplar {
             sum: vec![2.4, 3.2],
@@ -64,12 +64,12 @@ pub(super) fn history(voices: &[(u32, [f32; DIM])]) -> History {
             strong: true,
             speaker: SpeakerId(*speaker),
             former: None,
-            pin: Pin::Free,
+            constraint: Constraint::Free,
         };
         let start_s = 10.0 * f64::from(*speaker);
-        history.add(SegmentId(u64::from(*speaker)), range(start_s, start_s + 0.75), exemplar);
+        memory.add(SegmentId(u64::from(*speaker)), range(start_s, start_s + 0.75), exemplar);
     }
-    history
+    memory
 }
 
 /// A state with these final segments: id, speaker, start and end in seconds.

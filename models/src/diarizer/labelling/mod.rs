@@ -5,10 +5,10 @@
 //!
 //! 1. [`decode`] labels the unsettled windows of the [`zone`] by their [`scores`], and may open speakers;
 //! 2. [`runs`] makes runs of equal labels with boundaries at pauses, and the [`publisher`] emits what changed;
-//! 3. windows older than a few seconds are settled: [`settling`] makes exemplars of them for the [`History`];
+//! 3. windows older than a few seconds are settled: [`settling`] makes exemplars of them for the [`SpeechMemory`];
 //! 4. [`second_voice`] finds the second speaker of overlap;
 //! 5. [`naming`] names speakers by their voiceprints;
-//! 6. after enough new exemplars the history is clustered again, and [`relabelling`] finds what that changes.
+//! 6. after enough new exemplars the memory is clustered again, and [`relabelling`] finds what that changes.
 //!
 //! The steps take and return values. Only the publisher emits events. [`corrections`] come from users.
 
@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
+use super::clustering::{SpeechMemory, VoiceGroups};
 use super::front_end::FrameQuality;
-use super::history::{History, VoiceGroups};
 use super::{DiarizerParams, Said, SpeakerVoice};
 use crate::calibration::Calibration;
 use crate::embedding::Embedding;
@@ -55,11 +55,11 @@ const SHORT_WINDOW_TRUST: f32 = 0.6;
 #[derive(Debug)]
 pub(crate) struct Labeller {
     params: DiarizerParams,
-    history: History,
+    memory: SpeechMemory,
     publisher: Publisher,
     /// The unsettled part of the open region, while somebody speaks.
     zone: Option<Zone>,
-    /// Speakers opened in the zone that the history holds nothing of.
+    /// Speakers opened in the zone that the memory holds nothing of.
     opened: BTreeSet<SpeakerId>,
     second_voices: SecondVoices,
     names: Names,
@@ -73,7 +73,7 @@ pub(crate) struct Labeller {
 impl Labeller {
     pub(crate) fn new(params: DiarizerParams, plda: Plda, calibration: Calibration) -> Self {
         Self {
-            history: History::new(params.history(), plda, calibration),
+            memory: SpeechMemory::new(params.memory(), plda, calibration),
             params,
             publisher: Publisher::new(),
             zone: None,
@@ -91,12 +91,12 @@ impl Labeller {
     }
 
     pub(crate) fn voice_groups(&self) -> VoiceGroups {
-        self.history.voice_groups()
+        self.memory.voice_groups()
     }
 
     #[cfg(test)]
     pub(crate) fn n_exemplars(&self) -> usize {
-        self.history.len()
+        self.memory.len()
     }
 
     pub(crate) fn poll(&mut self) -> Option<Said> {
@@ -140,7 +140,7 @@ impl Labeller {
         self.publisher.set_position(at);
         let Some(embedding) = embedding else { return };
         let trust = self.params.window_weight() * if full { 1.0 } else { SHORT_WINDOW_TRUST };
-        let mut projected = self.history.plda().project(embedding.as_slice());
+        let mut projected = self.memory.plda().project(embedding.as_slice());
         projected.iter_mut().for_each(|value| *value *= trust);
         let window = Window { support, embedding, projected, trust, full, label: None };
         self.with_zone(|labeller, zone| {
@@ -192,7 +192,7 @@ impl Labeller {
         self.publisher.gap(range, reason);
     }
 
-    /// The stream ends: the last clustering of everything that the history holds.
+    /// The stream ends: the last clustering of everything that the memory holds.
     pub(crate) fn finish(&mut self, at: SampleIndex) {
         self.publisher.set_position(at);
         self.ended = true;
@@ -211,7 +211,7 @@ impl Labeller {
 
     /// Voice of a speaker's settled and clean speech so far.
     pub(crate) fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
-        let (embedding, speech_s) = speech_of(&self.history, &self.params, speaker)?;
+        let (embedding, speech_s) = speech_of(&self.memory, &self.params, speaker)?;
         let snr_db = naming::mean_snr_db(self.publisher.state(), speaker);
         Some(SpeakerVoice { embedding, speech_s, snr_db })
     }
@@ -234,7 +234,7 @@ impl Labeller {
     /// Labels the unsettled windows. With `closing` no window follows in this region.
     fn decode(&mut self, zone: &mut Zone, closing: bool) {
         let open = zone.open_segment.and_then(|id| self.publisher.state().segment(id));
-        let scores = Scores::new(&self.history, &self.opened, zone, &self.params);
+        let scores = Scores::new(&self.memory, &self.opened, zone, &self.params);
         let rules = NewSpeakerRules::of(&self.params, self.publisher.state().speakers().count());
         let labels = decode(&scores, rules, open.map(|s| s.speaker), closing);
         for run in labels {
@@ -250,7 +250,7 @@ impl Labeller {
     /// Brings the published segments of the zone in line with its labels, which reach up to `end`.
     fn publish(&mut self, zone: &mut Zone, end: SampleIndex) {
         let runs = runs::cut_at(self.runs(zone, end), zone.published_until);
-        let scores = Scores::new(&self.history, &self.opened, zone, &self.params);
+        let scores = Scores::new(&self.memory, &self.opened, zone, &self.params);
         let drafts = runs::drafts(zone, self.publisher.state(), &runs, &scores, self.noise_db);
         self.publisher.publish(zone, &drafts);
     }
@@ -285,24 +285,24 @@ impl Labeller {
         }
     }
 
-    /// Adds the run's windows before `until` to the history as exemplars of segment `id`.
+    /// Adds the run's windows before `until` to the memory as exemplars of segment `id`.
     fn remember(&mut self, zone: &mut Zone, id: SegmentId, run: &Run, until: usize) {
         let turn = self.publisher.state().segment(id).map_or(run.range, |s| s.range);
         let exemplars = exemplars(zone, run, turn, until, ExemplarRules::of(&self.params));
         zone.has_exemplars = true;
         self.opened.remove(&run.speaker);
         self.n_new_exemplars += exemplars.len();
-        exemplars.into_iter().for_each(|(span, exemplar)| self.history.add(id, span, exemplar));
+        exemplars.into_iter().for_each(|(span, exemplar)| self.memory.add(id, span, exemplar));
     }
 
     /// Publishes the second speakers of overlap before `until` for good. With `closing` nothing of the region follows.
     fn settle_second_voices(&mut self, zone: &mut Zone, until: SampleIndex, closing: bool) {
-        let rules = OverlapRules::of(&self.params, &self.history);
+        let rules = OverlapRules::of(&self.params, &self.memory);
         let (settled, done) = self.second_voices.settled(zone, self.publisher.state(), until, closing, rules);
         second_voice::settle_until(zone, done);
         let mut shown = std::mem::take(&mut zone.second_speaker_segments);
         for mut stretch in settled {
-            if let Some(voice) = stretch.speaker(self.publisher.state(), &self.history) {
+            if let Some(voice) = stretch.speaker(self.publisher.state(), &self.memory) {
                 stretch.id = Some(self.publisher.publish_second(&mut shown, stretch.range, voice, true));
             }
             self.second_voices.add_stretch(stretch);
@@ -317,9 +317,9 @@ impl Labeller {
     /// Publishes the second speakers of overlap that is not settled, as they are for now.
     fn show_second_voices(&mut self, zone: &mut Zone) {
         let state = self.publisher.state();
-        let rules = OverlapRules::of(&self.params, &self.history);
+        let rules = OverlapRules::of(&self.params, &self.memory);
         let stretches = self.second_voices.unsettled(zone, state, rules);
-        let voices = stretches.iter().map(|stretch| (stretch.range, stretch.speaker(state, &self.history)));
+        let voices = stretches.iter().map(|stretch| (stretch.range, stretch.speaker(state, &self.memory)));
         let voices: Vec<_> = voices.filter_map(|(range, voice)| Some((range, voice?))).collect();
         let mut shown = std::mem::take(&mut zone.second_speaker_segments);
         for (range, voice) in voices {
@@ -333,7 +333,7 @@ impl Labeller {
     fn revise_second_voices(&mut self, zone: Option<&mut Zone>, reason: RevisionReason) {
         let mut changes = Vec::new();
         for stretch in &mut self.second_voices.stretches {
-            match stretch.revision(self.publisher.state(), &self.history) {
+            match stretch.revision(self.publisher.state(), &self.memory) {
                 Some(Revision::Speaker(change)) => changes.push(change),
                 Some(Revision::Gone(id)) => {
                     stretch.id = None;
@@ -359,19 +359,19 @@ impl Labeller {
     }
 
     fn is_clustering_due(&self) -> bool {
-        self.n_new_exemplars >= self.params.recluster_exemplars(self.history.len())
+        self.n_new_exemplars >= self.params.recluster_exemplars(self.memory.len())
     }
 
-    /// Clusters the history again and publishes what that changes.
+    /// Clusters the memory again and publishes what that changes.
     fn recluster(&mut self, mut zone: Option<&mut Zone>, kind: RevisionReason) {
         self.n_new_exemplars = 0;
         let is_last = kind == RevisionReason::FinalPass;
-        let n_elsewhere = relabelling::n_outside(&self.history, self.publisher.state());
-        let gone = self.history.recluster(is_last, n_elsewhere, || self.publisher.new_speaker_id());
+        let n_elsewhere = relabelling::n_outside(&self.memory, self.publisher.state());
+        let gone = self.memory.recluster(is_last, n_elsewhere, || self.publisher.new_speaker_id());
         let gone: Replaced = gone.into_iter().collect();
-        let new = relabelling::new_speakers(&self.history, self.publisher.state());
+        let new = relabelling::new_speakers(&self.memory, self.publisher.state());
         self.divide_segments(zone.as_deref_mut());
-        let changes = relabelling::changes(&self.history, self.publisher.state(), &gone);
+        let changes = relabelling::changes(&self.memory, self.publisher.state(), &gone);
         if let Some(zone) = zone.as_deref_mut() {
             relabelling::relabel(zone, &gone);
         }
@@ -389,10 +389,10 @@ impl Labeller {
     /// Divides final segments in which the clustering found several speakers. The parts keep the segment's speaker until
     /// the revision that follows.
     fn divide_segments(&mut self, mut zone: Option<&mut Zone>) {
-        for (id, starts) in relabelling::divisions(&self.history, self.publisher.state()) {
+        for (id, starts) in relabelling::divisions(&self.memory, self.publisher.state()) {
             let parts = self.publisher.divide(id, &starts);
             for pair in parts.windows(2) {
-                self.history.divide(pair[0].0, pair[1].1.start(), pair[1].0);
+                self.memory.divide(pair[0].0, pair[1].1.start(), pair[1].0);
             }
             self.second_voices.divide(&parts);
             if let Some(zone) = zone.as_deref_mut().filter(|zone| zone.previous_segment == Some(id)) {
@@ -410,11 +410,11 @@ impl Labeller {
         }
     }
 
-    /// Removes speakers without a segment that the history holds nothing of; after the end of the stream all without a
+    /// Removes speakers without a segment that the memory holds nothing of; after the end of the stream all without a
     /// segment.
     fn remove_unused(&mut self, gone: &Replaced) {
-        let history = Some(&self.history).filter(|_| !self.ended);
-        let used = relabelling::used_speakers(self.publisher.state(), &self.opened, history);
+        let memory = Some(&self.memory).filter(|_| !self.ended);
+        let used = relabelling::used_speakers(self.publisher.state(), &self.opened, memory);
         let all = self.publisher.state().speakers().map(|s| s.id);
         let unused: Vec<SpeakerId> = all.filter(|id| !used.contains(id)).collect();
         for id in unused {
@@ -438,15 +438,15 @@ impl Labeller {
 
     /// Names speakers by voiceprint, as far as that is sure.
     fn recognise(&mut self) {
-        let speech_of = |speaker| speech_of(&self.history, &self.params, speaker);
+        let speech_of = |speaker| speech_of(&self.memory, &self.params, speaker);
         for info in self.names.recognised(self.publisher.state(), speech_of) {
             self.publisher.set_speaker(info);
         }
     }
 }
 
-/// Direction and seconds of a speaker's settled and clean speech. The history bounds it.
-fn speech_of(history: &History, params: &DiarizerParams, speaker: SpeakerId) -> Option<(Embedding, f32)> {
-    let (embedding, n_windows) = history.voice(speaker)?;
+/// Direction and seconds of a speaker's settled and clean speech. The memory bounds it.
+fn speech_of(memory: &SpeechMemory, params: &DiarizerParams, speaker: SpeakerId) -> Option<(Embedding, f32)> {
+    let (embedding, n_windows) = memory.voice(speaker)?;
     Some((embedding, n_windows * params.options().step_ms as f32 / 1000.0))
 }

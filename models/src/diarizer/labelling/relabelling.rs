@@ -1,47 +1,47 @@
-//! What a re-clustering of the history changes: divided segments, new speakers, revisions, unused speakers.
+//! What a re-clustering of the memory changes: divided segments, new speakers, revisions, unused speakers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use diarized_dsp::SampleIndex;
 
 use super::zone::Zone;
-use crate::diarizer::history::History;
+use crate::diarizer::clustering::SpeechMemory;
 use crate::events::{Change, RevisionReason, Segment, SegmentId, SessionState, SpeakerId};
 
 /// Removed speakers, each with the speaker that replaces it.
 pub(super) type Replaced = BTreeMap<SpeakerId, SpeakerId>;
 
-/// Speakers of the history that the state lacks: new ones, and ones that a clustering has split off again.
-pub(super) fn new_speakers(history: &History, state: &SessionState) -> Vec<SpeakerId> {
-    history.speakers().filter(|id| state.speaker(*id).is_none()).collect()
+/// Speakers of the memory that the state lacks: new ones, and ones that a clustering has split off again.
+pub(super) fn new_speakers(memory: &SpeechMemory, state: &SessionState) -> Vec<SpeakerId> {
+    memory.speakers().filter(|id| state.speaker(*id).is_none()).collect()
 }
 
-/// Number of speakers of the state that the history holds nothing of.
-pub(super) fn n_outside(history: &History, state: &SessionState) -> usize {
-    let held: BTreeSet<SpeakerId> = history.speakers().collect();
+/// Number of speakers of the state that the memory holds nothing of.
+pub(super) fn n_outside(memory: &SpeechMemory, state: &SessionState) -> usize {
+    let held: BTreeSet<SpeakerId> = memory.speakers().collect();
     state.speakers().filter(|s| !held.contains(&s.id)).count()
 }
 
 /// Final segments in which the clustering found several speakers, and where each further one begins.
-pub(super) fn divisions(history: &History, state: &SessionState) -> Vec<(SegmentId, Vec<SampleIndex>)> {
-    let divided = history.segments().filter_map(|id| {
+pub(super) fn divisions(memory: &SpeechMemory, state: &SessionState) -> Vec<(SegmentId, Vec<SampleIndex>)> {
+    let divided = memory.segments().filter_map(|id| {
         let held = state.segment(id).filter(|s| s.is_final)?;
-        let mut starts = history.changes_inside(id);
+        let mut starts = memory.changes_inside(id);
         starts.retain(|at| held.range.start() < *at && *at < held.range.end());
         (!starts.is_empty()).then_some((id, starts))
     });
     divided.collect()
 }
 
-/// Segments that change speaker: those of the history by their exemplars, the others where their speaker was removed.
-pub(super) fn changes(history: &History, state: &SessionState, gone: &Replaced) -> Vec<Change> {
+/// Segments that change speaker: those of the memory by their exemplars, the others where their speaker was removed.
+pub(super) fn changes(memory: &SpeechMemory, state: &SessionState, gone: &Replaced) -> Vec<Change> {
     let change = |s: &Segment, to: SpeakerId| Change { segment: s.id, from: s.speaker, to };
-    let by_history = history.segments().filter_map(|id| {
-        let (held, to) = (state.segment(id)?, history.segment_speaker(id)?);
+    let by_history = memory.segments().filter_map(|id| {
+        let (held, to) = (state.segment(id)?, memory.segment_speaker(id)?);
         (held.speaker != to).then(|| change(held, to))
     });
     let others = state.segments().filter_map(|s| {
-        let to = gone.get(&s.speaker).filter(|_| history.segment_speaker(s.id).is_none())?;
+        let to = gone.get(&s.speaker).filter(|_| memory.segment_speaker(s.id).is_none())?;
         Some(change(s, *to))
     });
     by_history.chain(others).collect()
@@ -76,15 +76,15 @@ pub(super) fn reason(kind: RevisionReason, has_removed: bool, has_added: bool) -
     }
 }
 
-/// Speakers in use: those with a segment, those opened in the zone, and those of the history, if it is given.
+/// Speakers in use: those with a segment, those opened in the zone, and those of the memory, if it is given.
 pub(super) fn used_speakers(
     state: &SessionState,
     opened: &BTreeSet<SpeakerId>,
-    history: Option<&History>,
+    memory: Option<&SpeechMemory>,
 ) -> BTreeSet<SpeakerId> {
     let mut used = opened.clone();
     used.extend(state.segments().map(|s| s.speaker));
-    used.extend(history.into_iter().flat_map(|history| history.speakers()));
+    used.extend(memory.into_iter().flat_map(|memory| memory.speakers()));
     used
 }
 
@@ -103,7 +103,7 @@ pub(super) fn replacement(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diarizer::labelling::made::{ANN as ANNS, BOB as BOBS, at, history, state, zone};
+    use crate::diarizer::labelling::made::{ANN as ANNS, BOB as BOBS, at, memory, state, zone};
 
     const ANN: SpeakerId = SpeakerId(1);
     const BOB: SpeakerId = SpeakerId(2);
@@ -111,18 +111,18 @@ mod tests {
 
     #[test]
     fn segments_follow_their_exemplars_and_the_others_their_speaker() {
-        let history = history(&[(1, ANNS), (2, BOBS)]);
-        // The history gives segment 2 to Bob; it holds nothing of 7 and 8.
+        let memory = memory(&[(1, ANNS), (2, BOBS)]);
+        // The memory gives segment 2 to Bob; it holds nothing of 7 and 8.
         let state = state(&[(1, 1, 0.0, 1.0), (2, 3, 1.0, 2.0), (7, 3, 2.0, 3.0), (8, 1, 3.0, 4.0)]);
         let by_exemplars = Change { segment: SegmentId(2), from: CEM, to: BOB };
-        assert_eq!(changes(&history, &state, &Replaced::new()), [by_exemplars]);
+        assert_eq!(changes(&memory, &state, &Replaced::new()), [by_exemplars]);
         let gone = Replaced::from([(CEM, ANN)]);
         let by_speaker = Change { segment: SegmentId(7), from: CEM, to: ANN };
-        assert_eq!(changes(&history, &state, &gone), [by_exemplars, by_speaker]);
+        assert_eq!(changes(&memory, &state, &gone), [by_exemplars, by_speaker]);
         assert_eq!(first_speech(&[by_exemplars, by_speaker], &state, ANN), Some(at(2.0)));
         assert_eq!(first_speech(&[by_exemplars], &state, ANN), None);
-        assert_eq!(new_speakers(&history, &state), [BOB]);
-        assert_eq!(divisions(&history, &state), []);
+        assert_eq!(new_speakers(&memory, &state), [BOB]);
+        assert_eq!(divisions(&memory, &state), []);
     }
 
     #[test]
@@ -144,11 +144,11 @@ mod tests {
 
     #[test]
     fn a_speaker_is_in_use_while_anything_is_its() {
-        let (history, opened) = (history(&[(4, ANNS)]), BTreeSet::from([SpeakerId(5)]));
+        let (memory, opened) = (memory(&[(4, ANNS)]), BTreeSet::from([SpeakerId(5)]));
         let state = state(&[(1, 1, 0.0, 1.0)]);
         let used =
-            |history| used_speakers(&state, &opened, history).into_iter().map(|s| s.0).collect::<Vec<_>>();
-        assert_eq!(used(Some(&history)), [1, 4, 5]);
+            |memory| used_speakers(&state, &opened, memory).into_iter().map(|s| s.0).collect::<Vec<_>>();
+        assert_eq!(used(Some(&memory)), [1, 4, 5]);
         assert_eq!(used(None), [1, 5]);
     }
 

@@ -131,7 +131,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::diarizer::labelling::made::{ANN, BOB, at, history, params, range, state, zone};
+    use crate::diarizer::labelling::made::{ANN, BOB, at, memory, params, range, state, zone};
 
     const REACH: u64 = 4000;
 
@@ -175,12 +175,12 @@ mod tests {
 
     #[test]
     fn the_first_draft_goes_on_with_the_segment_of_its_speaker() {
-        let (history, opened) = (history(&[(1, ANN), (2, BOB)]), BTreeSet::new());
+        let (memory, opened) = (memory(&[(1, ANN), (2, BOB)]), BTreeSet::new());
         let mut zone = two_turns();
         zone.unsettled_start = at(0.25);
         let runs = runs(&zone, at(1.75), REACH);
         let drafts = |zone: &Zone, state: &SessionState| {
-            let scores = Scores::new(&history, &opened, zone, &params());
+            let scores = Scores::new(&memory, &opened, zone, &params());
             drafts(zone, state, &runs, &scores, None)
         };
         zone.open_segment = Some(SegmentId(5));
@@ -194,11 +194,11 @@ mod tests {
 
     #[test]
     fn a_turn_begins_where_the_segment_before_the_region_ended() {
-        let (history, opened) = (history(&[(1, ANN), (2, BOB)]), BTreeSet::new());
+        let (memory, opened) = (memory(&[(1, ANN), (2, BOB)]), BTreeSet::new());
         let mut zone = zone(&[(ANN, Some(1))]);
         (zone.unsettled_start, zone.previous_segment) = (at(0.25), Some(SegmentId(5)));
         let runs = runs(&zone, at(1.0), REACH);
-        let scores = Scores::new(&history, &opened, &zone, &params());
+        let scores = Scores::new(&memory, &opened, &zone, &params());
         let start = |state: &SessionState| drafts(&zone, state, &runs, &scores, None)[0].start;
         assert_eq!(start(&state(&[(5, 1, 0.0, 0.1)])), at(0.1));
         assert_eq!(start(&state(&[(5, 2, 0.0, 0.1)])), at(0.25), "another speaker's turn is over");

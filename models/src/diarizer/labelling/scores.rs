@@ -9,46 +9,46 @@ use super::runs::Run;
 use super::zone::{Window, Zone};
 use crate::calibration::sigmoid;
 use crate::diarizer::DiarizerParams;
-use crate::diarizer::history::History;
+use crate::diarizer::clustering::SpeechMemory;
 use crate::events::SpeakerId;
 use crate::plda::{Voice, evidence};
 
-/// Speakers with more windows in the history than this are scored without the unsettled windows.
+/// Speakers with more windows in the memory than this are scored without the unsettled windows.
 const WELL_KNOWN_WINDOWS: f32 = 20.0;
 /// Windows each side that are scored together with a window for the state "new speaker".
 const NEIGHBOURS: usize = 2;
 
-/// The speakers that unsettled windows may belong to, with their voices. Valid while labels, history and speakers stay
+/// The speakers that unsettled windows may belong to, with their voices. Valid while labels, memory and speakers stay
 /// as they are.
 #[derive(Debug)]
 pub(super) struct Scores<'a> {
-    history: &'a History,
-    /// Speakers opened in the zone that the history holds nothing of.
+    memory: &'a SpeechMemory,
+    /// Speakers opened in the zone that the memory holds nothing of.
     opened: &'a BTreeSet<SpeakerId>,
     zone: &'a Zone,
     new_speaker_llr: f32,
-    /// Speakers of the history and of the zone, by id.
+    /// Speakers of the memory and of the zone, by id.
     speakers: Vec<SpeakerId>,
-    /// Voices with the zone's own windows, for speakers with little history.
+    /// Voices with the zone's own windows, for speakers with little memory.
     zone_voices: BTreeMap<SpeakerId, Voice>,
 }
 
 impl<'a> Scores<'a> {
     pub(super) fn new(
-        history: &'a History,
+        memory: &'a SpeechMemory,
         opened: &'a BTreeSet<SpeakerId>,
         zone: &'a Zone,
         params: &DiarizerParams,
     ) -> Self {
-        let speakers: BTreeSet<SpeakerId> = history.speakers().chain(opened.iter().copied()).collect();
+        let speakers: BTreeSet<SpeakerId> = memory.speakers().chain(opened.iter().copied()).collect();
         let well_known = WELL_KNOWN_WINDOWS * params.window_weight();
         Self {
-            history,
+            memory,
             opened,
             zone,
             new_speaker_llr: params.new_speaker_llr(),
             speakers: speakers.into_iter().collect(),
-            zone_voices: zone_voices(history, zone, well_known),
+            zone_voices: zone_voices(memory, zone, well_known),
         }
     }
 
@@ -75,11 +75,11 @@ impl<'a> Scores<'a> {
 
     /// Log-likelihood that `window` is `speaker`'s, up to a constant of the window.
     fn of(&self, window: &Window, speaker: SpeakerId) -> f32 {
-        let known = self.history.model(speaker).filter(|voice| voice.weight() > 0.0);
+        let known = self.memory.model(speaker).filter(|voice| voice.weight() > 0.0);
         match self.zone_voices.get(&speaker).or(known) {
-            Some(voice) => voice.fits(&window.projected, window.trust),
+            Some(voice) => voice.log_likelihood(&window.projected, window.trust),
             // All speech of this label was assigned by a user and shapes no voice.
-            None => evidence(window.projected.iter().copied(), window.trust, self.history.plda().phi()),
+            None => evidence(window.projected.iter().copied(), window.trust, self.memory.plda().phi()),
         }
     }
 
@@ -93,8 +93,8 @@ impl<'a> Scores<'a> {
 
     /// Log evidence that these windows are one new voice.
     pub(super) fn evidence_of_one(&self, windows: Range<usize>) -> f32 {
-        let (sum, weight) = self.zone.sum_of(windows, self.history.plda().dim());
-        evidence(sum.iter().copied(), weight, self.history.plda().phi())
+        let (sum, weight) = self.zone.sum_of(windows, self.memory.plda().dim());
+        evidence(sum.iter().copied(), weight, self.memory.plda().phi())
     }
 
     /// The speaker whose evidence gains most by these windows, and the gain. The lower id wins a tie.
@@ -109,18 +109,18 @@ impl<'a> Scores<'a> {
         best
     }
 
-    /// Gain in log evidence when these windows join what the history, or else the zone, holds of `speaker`.
+    /// Gain in log evidence when these windows join what the memory, or else the zone, holds of `speaker`.
     fn gain(&self, windows: Range<usize>, speaker: SpeakerId) -> f32 {
-        let plda = self.history.plda();
+        let plda = self.memory.plda();
         let (sum, weight) = self.zone.sum_of(windows, plda.dim());
-        let known = self.history.model(speaker).filter(|voice| voice.weight() > 0.0);
+        let known = self.memory.model(speaker).filter(|voice| voice.weight() > 0.0);
         let voice = known.or_else(|| self.zone_voices.get(&speaker));
-        voice.map_or(f32::NEG_INFINITY, |voice| voice.gain(&sum, weight, plda.phi()))
+        voice.map_or(f32::NEG_INFINITY, |voice| voice.merge_gain(&sum, weight, plda.phi()))
     }
 
     /// Share of the evidence for a new voice that counts after this much speech, in `(0, 1]`.
     pub(super) fn evidence_share(&self) -> f32 {
-        self.history.fading()
+        self.memory.fading()
     }
 
     /// Probability of the run's label against every other speaker and a new one, at even priors; three decimals.
@@ -136,35 +136,35 @@ impl<'a> Scores<'a> {
     }
 }
 
-/// Voices of the speakers that unsettled windows are labelled with, those windows included, where the history holds at
+/// Voices of the speakers that unsettled windows are labelled with, those windows included, where the memory holds at
 /// most `well_known` of them, as weight.
-fn zone_voices(history: &History, zone: &Zone, well_known: f32) -> BTreeMap<SpeakerId, Voice> {
-    let phi = history.plda().phi();
+fn zone_voices(memory: &SpeechMemory, zone: &Zone, well_known: f32) -> BTreeMap<SpeakerId, Voice> {
+    let phi = memory.plda().phi();
     let mut voices: BTreeMap<SpeakerId, Voice> = BTreeMap::new();
     for window in &zone.windows {
         let Some(label) = window.label else { continue };
-        let known = history.model(label);
+        let known = memory.model(label);
         if known.is_some_and(|voice| voice.weight() > well_known) {
             continue;
         }
         let voice =
-            voices.entry(label).or_insert_with(|| known.cloned().unwrap_or_else(|| Voice::unheard(phi)));
+            voices.entry(label).or_insert_with(|| known.cloned().unwrap_or_else(|| Voice::prior(phi)));
         voice.add(&window.projected, window.trust);
     }
-    voices.values_mut().for_each(|voice| voice.settle(phi));
+    voices.values_mut().for_each(|voice| voice.update(phi));
     voices
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diarizer::labelling::made::{ANN, BOB, history, params, range, zone};
+    use crate::diarizer::labelling::made::{ANN, BOB, memory, params, range, zone};
 
     #[test]
     fn scores_have_a_column_for_each_speaker_and_one_for_a_new_one() {
-        let (history, opened) = (history(&[(2, ANN), (4, BOB)]), BTreeSet::from([SpeakerId(3)]));
+        let (memory, opened) = (memory(&[(2, ANN), (4, BOB)]), BTreeSet::from([SpeakerId(3)]));
         let zone = zone(&[(ANN, None), (BOB, Some(3))]);
-        let scores = Scores::new(&history, &opened, &zone, &params());
+        let scores = Scores::new(&memory, &opened, &zone, &params());
         assert_eq!(scores.speakers(), [SpeakerId(2), SpeakerId(3), SpeakerId(4)]);
         assert!(scores.is_opened(SpeakerId(3)) && !scores.is_opened(SpeakerId(2)));
         let values = scores.of_windows();
@@ -176,10 +176,10 @@ mod tests {
 
     #[test]
     fn confidence_falls_where_another_voice_fits_as_well() {
-        let (history, opened) = (history(&[(1, ANN), (2, BOB)]), BTreeSet::new());
+        let (memory, opened) = (memory(&[(1, ANN), (2, BOB)]), BTreeSet::new());
         let confidence = |windows: &[_]| {
             let zone = zone(windows);
-            let scores = Scores::new(&history, &opened, &zone, &params());
+            let scores = Scores::new(&memory, &opened, &zone, &params());
             let run = Run { windows: 0..windows.len(), speaker: SpeakerId(1), range: range(0.0, 1.0) };
             scores.confidence(&run)
         };

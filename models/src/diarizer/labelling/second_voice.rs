@@ -16,7 +16,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 use super::zone::{FRAME_SAMPLES, Zone};
 use crate::calibration::sigmoid;
 use crate::diarizer::DiarizerParams;
-use crate::diarizer::history::History;
+use crate::diarizer::clustering::SpeechMemory;
 use crate::events::{Change, Segment, SegmentId, SessionState, SpeakerId};
 
 /// Stretches of overlap that may still get another speaker; older ones stay as they are.
@@ -50,8 +50,8 @@ pub(super) struct OverlapRules {
 }
 
 impl OverlapRules {
-    pub(super) fn of(params: &DiarizerParams, history: &History) -> Self {
-        Self { onset: params.overlap_onset(), dim: history.plda().dim() }
+    pub(super) fn of(params: &DiarizerParams, memory: &SpeechMemory) -> Self {
+        Self { onset: params.overlap_onset(), dim: memory.plda().dim() }
     }
 }
 
@@ -88,8 +88,9 @@ pub(super) enum Revision {
 
 impl Stretch {
     /// The second speaker by the labels of `state`, if any speaker is near.
-    pub(super) fn speaker(&self, state: &SessionState, history: &History) -> Option<SecondVoice> {
-        let fit = |speaker| history.model(speaker).map_or(0.0, |voice| voice.fits(&self.sum, self.weight));
+    pub(super) fn speaker(&self, state: &SessionState, memory: &SpeechMemory) -> Option<SecondVoice> {
+        let fit =
+            |speaker| memory.model(speaker).map_or(0.0, |voice| voice.log_likelihood(&self.sum, self.weight));
         self.best_speaker(state, fit)
     }
 
@@ -114,9 +115,9 @@ impl Stretch {
     }
 
     /// What the labels of `state` change about the published second segment.
-    pub(super) fn revision(&self, state: &SessionState, history: &History) -> Option<Revision> {
+    pub(super) fn revision(&self, state: &SessionState, memory: &SpeechMemory) -> Option<Revision> {
         let held = self.id.and_then(|id| state.segment(id)).map(|s| (s.id, s.speaker));
-        match (held, self.speaker(state, history)) {
+        match (held, self.speaker(state, memory)) {
             (Some((segment, from)), Some((to, _))) if from != to => {
                 Some(Revision::Speaker(Change { segment, from, to }))
             }

@@ -1,11 +1,11 @@
-//! From settled windows to exemplars of the history.
+//! From settled windows to exemplars of the memory.
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::runs::Run;
 use super::zone::{Window, Zone};
 use crate::diarizer::DiarizerParams;
-use crate::diarizer::history::{Exemplar, Pin};
+use crate::diarizer::clustering::{Constraint, Exemplar};
 
 /// Weight of a mixed window's evidence: one that reaches into another turn or holds much overlap.
 const MIXED_WINDOW_TRUST: f32 = 0.3;
@@ -65,7 +65,7 @@ pub(super) fn exemplars(
             strong,
             speaker: run.speaker,
             former: None,
-            pin: Pin::Free,
+            constraint: Constraint::Free,
         };
         (SampleRange::new(SampleIndex(first.centre()), SampleIndex(last.centre())), exemplar)
     };

@@ -1,9 +1,9 @@
 //! How a session's memory keeps to its bound: what is most alike is joined, what is lightest forgotten.
 
-use super::super::ahc::Similarities;
-use super::{Exemplar, History};
+use super::ahc::Similarities;
+use super::{Exemplar, SpeechMemory};
 
-impl History {
+impl SpeechMemory {
     /// Joins the most similar exemplars of each speaker until a quarter of the room is free again.
     pub(super) fn compact(&mut self) {
         let room = self.params.max_exemplars * 3 / 4;
@@ -11,7 +11,7 @@ impl History {
         for a in 0..self.exemplars.len() {
             for b in 0..a {
                 let (x, y) = (&self.exemplars[a], &self.exemplars[b]);
-                if x.speaker == y.speaker && x.strong == y.strong && x.pin == y.pin {
+                if x.speaker == y.speaker && x.strong == y.strong && x.constraint == y.constraint {
                     pairs.push((self.similarities.get(a, b), b, a));
                 }
             }

@@ -42,9 +42,9 @@ pub(crate) fn average_linkage(
     let n = similarities.len();
     debug_assert!(weights.len() == n && pinned.len() == n);
     let mut work = Work::new(similarities, weights, pinned);
-    for (a, pin) in pinned.iter().enumerate() {
-        if pin.is_some()
-            && let Some(first) = (0..a).find(|&b| work.alive[b] && work.pin[b] == *pin)
+    for (a, constraint) in pinned.iter().enumerate() {
+        if constraint.is_some()
+            && let Some(first) = (0..a).find(|&b| work.alive[b] && work.constraint[b] == *constraint)
         {
             work.merge(first, a);
         }
@@ -65,7 +65,7 @@ struct Work {
     n: usize,
     sim: Vec<f32>,
     weight: Vec<f32>,
-    pin: Vec<Option<u32>>,
+    constraint: Vec<Option<u32>>,
     alive: Vec<bool>,
     parent: Vec<usize>,
     /// Most similar living partner with a higher index, for each living item.
@@ -88,7 +88,7 @@ impl Work {
             n,
             sim,
             weight: weights.to_vec(),
-            pin: pinned.to_vec(),
+            constraint: pinned.to_vec(),
             alive: vec![true; n],
             parent: (0..n).collect(),
             best: vec![None; n],
@@ -112,7 +112,7 @@ impl Work {
             self.sim[k * self.n + a] = value;
         }
         self.weight[a] = wa + wb;
-        self.pin[a] = self.pin[a].or(self.pin[b]);
+        self.constraint[a] = self.constraint[a].or(self.constraint[b]);
         self.alive[b] = false;
         self.parent[b] = a;
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
-use super::{History, Limits, heaviest};
+use super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
+use super::{Limits, SpeechMemory, heaviest};
 use crate::embedding::dot;
 use crate::events::SpeakerId;
 
@@ -72,7 +72,7 @@ struct Piece {
     weight: f32,
 }
 
-impl History {
+impl SpeechMemory {
     /// Merges groups of the exemplars `free`, the likeliest pair first: while a pair is likelier one speaker than not and
     /// more than `limits.least` groups are left, and while there are more than `limits.most`. `share` is the part of the
     /// evidence that is right for so much speech. Unless `thorough`, groups with the same label are merged more easily.
@@ -240,52 +240,52 @@ fn near(pieces: &[Piece], groups: &[usize]) -> Vec<f32> {
 mod tests {
     use diarized_dsp::{SampleIndex, SampleRange};
 
-    use super::super::tests::{DIM, exemplar, history_of};
+    use super::super::tests::{DIM, exemplar, memory_of};
     use super::near;
-    use crate::diarizer::history::{History, Limits};
+    use crate::diarizer::clustering::{Limits, SpeechMemory};
     use crate::events::{SegmentId, SpeakerId};
 
     /// Half-second pieces at these times, in seconds, of these groups.
-    fn history(pieces: &[(f64, usize)]) -> (History, Vec<usize>, Vec<usize>) {
-        let mut history = history_of(None, None);
+    fn memory(pieces: &[(f64, usize)]) -> (SpeechMemory, Vec<usize>, Vec<usize>) {
+        let mut memory = memory_of(None, None);
         for (n, &(at, group)) in pieces.iter().enumerate() {
             let start = (at * 16_000.0) as u64;
-            let exemplar = exemplar(&history.plda, group, 0, n);
-            history.add(
+            let exemplar = exemplar(&memory.plda, group, 0, n);
+            memory.add(
                 SegmentId(n as u64),
                 SampleRange::new(SampleIndex(start), SampleIndex(start + 8_000)),
                 exemplar,
             );
         }
         let groups = pieces.iter().map(|p| p.1).collect();
-        (history, (0..pieces.len()).collect(), groups)
+        (memory, (0..pieces.len()).collect(), groups)
     }
 
     #[test]
     fn nearness_is_measured_against_chance() {
         // Group 1 follows 0 within a second; 2 is far from both.
         let pieces = [(0.0, 0), (1.0, 1), (20.0, 0), (21.9, 1), (40.0, 2), (60.0, 0)];
-        let (history, free, groups) = history(&pieces);
-        let near = near(&history.pieces(&free), &groups);
+        let (memory, free, groups) = memory(&pieces);
+        let near = near(&memory.pieces(&free), &groups);
         let at = |a: usize, b: usize| near[a * 3 + b];
         assert!((at(1, 0) - (1.0 - 0.5)).abs() < 1e-6, "{near:?}");
         assert!((at(0, 1) - (2.0 / 3.0 - 1.0 / 3.0)).abs() < 1e-6, "{near:?}");
         assert!((at(2, 0) + 0.5).abs() < 1e-6 && (at(2, 1) + 1.0 / 3.0).abs() < 1e-6, "{near:?}");
         assert_eq!(near.len(), 9);
-        assert_eq!(history.means(&free, &groups)[0].len(), DIM);
+        assert_eq!(memory.means(&free, &groups)[0].len(), DIM);
     }
 
     #[test]
     fn nearness_is_measured_on_what_is_newest() {
         let pieces: Vec<(f64, usize)> = (0..super::MOST_PIECES + 100).map(|n| (n as f64, 0)).collect();
-        let mut history = history(&pieces[..1]).0;
-        let link = history.links[&SegmentId(0)][0];
+        let mut memory = memory(&pieces[..1]).0;
+        let link = memory.links[&SegmentId(0)][0];
         for n in 1..pieces.len() as u64 {
             let span = link.span.start().plus(n * 16_000);
             let span = SampleRange::new(span, span.plus(8_000));
-            history.links.insert(SegmentId(n), vec![super::super::Link { span, ..link }]);
+            memory.links.insert(SegmentId(n), vec![super::super::Link { span, ..link }]);
         }
-        let kept = history.pieces(&[0]);
+        let kept = memory.pieces(&[0]);
         assert_eq!((kept.len(), kept[0].start), (super::MOST_PIECES, 100 * 16_000));
     }
 
@@ -297,10 +297,10 @@ mod tests {
     }
 
     /// Log odds that the first two clusters are one speaker.
-    fn log_odds(history: &History, free: &[usize], groups: &[usize], share: f32) -> f32 {
-        let scaled = history.scaled(free, share);
-        let items = history.items(free, Some(&scaled), share);
-        let pairs = history.pairs_of(free, &items, &history.pieces(free), groups);
+    fn log_odds(memory: &SpeechMemory, free: &[usize], groups: &[usize], share: f32) -> f32 {
+        let scaled = memory.scaled(free, share);
+        let items = memory.items(free, Some(&scaled), share);
+        let pairs = memory.pairs_of(free, &items, &memory.pieces(free), groups);
         assert_eq!(pairs.len(), 6);
         pairs.iter().find(|pair| pair.groups == (0, 1)).expect("every pair is there").log_odds()
     }
@@ -308,27 +308,33 @@ mod tests {
     #[test]
     fn clusters_that_share_turns_are_likelier_one_speaker() {
         let odds = |length: usize| {
-            let (history, free, groups) = history(&turns(length));
-            log_odds(&history, &free, &groups, 1.0)
+            let (memory, free, groups) = memory(&turns(length));
+            log_odds(&memory, &free, &groups, 1.0)
         };
         assert!(odds(1) > odds(10) + 1.0, "{} {}", odds(1), odds(10));
     }
 
     #[test]
     fn clusters_with_one_label_are_merged_more_easily_while_speech_goes_on() {
-        let (mut history, free, groups) = history(&turns(3));
+        let (mut memory, free, groups) = memory(&turns(3));
         // So much of the evidence that the measures are just short of one speaker.
         let shares = (1..2000).map(|n| n as f32 * 0.001);
-        let doubt = |share: &f32| (-0.2..-0.05).contains(&log_odds(&history, &free, &groups, *share));
+        let doubt = |share: &f32| (-0.2..-0.05).contains(&log_odds(&memory, &free, &groups, *share));
         let share = shares.into_iter().find(doubt).expect("no share leaves the measures in doubt");
-        let n_left = |history: &History, thorough| {
-            crate::diarizer::vbx::n_groups(&history.join_alike(&free, &groups, share, thorough, Limits::NONE))
+        let n_left = |memory: &SpeechMemory, thorough| {
+            crate::diarizer::clustering::vbx::n_groups(&memory.join_alike(
+                &free,
+                &groups,
+                share,
+                thorough,
+                Limits::NONE,
+            ))
         };
-        let n_at_the_end = n_left(&history, true);
-        assert_eq!(n_left(&history, false), n_at_the_end - 1);
-        for (exemplar, group) in history.exemplars.iter_mut().zip(&groups) {
+        let n_at_the_end = n_left(&memory, true);
+        assert_eq!(n_left(&memory, false), n_at_the_end - 1);
+        for (exemplar, group) in memory.exemplars.iter_mut().zip(&groups) {
             exemplar.speaker = SpeakerId(*group as u32 + 1);
         }
-        assert_eq!(n_left(&history, false), n_at_the_end, "every cluster has a label of its own");
+        assert_eq!(n_left(&memory, false), n_at_the_end, "every cluster has a label of its own");
     }
 }

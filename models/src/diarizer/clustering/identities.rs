@@ -1,14 +1,14 @@
-//! Who a group is: the speaker whose label its speech bears, or bore before it was joined with another's.
+//! Maps clusters to stable speaker ids: majority vote over the present labels, then over the labels before a merge.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{History, Pin};
+use super::{Constraint, SpeechMemory};
 use crate::events::SpeakerId;
 
-/// A pinned exemplar decides whose identity its group bears, whatever the size of the others.
-const PIN_WEIGHT: f32 = 1e6;
+/// A must-link exemplar decides the id of its cluster, whatever the weight of the others.
+const MUST_LINK_WEIGHT: f32 = 1e6;
 
-impl History {
+impl SpeechMemory {
     /// Maps groups to speakers and relabels; returns how much of each old speaker went to which.
     pub(super) fn adopt(
         &mut self,
@@ -17,14 +17,14 @@ impl History {
     ) -> BTreeMap<SpeakerId, BTreeMap<SpeakerId, f32>> {
         let mut held = BTreeMap::new();
         let mut former = BTreeMap::new();
-        let mut told = BTreeSet::new();
+        let mut user_assigned = BTreeSet::new();
         for (exemplar, group) in self.exemplars.iter().zip(group_of) {
             let Some(group) = group else {
-                told.insert(exemplar.speaker);
+                user_assigned.insert(exemplar.speaker);
                 continue;
             };
-            let joined = exemplar.pin == Pin::Joined;
-            let weight = if joined { exemplar.weight + PIN_WEIGHT } else { exemplar.weight };
+            let joined = exemplar.constraint == Constraint::MustLink;
+            let weight = if joined { exemplar.weight + MUST_LINK_WEIGHT } else { exemplar.weight };
             *held.entry((*group, exemplar.speaker)).or_default() += weight;
             if let Some(speaker) = exemplar.former.filter(|_| !joined) {
                 *former.entry((*group, speaker)).or_default() += weight;
@@ -33,12 +33,12 @@ impl History {
         let mut speaker_of = BTreeMap::new();
         let mut taken = BTreeSet::new();
         elect(held, &mut speaker_of, &mut taken);
-        taken.extend(told);
+        taken.extend(user_assigned);
         elect(former, &mut speaker_of, &mut taken);
         let mut moved: BTreeMap<SpeakerId, BTreeMap<SpeakerId, f32>> = BTreeMap::new();
         for (exemplar, group) in self.exemplars.iter_mut().zip(group_of) {
             let Some(group) = group else { continue };
-            let speaker = if exemplar.pin == Pin::Joined {
+            let speaker = if exemplar.constraint == Constraint::MustLink {
                 exemplar.speaker
             } else {
                 *speaker_of.entry(*group).or_insert_with(&mut *fresh)

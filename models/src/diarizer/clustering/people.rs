@@ -1,19 +1,21 @@
-//! What a session's memory knows of its speakers as people: the voice of each, and who a person said is two.
+//! Voices of speakers, and splits of a speaker by a user.
 
-use super::{History, Link, Pin};
+use super::{Constraint, Link, SpeechMemory};
 use crate::embedding::{Embedding, dot};
 use crate::events::{SegmentId, SpeakerId};
 
 /// Rounds in which a voice that holds two people is parted; it settles in a few.
 const PARTING_ROUNDS: usize = 20;
 
-impl History {
+impl SpeechMemory {
     /// Direction of all clean speech of `speaker`, and how many windows it is made from. What a person gave to the
     /// speaker against its sound is left out.
     pub(crate) fn voice(&self, speaker: SpeakerId) -> Option<(Embedding, f32)> {
         let mut sum = vec![0.0_f32; self.dim];
         let mut weight = 0.0;
-        let clean = |e: &&super::Exemplar| e.speaker == speaker && e.strong && e.pin != Pin::Told;
+        let clean = |e: &&super::Exemplar| {
+            e.speaker == speaker && e.strong && e.constraint != Constraint::UserAssigned
+        };
         for exemplar in self.exemplars.iter().filter(clean) {
             sum.iter_mut().zip(&exemplar.sum).for_each(|(mine, other)| *mine += other);
             weight += exemplar.weight;
@@ -33,8 +35,8 @@ impl History {
             if goes > 0.0 {
                 exemplar.speaker = new;
             }
-            if exemplar.pin == Pin::Free {
-                exemplar.pin = Pin::Joined;
+            if exemplar.constraint == Constraint::Free {
+                exemplar.constraint = Constraint::MustLink;
             }
         }
         self.rebuild_models();
@@ -46,7 +48,7 @@ impl History {
         let mine: Vec<usize> = (0..self.exemplars.len())
             .filter(|&i| {
                 let e = &self.exemplars[i];
-                e.speaker == speaker && e.strong && e.pin != Pin::Told
+                e.speaker == speaker && e.strong && e.constraint != Constraint::UserAssigned
             })
             .collect();
         let mut least: Option<(f32, usize, usize)> = None;

@@ -1,39 +1,44 @@
-//! What a session remembers of its speech: exemplars, their similarities, and the speakers they form.
+//! Clustering of a session's settled speech: exemplars, their similarities, and the speakers that they form.
 //!
-//! An exemplar is the sum of two or so neighbouring window embeddings of one segment. Their number is bounded
-//! ([`HistoryParams::max_exemplars`]), so memory and the cost of one clustering are bounded too, whatever the
-//! length of the session: with 1024 exemplars of 192 values about 4 MB, similarities included.
+//! An exemplar is the sum of about two neighbouring window embeddings of one segment. Their number is bounded
+//! ([`MemoryParams::max_exemplars`]), and so are memory and the cost of one clustering, whatever the length of the session:
+//! 1024 exemplars of 192 values take about 4 MB, similarities included.
 //!
-//! Speakers are found by [`vbx`](super::vbx) from two starts: the labels as they stand, and an average-linkage
-//! clustering ([`ahc`](super::ahc)) into more groups than there can be speakers. The one with the better bound wins, and
-//! at the end of the stream it is refined. The more speech there is, the less of it counts (`evidence_share`); rather
-//! too many groups are found, and those that are one voice are joined again (`joins`).
+//! 1. [`vbx`] clusters the exemplars from two starts: the present labels, and an average-linkage clustering ([`ahc`]) with
+//!    more clusters than there are speakers. The better evidence lower bound (ELBO) wins; at the end of the stream a local
+//!    search improves it. The more speech there is, the less each second counts (`evidence_share`).
+//! 2. Clusters with too little speech are dissolved.
+//! 3. [`merging`] merges the clusters of one speaker, since VBx finds rather too many. [`limits`] holds the number of speakers
+//!    within a user's limits.
+//! 4. [`identities`] gives every cluster a stable speaker id.
 
+mod ahc;
 mod compaction;
 mod identities;
-mod joins;
 mod limits;
-mod parts;
+mod merging;
 mod people;
+mod splitting;
 #[cfg(test)]
 mod tests;
+mod vbx;
 
 use std::collections::BTreeMap;
 
 use diarized_dsp::SampleRange;
 
-use super::ahc::{Similarities, average_linkage};
-use super::vbx::{Item, Outcome, cluster, group_voices, n_groups, numbered, refine};
 use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
-pub use joins::{GroupPair, VoiceGroups};
+use ahc::{Similarities, average_linkage};
 use limits::Limits;
+pub use merging::{GroupPair, VoiceGroups};
+use vbx::{Item, Outcome, cluster, group_voices, n_groups, numbered, refine};
 
-/// What governs the memory and its clustering.
+/// Parameters of the memory and its clustering.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HistoryParams {
+pub(crate) struct MemoryParams {
     /// Log evidence by which a new clustering must beat the labels as they stand, so that labels do not flap.
     pub(crate) stick_llr: f32,
     /// Weight of one window in all evidence: neighbours share most of their sound, so much less than one.
@@ -59,26 +64,25 @@ pub(crate) struct Exemplar {
     /// Weighted sum of the projected embeddings, and its weight: what counts as evidence.
     pub(crate) projected: Vec<f32>,
     pub(crate) trust: f32,
-    /// Whether the speech goes on from the exemplar before.
+    /// Whether the speech continues from the exemplar before.
     pub(crate) continues: bool,
     /// Whether the windows are long and inside one turn.
     pub(crate) strong: bool,
     pub(crate) speaker: SpeakerId,
-    /// The speaker whom a clustering took it from last.
+    /// The speaker that it had before the latest clustering that moved it.
     pub(crate) former: Option<SpeakerId>,
-    pub(crate) pin: Pin,
+    pub(crate) constraint: Constraint,
 }
 
-/// What a person said of an exemplar. Clustering leaves the label of both kinds of pin alone.
+/// A user's correction that covers an exemplar. Clustering leaves the label of the last two alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pin {
-    /// Nothing.
+pub(crate) enum Constraint {
+    /// None.
     Free,
-    /// Its speaker is a merger of several: all of them are one group.
-    Joined,
-    /// Its segment was given to a speaker. The speech may well sound like somebody else, which is why a person had
-    /// to say it, so it shapes no group and no model.
-    Told,
+    /// Its speaker is the result of a merge or a split by a user: all exemplars of that speaker are one cluster.
+    MustLink,
+    /// A user gave its segment to a speaker. It may sound like another speaker, so it shapes no cluster and no voice.
+    UserAssigned,
 }
 
 impl Exemplar {
@@ -108,8 +112,8 @@ struct Link {
 
 /// The memory of one session.
 #[derive(Debug)]
-pub(crate) struct History {
-    params: HistoryParams,
+pub(crate) struct SpeechMemory {
+    params: MemoryParams,
     plda: Plda,
     calibration: Calibration,
     dim: usize,
@@ -119,9 +123,9 @@ pub(crate) struct History {
     models: BTreeMap<SpeakerId, Voice>,
 }
 
-impl History {
+impl SpeechMemory {
     /// An empty memory; `calibration` is that of the cosine of two windows.
-    pub(crate) fn new(params: HistoryParams, plda: Plda, calibration: Calibration) -> Self {
+    pub(crate) fn new(params: MemoryParams, plda: Plda, calibration: Calibration) -> Self {
         Self {
             params,
             calibration,
@@ -139,7 +143,7 @@ impl History {
         self.models.keys().copied()
     }
 
-    /// What is known of a speaker's voice.
+    /// Posterior of a speaker's voice.
     pub(crate) fn model(&self, speaker: SpeakerId) -> Option<&Voice> {
         self.models.get(&speaker)
     }
@@ -154,7 +158,7 @@ impl History {
         self.exemplars.len()
     }
 
-    /// Remembers an exemplar of `segment`, which reaches from the centre of its first window to that of its last over
+    /// Adds an exemplar of `segment`, which reaches from the centre of its first window to that of its last over
     /// `span`. Cost: `O(n_exemplars · dim)`.
     pub(crate) fn add(&mut self, segment: SegmentId, span: SampleRange, exemplar: Exemplar) {
         if self.exemplars.len() >= self.params.max_exemplars {
@@ -165,15 +169,15 @@ impl History {
         let link = Link { exemplar: self.exemplars.len(), weight: exemplar.weight, span };
         self.links.entry(segment).or_default().push(link);
         let phi = self.plda.phi();
-        let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::unheard(phi));
-        if exemplar.pin != Pin::Told {
+        let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::prior(phi));
+        if exemplar.constraint != Constraint::UserAssigned {
             model.add(&exemplar.projected, exemplar.trust);
-            model.settle(phi);
+            model.update(phi);
         }
         self.exemplars.push(exemplar);
     }
 
-    /// The speaker that most of `segment` belongs to, if the history holds any of it.
+    /// The speaker that most of `segment` belongs to, if the memory holds any of it.
     pub(crate) fn segment_speaker(&self, segment: SegmentId) -> Option<SpeakerId> {
         let mut votes: BTreeMap<SpeakerId, f32> = BTreeMap::new();
         for link in self.links.get(&segment)? {
@@ -182,19 +186,19 @@ impl History {
         heaviest(&votes)
     }
 
-    /// Segments that the history holds a part of, in order.
+    /// Segments that the memory holds a part of, in order.
     pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
         self.links.keys().copied()
     }
 
-    /// Gives everything of `from` to `into` for good; no clustering calls anything `from` again.
+    /// Gives all exemplars of `from` to `into` for good; no clustering uses the id `from` again.
     pub(crate) fn merge(&mut self, from: SpeakerId, into: SpeakerId) {
         for exemplar in &mut self.exemplars {
             exemplar.former = exemplar.former.filter(|former| *former != from);
             if exemplar.speaker == from || exemplar.speaker == into {
                 exemplar.speaker = into;
-                if exemplar.pin == Pin::Free {
-                    exemplar.pin = Pin::Joined;
+                if exemplar.constraint == Constraint::Free {
+                    exemplar.constraint = Constraint::MustLink;
                 }
             }
         }
@@ -205,15 +209,15 @@ impl History {
     pub(crate) fn reassign(&mut self, segment: SegmentId, speaker: SpeakerId) {
         for link in self.links.get(&segment).into_iter().flatten() {
             self.exemplars[link.exemplar].speaker = speaker;
-            self.exemplars[link.exemplar].pin = Pin::Told;
+            self.exemplars[link.exemplar].constraint = Constraint::UserAssigned;
         }
         self.rebuild_models();
     }
 
-    /// Clusters everything anew and gives the groups stable identities: a group keeps the speaker that most of it
-    /// bore; one that parts from another gets back the speaker that it was before they were joined; for the rest
-    /// `fresh` makes identities. Returns where each speaker that is no more went. `thorough` looks further, at the end of
-    /// the stream. `n_elsewhere` speakers are shown of whom the history holds nothing: they count against a limit.
+    /// Re-clusters all exemplars. A cluster keeps the id of most of its speech; a cluster that is split off again gets its
+    /// former id back; others get new ids from `fresh`. Returns `(removed, replacement)` pairs. `thorough` searches further,
+    /// at the end of the stream. `n_elsewhere` is the number of shown speakers without exemplars: they count against a
+    /// limit.
     ///
     /// Cost: `O(n²)` time and memory in the number of exemplars.
     pub(crate) fn recluster(
@@ -247,7 +251,9 @@ impl History {
 
     /// The exemplars that clustering may move.
     fn free(&self) -> Vec<usize> {
-        (0..self.exemplars.len()).filter(|&i| self.exemplars[i].pin != Pin::Told).collect()
+        (0..self.exemplars.len())
+            .filter(|&i| self.exemplars[i].constraint != Constraint::UserAssigned)
+            .collect()
     }
 
     /// Groups of the exemplars `free`, rather too many, numbered from 0, and the share of the evidence that is right for
@@ -275,8 +281,8 @@ impl History {
                 Item {
                     sum: scaled.map_or(&e.projected, |s| &s[n]),
                     weight: e.trust * factor,
-                    stays: if follows { STAYS_IN_SPEECH } else { STAYS_OVER_PAUSE },
-                    tie: (e.pin == Pin::Joined).then_some(e.speaker.0),
+                    loop_prob: if follows { STAYS_IN_SPEECH } else { STAYS_OVER_PAUSE },
+                    must_link: (e.constraint == Constraint::MustLink).then_some(e.speaker.0),
                 }
             })
             .collect()
@@ -311,10 +317,10 @@ impl History {
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
         let mut best = cluster(&items, phi, held);
-        best.bound += f64::from(self.params.stick_llr);
+        best.elbo += f64::from(self.params.stick_llr);
         let start = self.linkage(free, START_GROUPS.max(n_groups(held) + SPARE_GROUPS));
         let found = cluster(&items, phi, &start);
-        if found.bound > best.bound {
+        if found.elbo > best.elbo {
             best = found;
         }
         (if thorough { refine(&items, phi, best) } else { best }, evidence)
@@ -381,7 +387,9 @@ impl History {
         }
         let pins: Vec<Option<u32>> = free
             .iter()
-            .map(|&i| (self.exemplars[i].pin == Pin::Joined).then_some(self.exemplars[i].speaker.0))
+            .map(|&i| {
+                (self.exemplars[i].constraint == Constraint::MustLink).then_some(self.exemplars[i].speaker.0)
+            })
             .collect();
         average_linkage(&similarities, &vec![1.0; free.len()], &pins, n_groups)
     }
@@ -391,7 +399,8 @@ impl History {
     fn dissolve_small(&self, free: &[usize], groups: &mut [usize], least: f32, n_kept: usize) {
         let items = self.items(free, None, 1.0);
         let windows = self.clean_windows(free, groups);
-        let tied = |g: usize| items.iter().zip(groups.iter()).any(|(i, of)| *of == g && i.tie.is_some());
+        let tied =
+            |g: usize| items.iter().zip(groups.iter()).any(|(i, of)| *of == g && i.must_link.is_some());
         let mut stays: Vec<bool> = (0..windows.len()).map(|g| windows[g] >= least || tied(g)).collect();
         if !stays.contains(&true) {
             // No speaker has spoken long enough yet.
@@ -405,7 +414,7 @@ impl History {
         for (item, group) in items.iter().zip(groups.iter_mut()).filter(|(_, g)| !stays[**g]) {
             let mut best: Option<(usize, f32)> = None;
             for (g, voice) in voices.iter().enumerate().filter(|(g, _)| stays[*g]) {
-                let fit = voice.fits(item.sum, item.weight);
+                let fit = voice.log_likelihood(item.sum, item.weight);
                 if best.is_none_or(|(_, b)| fit > b) {
                     best = Some((g, fit));
                 }
@@ -417,11 +426,11 @@ impl History {
     fn rebuild_models(&mut self) {
         self.models.clear();
         let phi = self.plda.phi();
-        for exemplar in self.exemplars.iter().filter(|e| e.pin != Pin::Told) {
-            let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::unheard(phi));
+        for exemplar in self.exemplars.iter().filter(|e| e.constraint != Constraint::UserAssigned) {
+            let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::prior(phi));
             model.add(&exemplar.projected, exemplar.trust);
         }
-        self.models.values_mut().for_each(|model| model.settle(phi));
+        self.models.values_mut().for_each(|model| model.update(phi));
     }
 }
 
@@ -432,7 +441,7 @@ const SPARE_GROUPS: usize = 8;
 /// Clean speech of a session, in seconds, from which on evidence fades, and the power by which it does.
 const FADING_FROM_S: f32 = 180.0;
 const FADING: f32 = 0.7;
-/// More people than this are a crowd; how often its number is looked at anew.
+/// More people than this are a crowd; how often its number is estimated again.
 const CROWD: usize = 10;
 const CROWD_ROUNDS: usize = 4;
 /// Evidence fades no further than to this share: to where 45 minutes of speech bring it.

@@ -31,7 +31,7 @@ pub(crate) fn refine(items: &[Item<'_>], phi: &[f32], mut outcome: Outcome) -> O
         let mut best: Option<Outcome> = None;
         for start in joined.chain(divided) {
             let next = cluster(items, phi, &start);
-            if next.bound > best.as_ref().map_or(outcome.bound + REFINED_GAIN, |b| b.bound) {
+            if next.elbo > best.as_ref().map_or(outcome.elbo + REFINED_GAIN, |b| b.elbo) {
                 best = Some(next);
             }
         }
@@ -110,12 +110,12 @@ mod tests {
             let stuck = cluster(&items, &phi, &start);
             assert!(!same_partition(&stuck.groups, &who), "{:?}", stuck.groups);
             let got = refine(&items, &phi, stuck.clone());
-            assert!(got.bound > stuck.bound && same_partition(&got.groups, &who), "{:?}", got.groups);
+            assert!(got.elbo > stuck.elbo && same_partition(&got.groups, &who), "{:?}", got.groups);
         }
         let right = cluster(&items, &phi, &who);
         assert_eq!(refine(&items, &phi, right.clone()).groups, right.groups);
         // What a person has joined is not divided.
-        items[..10].iter_mut().for_each(|item| item.tie = Some(1));
+        items[..10].iter_mut().for_each(|item| item.must_link = Some(1));
         let got = refine(&items, &phi, cluster(&items, &phi, &[0; 60]));
         assert!((1..10).all(|i| got.groups[i] == got.groups[0]), "{:?}", got.groups);
     }

@@ -1,8 +1,8 @@
 //! Limits on the number of speakers, and splitting clusters until there are as many as a user expects.
 
-use super::super::vbx::{Item, divide, group_voices, n_groups, numbered};
 use super::super::viterbi::best_path;
-use super::{History, HistoryParams};
+use super::vbx::{Item, divide, group_voices, n_groups, numbered};
+use super::{MemoryParams, SpeechMemory};
 
 /// How many clusters there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ impl Limits {
     #[cfg(test)]
     pub(super) const NONE: Self = Self { least: 1, most: usize::MAX };
 
-    /// The limits of a session that shows `n_elsewhere` speakers of whom its history holds nothing.
-    pub(super) fn of(params: &HistoryParams, n_elsewhere: usize) -> Self {
+    /// The limits of a session that shows `n_elsewhere` speakers without exemplars in its memory.
+    pub(super) fn of(params: &MemoryParams, n_elsewhere: usize) -> Self {
         let rest = |n: usize| n.saturating_sub(n_elsewhere).max(1);
         let most = params.max_speakers.or(params.expected_speakers).map_or(usize::MAX, rest);
         Self { least: params.expected_speakers.map_or(1, rest).min(most), most }
@@ -31,7 +31,7 @@ const MOVING_ROUNDS: usize = 10;
 /// Cost of a change of speaker between exemplars, natural log.
 const SWITCH_COST: f32 = 1.0;
 
-impl History {
+impl SpeechMemory {
     /// Splits clusters of the exemplars `free` until there are `n`, or none has two exemplars: first the split by which
     /// the evidence gains most or loses least. The result is numbered from 0.
     pub(super) fn split_to(&self, free: &[usize], groups: Vec<usize>, share: f32, n: usize) -> Vec<usize> {
@@ -57,11 +57,13 @@ fn moved(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>) -> Vec<usize> 
     let n = n_groups(&groups);
     for _ in 0..MOVING_ROUNDS {
         let voices = group_voices(items, phi, &groups);
-        let fits = items.iter().flat_map(|item| voices.iter().map(|voice| voice.fits(item.sum, item.weight)));
+        let fits = items
+            .iter()
+            .flat_map(|item| voices.iter().map(|voice| voice.log_likelihood(item.sum, item.weight)));
         let fits: Vec<f32> = fits.collect();
         let mut next = best_path(&fits, n, SWITCH_COST, None);
         for (to, (item, from)) in next.iter_mut().zip(items.iter().zip(&groups)) {
-            if item.tie.is_some() {
+            if item.must_link.is_some() {
                 *to = *from;
             }
         }
@@ -77,14 +79,14 @@ fn moved(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>) -> Vec<usize> 
 mod tests {
     use diarized_dsp::{SampleIndex, SampleRange};
 
-    use super::super::tests::{exemplar, history_of};
+    use super::super::tests::{exemplar, memory_of};
     use super::*;
     use crate::events::SegmentId;
 
     #[test]
     fn speakers_outside_the_history_count_against_the_limits() {
         let limits = |max, expected, n_elsewhere| {
-            let limits = Limits::of(&history_of(max, expected).params, n_elsewhere);
+            let limits = Limits::of(&memory_of(max, expected).params, n_elsewhere);
             (limits.least, limits.most)
         };
         assert_eq!(limits(None, None, 3), (1, usize::MAX));
@@ -96,15 +98,15 @@ mod tests {
 
     #[test]
     fn splits_reach_the_number_asked_for_while_exemplars_last() {
-        let mut history = history_of(None, None);
+        let mut memory = memory_of(None, None);
         // Three voices in turns of four exemplars.
         for n in 0..24 {
             let start = SampleIndex(n as u64 * 8_000);
-            let exemplar = exemplar(&history.plda, n / 4 % 3, 0, n);
-            history.add(SegmentId(n as u64), SampleRange::new(start, start.plus(8_000)), exemplar);
+            let exemplar = exemplar(&memory.plda, n / 4 % 3, 0, n);
+            memory.add(SegmentId(n as u64), SampleRange::new(start, start.plus(8_000)), exemplar);
         }
         let free: Vec<usize> = (0..24).collect();
-        let split = |n: usize| history.split_to(&free, vec![0; 24], 1.0, n);
+        let split = |n: usize| memory.split_to(&free, vec![0; 24], 1.0, n);
         let three = split(3);
         assert!((0..24).all(|i| three[i] == three[i / 4 * 4]), "{three:?}");
         assert_eq!(n_groups(&three), 3);

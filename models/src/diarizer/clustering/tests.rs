@@ -28,13 +28,13 @@ pub(super) fn exemplar(plda: &Plda, voice: usize, mood: usize, n: usize) -> Exem
         strong: true,
         speaker: SpeakerId(1),
         former: None,
-        pin: Pin::Free,
+        constraint: Constraint::Free,
     }
 }
 
 /// A memory that honours these hints.
-pub(super) fn history_of(max_speakers: Option<usize>, expected_speakers: Option<usize>) -> History {
-    let params = HistoryParams {
+pub(super) fn memory_of(max_speakers: Option<usize>, expected_speakers: Option<usize>) -> SpeechMemory {
+    let params = MemoryParams {
         stick_llr: 2.0,
         window_weight: 0.14,
         window_s: 0.25,
@@ -43,26 +43,26 @@ pub(super) fn history_of(max_speakers: Option<usize>, expected_speakers: Option<
         max_speakers,
         expected_speakers,
     };
-    History::new(params, Plda::isotropic(DIM), CALIBRATION)
+    SpeechMemory::new(params, Plda::isotropic(DIM), CALIBRATION)
 }
 
 /// Speakers found where `n_people` speak in turn for ten seconds each, `n_seconds` in all.
 fn found(n_people: usize, n_seconds: usize, thorough: bool) -> usize {
-    found_in(history_of(None, None), n_people, n_seconds, thorough)
+    found_in(memory_of(None, None), n_people, n_seconds, thorough)
 }
 
-fn found_in(mut history: History, n_people: usize, n_seconds: usize, thorough: bool) -> usize {
+fn found_in(mut memory: SpeechMemory, n_people: usize, n_seconds: usize, thorough: bool) -> usize {
     for n in 0..n_seconds {
         let span = SampleRange::new(SampleIndex(n as u64 * 16_000), SampleIndex((n as u64 + 1) * 16_000));
-        let exemplar = exemplar(&history.plda, n / 10 % n_people, n / (10 * n_people) % 2, n);
-        history.add(SegmentId(n as u64 / 10), span, exemplar);
+        let exemplar = exemplar(&memory.plda, n / 10 % n_people, n / (10 * n_people) % 2, n);
+        memory.add(SegmentId(n as u64 / 10), span, exemplar);
     }
     let mut next = 1;
-    history.recluster(thorough, 0, || {
+    memory.recluster(thorough, 0, || {
         next += 1;
         SpeakerId(next)
     });
-    history.speakers().count()
+    memory.speakers().count()
 }
 
 #[test]
@@ -83,50 +83,50 @@ fn a_crowd_is_told_apart_although_each_has_said_little() {
 #[test]
 fn hints_bound_how_many_groups_are_joined() {
     for thorough in [false, true] {
-        assert_eq!(found_in(history_of(Some(2), None), 4, 200, thorough), 2, "last pass: {thorough}");
-        assert_eq!(found_in(history_of(None, Some(3)), 4, 200, thorough), 3, "last pass: {thorough}");
-        assert_eq!(found_in(history_of(None, None), 4, 200, thorough), 4, "last pass: {thorough}");
+        assert_eq!(found_in(memory_of(Some(2), None), 4, 200, thorough), 2, "last pass: {thorough}");
+        assert_eq!(found_in(memory_of(None, Some(3)), 4, 200, thorough), 3, "last pass: {thorough}");
+        assert_eq!(found_in(memory_of(None, None), 4, 200, thorough), 4, "last pass: {thorough}");
     }
 }
 
 #[test]
 fn a_speaker_who_parts_again_is_who_they_were() {
-    let mut history = history_of(None, None);
+    let mut memory = memory_of(None, None);
     for n in 0..80 {
         let span = SampleRange::new(SampleIndex(n as u64 * 16_000), SampleIndex((n as u64 + 1) * 16_000));
         let voice = n / 10 % 2;
-        let mut exemplar = exemplar(&history.plda, voice, 0, n);
+        let mut exemplar = exemplar(&memory.plda, voice, 0, n);
         exemplar.speaker = SpeakerId(voice as u32 + 1);
-        history.add(SegmentId(n as u64 / 10), span, exemplar);
+        memory.add(SegmentId(n as u64 / 10), span, exemplar);
     }
-    let speakers = |history: &History| history.speakers().collect::<Vec<_>>();
-    let recluster = |history: &mut History, most: Option<usize>| {
-        history.params.max_speakers = most;
-        history.recluster(true, 0, || SpeakerId(9))
+    let speakers = |memory: &SpeechMemory| memory.speakers().collect::<Vec<_>>();
+    let recluster = |memory: &mut SpeechMemory, most: Option<usize>| {
+        memory.params.max_speakers = most;
+        memory.recluster(true, 0, || SpeakerId(9))
     };
-    assert_eq!(recluster(&mut history, Some(1)), [(SpeakerId(2), SpeakerId(1))]);
-    assert_eq!(speakers(&history), [SpeakerId(1)]);
-    assert_eq!(recluster(&mut history, None), []);
-    assert_eq!(speakers(&history), [SpeakerId(1), SpeakerId(2)]);
-    assert_eq!(history.segment_speaker(SegmentId(3)), Some(SpeakerId(2)));
+    assert_eq!(recluster(&mut memory, Some(1)), [(SpeakerId(2), SpeakerId(1))]);
+    assert_eq!(speakers(&memory), [SpeakerId(1)]);
+    assert_eq!(recluster(&mut memory, None), []);
+    assert_eq!(speakers(&memory), [SpeakerId(1), SpeakerId(2)]);
+    assert_eq!(memory.segment_speaker(SegmentId(3)), Some(SpeakerId(2)));
 
     // Whom a person has made one with another does not come back.
-    recluster(&mut history, Some(1));
-    history.merge(SpeakerId(2), SpeakerId(7));
-    recluster(&mut history, None);
-    assert_eq!(speakers(&history), [SpeakerId(1), SpeakerId(9)]);
+    recluster(&mut memory, Some(1));
+    memory.merge(SpeakerId(2), SpeakerId(7));
+    recluster(&mut memory, None);
+    assert_eq!(speakers(&memory), [SpeakerId(1), SpeakerId(9)]);
 }
 
 #[test]
 fn evidence_for_somebody_new_fades_with_the_speech_of_a_session() {
     let fading = |n_seconds: usize| {
-        let mut history = history_of(None, None);
+        let mut memory = memory_of(None, None);
         for n in 0..n_seconds {
             let span = SampleRange::new(SampleIndex(n as u64 * 16_000), SampleIndex((n as u64 + 1) * 16_000));
-            let exemplar = exemplar(&history.plda, 0, 0, n);
-            history.add(SegmentId(n as u64 / 10), span, exemplar);
+            let exemplar = exemplar(&memory.plda, 0, 0, n);
+            memory.add(SegmentId(n as u64 / 10), span, exemplar);
         }
-        history.fading()
+        memory.fading()
     };
     assert_eq!([0, 60, 180].map(fading), [1.0; 3]);
     assert!((fading(360) - 0.5_f32.powf(0.7)).abs() < 1e-3);

@@ -1,5 +1,5 @@
-//! Clustering by a Bayesian hidden Markov model: each speaker is a state with a PLDA voice, and how many of them there
-//! are follows from the evidence.
+//! VBx: clustering by a Bayesian hidden Markov model. Each speaker is a state with a PLDA voice; the evidence determines
+//! their number.
 //!
 //! After Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx) in speaker diarization", 2022, equations
 //! 16 to 22, with `F_B = 1`; `F_A` is already in the items' weights. Superfluous speakers of the start lose their
@@ -21,17 +21,17 @@ pub(crate) struct Item<'a> {
     /// Weighted sum of their projected embeddings.
     pub(crate) sum: &'a [f32],
     pub(crate) weight: f32,
-    /// Probability that the speaker of the item before goes on.
-    pub(crate) stays: f32,
-    /// Items with the same tie are one speaker's, and items with another tie are not.
-    pub(crate) tie: Option<u32>,
+    /// Loop probability: that the speaker of the item before continues.
+    pub(crate) loop_prob: f32,
+    /// Items with the same value are one speaker's, and items with another value are another's.
+    pub(crate) must_link: Option<u32>,
 }
 
-/// A group number for each item, and how good the whole is: the evidence's lower bound.
+/// A group number for each item, and the evidence lower bound (ELBO) of the whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) groups: Vec<usize>,
-    pub(crate) bound: f64,
+    pub(crate) elbo: f64,
 }
 
 /// Rounds at most; it settles in ten or twenty.
@@ -53,7 +53,7 @@ pub(crate) fn cluster(items: &[Item<'_>], phi: &[f32], start: &[usize]) -> Outco
     let mut outcome = settle(start);
     while let Some((a, b)) = one_voice_in_two(items, phi, &outcome.groups) {
         let next = settle(&joined(&outcome.groups, a, b));
-        if next.bound <= outcome.bound {
+        if next.elbo <= outcome.elbo {
             break;
         }
         outcome = next;
@@ -78,7 +78,7 @@ pub(crate) fn n_groups(groups: &[usize]) -> usize {
     groups.iter().max().map_or(0, |m| m + 1)
 }
 
-/// The groups with `b` joined into `a`, numbered anew.
+/// The groups with `b` merged into `a`, numbered from 0.
 pub(crate) fn joined(groups: &[usize], a: usize, b: usize) -> Vec<usize> {
     let joined: Vec<usize> = groups.iter().map(|&g| if g == b { a } else { g }).collect();
     numbered(&joined)
@@ -86,11 +86,11 @@ pub(crate) fn joined(groups: &[usize], a: usize, b: usize) -> Vec<usize> {
 
 /// The voice of each group, every item wholly in its own.
 pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<Voice> {
-    let mut voices = vec![Voice::unheard(phi); n_groups(groups)];
+    let mut voices = vec![Voice::prior(phi); n_groups(groups)];
     for (item, &group) in items.iter().zip(groups) {
         voices[group].add(item.sum, item.weight);
     }
-    voices.iter_mut().for_each(|voice| voice.settle(phi));
+    voices.iter_mut().for_each(|voice| voice.update(phi));
     voices
 }
 
@@ -111,7 +111,7 @@ fn closest_pair(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option<((u
 pub(crate) fn pairs(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<((usize, usize), f32)> {
     let voices = group_voices(items, phi, groups);
     let alone: Vec<f32> = voices.iter().map(|voice| voice.evidence(phi)).collect();
-    let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.tie.is_some());
+    let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.must_link.is_some());
     let tied: Vec<bool> = (0..voices.len()).map(tied).collect();
     let mut pairs = Vec::new();
     for a in (0..voices.len()).filter(|&a| voices[a].weight() > 0.0) {
@@ -142,33 +142,33 @@ fn settle(items: &[Item<'_>], sums: ArrayView2<'_, f32>, phi: &[f32], start: &[u
     let n = items.len();
     let mut n_groups = n_groups(start);
     if n == 0 {
-        return Outcome { groups: Vec::new(), bound: 0.0 };
+        return Outcome { groups: Vec::new(), elbo: 0.0 };
     }
     let away = 1.0 / (START_LOG_ODDS.exp() + n_groups as f32 - 1.0);
-    let mut shares: Vec<f32> = vec![away; n * n_groups];
+    let mut responsibilities: Vec<f32> = vec![away; n * n_groups];
     for (i, group) in start.iter().enumerate() {
-        shares[i * n_groups + group] = START_LOG_ODDS.exp() * away;
+        responsibilities[i * n_groups + group] = START_LOG_ODDS.exp() * away;
     }
     let mut prior = vec![1.0 / n_groups as f32; n_groups];
     let mut likelihood = f64::NEG_INFINITY;
     let mut voices = Vec::new();
     for _ in 0..MAX_ROUNDS {
-        voices = voices_of(items, sums, phi, &shares, n_groups);
+        voices = voices_of(items, sums, phi, &responsibilities, n_groups);
         let scores = scores_of(items, sums, &voices);
         let mut next = Vec::new();
         likelihood = forward_backward(items, &scores, &mut prior, &mut next);
         // Ties of the same name pull together after every round.
         bind_ties(items, &mut next, n_groups);
-        let moved = next.iter().zip(&shares).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        shares = next;
-        n_groups = drop_empty(&mut shares, &mut prior, n);
+        let moved = next.iter().zip(&responsibilities).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        responsibilities = next;
+        n_groups = drop_empty(&mut responsibilities, &mut prior, n);
         if moved < TOLERANCE {
             break;
         }
     }
-    let bound = likelihood + voices.iter().map(|v| f64::from(v.divergence(phi))).sum::<f64>();
-    let groups = shares.chunks_exact(n_groups).map(super::viterbi::argmax).collect();
-    Outcome { groups, bound }
+    let elbo = likelihood + voices.iter().map(|v| f64::from(v.divergence(phi))).sum::<f64>();
+    let groups = responsibilities.chunks_exact(n_groups).map(crate::diarizer::viterbi::argmax).collect();
+    Outcome { groups, elbo }
 }
 
 /// The voice of each group, every item in each by its share.
@@ -176,24 +176,24 @@ fn voices_of(
     items: &[Item<'_>],
     sums: ArrayView2<'_, f32>,
     phi: &[f32],
-    shares: &[f32],
+    responsibilities: &[f32],
     n_groups: usize,
 ) -> Vec<Voice> {
     let mut weights = vec![0.0; n_groups];
-    for (item, row) in items.iter().zip(shares.chunks_exact(n_groups)) {
+    for (item, row) in items.iter().zip(responsibilities.chunks_exact(n_groups)) {
         weights.iter_mut().zip(row).for_each(|(weight, share)| *weight += item.weight * share);
     }
-    let shares =
-        ArrayView2::from_shape((items.len(), n_groups), shares).expect("a share for each item and group");
-    let voices = shares.t().dot(&sums);
+    let responsibilities = ArrayView2::from_shape((items.len(), n_groups), responsibilities)
+        .expect("a share for each item and group");
+    let voices = responsibilities.t().dot(&sums);
     voices
         .rows()
         .into_iter()
         .zip(weights)
         .map(|(sum, weight)| {
-            let mut voice = Voice::unheard(phi);
+            let mut voice = Voice::prior(phi);
             voice.add(sum.as_slice().expect("rows are contiguous"), weight);
-            voice.settle(phi);
+            voice.update(phi);
             voice
         })
         .collect()
@@ -207,7 +207,7 @@ fn scores_of(items: &[Item<'_>], sums: ArrayView2<'_, f32>, voices: &[Voice]) ->
     }
     let mut scores = sums.dot(&means).into_raw_vec_and_offset().0;
     for (item, row) in items.iter().zip(scores.chunks_exact_mut(voices.len())) {
-        row.iter_mut().zip(voices).for_each(|(score, voice)| *score -= voice.toll(item.weight));
+        row.iter_mut().zip(voices).for_each(|(score, voice)| *score -= voice.bias(item.weight));
     }
     scores
 }
@@ -228,7 +228,7 @@ fn forward_backward(items: &[Item<'_>], scores: &[f32], prior: &mut [f32], out: 
     let mut forward = vec![0.0_f32; n * s];
     let mut norms = vec![1.0_f32; n];
     for i in 0..n {
-        let stays = if i == 0 { 0.0 } else { items[i].stays };
+        let stays = if i == 0 { 0.0 } else { items[i].loop_prob };
         let (before, here) = forward.split_at_mut(i * s);
         let before = &before[before.len().saturating_sub(s)..];
         let mut norm = 0.0;
@@ -254,7 +254,7 @@ fn forward_backward(items: &[Item<'_>], scores: &[f32], prior: &mut [f32], out: 
             total += out[i * s + k];
         }
         out[i * s..(i + 1) * s].iter_mut().for_each(|q| *q /= total.max(f32::MIN_POSITIVE));
-        let stays = if i == 0 { 0.0 } else { items[i].stays };
+        let stays = if i == 0 { 0.0 } else { items[i].loop_prob };
         for k in 0..s {
             ahead[k] = emission[i * s + k] * backward[k] / norms[i];
         }
@@ -272,23 +272,23 @@ fn forward_backward(items: &[Item<'_>], scores: &[f32], prior: &mut [f32], out: 
 }
 
 /// Gives all items of a tie to the group that most of them want; no group takes two ties.
-fn bind_ties(items: &[Item<'_>], shares: &mut [f32], n_groups: usize) {
-    let mut ties: Vec<u32> = items.iter().filter_map(|i| i.tie).collect();
+fn bind_ties(items: &[Item<'_>], responsibilities: &mut [f32], n_groups: usize) {
+    let mut ties: Vec<u32> = items.iter().filter_map(|i| i.must_link).collect();
     ties.sort_unstable();
     ties.dedup();
     let mut taken = vec![false; n_groups];
     for tie in ties {
         let mut wanted = vec![0.0_f32; n_groups];
-        for (item, row) in items.iter().zip(shares.chunks_exact(n_groups)) {
-            if item.tie == Some(tie) {
+        for (item, row) in items.iter().zip(responsibilities.chunks_exact(n_groups)) {
+            if item.must_link == Some(tie) {
                 wanted.iter_mut().zip(row).for_each(|(w, share)| *w += share * item.weight);
             }
         }
         let free = (0..n_groups).filter(|&g| !taken[g]).max_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
         let Some(group) = free else { continue };
         taken[group] = true;
-        for (item, row) in items.iter().zip(shares.chunks_exact_mut(n_groups)) {
-            if item.tie == Some(tie) {
+        for (item, row) in items.iter().zip(responsibilities.chunks_exact_mut(n_groups)) {
+            if item.must_link == Some(tie) {
                 row.fill(0.0);
                 row[group] = 1.0;
             }
@@ -297,10 +297,10 @@ fn bind_ties(items: &[Item<'_>], shares: &mut [f32], n_groups: usize) {
 }
 
 /// Leaves out groups that nobody needs; returns how many are left.
-fn drop_empty(shares: &mut Vec<f32>, prior: &mut Vec<f32>, n: usize) -> usize {
+fn drop_empty(responsibilities: &mut Vec<f32>, prior: &mut Vec<f32>, n: usize) -> usize {
     let s = prior.len();
     let mut mass = vec![0.0_f32; s];
-    for row in shares.chunks_exact(s) {
+    for row in responsibilities.chunks_exact(s) {
         mass.iter_mut().zip(row).for_each(|(m, share)| *m += share);
     }
     let kept: Vec<usize> =
@@ -309,11 +309,11 @@ fn drop_empty(shares: &mut Vec<f32>, prior: &mut Vec<f32>, n: usize) -> usize {
         return s;
     }
     let mut slim = Vec::with_capacity(n * kept.len());
-    for row in shares.chunks_exact(s) {
+    for row in responsibilities.chunks_exact(s) {
         let total = kept.iter().map(|&k| row[k]).sum::<f32>().max(f32::MIN_POSITIVE);
         slim.extend(kept.iter().map(|&k| row[k] / total));
     }
-    *shares = slim;
+    *responsibilities = slim;
     let total = kept.iter().map(|&k| prior[k]).sum::<f32>().max(f32::MIN_POSITIVE);
     *prior = kept.iter().map(|&k| prior[k] / total).collect();
     kept.len()
@@ -343,7 +343,7 @@ mod tests {
     }
 
     pub(super) fn items(sums: &[Vec<f32>], windows: f32) -> Vec<Item<'_>> {
-        sums.iter().map(|sum| Item { sum, weight: windows, stays: 0.7, tie: None }).collect()
+        sums.iter().map(|sum| Item { sum, weight: windows, loop_prob: 0.7, must_link: None }).collect()
     }
 
     pub(super) fn same_partition(a: &[usize], b: &[usize]) -> bool {
@@ -361,8 +361,8 @@ mod tests {
         assert!(same_partition(&got.groups, &who), "{:?}", got.groups);
         // The truth is as good a start, and the bound prefers both to one group.
         let best = cluster(&items(&sums, 2.0), &phi, &who);
-        assert!((best.bound - got.bound).abs() < 0.5, "{} {}", best.bound, got.bound);
-        assert!(cluster(&items(&sums, 2.0), &phi, &[0; 60]).bound < got.bound - 10.0);
+        assert!((best.elbo - got.elbo).abs() < 0.5, "{} {}", best.elbo, got.elbo);
+        assert!(cluster(&items(&sums, 2.0), &phi, &[0; 60]).elbo < got.elbo - 10.0);
     }
 
     #[test]
@@ -379,9 +379,9 @@ mod tests {
         let sums = draw(&who, 4.0, 2.0);
         let mut items = items(&sums, 2.0);
         for i in [0, 1, 5, 6] {
-            items[i].tie = Some(1);
+            items[i].must_link = Some(1);
         }
-        items[39].tie = Some(2);
+        items[39].must_link = Some(2);
         let got = cluster(&items, &[4.0; DIM], &who);
         assert!([1, 5, 6].iter().all(|&i| got.groups[i] == got.groups[0]));
         assert_ne!(got.groups[39], got.groups[0]);

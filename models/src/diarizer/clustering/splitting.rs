@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 
 use diarized_dsp::SampleIndex;
 
-use super::{History, Pin};
+use super::{Constraint, SpeechMemory};
 use crate::events::{SegmentId, SpeakerId};
 
 /// A stretch of fewer windows than this is no part of its own: the windows at a change hold both voices.
 const MIN_PART_WINDOWS: f32 = 4.0;
-/// The same where a user expects a number of speakers, some of whom may have said a word alone.
+/// The same where a user expects a number of speakers, where a speaker may have one word only.
 const MIN_EXPECTED_PART_WINDOWS: f32 = 2.0;
 
 /// Neighbouring pieces of one segment that have one speaker.
@@ -21,11 +21,11 @@ struct Stretch {
     weight: f32,
 }
 
-impl History {
-    /// Where the speaker changes inside `segment`, in order. Empty where a person said anything of it.
+impl SpeechMemory {
+    /// Where the speaker changes inside `segment`, in order. Empty where a user has corrected any of it.
     pub(crate) fn changes_inside(&self, segment: SegmentId) -> Vec<SampleIndex> {
         let Some(links) = self.links.get(&segment) else { return Vec::new() };
-        if links.iter().any(|link| self.exemplars[link.exemplar].pin != Pin::Free) {
+        if links.iter().any(|link| self.exemplars[link.exemplar].constraint != Constraint::Free) {
             return Vec::new();
         }
         let mut stretches: Vec<Stretch> = Vec::new();
@@ -59,7 +59,7 @@ impl History {
         stretches.iter().skip(1).map(|stretch| stretch.start).collect()
     }
 
-    /// What the history holds of `segment` from `at` on is `rest`'s from now on.
+    /// What the memory holds of `segment` from `at` on is `rest`'s from now on.
     pub(crate) fn divide(&mut self, segment: SegmentId, at: SampleIndex, rest: SegmentId) {
         let Some(links) = self.links.get_mut(&segment) else { return };
         let n_kept = links.iter().take_while(|link| link.span.end() <= at).count();
@@ -89,7 +89,7 @@ mod tests {
     use diarized_dsp::SampleRange;
 
     use super::*;
-    use crate::diarizer::history::Exemplar;
+    use crate::diarizer::clustering::Exemplar;
     use crate::diarizer::tests::CALIBRATION;
     use crate::diarizer::{DiarizerOptions, DiarizerParams};
     use crate::plda::Plda;
@@ -99,9 +99,9 @@ mod tests {
     const STEP: u64 = 4000;
 
     /// A segment of exemplars of two windows each, by these speakers.
-    fn history(speakers: &[u32]) -> History {
+    fn memory(speakers: &[u32]) -> SpeechMemory {
         let params = DiarizerParams::try_new(DiarizerOptions::default()).unwrap();
-        let mut history = History::new(params.history(), Plda::isotropic(4), CALIBRATION);
+        let mut memory = SpeechMemory::new(params.memory(), Plda::isotropic(4), CALIBRATION);
         for (n, &speaker) in (0..).zip(speakers) {
             let exemplar = Exemplar {
                 sum: vec![1.0, 0.0, 0.0, 0.0],
@@ -112,17 +112,17 @@ mod tests {
                 strong: true,
                 speaker: SpeakerId(speaker),
                 former: None,
-                pin: Pin::Free,
+                constraint: Constraint::Free,
             };
             let first = 2 * n * STEP;
-            history.add(SEGMENT, SampleRange::new(SampleIndex(first), SampleIndex(first + STEP)), exemplar);
+            memory.add(SEGMENT, SampleRange::new(SampleIndex(first), SampleIndex(first + STEP)), exemplar);
         }
-        history
+        memory
     }
 
     /// Changes inside the segment, in windows.
     fn changes(speakers: &[u32]) -> Vec<f64> {
-        let changes = history(speakers).changes_inside(SEGMENT);
+        let changes = memory(speakers).changes_inside(SEGMENT);
         changes.into_iter().map(|at| at.0 as f64 / STEP as f64).collect()
     }
 
@@ -143,21 +143,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_said_is_left_whole() {
-        let mut history = history(&[1, 1, 2, 2]);
-        history.reassign(SEGMENT, SpeakerId(1));
-        assert!(history.changes_inside(SEGMENT).is_empty());
-        assert!(history.changes_inside(SegmentId(9)).is_empty());
+    fn corrected_segments_are_left_whole() {
+        let mut memory = memory(&[1, 1, 2, 2]);
+        memory.reassign(SEGMENT, SpeakerId(1));
+        assert!(memory.changes_inside(SEGMENT).is_empty());
+        assert!(memory.changes_inside(SegmentId(9)).is_empty());
     }
 
     #[test]
-    fn both_sides_of_a_division_keep_what_was_heard_of_them() {
-        let mut history = history(&[1, 1, 2, 2, 2]);
-        let [at] = history.changes_inside(SEGMENT)[..] else { panic!("one change") };
-        history.divide(SEGMENT, at, SegmentId(2));
-        assert_eq!(history.segment_speaker(SEGMENT), Some(SpeakerId(1)));
-        assert_eq!(history.segment_speaker(SegmentId(2)), Some(SpeakerId(2)));
-        assert_eq!(history.segments().count(), 2);
-        assert!(history.changes_inside(SegmentId(2)).is_empty());
+    fn both_sides_of_a_division_keep_their_exemplars() {
+        let mut memory = memory(&[1, 1, 2, 2, 2]);
+        let [at] = memory.changes_inside(SEGMENT)[..] else { panic!("one change") };
+        memory.divide(SEGMENT, at, SegmentId(2));
+        assert_eq!(memory.segment_speaker(SEGMENT), Some(SpeakerId(1)));
+        assert_eq!(memory.segment_speaker(SegmentId(2)), Some(SpeakerId(2)));
+        assert_eq!(memory.segments().count(), 2);
+        assert!(memory.changes_inside(SegmentId(2)).is_empty());
     }
 }
