@@ -9,7 +9,7 @@ mod refine;
 
 use std::collections::BTreeMap;
 
-use tract_onnx::prelude::tract_ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::embedding::dot;
 use crate::plda::Voice;
