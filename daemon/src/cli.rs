@@ -1,4 +1,4 @@
-//! The command line: what a user may type, and the exit code of each outcome.
+//! The command line: commands, and the exit code of each outcome.
 
 use std::process::ExitCode;
 
@@ -17,46 +17,46 @@ use crate::output::StdoutError;
 #[derive(Debug, Parser)]
 #[command(name = "diarized", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// One subcommand each; its arguments live beside its code in `commands/`.
+/// The subcommands; their arguments are beside their code in `commands/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve: capture a microphone and/or take WebSocket audio, and push labelled segments to subscribers.
+    /// Serve: capture a microphone, receive WebSocket audio, and send labelled segments to subscribers.
     Serve(commands::serve::Args),
     /// Label audio files: who speaks when, as RTTM, JSON lines, SRT, WebVTT or a table.
     Label(commands::label::Args),
     /// Watch a session of a running server in the terminal: who speaks now, live.
     Listen(commands::listen::Args),
-    /// Play a file into a running server, in real time or faster, and show the labels that come back.
+    /// Stream a file to a running server, in real time or faster, and show its labels.
     Stream(commands::stream::Args),
-    /// Make, list and revoke the tokens that a server asks its clients for.
+    /// Create, list and revoke the access tokens of a server.
     Token(commands::token::Args),
     /// List the audio capture devices.
     Devices(commands::devices::Args),
-    /// Show the effective configuration and where each value came from, or check a file.
+    /// Show the effective configuration and the origin of each value, or check a file.
     Config(commands::config::Args),
     /// Compute speaker embeddings of files or of a Kaldi wav.scp.
     Embed(commands::embed::Args),
-    /// Measure speed: the real-time factor on one core, memory, and how many live sessions a server carries.
+    /// Measure speed: real-time factor on one core, memory, and the number of live sessions of a server.
     Bench(commands::bench::Args),
     /// Write completions for a shell.
     Completions(commands::completions::CompletionsArgs),
     /// Write the man pages.
     #[command(hide = true)]
     Man(commands::completions::ManArgs),
-    /// Make somebody known by their voice.
+    /// Enrol a person: store the voiceprint of a name.
     Enrol(commands::enrol::Args),
-    /// Who is enrolled: list, show, rename, delete, export, import.
+    /// Manage enrolled people: list, show, rename, delete, export, import.
     Voices(commands::voices::Args),
-    /// Whether two clips are of one person.
+    /// Decide whether two clips are of one person.
     Verify(commands::verify::Args),
-    /// Which enrolled person speaks in a clip, if any.
+    /// Find the enrolled person in a clip.
     Identify(commands::identify::Args),
-    /// Measure accuracy: DER of labels, EER of a voice model, naming of known voices.
+    /// Measure accuracy: DER of labels, EER of a voice model, naming of enrolled people.
     Eval(commands::eval::Args),
 }
 
@@ -94,7 +94,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The exit code for what a command could not deal with.
+/// The exit code of an error.
 fn code_of(error: &anyhow::Error) -> u8 {
     let is_model = error.is::<LoadError>() || matches!(error.downcast_ref(), Some(SetUpError::Load(_)));
     match () {
@@ -108,7 +108,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
 mod tests {
     use super::*;
 
-    /// A heading goes on to what is declared after it.
+    /// A heading also applies to options declared after it.
     #[test]
     fn headings_hold_what_they_name() {
         let mut cli = Cli::command();

@@ -59,7 +59,7 @@ is enough).";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Audio to label, looped to the length asked for [default: the example conversation inside the binary].
+    /// Audio to label, looped to the requested length [default: the example conversation inside the binary].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -71,23 +71,23 @@ pub struct Args {
     #[arg(long, value_name = "H", value_parser = parse_hours)]
     hours: Option<f64>,
 
-    /// Sessions that are held at once to learn what one takes of memory.
+    /// Number of concurrent sessions for the measurement of memory.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     memory_sessions: u16,
 
-    /// Load a server with so many live sessions instead.
+    /// Number of live sessions to load a server with.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     sessions: Option<u16>,
 
-    /// Search the largest number of sessions whose lag p99 stays below --limit-s, beginning with --sessions.
+    /// Search the maximum number of sessions with a lag p99 below --limit-s, starting from --sessions.
     #[arg(long, requires = "sessions")]
     find: bool,
 
-    /// The lag that --find allows, in seconds.
+    /// Limit of the lag for --find, in seconds.
     #[arg(long, value_name = "S", default_value_t = 1.0, requires = "find", value_parser = parse_limit)]
     limit_s: f64,
 
-    /// Cores that the server may use, as taskset takes them, such as `0` or `0,1` [default: all].
+    /// Cores of the server in the format of taskset, such as `0` or `0,1` [default: all].
     #[arg(long, value_name = "LIST", requires = "sessions")]
     server_cores: Option<String>,
 
@@ -98,7 +98,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Show no progress.
+    /// Hide progress.
     #[arg(short, long)]
     quiet: bool,
 
@@ -130,7 +130,7 @@ impl Args {
         self.seconds.or(self.hours.map(|hours| hours * 3600.0)).unwrap_or(default)
     }
 
-    /// The arguments with which a server gets the configuration that this command has.
+    /// The arguments that give a server the configuration of this command.
     fn server_args(&self) -> Vec<String> {
         let mut args = Vec::new();
         if let Some(path) = &self.config.config {

@@ -9,7 +9,7 @@ use crate::exit;
 /// Arguments of `diarized completions`.
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// The shell to write completions for, on standard output.
+    /// The shell of the completions, written to standard output.
     #[arg(value_name = "SHELL")]
     shell: clap_complete::Shell,
 }
@@ -29,7 +29,7 @@ pub fn completions(args: &CompletionsArgs, cli: &mut clap::Command) -> anyhow::R
 /// Arguments of `diarized man`.
 #[derive(Debug, clap::Args)]
 pub struct ManArgs {
-    /// Folder to write the pages into, one a command; made if it is not there.
+    /// Folder of the pages, one for each command; created if missing.
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }

@@ -25,11 +25,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["default", "json", "config", "set"])]
     check: Option<PathBuf>,
 
-    /// Print the commented example, which names every key with its meaning, range and default.
+    /// Print the commented example: every key with its meaning, range and default.
     #[arg(long, conflicts_with_all = ["json", "config", "set"])]
     default: bool,
 
-    /// Print one JSON object a key: {"key", "value", "origin"}.
+    /// Print one JSON object for each key: {"key", "value", "origin"}.
     #[arg(long)]
     json: bool,
 

@@ -7,11 +7,11 @@ use diarized_config::{CONFIG_VARIABLE, ConfigError, Loaded, Sources};
 use crate::error_chain::error_chain;
 use crate::exit;
 
-/// Where the configuration comes from. Flatten it into a command's arguments.
+/// Sources of the configuration. Flatten it into the arguments of a command.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigArgs {
-    /// Configuration file (TOML); without it the one that the environment variable DIARIZED_CONFIG names, if any.
+    /// Configuration file (TOML) [default: the path in the environment variable DIARIZED_CONFIG, if set].
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -20,7 +20,7 @@ pub struct ConfigArgs {
     pub set: Vec<(String, String)>,
 }
 
-/// What one flag of a command says of one key: the flag with its dashes, the key, the value as text.
+/// Value of a flag for a key: the flag with its dashes, the key, the value as text.
 pub type FlagValue = (&'static str, &'static str, Option<String>);
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -32,10 +32,10 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 impl ConfigArgs {
     /// Loads the configuration from the file, the environment, `--set` and the command's own `flags`, which win
-    /// over `--set`. Warnings and faults are told on stderr, one line each.
+    /// over `--set`. Warnings and faults are reported on stderr, one line each.
     ///
     /// # Errors
-    /// The exit code, when the faults have been told.
+    /// The exit code, after the faults are reported.
     pub fn load(&self, flags: &[FlagValue]) -> Result<Loaded, u8> {
         match self.try_load(flags) {
             Ok(loaded) => {
@@ -67,7 +67,7 @@ impl ConfigArgs {
     }
 }
 
-/// Tells on stderr what is wrong with the configuration; gives the exit code.
+/// Reports faults of the configuration on stderr; returns the exit code.
 pub fn tell(error: ConfigError) -> u8 {
     let is_read_error = matches!(error, ConfigError::Read { .. });
     eprintln!("diarized: {}", error_chain(&error));

@@ -24,11 +24,11 @@ Give a name to `diarized serve` as capture.device.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Listen to this device (`default` if none is named) and tell its level, its pace and what was lost.
+    /// Capture this device (`default` without a name) and report its level, its pace and lost audio.
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
     probe: Option<String>,
 
-    /// How long to listen, in seconds.
+    /// Length of the probe, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, requires = "probe", value_parser = parse_seconds)]
     seconds: f64,
 

@@ -44,8 +44,8 @@ pub struct Args {
     #[arg(value_name = "FILE", required_unless_present = "scp", conflicts_with = "scp")]
     files: Vec<PathBuf>,
 
-    /// Kaldi list of recordings: `id path` a line. A relative path is looked for from the working folder, the list's
-    /// folder and the folder above it.
+    /// Kaldi list of recordings: `id path` a line. A relative path is searched from the working folder, the folder of the
+    /// list and the folder above it.
     #[arg(long, value_name = "WAV.SCP")]
     scp: Option<PathBuf>,
 
@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "SEGMENTS", requires = "scp")]
     segments: Option<PathBuf>,
 
-    /// Folder that relative paths of --scp are taken from.
+    /// Base folder of relative paths in --scp.
     #[arg(long, value_name = "DIR", requires = "scp")]
     root: Option<PathBuf>,
 
@@ -61,12 +61,12 @@ pub struct Args {
     #[arg(long, value_name = "MS", value_parser = window_ms)]
     window_ms: Option<usize>,
 
-    /// Time between the starts of two windows, in ms (tens from 10).
+    /// Hop: time between the starts of two windows, in ms (tens from 10).
     #[arg(long, value_name = "MS", default_value = "250", requires = "window_ms", value_parser = step_ms)]
     step_ms: usize,
 
-    /// Where to write: NAME.npy with the ids in NAME.ids, any other name for JSON lines [default: JSON lines on
-    /// standard output].
+    /// Output: NAME.npy with the ids in NAME.ids; any other name gives JSON lines [default: JSON lines on standard
+    /// output].
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 
@@ -74,15 +74,15 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     model: Option<String>,
 
-    /// Channel of the files: `mix`, or one of them counted from 0 [default: audio.channel].
+    /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
 
-    /// Threads; 0 is one a core [default: inference.threads].
+    /// Number of threads; 0 is one per core [default: inference.threads].
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
-    /// Show no progress.
+    /// Hide progress.
     #[arg(short, long)]
     quiet: bool,
 

@@ -26,18 +26,18 @@ or key.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Name of the person; somebody who is enrolled already gets a better voiceprint.
+    /// Name of the person; the clips improve an existing voiceprint.
     name: String,
 
-    /// Audio files in which only that person speaks.
+    /// Audio files with speech of that person only.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// What the person agreed to, in words; kept with the voiceprint.
+    /// The consent of the person, in words; stored with the voiceprint.
     #[arg(long, value_name = "TEXT")]
     consent: Option<String>,
 
-    /// Store the clips even if they do not sound like each other or like the person who has the name.
+    /// Store the clips even if they differ from each other or from the voiceprint of that name.
     #[arg(long)]
     force: bool,
 

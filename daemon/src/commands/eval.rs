@@ -20,7 +20,7 @@ enum Yardstick {
     Der(der::Args),
     /// Equal error rate, detection cost and Cllr of a voice model on a list of trials.
     Eer(Box<eer::Args>),
-    /// Whether enrolled people are named and strangers are not, and the calibration of voiceprints.
+    /// Naming of enrolled people and of strangers, and the calibration of voiceprints.
     Voices(voices::Args),
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use crate::audio_file::{AudioFile, AudioFileError, Fault, Opening, RawFormat, STDIN_NAME};
 use crate::pcm::Encoding;
 
-/// How audio is read. Flatten it into a command's arguments.
+/// Options of audio input. Flatten it into the arguments of a command.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct InputArgs {
-    /// Audio track of files that hold several, counted from 0 [default: the one that the file says is].
+    /// Audio track of files with several, counted from 0 [default: the default track of the file].
     #[arg(long, value_name = "N")]
     track: Option<usize>,
 
@@ -26,7 +26,7 @@ pub(super) struct InputArgs {
 }
 
 impl InputArgs {
-    /// Says what is wrong where --raw is given and none of the files is standard input.
+    /// The error for --raw without standard input among the files.
     pub(super) fn check<'a>(&self, mut files: impl Iterator<Item = &'a Path>) -> Result<(), &'static str> {
         match self.raw.is_some() && files.all(|file| file.as_os_str() != STDIN_NAME) {
             true => Err("--raw says how standard input is written, so one of the files must be `-`"),
@@ -34,7 +34,7 @@ impl InputArgs {
         }
     }
 
-    /// Opens a file, or standard input where it is named `-`.
+    /// Opens a file, or standard input for `-`.
     pub(super) fn open(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
         let opening = Opening { track: self.track, ..Opening::default() };
         if path.as_os_str() != STDIN_NAME {
@@ -49,7 +49,7 @@ impl InputArgs {
         }
     }
 
-    /// The same for a command that takes folders: one that is left holds no audio file.
+    /// The same for a command that accepts folders: a remaining folder contains no audio file.
     pub(super) fn open_of_folder(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
         self.open(path).map_err(|error| match error.fault {
             Fault::Directory => AudioFileError { fault: Fault::EmptyDirectory, ..error },

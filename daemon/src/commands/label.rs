@@ -53,48 +53,47 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// How to write the labels [default: told by --output's name, else a table on a terminal and rttm elsewhere].
+    /// Format of the labels [default: the extension of --output, else a table on a terminal and rttm elsewhere].
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<OutputFormat>,
 
-    /// Where to write: a file, or a folder (one that exists, or a name that ends with `/` or has no extension)
-    /// which gets one file an input [default: standard output].
+    /// Output: a file, or a folder with one file for each input [default: standard output]. A folder exists already, ends
+    /// with `/`, or has no extension.
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 
-    /// Write every event as it would be said live, one JSON object a line; `at` is the audio heard when it is
-    /// said, in seconds.
+    /// Write every event of a live session, one JSON object a line; `at` is the audio processed at that time, in
+    /// seconds.
     #[arg(long, conflicts_with = "format")]
     events: bool,
 
-    /// Channel of the files: `mix`, or one of them counted from 0 [default: audio.channel].
+    /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
 
-    /// How many speakers there are, if it is known [default: diarization.expected_speakers].
+    /// Expected number of speakers [default: diarization.expected_speakers].
     #[arg(long, value_name = "N")]
     speakers: Option<String>,
 
-    /// No more speakers than this [default: diarization.max_speakers].
+    /// Maximum number of speakers [default: diarization.max_speakers].
     #[arg(long, value_name = "N")]
     max_speakers: Option<String>,
 
-    /// Name the people who are enrolled (voices.enabled).
+    /// Name enrolled people (voices.enabled).
     #[arg(long)]
     voices: bool,
 
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Threads that compute embeddings, and files that are read at a time; 0 is one a core [default:
-    /// inference.threads].
+    /// Number of inference threads, and of files read at a time; 0 is one per core [default: inference.threads].
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
     #[command(flatten)]
     input: InputArgs,
 
-    /// Show no progress and no summary.
+    /// Hide progress and summary.
     #[arg(short, long)]
     quiet: bool,
 
@@ -174,10 +173,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 struct Tally {
     n_done: usize,
     n_failed: usize,
-    /// Of those that failed, because their own output could not be written.
+    /// Failed files whose own output could not be written.
     n_unwritten: usize,
     is_interrupted: bool,
-    /// The common output failed: nothing more is of use.
+    /// The common output failed; further work is useless.
     write_error: Option<WriteError>,
 }
 
@@ -187,7 +186,7 @@ enum Outcome {
     Done(Option<String>),
     Failed(String),
     Unwritten(String),
-    /// Not begun, because of an interrupt.
+    /// Not started because of an interrupt.
     Skipped,
 }
 
@@ -202,7 +201,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Labels all files, several at a time; what goes to the common output is written in the order of the files.
+    /// Labels all files, several at a time; the common output is in the order of the files.
     fn run(&self) -> anyhow::Result<Tally> {
         let n_files = self.files.len();
         let n_threads = n_threads(self.config.inference.threads).min(n_files);
@@ -296,7 +295,7 @@ impl Job<'_> {
         }
     }
 
-    /// The labels, and the events as lines where those are asked for.
+    /// The labels, and the events as lines if requested.
     fn label_path(&self, idx: usize, path: &Path) -> Result<(Labelled, Option<String>), LabelError> {
         let audio = self.args.input.open_of_folder(path)?;
         let bar = self.bars.file(self.outputs.name(idx), audio.duration());

@@ -12,15 +12,15 @@ pub struct Args {
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:7007")]
     url: String,
 
-    /// Session to follow; without one all of them.
+    /// Session to follow [default: all sessions].
     #[arg(long, value_name = "ID", value_parser = session_id)]
     session: Option<String>,
 
-    /// Events after this number instead of a snapshot; needs a session.
+    /// Start with the events after this number instead of a snapshot; needs a session.
     #[arg(long, value_name = "SEQ")]
     since: Option<u64>,
 
-    /// Pass every message on as it came, one line each.
+    /// Print every message unchanged, one line each.
     #[arg(long)]
     json: bool,
 

@@ -9,17 +9,17 @@ pub(super) struct ModelArgs {
     #[arg(long, value_name = "DIR")]
     model: Option<String>,
 
-    /// Audio that one embedding hears, in ms [default: diarization.window_ms].
+    /// Length of the audio of one embedding, in ms [default: diarization.window_ms].
     #[arg(long, value_name = "MS")]
     window_ms: Option<String>,
 
-    /// Time between the starts of two windows, in ms [default: diarization.step_ms].
+    /// Hop: time between the starts of two windows, in ms [default: diarization.step_ms].
     #[arg(long, value_name = "MS")]
     step_ms: Option<String>,
 }
 
 impl ModelArgs {
-    /// What they say of the configuration.
+    /// Their values as configuration keys.
     pub(super) fn flags(&self) -> [FlagValue; 3] {
         [
             ("--model", "model.path", self.model.clone()),

@@ -9,11 +9,11 @@ use crate::protocol::is_session_id;
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerArgs {
-    /// Token to show; better in the environment than on the command line, where others see it.
+    /// Access token. Prefer the environment: other users can see the command line.
     #[arg(long, value_name = "TOKEN", env = diarized_config::TOKEN_VARIABLE, hide_env_values = true)]
     token: Option<String>,
 
-    /// PEM file of the authorities that the server's certificate is held against, instead of the system's.
+    /// PEM file of certificate authorities for the server's certificate, instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }

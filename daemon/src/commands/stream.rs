@@ -21,15 +21,15 @@ pub struct Args {
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:7007")]
     url: String,
 
-    /// Id that the session shall have; without one the server makes one.
+    /// Id of the session [default: made by the server].
     #[arg(long, value_name = "ID", value_parser = session_id)]
     session: Option<String>,
 
-    /// Times as fast as real time, or `max` for as fast as the server takes it.
+    /// Speed as a multiple of real time, or `max` for the maximum speed of the server.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
     speed: f64,
 
-    /// Pass every message on as it came, one line each.
+    /// Print every message unchanged, one line each.
     #[arg(long)]
     json: bool,
 

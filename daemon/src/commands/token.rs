@@ -16,13 +16,13 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make a token and print it, once: only its hash is kept.
+    /// Create a token and print it once: only its hash is stored.
     Add {
-        /// Name of the token, for people: who or what will show it.
+        /// Name of the token: its user or its purpose.
         #[arg(value_name = "NAME", value_parser = name)]
         name: String,
 
-        /// What it allows: publish (send audio, correct labels), subscribe (read and follow), voices (voiceprints),
+        /// Scopes: publish (send audio, correct labels), subscribe (read and follow), voices (voiceprints),
         /// metrics, admin (everything). May be given several times, or separated by commas.
         #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope)]
         scope: Vec<Scope>,
@@ -30,12 +30,12 @@ enum Action {
         #[command(flatten)]
         place: Place,
     },
-    /// List the tokens: name, scopes, day of making.
+    /// List the tokens: name, scopes, day of creation.
     List {
         #[command(flatten)]
         place: Place,
     },
-    /// Forget a token.
+    /// Revoke a token.
     Revoke {
         /// Name of the token.
         #[arg(value_name = "NAME")]
@@ -49,7 +49,7 @@ enum Action {
 /// Where the tokens are.
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// The token file; without it the one of the configuration (server.token_file).
+    /// The token file [default: server.token_file].
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -70,7 +70,7 @@ fn scope(text: &str) -> Result<Scope, String> {
 }
 
 impl Place {
-    /// The token file, or the exit code when there is none, which was told.
+    /// The token file, or the exit code after a reported error.
     fn path(&self) -> Result<PathBuf, u8> {
         let configured = match &self.file {
             Some(file) => Some(file.clone()),

@@ -23,7 +23,7 @@ pub struct Args {
     a: PathBuf,
     /// Second clip.
     b: PathBuf,
-    /// Probability from which on both are one person.
+    /// Probability from which on the answer is one person.
     #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = probability)]
     threshold: f32,
     #[command(flatten)]

@@ -22,7 +22,7 @@ pub(super) struct StoreArgs {
     store: Option<PathBuf>,
 
     /// File of the store's key [default: voices.key_file, else voices.key in the user's configuration folder; the
-    /// environment variable DIARIZED_VOICES_KEY, if set, holds the key itself].
+    /// environment variable DIARIZED_VOICES_KEY, if set, is the key itself].
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
@@ -42,7 +42,7 @@ impl StoreArgs {
         Ok(self.config.load(&flags)?.config)
     }
 
-    /// Where the store is.
+    /// Paths of the store.
     pub(super) fn place(&self) -> Result<Place, u8> {
         Ok(Place::of(&self.load(&[])?.voices))
     }
@@ -55,7 +55,7 @@ pub(super) struct ClipArgs {
     #[arg(long, value_name = "DIR")]
     model: Option<String>,
 
-    /// Channel of the files: `mix`, or one of them counted from 0 [default: audio.channel].
+    /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
 
@@ -63,7 +63,7 @@ pub(super) struct ClipArgs {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Show no progress.
+    /// Hide progress.
     #[arg(short, long)]
     quiet: bool,
 
@@ -72,8 +72,8 @@ pub(super) struct ClipArgs {
 }
 
 impl ClipArgs {
-    /// The configuration, and the voice model ready for clips; or the exit code, when the faults of the configuration
-    /// have been told.
+    /// The configuration, and the voice model ready for clips; or the exit code after reported faults of the
+    /// configuration.
     pub(super) fn start(&self) -> anyhow::Result<Result<(Config, Embedder), u8>> {
         let flags = [
             ("--model", "model.path", self.model.clone()),
@@ -88,8 +88,8 @@ impl ClipArgs {
         Ok(Ok((config, embedder)))
     }
 
-    /// Reads and analyses files one after the other; a bar shows how far. Faults are told on stderr. Gives what could
-    /// be used, in the order of the files.
+    /// Reads and analyses files one after the other with a progress bar. Faults are reported on stderr. Returns the
+    /// usable clips in the order of the files.
     pub(super) fn clips<'a>(
         &self,
         embedder: &Embedder,

@@ -19,30 +19,30 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make an empty store and its key.
+    /// Create an empty store and its key.
     Init(Common),
-    /// Who is enrolled.
+    /// List enrolled people.
     List(Common),
-    /// One person's recordings, note of consent and audit trail.
+    /// Show one person's recordings, note of consent and audit trail.
     Show {
         /// Name or id.
         name: String,
         #[command(flatten)]
         common: Common,
     },
-    /// Give a person another name, or another note of consent.
+    /// Change the name or the note of consent of a person.
     Rename {
         /// Name or id.
         name: String,
         /// The new name.
         new_name: String,
-        /// What the person agreed to, in words.
+        /// The consent of the person, in words.
         #[arg(long, value_name = "TEXT")]
         consent: Option<String>,
         #[command(flatten)]
         common: Common,
     },
-    /// Delete people for good: the file is overwritten and written anew.
+    /// Delete people permanently: the data is overwritten and the file rewritten.
     Delete {
         /// Names or ids.
         #[arg(required = true)]
@@ -50,26 +50,26 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
-    /// Write people to a file, sealed with the store's key or another one.
+    /// Export people to a file, encrypted with the key of the store or another one.
     Export {
         /// The file, which must not exist.
         file: PathBuf,
         /// Names or ids [default: everybody].
         names: Vec<String>,
-        /// Write it open: whoever has the file has the voices.
+        /// Write without encryption: the file alone gives access to the voiceprints.
         #[arg(long, conflicts_with = "seal_with")]
         plain: bool,
-        /// Seal it with the key in this file instead of the store's.
+        /// Encrypt with the key in this file instead of the store's.
         #[arg(long, value_name = "KEY_FILE")]
         seal_with: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
-    /// Take people from a file that `export` wrote.
+    /// Import people from a file of `export`.
     Import {
         /// The file.
         file: PathBuf,
-        /// It is sealed with the key in this file instead of the store's.
+        /// Decrypt with the key in this file instead of the store's.
         #[arg(long, value_name = "KEY_FILE")]
         sealed_with: Option<PathBuf>,
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What the server counts, and the page that Prometheus reads.
+//! Counters of the server and the page for Prometheus.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use crate::hub::Hub;
 use crate::metrics::{Count, Page};
 use crate::protocol::ErrorCode;
 
-/// Subscribers by what they follow.
+/// Number of subscribers by session.
 #[derive(Debug, Default)]
 pub struct Subscribers(Arc<Mutex<HashMap<String, usize>>>);
 
-/// One subscriber's place; dropping it frees the place.
+/// A counted subscriber; dropping it ends the count.
 #[derive(Debug)]
 pub struct Place {
     all: Arc<Mutex<HashMap<String, usize>>>,
@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 impl Subscribers {
-    /// A place among those who follow `key`, unless `max` are there.
+    /// Counts a subscriber of `key`, unless `max` are counted already.
     #[must_use]
     pub fn enter(&self, key: &str, max: usize) -> Option<Place> {
         let mut all = self.0.lock();
@@ -33,13 +33,13 @@ impl Subscribers {
         Some(Place { all: Arc::clone(&self.0), key: key.to_owned() })
     }
 
-    /// How many follow `key`.
+    /// Number of subscribers of `key`.
     #[must_use]
     pub fn of(&self, key: &str) -> usize {
         self.0.lock().get(key).copied().unwrap_or(0)
     }
 
-    /// How many there are.
+    /// Number of all subscribers.
     #[must_use]
     pub fn total(&self) -> usize {
         self.0.lock().values().sum()
@@ -58,24 +58,24 @@ impl Drop for Place {
     }
 }
 
-/// What the server counts.
+/// Counters of the server.
 #[derive(Debug)]
 pub struct Metrics {
-    /// WebSocket connections that are open.
+    /// Open WebSocket connections.
     pub connections: Count,
-    /// Subscribers that are there.
+    /// Connected subscribers.
     pub subscribers: Subscribers,
     /// Text messages sent.
     pub messages_sent: Count,
-    /// Bytes of audio taken from clients.
+    /// Bytes of audio received from clients.
     pub audio_bytes: Count,
-    /// Times that a client which sends too many frames was read later.
+    /// Delayed reads of clients above the limit of frames.
     pub frames_held: Count,
-    /// Times that a publisher took its session up again.
+    /// Resumed sessions.
     pub streams_resumed: Count,
-    /// Requests turned away for want of a token, a scope or a known origin.
+    /// Requests refused because of a missing token or scope, or a foreign origin.
     pub denied: Count,
-    /// Errors that WebSocket clients were told of, in the order of [`ErrorCode::ALL`].
+    /// Errors sent to WebSocket clients, in the order of [`ErrorCode::ALL`].
     errors: Vec<Count>,
 }
 
@@ -95,7 +95,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an error that a client is told of.
+    /// Counts an error sent to a client.
     pub fn error(&self, code: ErrorCode) {
         if let Some(idx) = ErrorCode::ALL.iter().position(|known| *known == code) {
             self.errors[idx].add(1);

@@ -26,13 +26,13 @@ pub(super) struct Args {
     reference: PathBuf,
     /// Labels to be scored, in the same forms.
     hypothesis: PathBuf,
-    /// Score only these regions: a UEM file or a folder of them. Recordings that it does not name are left out.
+    /// Score only these regions: a UEM file or a folder of them. Other recordings are left out.
     #[arg(long, value_name = "PATH")]
     uem: Option<PathBuf>,
-    /// Seconds left out on each side of every reference boundary.
+    /// Collar in seconds on each side of every reference boundary; not scored.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, allow_negative_numbers = true)]
     collar: f64,
-    /// Leave out where reference turns overlap.
+    /// Leave out overlap of reference turns.
     #[arg(long)]
     skip_overlap: bool,
     /// Print every recording, not only the total.

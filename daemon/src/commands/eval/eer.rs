@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Kaldi list of utterances within them: utterance, recording, start, end a line.
     #[arg(long, value_name = "FILE", requires = "wav_scp")]
     segments: Option<PathBuf>,
-    /// Folder that relative paths start from.
+    /// Base folder of relative paths.
     #[arg(long, value_name = "DIR")]
     audio_root: Option<PathBuf>,
     /// Speakers enrolled from several utterances: speaker and its utterances a line (Kaldi's spk2utt).
@@ -47,10 +47,10 @@ pub(super) struct Args {
     /// Folder of the voice model: model.onnx and model.toml [default: the built-in one].
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Use only this much from the middle of each utterance; shorter ones are repeated [default: all of it].
+    /// Length of the crop from the middle of each utterance; shorter utterances are repeated [default: all of it].
     #[arg(long, value_name = "SECONDS")]
     crop: Option<f64>,
-    /// Leave out what webrtc-vad takes for no speech, before cropping.
+    /// Remove non-speech by webrtc-vad before cropping.
     #[arg(long)]
     vad: bool,
     /// Normalise scores by a cohort (AS-norm): a Kaldi list of other speakers' recordings.
@@ -59,7 +59,7 @@ pub(super) struct Args {
     /// Utterances within the cohort's recordings.
     #[arg(long, value_name = "FILE", requires = "cohort")]
     cohort_segments: Option<PathBuf>,
-    /// Cohort scores that normalise: the highest ones of each side.
+    /// Number of cohort scores for the normalisation: the highest of each side.
     #[arg(long, value_name = "N", default_value_t = 300, requires = "cohort")]
     cohort_top: usize,
     /// Write the operating points as CSV: threshold, `p_miss`, `p_fa`.

@@ -35,19 +35,19 @@ pub(super) struct Args {
     /// Folder of the voice model: model.onnx and model.toml [default: the built-in one].
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Folder that relative paths start from.
+    /// Base folder of relative paths.
     #[arg(long, value_name = "DIR")]
     audio_root: Option<PathBuf>,
     /// Speech of an enrolment, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     enrol_s: f32,
-    /// Probability from which on a name is given.
+    /// Probability from which on a speaker gets a name.
     #[arg(long, value_name = "P", default_value_t = 0.8)]
     accept: f32,
     /// Fit the calibration and print it.
     #[arg(long)]
     fit: bool,
-    /// Judge people by a calibration fitted on others, too.
+    /// Also print results with a calibration fitted on other speakers only.
     #[arg(long)]
     cross: bool,
     /// Write one JSON object.
@@ -61,7 +61,7 @@ pub(super) struct Speaker {
     pub(super) windows: Vec<Embedding>,
 }
 
-/// Lengths of clips that are held against the rule about two voices, in seconds.
+/// Lengths of clips for the rule against two speakers, in seconds.
 const CLIP_S: [f32; 3] = [10.0, 20.0, 30.0];
 
 /// Frames of 10 ms between two windows.

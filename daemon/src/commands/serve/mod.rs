@@ -42,13 +42,13 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT")]
     listen: Vec<String>,
 
-    /// Listen on other than loopback addresses without asking for tokens: whoever reaches the port may listen in and
-    /// send audio.
+    /// Accept addresses other than loopback without tokens: everybody who reaches the port can follow sessions and send
+    /// audio.
     #[arg(long)]
     allow_insecure: bool,
 
-    /// Where there is no token file yet (server.token_file), make it with one token that may do everything, and leave that
-    /// token in the file `first-token` beside it, for its owner alone.
+    /// Create a missing token file (server.token_file) with one token of scope admin, and write that token to the file
+    /// `first-token` beside it, readable by its owner only.
     #[arg(long)]
     first_token: bool,
 
@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
     microphone: Option<String>,
 
-    /// Name the people who are enrolled, and enrol over HTTP (voices.enabled).
+    /// Name enrolled people, and accept enrolments over HTTP (voices.enabled).
     #[arg(long)]
     voices: bool,
 
