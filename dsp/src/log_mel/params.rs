@@ -114,7 +114,7 @@ impl LogMelRecipe {
     }
 
     /// The recipe of VoicePersonification's models without its dither: Kaldi's fbank with mirrored edges. Goes
-    /// with [`MeanNormalisation::Sliding`] over 300 frames.
+    /// with [`MeanNormalisation::Sliding`](super::MeanNormalisation::Sliding) over 300 frames.
     #[must_use]
     pub fn voice_personification() -> Self {
         Self { framing: Framing::KaldiMirror, ..Self::default() }

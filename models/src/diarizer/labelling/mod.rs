@@ -3,7 +3,7 @@
 //! The labeller receives the stream as ordered facts: a region of speech opens, a window of it is embedded, the region
 //! closes. So labels depend neither on block sizes nor on when an embedding arrives. With every window:
 //!
-//! 1. [`decode`] labels the unsettled windows of the [`zone`] by their [`scores`], and may open speakers;
+//! 1. [`decode`](mod@decode) labels the unsettled windows of the [`zone`] by their [`scores`], and may open speakers;
 //! 2. [`runs`] makes runs of equal labels with boundaries at pauses, and the [`publisher`] emits what changed;
 //! 3. windows older than a few seconds are settled: [`settling`] makes exemplars of them for the [`SpeechMemory`];
 //! 4. [`second_voice`] finds the second speaker of overlap;
