@@ -1,4 +1,4 @@
-//! One file through one diarizer: what `diarized label` does with each of its inputs.
+//! Labels one file with one diarizer, for `diarized label`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +27,7 @@ pub enum LabelError {
     Engine {
         /// The file.
         name: String,
-        /// What had been heard.
+        /// Audio processed before.
         at: SampleIndex,
         /// What happened.
         #[source]
@@ -49,7 +49,7 @@ pub enum LabelError {
 pub struct Labelled {
     /// The labels after the last pass.
     pub state: SessionState,
-    /// How much was heard.
+    /// Length of the processed audio.
     pub heard: SampleIndex,
     /// What was wrong with the file and did not stop it.
     pub problems: Vec<AudioProblem>,
@@ -60,17 +60,17 @@ pub struct Labelled {
 /// What happens while a file is labelled.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
-    /// Audio was heard up to here.
+    /// Audio was processed up to here.
     Heard(SampleIndex),
-    /// Something was said, and the labels after it.
+    /// An event, and the labels after it.
     Said(&'a Said, &'a SessionState),
 }
 
-/// Labels `file` to its end, or until `stop` is set; either way what was heard gets its final labels. Blocks the
+/// Labels `file` to its end, or until `stop` is set; either way the processed audio gets its final labels. Blocks the
 /// calling thread, which decodes and runs the diarizer; embeddings are computed by the engine's workers meanwhile.
 ///
 /// # Errors
-/// [`LabelError`]. A file that cannot be read on gives what was heard before, and a problem.
+/// [`LabelError`]. A file with an unreadable rest gives the labels before it, and a problem.
 pub fn label_file(
     file: &mut MonoFile,
     engine: &mut dyn Engine,

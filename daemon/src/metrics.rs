@@ -1,4 +1,4 @@
-//! Numbers that any thread may count, and the text in which Prometheus reads them. Knows nothing of what is counted.
+//! Thread-safe counters and histograms, and their Prometheus text. Independent of the counted subject.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

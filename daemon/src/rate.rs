@@ -1,4 +1,4 @@
-//! So many in a second, and more at once after a rest.
+//! Token bucket: a rate per second with bursts.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Rate {
         self.at = now;
     }
 
-    /// Takes one whatever is left, and says how long to wait until it may have come.
+    /// Takes one even from an empty bucket, and returns the time to wait.
     pub fn owes_one_more(&mut self, now: Instant) -> Duration {
         self.grow(now);
         self.left -= 1.0;

@@ -1,4 +1,4 @@
-//! Secrets that clients show: made of the operating system's randomness, kept as hashes, compared in constant time.
+//! Secrets of clients: from the operating system's random numbers, stored as hashes, compared in constant time.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ impl SecretHash {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    /// Whether `secret` is the one; how long that takes says nothing about it.
+    /// Whether `secret` matches; the time of the comparison does not depend on the secret.
     #[must_use]
     pub fn fits(&self, secret: &str) -> bool {
         self.0.ct_eq(&Self::of(secret).0).into()

@@ -1,4 +1,4 @@
-//! Who may do what: tokens with scopes, and which web pages a browser may speak for. Knows no sockets.
+//! Access control: tokens with scopes, and allowed origins of web pages. Uses no sockets.
 
 mod origin;
 mod tokens;
@@ -91,7 +91,7 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// Who a request comes from, as far as its token says.
+/// Identity of a request, from its token.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The token's entry; none where no tokens are asked for.
@@ -99,7 +99,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whoever reaches the port of a server that asks for no tokens.
+    /// Any client of a server without tokens.
     #[must_use]
     pub fn anyone() -> Self {
         Self { token: None }
@@ -150,10 +150,10 @@ pub enum Denied {
         /// What is missing.
         needed: Scope,
     },
-    /// A web page that nobody allowed.
+    /// A web page with a foreign origin.
     #[error("a page of {origin:?} may not use this server; {}", origin_advice(origin))]
     Origin {
-        /// What the browser says.
+        /// The origin in the request.
         origin: String,
     },
     /// The server is called by a name that it does not know, as in DNS rebinding.
@@ -161,7 +161,7 @@ pub enum Denied {
         "{host:?} is not a name of this server; use its address, or add http://{host} to server.allowed_origins"
     )]
     Host {
-        /// What the client says.
+        /// The host name in the request.
         host: String,
     },
 }
@@ -179,7 +179,7 @@ fn origin_advice(origin: &str) -> String {
     }
 }
 
-/// The doorkeeper: tokens that can be loaded again, and the origins that are welcome.
+/// Access control: reloadable tokens and allowed origins.
 #[derive(Debug)]
 pub struct Access {
     tokens: RwLock<Option<Arc<Tokens>>>,

@@ -1,4 +1,4 @@
-//! Which web pages a browser may speak for: the server's own and those that were allowed.
+//! Origins of web pages: the server's own and the allowed ones.
 
 use std::net::IpAddr;
 
@@ -27,8 +27,8 @@ impl Origins {
         is_allowed || self.is_own(&origin, host)
     }
 
-    /// A page that this very server gave out. A name that merely resolves to this machine is not enough: whoever
-    /// owns the name would own the server.
+    /// A page of this server. A name that merely resolves to this machine is not enough: the owner of the name would
+    /// control the server.
     fn is_own(&self, origin: &str, host: Option<&str>) -> bool {
         let (Some(authority), Some(host)) = (web_authority(origin), host) else { return false };
         authority == host.to_ascii_lowercase() && self.is_own_host(host)

@@ -1,4 +1,4 @@
-//! The token file: one line a token with its name, scopes and hash. The tokens themselves are nowhere.
+//! The token file: one line per token with its name, scopes and hash. The tokens themselves are not stored.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -55,7 +55,7 @@ pub enum TokenFileError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A line is not a token's.
@@ -147,8 +147,8 @@ impl Tokens {
         })
     }
 
-    /// The sole right to change the token file, until what is returned is dropped or the process ends; waits for whoever
-    /// has it. Readers need none, since the file is replaced whole.
+    /// Exclusive lock for changes of the token file, until the result is dropped or the process ends; waits for the present
+    /// holder. Readers need no lock, since the file is replaced atomically.
     ///
     /// # Errors
     /// [`TokenFileError::Io`]

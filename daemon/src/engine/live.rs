@@ -55,7 +55,7 @@ impl LiveEngines {
         Ok(Self { pool, params, card, embedder, voices, thins, whole_frames })
     }
 
-    /// The same for recordings: nobody waits for their labels, so no window is left out however slow the machine is.
+    /// The same for recordings: no window is skipped, however slow the machine is.
     #[must_use]
     pub fn for_recordings(self) -> Self {
         Self { thins: false, ..self }
@@ -142,7 +142,7 @@ struct LiveEngine {
 }
 
 impl LiveEngine {
-    /// Tells the diarizer who is known, if that has changed.
+    /// Gives the diarizer a changed gallery.
     fn meet(&mut self) {
         let Some(registry) = &self.voices else { return };
         let version = registry.version();

@@ -1,4 +1,4 @@
-//! The engine: one voice model, a few threads that embed for every session, and diarizers driven with them.
+//! The engine: one voice model, inference threads shared by all sessions, and their diarizers.
 
 mod live;
 mod options;

@@ -1,4 +1,4 @@
-//! The inference pool: a few named threads that embed the windows of all sessions, those first that are due first.
+//! The inference pool: named threads that embed the windows of all sessions, earliest deadline first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::queue::DueQueue;
 use crate::metrics::{Count, Histogram};
 use crate::session::InferenceStats;
 
-/// Windows that may wait for a thread; whoever hands in a further one waits.
+/// Limit of queued windows; the submitter of a further one waits.
 const QUEUE: usize = 256;
 
 /// Bounds of the time that one window takes, in seconds.
@@ -96,7 +96,7 @@ impl InferencePool {
 
     /// Hands in a window that is due at a time; waits while the queue is full.
     ///
-    /// `answers` must have room for every window that is out, or a thread of the pool waits for whoever reads it.
+    /// `answers` must have room for every window that is out, or a thread of the pool waits for its reader.
     pub fn submit(&self, due: Instant, request: EmbedRequest, answers: &Sender<Answer>) {
         self.shared.queue.push(due, Job { request, answers: answers.clone() });
     }

@@ -1,4 +1,4 @@
-//! What waits for the inference threads, in the order in which it is due.
+//! The queue of the inference threads, ordered by deadline.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -12,7 +12,7 @@ const TOO_LATE: Duration = Duration::from_secs(1);
 /// For how long after such a window the machine counts as overloaded.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// Jobs by the time at which they are due, at most so many; those of one time in the order of their coming.
+/// Bounded earliest-deadline-first queue; first in, first out among equal deadlines.
 #[derive(Debug)]
 pub(super) struct DueQueue<T> {
     inner: Mutex<Inner<T>>,

@@ -1,4 +1,4 @@
-//! One reader's place in all sessions of a hub: those that run and those that will.
+//! Position of one reader in all sessions of a hub, running and future ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl FollowAll {
         if more { Delivery::More } else { Delivery::UpToDate }
     }
 
-    /// Waits until something was said since the last [`Self::read`].
+    /// Waits for an event after the last [`Self::read`].
     pub async fn changed(&mut self) {
         // The sender lives in the hub, which is held here.
         let _ = self.tick.changed().await;

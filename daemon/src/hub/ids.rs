@@ -1,4 +1,4 @@
-//! Ids of sessions: none is given twice, so that nobody takes the place of what somebody else said.
+//! Ids of sessions: none is reused, so that no client replaces the labels of another.
 
 use crate::protocol::MAX_SESSION_ID;
 use crate::secret::random_hex;
@@ -21,7 +21,7 @@ pub(super) fn new(is_taken: impl Fn(&str) -> bool) -> String {
     }
 }
 
-/// `wanted` if nobody has it, or else `wanted` with an end that makes it new: `-2`, `-3` and so on.
+/// `wanted` if it is free, else `wanted` with the first free suffix: `-2`, `-3` and so on.
 pub(super) fn unused(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
     if wanted != MICROPHONE_SESSION && !is_taken(wanted) {
         return wanted.to_owned();

@@ -1,4 +1,4 @@
-//! The hub: every session of this process by its id, how many there may be, and how they all end.
+//! The hub: all sessions of this process by id, their limit, and their shutdown.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub enum OpenError {
     Start(#[from] StartError),
 }
 
-/// Says what is not well, if anything.
+/// Health check: returns a problem, if any.
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// All sessions. Shared by every connection; no method waits but [`Hub::drained`].
@@ -76,7 +76,7 @@ pub struct Hub {
     /// Where sessions are kept, if they are.
     storage: Option<Arc<Storage>>,
     inner: Mutex<Inner>,
-    /// What sessions tell us: a count of everything said and of every opening, and what they count together.
+    /// Counters shared with sessions: events, openings, and common metrics.
     side: HubSide,
     /// What else must be well for the server to be ready.
     checks: Mutex<Vec<Check>>,
@@ -97,7 +97,7 @@ struct Inner {
 struct Counters {
     opened: AtomicU64,
     refused: AtomicU64,
-    /// Microseconds of audio heard and events said by sessions that were since forgotten.
+    /// Microseconds of processed audio and number of events of sessions that are no longer in memory.
     forgotten_events: AtomicU64,
     forgotten_heard_us: AtomicU64,
 }
@@ -113,11 +113,11 @@ pub struct HubStats {
     pub opened: u64,
     /// Sessions refused because too many ran or the id was taken.
     pub refused: u64,
-    /// Events ever said.
+    /// Total number of events.
     pub events: u64,
     /// Events that slow subscribers got a snapshot instead of, in the sessions that are still readable.
     pub missed: u64,
-    /// Audio ever heard, in seconds.
+    /// Total audio processed, in seconds.
     pub heard_s: f64,
     /// Audio lost before it reached a session, in seconds.
     pub dropped_s: f64,
@@ -138,7 +138,7 @@ impl Hub {
         Self::keeping(params, factory, None)
     }
 
-    /// The same, whose sessions are kept where `storage` says.
+    /// The same, with sessions stored in `storage`.
     #[must_use]
     pub fn keeping(
         params: HubParams,
@@ -335,7 +335,7 @@ impl Hub {
         true
     }
 
-    /// A receiver that changes whenever any session says something or opens.
+    /// A receiver that changes at every event and opening of any session.
     #[must_use]
     pub fn tick(&self) -> watch::Receiver<u64> {
         self.side.tick.subscribe()
@@ -441,7 +441,7 @@ impl Inner {
     }
 }
 
-/// Runs what waits for the disk where it holds up nobody.
+/// Runs disk operations on a thread for blocking work.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {

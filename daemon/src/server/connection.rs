@@ -208,7 +208,7 @@ impl Connection {
         self.say(Out::Fatal(error(session, code, reason, true), code.close_code())).await
     }
 
-    /// Tells the peer that its token is no longer good, and closes.
+    /// Sends an error for an invalid token, and closes.
     pub(super) async fn revoke(&mut self, session: Option<&str>) -> Result<(), Over> {
         let code = ErrorCode::Unauthorised;
         self.fail(session, code, "the token was revoked").await?;
@@ -236,7 +236,7 @@ impl Connection {
         format!("a message of {got} bytes is above {max} bytes (server.max_frame_bytes)")
     }
 
-    /// Queues a command and lets its outcome be told when it is known.
+    /// Queues a command; its outcome is sent when known.
     pub(super) async fn command(&mut self, session: &Arc<Session>, command: Command) -> Result<(), Over> {
         let is_finalize = command == Command::Finalize;
         if let Command::Correct(correction) = &command {
@@ -249,7 +249,7 @@ impl Connection {
             );
         }
         let Ok(outcome) = self.wait(session.input().command(command)).await? else {
-            // The session has just ended, which the peer is being told.
+            // The session has just ended; the peer receives that event.
             return Ok(());
         };
         let (out, session) = (self.out.clone(), Arc::clone(session));
@@ -276,8 +276,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Lets the outgoing half say its last words, and reads and drops the messages that the peer still sends, so that
-    /// its close is heard.
+    /// Lets the outgoing half send its last messages. Reads and drops further messages of the peer, so that its close is
+    /// received.
     pub(super) async fn linger(mut self) {
         if self.is_unreadable {
             if !self.writer_is_done {
@@ -311,7 +311,7 @@ impl Drop for Connection {
     }
 }
 
-/// So many in a second, and twice as many at once.
+/// Rate limit per second, with bursts of twice as many.
 fn rate(per_s: usize) -> Rate {
     let per_s = u32::try_from(per_s).unwrap_or(u32::MAX);
     Rate::new(per_s, per_s.saturating_mul(2))

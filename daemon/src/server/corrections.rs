@@ -18,7 +18,7 @@ use crate::session::CorrectionError;
 /// What may stand behind a session's id.
 const CORRECTIONS: [&str; 4] = ["rename", "merge", "reassign", "split"];
 
-/// Makes the correction that the path names with the fields of the body; answers when its events have been said.
+/// Applies the correction named in the path with the fields of the body; answers after its events are emitted.
 pub(super) async fn correct(
     State(shared): State<Arc<Shared>>,
     Extension(visitor): Extension<Visitor>,

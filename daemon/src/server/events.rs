@@ -1,4 +1,4 @@
-//! `/v1/events`: what one session says, or all of them, to any number of subscribers.
+//! `/v1/events`: events of one session or of all, for any number of subscribers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Why a plain request fails, as a status and an `error`.
+//! Error of a plain request: a status and an `error` message.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The doorkeeper before every request: origin, token, scope.
+//! Access control of every request: origin, token, scope.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::protocol::ErrorCode;
 /// What the subprotocol that carries a browser's token begins with.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
 
-/// Lets a request pass, with its [`Identity`], or says why not.
+/// Accepts a request with its [`Identity`], or answers with the reason of the refusal.
 pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let Some(needed) = needed_scope(request.method(), path) else {
         return answer(&shared, request, next).await;
     };
-    // Before the check, so that a token that is revoked just after it is noticed by whoever goes on to listen.
+    // Subscribed before the check, so that a revocation just after it reaches the open connection.
     let reloaded = shared.access.reloaded();
     match identify(&shared, request.headers(), needed) {
         Ok(identity) => {
@@ -79,7 +79,7 @@ fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
     } else if ["/v1/speakers", "/v1/verify", "/v1/identify"].into_iter().any(is_below) {
         Some(Scope::Voices)
     } else {
-        // Whatever is new here is closed until somebody has thought of it.
+        // A new route is closed until it has a scope.
         Some(Scope::Admin)
     }
 }
@@ -178,7 +178,7 @@ mod tests {
         let access = Arc::new(Access::with_tokens(path.clone(), Default::default()).unwrap());
         let hub = Hub::new(Default::default(), Arc::new(ScriptedFactory::default()));
         let server = Server::new(hub, Limits::default(), Arc::clone(&access), None);
-        // What comes after the doorkeeper, such as the upgrade to a WebSocket, comes after the token is gone.
+        // Later handlers, such as the upgrade to a WebSocket, do not receive the token.
         let revoke = async move |Extension(visitor): Extension<Visitor>| {
             let mut file = Tokens::load(&path).unwrap();
             assert!(file.revoke("ada"));

@@ -1,4 +1,4 @@
-//! Plain HTTP: what runs, snapshots and exports, health and metrics.
+//! Plain HTTP: list of sessions, snapshots and exports, health and metrics.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -81,13 +81,13 @@ impl Listed {
     }
 }
 
-/// An error as the WebSocket would tell it.
+/// An error in the format of the WebSocket.
 pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
     let error = Body::from(Error { code, reason: reason.to_string(), fatal: true });
     (status, Json(ServerMessage::to_connection(None, error))).into_response()
 }
 
-/// What a client is told of kept sessions that cannot be reached; the log says more.
+/// Reason for clients when stored sessions cannot be read; the log has the details.
 pub(super) fn unreadable_reason(error: &StorageError) -> String {
     let cause: &dyn std::error::Error = error;
     tracing::error!(error = cause, "the kept sessions cannot be reached");

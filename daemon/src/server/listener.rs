@@ -1,5 +1,5 @@
-//! Accepts connections, plain or TLS, closes the oldest of those who wait where there are too many, and serves HTTP on
-//! each within limits of time and size.
+//! Accepts connections, plain or TLS, and serves HTTP on each within limits of time and size. Closes the oldest
+//! unauthenticated connection when there are too many.
 
 use std::future::Future as _;
 use std::io;
@@ -63,7 +63,7 @@ pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router
 /// What a connection holds until its socket is closed.
 struct Hold {
     place: Place,
-    /// Says when to leave; none once it has.
+    /// Signal to leave; none after it.
     leaves: Option<oneshot::Receiver<()>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -178,7 +178,7 @@ macro_rules! forward {
 }
 
 /// Closes our half, and reads and drops for a while what the peer still sends: closed with unread data a connection is
-/// reset, and the peer may lose what was said to it last.
+/// reset, and the peer may lose the last message.
 async fn drain(mut tcp: TcpStream, at_most: Duration) {
     let drained = async {
         tcp.shutdown().await?;
@@ -186,7 +186,7 @@ async fn drain(mut tcp: TcpStream, at_most: Duration) {
         while tcp.read(&mut bytes).await? > 0 {}
         io::Result::Ok(())
     };
-    // A peer that is gone or goes on for ever has heard all that it will.
+    // A peer that is gone, or sends for ever, will read nothing more.
     let _ = tokio::time::timeout(at_most, drained).await;
 }
 

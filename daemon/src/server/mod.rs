@@ -41,7 +41,7 @@ pub use tls::{Tls, TlsError};
 /// How much clients may ask of the server, and how long it waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections that are let in at once; half as many more may wait to say who they are.
+    /// Maximum number of authenticated connections; half as many more may be unauthenticated.
     pub max_connections: usize,
     /// Connections that are let in at once of one address, or of one /64 of IPv6.
     pub max_connections_per_address: usize,
@@ -63,7 +63,7 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a session waits for its publisher when the connection breaks.
     pub resume_grace: Duration,
-    /// How often a ping is sent; a peer that has not been heard for three of these is gone.
+    /// Interval of pings; a peer that is silent for three of them is gone.
     pub ping: Duration,
     /// How long one message may wait for a peer that does not read.
     pub write: Duration,
@@ -113,7 +113,7 @@ pub(crate) struct Shared {
     uploads: OnceLock<Uploads>,
     /// Who holds a connection, and who waits for one.
     places: Arc<Places>,
-    /// One permit a WebSocket connection; whoever holds all knows that none is left.
+    /// One permit per WebSocket; acquiring all of them waits for every connection to close.
     connections: Arc<Semaphore>,
 }
 
@@ -217,7 +217,7 @@ impl Server {
         let _ = down.wait_for(|down| *down).await;
         let orderly = async {
             shared.hub.drained().await;
-            // Every connection gives its permit back when it has closed.
+            // Every connection releases its permit when it closes.
             let all = u32::try_from(n_sockets).unwrap_or(u32::MAX);
             let _ = shared.connections.acquire_many(all).await;
             while serving.join_next().await.is_some() {}

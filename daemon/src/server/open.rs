@@ -1,4 +1,4 @@
-//! How a publisher comes to its session: the query or the first message, a new session or one taken up again.
+//! Opening of a publisher's session, by query or first message: a new session or a resumed one.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(super) struct Opened {
     pub(super) n_known: u64,
 }
 
-/// Opens what the query or the first message asks for; `None` if the peer was told why not.
+/// Opens the session of the query or the first message; `None` if an error was sent.
 pub(super) async fn open(
     connection: &mut Connection,
     query: Vec<(String, String)>,
@@ -108,7 +108,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
     })?;
     let (peer, token) = (connection.visitor.peer(), connection.visitor.token());
     tracing::info!(session = session.id(), peer, token, "a client opened the session");
-    // Nobody else knows of it yet, so this does not wait.
+    // No other connection can hold the new session, so this does not wait.
     let seat = session.take_seat().await;
     let started = Started { resumed: false, ..greeting(connection, &session) };
     let started = Started { token: session.take_token().unwrap_or_default(), ..started };
@@ -116,7 +116,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
     Ok((Opened { session, seat, n_known: 0 }, cursor, started))
 }
 
-/// Takes up a session that is there, running or ended: what is said goes on where the client stopped hearing.
+/// Resumes a session, running or ended: events continue where the client stopped.
 async fn take_up(
     connection: &mut Connection,
     resume: Resume,
@@ -126,7 +126,7 @@ async fn take_up(
         Ok(session) => session,
         Err(fault) => return Ok(Err(fault)),
     };
-    // Whoever still holds it, such as a connection that nobody noticed is dead, goes first.
+    // A present holder, such as an undetected dead connection, leaves first.
     let seat = connection.wait(session.take_seat()).await?;
     let n_received = session.input().n_received();
     let mut n_known = 0;
@@ -135,7 +135,7 @@ async fn take_up(
         n_known = n_received.saturating_sub(n_declared);
         let n_missing = n_declared.saturating_sub(n_received);
         if n_missing > 0 {
-            // A session that has ended meanwhile takes none, and says so itself.
+            // A session that has ended meanwhile accepts none, and reports that itself.
             let _ = connection.wait(session.input().push_gap(n_missing, GapReason::Disconnected)).await?;
         }
     }
@@ -204,7 +204,7 @@ async fn known(
     Ok(session)
 }
 
-/// What every `started` says.
+/// The fields of every `started`.
 fn greeting(connection: &Connection, session: &Session) -> Started {
     Started {
         token: String::new(),

@@ -1,4 +1,4 @@
-//! The page for people: its files, held in the binary, and the headers that keep a browser from doing anything else.
+//! The web page: its files, embedded in the binary, and the headers that restrict the browser to them.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -105,7 +105,7 @@ struct Asset {
 
 static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
     let asset = |&(path, content): &(&'static str, &'static [u8])| {
-        // The content is our own: the tag must change with it, and nobody gains by forging one.
+        // The tag must change with the content; a forged one gains nothing.
         let mut hasher = DefaultHasher::new();
         hasher.write(content);
         let etag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()));
@@ -137,8 +137,7 @@ pub(super) async fn file(Path(path): Path<String>, headers: HeaderMap, uri: Uri)
 
 async fn serve(path: &str, headers: &HeaderMap, uri: Uri) -> Response {
     let Some(asset) = ASSETS.get(path) else { return http::not_found(uri).await };
-    // A browser asks each time and is told in a few bytes that nothing changed, so that a new daemon never meets
-    // an old page.
+    // A browser revalidates every time with a short answer, so that a new daemon never serves an old page.
     let caching =
         [(header::ETAG, asset.etag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
     if is_held(headers, &asset.etag) {
@@ -147,7 +146,7 @@ async fn serve(path: &str, headers: &HeaderMap, uri: Uri) -> Response {
     (caching, [(header::CONTENT_TYPE, asset.content_type)], asset.content).into_response()
 }
 
-/// Whether the browser says that it holds this version.
+/// Whether the request declares this version as cached.
 fn is_held(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let held = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     held.flat_map(|value| value.split(','))

@@ -63,7 +63,7 @@ struct Inner {
     let_in: HashMap<Block, usize>,
     n_let_in: usize,
     n_shed: u64,
-    /// Grows with everything that happens; tells who has waited longest.
+    /// Grows with every change; orders connections by waiting time.
     clock: u64,
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/speakers`, `/v1/verify`, `/v1/identify`: people known by their voices, over plain HTTP.
+//! `/v1/speakers`, `/v1/verify`, `/v1/identify`: enrolled people, over plain HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct Voices {
 }
 
 impl Voices {
-    /// The people of `registry`, clips of at most `max_clip_bytes` heard by `embedder`.
+    /// The people of `registry`; `embedder` processes clips of at most `max_clip_bytes`.
     #[must_use]
     pub fn new(registry: Arc<Registry>, embedder: Arc<Embedder>, max_clip_bytes: usize) -> Self {
         Self { registry, embedder, max_clip_bytes, analyses: Arc::new(Semaphore::new(MAX_ANALYSES)) }

@@ -1,4 +1,4 @@
-//! `/v1/stream`: one client's audio in, its session's events out.
+//! `/v1/stream`: audio of one client in, events of its session out.
 
 use std::sync::Arc;
 
@@ -54,18 +54,18 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
 /// One connection's time with a session.
 struct Publisher {
     session: Arc<Session>,
-    /// What the client was last told that it may forget.
+    /// Audio of the last `ack`; the client may discard it.
     acked_s: f64,
     /// Samples that the client sends once more and the session has.
     n_known: u64,
-    /// When anything but a pong was last heard.
+    /// Time of the last message other than a pong.
     alive_at: Instant,
 }
 
 /// How the connection goes on.
 enum Step {
     Next,
-    /// The session has ended or will, and everything still to be said comes by itself.
+    /// The session has ended or will; the remaining events follow.
     Ended,
     /// The connection broke.
     Lost,
@@ -87,7 +87,7 @@ impl Publisher {
             match step {
                 Ok(Step::Next) => {}
                 Ok(step) => break step,
-                // The outgoing half has ended: the session has, or the peer does not take what is said.
+                // The outgoing half has ended: the session has, or the peer does not read.
                 Err(Over) => break Step::Lost,
             }
         };
@@ -115,7 +115,7 @@ impl Publisher {
                 self.end_with(connection, ErrorCode::TooManyMessages, reason).await?
             }
             Heard::Revoked => {
-                // The session waits for somebody with a token that is good.
+                // The session waits for a connection with a valid token.
                 connection.revoke(Some(self.session.id())).await?;
                 return Ok(Step::Lost);
             }
@@ -147,7 +147,7 @@ impl Publisher {
         let n_known = self.n_known.min(n_samples);
         let new = bytes.slice(n_known as usize * self.session.format().step_bytes()..);
         if n_known < n_samples && connection.wait(self.session.input().push_bytes(new)).await?.is_err() {
-            // The session has ended; the outgoing half says why.
+            // The session has ended; the outgoing half sends the reason.
             return Ok(Step::Ended);
         }
         self.n_known -= n_known;
@@ -221,7 +221,7 @@ impl Publisher {
     }
 }
 
-/// Tells a connection that a newer one has its session.
+/// Sends `superseded` to the older connection of a session.
 async fn supersede(mut connection: Connection, session: &Session) {
     let code = ErrorCode::Superseded;
     let reason = "a newer connection with this session's token has taken it over";
@@ -229,7 +229,7 @@ async fn supersede(mut connection: Connection, session: &Session) {
         connection.fail(Some(session.id()), code, reason).await?;
         connection.say(Out::Close(code.close_code())).await
     };
-    // Whoever is gone need not be told.
+    // A closed connection needs no message.
     let _ = told.await;
     connection.linger().await;
 }

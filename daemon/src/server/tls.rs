@@ -1,4 +1,4 @@
-//! The server's certificate and key, which can be loaded again while it runs.
+//! Certificate and key of the server, reloadable at run time.
 
 use std::path::PathBuf;
 use std::sync::Arc;

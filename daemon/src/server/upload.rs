@@ -1,4 +1,4 @@
-//! Bodies of requests: read into memory within a budget that all requests share, so that no number of them fills it.
+//! Bodies of requests, read into memory within one budget for all requests.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::fault::Fault;
 use crate::protocol::ErrorCode;
 
-/// So many bodies of the largest size fit into the budget; of smaller ones more.
+/// Number of bodies of maximum size in the budget; more of smaller ones fit.
 const AT_ONCE: usize = 2;
 /// The unit of the budget, in bytes.
 const UNIT: usize = 1024;

@@ -32,7 +32,7 @@ impl Visitor {
         Ok(Self { identity, reloaded, peer: peer_of(request), _let_in: let_in.map(Arc::new) })
     }
 
-    /// Somebody who is not let in and only told why.
+    /// A refused sender, who receives only the reason.
     pub(super) fn stranger(shared: &Shared, request: &Request) -> Self {
         let (identity, reloaded) = (Identity::anyone(), shared.access.reloaded());
         Self { identity, reloaded, peer: peer_of(request), _let_in: None }

@@ -1,4 +1,4 @@
-//! The outgoing half of a WebSocket: what a session says, replies, pings, and the close with its last words.
+//! The outgoing half of a WebSocket: events, replies, pings, and the close with its last messages.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ const BATCH: usize = 64;
 /// What the incoming half asks of the outgoing one.
 #[derive(Debug)]
 pub(super) enum Out {
-    /// A reply; what the session has said so far goes first.
+    /// A reply; it follows the events so far.
     Reply(ServerMessage),
     /// Follow this from now on.
     Follow(Feed),
-    /// The last words: said now, followed by the close when what is followed has ended.
+    /// The last message: sent now, followed by the close at the end of the followed session.
     Fatal(ServerMessage, CloseCode),
     /// Close now.
     Close(CloseCode),
@@ -75,7 +75,7 @@ where
         match self.deliver().await? {
             Delivery::More => return Ok(true),
             Delivery::Ended(reason) => {
-                // The error that ended the session was queued before the end was said, and may still wait.
+                // The error that ended the session was queued before its end, and may still wait.
                 while let Ok(request) = self.requests.try_recv() {
                     if !self.handle(request).await? {
                         return Ok(false);
@@ -104,7 +104,7 @@ where
         }
     }
 
-    /// Whether a shutdown ends this connection now: one session's end is told by the session itself.
+    /// Whether a shutdown ends this connection now: a single session reports its own end.
     fn has_nothing_to_wait_for(&self) -> bool {
         match &self.feed {
             None => true,
@@ -153,7 +153,7 @@ where
     async fn end(&mut self, reason: EndReason) -> Result<bool, Gone> {
         let is_own = matches!(self.feed, Some(Feed::Own(_)));
         let (error, code) = match (reason, self.fatal) {
-            // The error was said already.
+            // The error was sent already.
             (_, Some(code)) => (None, code),
             (EndReason::Failed, None) => {
                 let reason = "the session failed and was ended; the server's log says why";

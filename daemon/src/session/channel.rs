@@ -1,4 +1,4 @@
-//! What a session says: its journal and its state, followed by any number of cursors.
+//! The output of a session: its journal and its state, read by any number of cursors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Sna
 /// What all sessions of a hub count together.
 #[derive(Debug)]
 pub struct Counted {
-    /// Audio received and not yet heard, each time that stats are told.
+    /// Audio received and not yet processed, at each `stats`.
     pub lag: Histogram,
-    /// Events said, in the order of [`Body::TYPES`].
+    /// Emitted events, in the order of [`Body::TYPES`].
     events: Vec<Count>,
 }
 
@@ -39,7 +39,7 @@ impl Default for Counted {
 }
 
 impl Counted {
-    /// Events said, by their type.
+    /// Emitted events by type.
     pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let all = Body::TYPES.iter().zip(&self.events).map(|(kind, n)| (*kind, n.get()));
         all.filter(|(kind, _)| !NOT_EVENTS.contains(kind))
@@ -52,17 +52,17 @@ impl Counted {
     }
 }
 
-/// What a session tells the hub that holds it.
+/// Counts and notifications of a session for its hub.
 #[derive(Debug, Clone)]
 pub struct HubSide {
-    /// Counts everything said, for whoever follows all sessions.
+    /// Number of all events, for followers of all sessions.
     pub tick: watch::Sender<u64>,
     /// What all sessions count together.
     pub counted: Arc<Counted>,
 }
 
 impl HubSide {
-    /// A hub's side before anything was said.
+    /// The hub's side before any event.
     #[must_use]
     pub fn new() -> Self {
         Self { tick: watch::Sender::new(0), counted: Arc::default() }
@@ -81,7 +81,7 @@ pub struct Channel {
     pub(super) id: Arc<str>,
     source: Source,
     pub(super) inner: Mutex<Inner>,
-    /// Counts everything said, so that readers know when to look.
+    /// Number of all events, so that readers know when to read.
     pub(super) tick: watch::Sender<u64>,
     hub: HubSide,
     /// Events that slow readers got a snapshot instead of.
@@ -99,7 +99,7 @@ pub(super) struct Inner {
     pub(super) ended: Option<EndReason>,
     pub(super) stats: Option<(Stats, Utf8Bytes)>,
     pub(super) n_stats: u64,
-    /// What was heard of each speaker, once the session has ended.
+    /// Speech of each speaker, after the end of the session.
     voices: BTreeMap<SpeakerId, SpeakerVoice>,
     counted: Arc<Counted>,
 }
@@ -109,7 +109,7 @@ pub(super) struct Inner {
 pub struct Moment {
     /// Number of the last event in it.
     pub seq: u64,
-    /// Audio heard when that was said.
+    /// Audio processed at that event.
     pub at: SampleIndex,
     /// The labels.
     pub state: Arc<SessionState>,
@@ -118,7 +118,7 @@ pub struct Moment {
 }
 
 impl Channel {
-    /// A channel without events; `hub` learns of everything said.
+    /// A channel without events; `hub` is notified of every event.
     #[must_use]
     pub fn new(id: &str, source: Source, journal: JournalParams, hub: HubSide) -> Arc<Self> {
         Arc::new(Self {
@@ -217,7 +217,7 @@ impl Channel {
         self.inner.lock().ended
     }
 
-    /// The newest stats, if any were said.
+    /// The newest stats, if any.
     #[must_use]
     pub fn stats(&self) -> Option<Stats> {
         self.inner.lock().stats.as_ref().map(|(stats, _)| *stats)
@@ -235,13 +235,13 @@ impl Channel {
         self.inner.lock().journal.last_seq()
     }
 
-    /// What was heard of a speaker of a session that has ended.
+    /// Speech of a speaker of an ended session.
     #[must_use]
     pub fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
         self.inner.lock().voices.get(&speaker).cloned()
     }
 
-    /// Keeps what was heard of each speaker, for as long as the ended session can be read.
+    /// Keeps the speech of each speaker, as long as the ended session can be read.
     pub(super) fn set_voices(&self, voices: BTreeMap<SpeakerId, SpeakerVoice>) {
         self.inner.lock().voices = voices;
     }
@@ -253,10 +253,10 @@ impl Channel {
         let _ = tick.wait_for(|_| self.ended().is_some()).await;
     }
 
-    /// Numbers, keeps and announces what was said.
+    /// Numbers and stores events, and notifies readers.
     ///
     /// # Errors
-    /// The event that does not fit the state; events before it are said, those after it are not.
+    /// The event that does not fit the state; events before it are emitted, those after it are not.
     pub(super) fn publish(&self, said: &[Said]) -> Result<(), ApplyError> {
         if said.is_empty() {
             return Ok(());
@@ -269,7 +269,7 @@ impl Channel {
         outcome
     }
 
-    /// Says something that is no label, such as a warning, as the next event; nothing once the session has ended.
+    /// Emits an event that is no label, such as a warning; does nothing after the end of the session.
     pub(super) fn publish_body(&self, at: SampleIndex, body: impl Into<Body>) {
         {
             let mut inner = self.inner.lock();
@@ -293,7 +293,7 @@ impl Channel {
         self.announce();
     }
 
-    /// Says the last event, once; nothing may be said after it.
+    /// Emits the last event, once; no event may follow it.
     pub(super) fn end(&self, at: SampleIndex, reason: EndReason) {
         {
             let mut inner = self.inner.lock();

@@ -1,5 +1,5 @@
-//! Readers of what a session says: each at its own pace, without loss or doubling. A slow reader costs nobody anything: when the
-//! events that it has not read have left the journal, it is told how many it missed and gets a fresh snapshot.
+//! Readers of a session's events: each at its own pace, without loss or repetition. A slow reader delays nobody: when its
+//! unread events have left the journal, it gets the number of missed events and a new snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,16 +15,16 @@ use crate::protocol::server_message::{EndReason, Lagged, ServerMessage};
 pub enum Delivery {
     /// There is more to read now.
     More,
-    /// Everything said so far was read; [`Cursor::changed`] waits for more.
+    /// All events so far were read; [`Cursor::changed`] waits for more.
     UpToDate,
     /// Everything was read and the session has ended.
     Ended(EndReason),
 }
 
-/// Numbered events for whoever keeps them, and the labels that they lead to.
+/// Numbered events for storage, and the resulting labels.
 #[derive(Debug)]
 pub struct Batch {
-    /// The labels to begin anew with, when the events before `first_seq` are gone.
+    /// The labels to restart from, when the events before `first_seq` are gone.
     pub restart: Option<Moment>,
     /// Number of the first of `events`; of the next event, where there are none.
     pub first_seq: u64,
@@ -62,8 +62,8 @@ impl Cursor {
         Self { channel: Arc::clone(channel), tick, next_seq: 0, wants_snapshot: true, n_stats: 0 }
     }
 
-    /// A reader that has every event up to `seq` and gets those after it; if some of them have left the journal,
-    /// it is told so and gets a snapshot first. A `seq` that the session has not reached gives a snapshot.
+    /// A reader with every event up to `seq`, which gets the later ones. If some of them have left the journal, it gets
+    /// their number and a snapshot first. A `seq` beyond the session's events gives a snapshot.
     #[must_use]
     pub fn since(channel: &Arc<Channel>, seq: u64) -> Self {
         let mut cursor = Self::from_now(channel);
@@ -75,7 +75,7 @@ impl Cursor {
         cursor
     }
 
-    /// Makes the next [`Self::read_events`] begin anew with the labels as they stand.
+    /// Makes the next [`Self::read_events`] restart from the present labels.
     pub(crate) fn restart(&mut self) {
         self.wants_snapshot = true;
     }
@@ -86,7 +86,7 @@ impl Cursor {
         &self.channel
     }
 
-    /// The next events, at most `max`, for whoever keeps them and wants no stats.
+    /// The next events, at most `max`, without stats, for storage.
     pub fn read_events(&mut self, max: usize) -> Batch {
         self.tick.mark_unchanged();
         let inner = self.channel.inner.lock();
@@ -156,7 +156,7 @@ impl Cursor {
         }
     }
 
-    /// Waits until something was said since the last [`Self::read`].
+    /// Waits for an event after the last [`Self::read`].
     pub async fn changed(&mut self) {
         // The sender lives in the channel that the cursor holds, so it cannot be gone.
         let _ = self.tick.changed().await;

@@ -1,4 +1,4 @@
-//! What a session's thread needs of a diarizer and the workers that embed for it.
+//! Interface of a session's thread to a diarizer and its inference workers.
 
 use crossbeam_channel::Select;
 use diarized_models::Said;
@@ -110,7 +110,7 @@ pub trait Engine: Send {
     /// [`EngineError`] ends the session.
     fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), EngineError>;
 
-    /// Settles what is pending, as far as the audio heard so far allows.
+    /// Settles pending labels, as far as the audio so far allows.
     ///
     /// # Errors
     /// [`EngineError`] ends the session.
@@ -128,10 +128,10 @@ pub trait Engine: Send {
     /// [`CorrectionError`]; the session goes on as it was.
     fn correct(&mut self, correction: &Correction) -> Result<(), CorrectionError>;
 
-    /// What was heard of a speaker so far, if enough for an embedding.
+    /// Speech of a speaker so far, if enough for an embedding.
     fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice>;
 
-    /// Hands out work that waits, takes results that are back, and appends what is said; never waits.
+    /// Submits pending work, takes finished results, and appends the events; never waits.
     ///
     /// # Errors
     /// [`EngineError`] ends the session.
@@ -146,7 +146,7 @@ pub trait Engine: Send {
     /// Level of the last audio in dB below full scale.
     fn level_dbfs(&self) -> f32;
 
-    /// Whether speech is heard now.
+    /// Whether speech is detected now.
     fn is_speech(&self) -> bool;
 
     /// Windows left out so far because the machine was too slow.
@@ -185,8 +185,7 @@ pub trait EngineFactory: Send + Sync {
         self.engine_for(Wishes::default())
     }
 
-    /// A diarizer at the start of a stream of which so much is wanted. Hints about the speakers that say anything
-    /// stand in the place of both configured ones.
+    /// Creates a diarizer with per-session options. If any speaker hint is set, both configured hints are replaced.
     ///
     /// # Errors
     /// [`EngineError`] if it cannot be made.

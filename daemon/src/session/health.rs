@@ -1,4 +1,4 @@
-//! What is wrong with the audio of a session and does not end it: each thing is told once.
+//! Non-fatal problems of a session's audio; each is reported once.
 
 use diarized_dsp::Intake;
 use serde::de::IgnoredAny;
@@ -21,7 +21,7 @@ const MARKS: [(usize, &[u8], &str); 9] = [
     (4, b"ftyp", "an mp4 file"),
 ];
 
-/// What was told already.
+/// Problems reported so far.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     told: Vec<&'static str>,

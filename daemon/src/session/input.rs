@@ -37,7 +37,7 @@ pub struct Closed;
 /// What may be asked of a session besides taking audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Settle what is pending; done when everything said because of it is in the journal.
+    /// Settle pending labels; done when all resulting events are in the journal.
     Finalize,
     /// Correct the labels.
     Correct(Correction),
@@ -61,7 +61,7 @@ pub(super) enum Input {
     Bytes(Bytes),
     /// Interleaved samples.
     Samples(Vec<f32>),
-    /// So many samples of each channel at the declared rate are missing.
+    /// A gap: missing samples of each channel at the declared rate.
     Gap {
         /// How many.
         n_samples: u64,
@@ -70,7 +70,7 @@ pub(super) enum Input {
     },
     /// Something to do, and where its outcome goes.
     Command(Command, oneshot::Sender<Result<(), CorrectionError>>),
-    /// What was heard of a speaker is asked for.
+    /// Request for the speech of a speaker.
     Voice(SpeakerId, oneshot::Sender<Option<SpeakerVoice>>),
     /// The end.
     Finish(EndReason),
@@ -93,7 +93,7 @@ pub(super) struct Inbox {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        // Whoever waits for a place is told that none will come.
+        // Wakes waiting senders with an error.
         self.places.close();
     }
 }
@@ -182,7 +182,7 @@ impl Sender {
     ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
         let (reply, outcome) = oneshot::channel();
         if matches!(command, Command::Correct(_)) && !self.corrections.lock().takes_one_more(Instant::now()) {
-            // Whoever asks holds the receiver.
+            // The requester holds the receiver.
             let _ = reply.send(Err(CorrectionError::TooMany { max_per_s: MAX_CORRECTIONS_PER_S }));
             return Ok(outcome);
         }
@@ -192,7 +192,7 @@ impl Sender {
         Ok(outcome)
     }
 
-    /// Asks what was heard of a speaker in the audio that is queued before.
+    /// Requests the speech of a speaker in the audio queued before.
     ///
     /// # Errors
     /// [`Closed`] if the session takes no more; so does the receiver when it ends first.

@@ -1,4 +1,4 @@
-//! The last events of a session, numbered, bounded by count and size.
+//! The journal: numbered recent events of a session, bounded by count and size.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! One session: audio goes in at one end, numbered events come out at the other.
+//! One session: audio in, numbered events out.
 //!
 //! A [`Session`] is a bounded input queue, one named thread that drives the diarizer, and a [`Channel`] that any
 //! number of readers follow at their own pace. Nothing here knows sockets.
@@ -74,7 +74,7 @@ pub struct Session {
     input: Sender,
     format: AudioFormat,
     began: SystemTime,
-    /// The publisher's secret until it was told, and its hash.
+    /// The publisher's secret until it is sent, and its hash.
     token: Mutex<Option<String>>,
     token_hash: SecretHash,
     seat: Seat,
@@ -118,7 +118,7 @@ impl Session {
         }))
     }
 
-    /// A session that takes nothing and says what it said.
+    /// A session without input, for its past events.
     #[must_use]
     pub(crate) fn archived(archive: Archive) -> Arc<Self> {
         let Archive { id, source, format, began, token_hash, moment, events } = archive;
@@ -155,7 +155,7 @@ impl Session {
         self.number
     }
 
-    /// What the session says.
+    /// The session's output.
     #[must_use]
     pub fn channel(&self) -> &Arc<Channel> {
         &self.channel
@@ -197,7 +197,7 @@ impl Session {
         self.channel.publish_body(self.channel.now().at, warning);
     }
 
-    /// Takes the publisher's place; whoever holds it is asked to go, and waited for.
+    /// Acquires the publisher's place; asks its present holder to leave, and waits for it.
     pub async fn take_seat(&self) -> Seated {
         self.seat.take().await
     }
@@ -225,7 +225,7 @@ impl Session {
         &self.input
     }
 
-    /// What was heard of a speaker: so far, or in all once the session has ended.
+    /// Speech of a speaker: so far, or in total after the end of the session.
     pub async fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
         if let Ok(outcome) = self.input.voice_of(speaker).await
             && let Ok(voice) = outcome.await

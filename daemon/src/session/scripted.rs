@@ -1,4 +1,4 @@
-//! A diarizer for tests that hears loudness: what it says is a function of the audio, like the real one's.
+//! A diarizer for tests, based on loudness: its events are a function of the audio, like the real one's.
 //!
 //! In every tenth of a second a mean level below 0.05 is silence, otherwise speaker `round(10 * level)` speaks. A
 //! segment of speaker 3 proves to be speaker 1 when it ends. Level 0.9 makes the engine panic.
@@ -220,7 +220,7 @@ impl Engine for Scripted {
     }
 }
 
-/// Audio at 16 kHz as `pcm_s16le`: for each `(level, tenths)` so many tenths of a second at that level.
+/// Audio at 16 kHz as `pcm_s16le`: for each `(level, tenths)` that number of tenths of a second at that level.
 pub(crate) fn script(parts: &[(f32, usize)]) -> Vec<u8> {
     let mut out = Vec::new();
     for &(level, tenths) in parts {

@@ -1,4 +1,4 @@
-//! Which connection of its publisher holds a session: the newest one, and none while the network is cut.
+//! Ensures that one publisher connection at a time feeds a session; the newest wins.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 pub(super) struct Seat {
     /// Counts the connections that came for it; the newest one shall have it.
     newest: watch::Sender<u64>,
-    /// Held by whoever may queue audio, so that a successor finds the count of samples at rest.
+    /// Lock of the connection that may queue audio, so that its successor reads a stable sample count.
     held: Arc<Mutex<()>>,
 }
 
@@ -30,7 +30,7 @@ impl Seat {
         Self { newest: watch::Sender::new(0), held: Arc::default() }
     }
 
-    /// Asks whoever sits here to go, and waits until it has.
+    /// Asks the present holder to leave, and waits until it has.
     pub(super) async fn take(&self) -> Seated {
         let mut number = 0;
         self.newest.send_modify(|newest| {
@@ -46,13 +46,13 @@ impl Seat {
         self.held.try_lock().is_err()
     }
 
-    /// Waits until somebody has come for the seat after it was left.
+    /// Waits for a successor on the vacated seat.
     pub(super) async fn taken_again(&self, vacancy: Vacancy) {
         // The sender lives in `self`, so the wait cannot fail while we are here.
         let _ = self.newest.subscribe().wait_for(|newest| *newest != vacancy.0).await;
     }
 
-    /// Does `act` unless somebody has come for the seat since it was left; nobody can come meanwhile.
+    /// Runs `act` unless the vacated seat has a successor; none can come during `act`.
     pub(super) fn if_vacant(&self, vacancy: Vacancy, act: impl FnOnce()) {
         self.newest.send_if_modified(|newest| {
             if *newest == vacancy.0 {
@@ -68,7 +68,7 @@ impl Seated {
     pub async fn superseded(&mut self) {
         let number = self.number;
         if self.newest.wait_for(|newest| *newest != number).await.is_err() {
-            // The session is gone, and nobody can come for it any more.
+            // The session is gone; no successor is possible.
             std::future::pending().await
         }
     }
@@ -79,7 +79,7 @@ impl Seated {
         *self.newest.borrow() != self.number
     }
 
-    /// Leaves the seat for whoever comes next.
+    /// Vacates the seat for a successor.
     #[must_use]
     pub fn leave(self) -> Vacancy {
         Vacancy(self.number)

@@ -1,4 +1,4 @@
-//! Where audio of a session comes from.
+//! Origin of a session's audio.
 
 /// Where a session's audio comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! The session's thread: queue to front end to diarizer, and what is said to the channel.
+//! The session's thread: from the queue through intake and diarizer to the channel.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::protocol::{AudioFormat, Decimal, Seconds};
 pub(super) const STACK_BYTES: usize = 1 << 20;
 /// Windows in flight before audio is left in the queue, so that a busy pool slows the publisher, not the memory.
 const MAX_PENDING: usize = 32;
-/// How often `stats` are said while audio flows.
+/// Interval of `stats` while audio arrives.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 
 /// Why the thread stops before a `Finish`.
@@ -150,7 +150,7 @@ impl Worker {
                 Input::Command(Command::Finalize, reply) => {
                     self.engine.flush()?;
                     self.drain()?;
-                    // Whoever asked may be gone.
+                    // The requester may be gone.
                     let _ = reply.send(Ok(()));
                 }
                 Input::Command(Command::Correct(correction), reply) => {
@@ -159,7 +159,7 @@ impl Worker {
                     let _ = reply.send(outcome);
                 }
                 Input::Voice(speaker, reply) => {
-                    // Whoever asked may be gone.
+                    // The requester may be gone.
                     let _ = reply.send(self.engine.voice_of(speaker));
                 }
                 Input::Finish(reason) => {
@@ -182,7 +182,7 @@ impl Worker {
             select.recv(&self.inbox.queue);
         }
         self.engine.register(&mut select);
-        // The timeout lets stats be told when the stream pauses.
+        // The timeout allows stats while the stream pauses.
         let _ = select.ready_timeout(STATS_EVERY);
     }
 
@@ -240,7 +240,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Hands out work, takes results, says what is said.
+    /// Submits work, takes results, emits events.
     fn drive(&mut self) -> Result<(), Fault> {
         self.engine.drive(&mut self.said)?;
         let outcome = self.channel.publish(&self.said);
