@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     consent: Option<String>,
 
-    /// Store the clips even if they differ from each other or from the voiceprint of that name.
+    /// Store the clips even if they differ from each other or from the voiceprint of that name, or match a voice that is
+    /// enrolled under another name.
     #[arg(long)]
     force: bool,
 

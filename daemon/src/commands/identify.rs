@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         return Ok(tell(error));
     }
     let files = [args.file.clone()];
-    let clips = args.clip.clips(&embedder, &config, &files, &ClipRules::for_comparison());
+    let clips = args.clip.clips(&embedder, &config, &files, &ClipRules::for_identification());
     let Some((_, clip)) = clips.first() else { return Ok(exit::NO_INPUT) };
     let (gallery, ranking) = registry.identify(clip);
     let accepted = ranking.accepted();

@@ -57,6 +57,9 @@ impl From<EnrolError> for Fault {
     fn from(error: EnrolError) -> Self {
         match error {
             EnrolError::Store(error) => error.into(),
+            error @ EnrolError::SoundsLike { .. } => {
+                Self(StatusCode::CONFLICT, ErrorCode::Conflict, error.to_string())
+            }
             other => Self(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip, other.to_string()),
         }
     }

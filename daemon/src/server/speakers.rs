@@ -390,7 +390,7 @@ pub(super) async fn identify(State(shared): State<Arc<Shared>>, headers: HeaderM
     let work = async {
         let voices = voices_of(&shared)?;
         let body = body_of(&shared, voices, &headers, body).await?;
-        let clip = voices.clip(body, ClipRules::for_comparison()).await?;
+        let clip = voices.clip(body, ClipRules::for_identification()).await?;
         voices.run(|voices| Ok(voices.registry.refresh()?)).await?;
         let (gallery, ranking) = voices.registry.identify(&clip);
         let number = |value: f32| Decimal(f64::from(value));

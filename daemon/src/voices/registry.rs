@@ -44,6 +44,19 @@ pub enum EnrolError {
         /// Least evidence.
         min: f32,
     },
+    /// Somebody who is enrolled already sounds so.
+    #[error(
+        "{recording} sounds like {known}, who is enrolled already (probability {probability:.2}): enrol it as {known}, or, \
+         if it is another person, insist with `force`"
+    )]
+    SoundsLike {
+        /// The recording.
+        recording: String,
+        /// Who is enrolled.
+        known: String,
+        /// How likely it is that person.
+        probability: f32,
+    },
     /// Too little of a session's speaker was heard.
     #[error(
         "too short: {speech_s:.1} s of clean speech of {speaker} were heard, at least {min_s:.1} s are needed"
@@ -203,12 +216,16 @@ impl Registry {
         Ok(enrolment)
     }
 
-    /// Holds new clips against the voiceprint that the person has, or against the first of them.
+    /// Holds new clips against the voiceprint that the person has, or against the first of them, and those of somebody
+    /// new against everybody: a voice that has two names gets neither.
     fn check_voice(&self, store: &Store, name: &str, clips: &[(String, Clip)]) -> Result<(), EnrolError> {
         let gallery = self.gallery();
         let known = match store.find(name) {
             Ok(voice) => gallery.voices().iter().find(|v| *v.id == *voice.id).cloned(),
-            Err(StoreError::Unknown { .. }) => None,
+            Err(StoreError::Unknown { .. }) => {
+                Self::check_new(&gallery, clips)?;
+                None
+            }
             Err(error) => return Err(error.into()),
         };
         let first = clips.first().map(|(_, clip)| (clip.embedding.clone(), clip.speech_s));
@@ -223,6 +240,21 @@ impl Registry {
                     name: name.to_owned(),
                     llr,
                     min,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anybody who is known would be recognised in the clips of somebody new.
+    fn check_new(gallery: &Gallery, clips: &[(String, Clip)]) -> Result<(), EnrolError> {
+        for (recording, clip) in clips {
+            let ranking = gallery.rank(&clip.embedding, clip.speech_s);
+            if let Some(accepted) = ranking.accepted() {
+                return Err(EnrolError::SoundsLike {
+                    recording: recording.clone(),
+                    known: gallery.voices()[accepted.voice_idx].name.to_string(),
+                    probability: accepted.probability,
                 });
             }
         }

@@ -4,6 +4,7 @@ use diarized_dsp::log_mel::{Layout, LogMel, subtract_mean, to_mel_major};
 use diarized_dsp::{FRAME_SAMPLES, FrameCutter, Vad, VadMode};
 
 use super::clip_rules::ClipRules;
+use super::speech_share::speech_share;
 use super::two_voices::second_voice;
 use crate::embedder::{EmbedError, Embedder};
 use crate::embedding::Embedding;
@@ -62,6 +63,17 @@ pub enum ClipRefusal {
         /// Least, in dB.
         min_db: f32,
     },
+    /// Sound in which nobody speaks.
+    #[error(
+        "no speech: somebody speaks in {:.0} % of the clip's sound, at least {:.0} % are expected; music and noise are \
+        nobody's voice", 100.0 * share, 100.0 * min_share
+    )]
+    NoSpeech {
+        /// Share of the sound that is speech.
+        share: f32,
+        /// Least share.
+        min_share: f32,
+    },
     /// Two people.
     #[error("two voices: about {:.0} % of the speech sounds like another person; cut the clip so that one person \
         speaks alone", 100.0 * share)]
@@ -86,6 +98,7 @@ impl ClipRefusal {
             Self::TooLong { .. } => "too_long",
             Self::TooNoisy { .. } => "too_noisy",
             Self::NotSpeech { .. } => "not_speech",
+            Self::NoSpeech { .. } => "no_speech",
             Self::TwoVoices { .. } => "two_voices",
             Self::Embed(_) => "unusable",
         }
@@ -175,6 +188,10 @@ impl<'a> ClipAnalyser<'a> {
         }
         if is_even {
             return Err(ClipRefusal::NotSpeech { modulation_db, min_db: rules.min_modulation_db });
+        }
+        let share = speech_share(samples, &sound.is_speech);
+        if share < rules.min_speech_share {
+            return Err(ClipRefusal::NoSpeech { share, min_share: rules.min_speech_share });
         }
         let windows = self.windows(samples, &sound, STEP_FRAMES, MAX_WINDOWS, &mut progress)?;
         let calibrations = &self.embedder.card().print_calibrations;

@@ -15,6 +15,9 @@ pub struct ClipRules {
     /// Least standard deviation of the level of 10 ms frames inside speech, in dB: syllables rise and fall, music and
     /// machines hold their level.
     pub min_modulation_db: f32,
+    /// Least share of the sound in which somebody speaks, by the network, in `[0, 1]`. Music, steady noise and pure tones
+    /// have up to 0.03, clips of 2 to 5 s from calls and meetings at least 0.84; noise between the words lowers it.
+    pub min_speech_share: f32,
 }
 
 impl Default for ClipRules {
@@ -25,6 +28,7 @@ impl Default for ClipRules {
             two_voices_llr: -4.0,
             min_second_share: 0.15,
             min_modulation_db: 3.5,
+            min_speech_share: 0.25,
         }
     }
 }
@@ -40,5 +44,11 @@ impl ClipRules {
             min_modulation_db: 0.0,
             ..Self::default()
         }
+    }
+
+    /// The same for a clip that is to get a name: of two people it would name one, and be sure of it.
+    #[must_use]
+    pub fn for_identification() -> Self {
+        Self { two_voices_llr: Self::default().two_voices_llr, ..Self::for_comparison() }
     }
 }

@@ -10,6 +10,7 @@ mod fit;
 mod matching;
 mod model_id;
 mod print;
+mod speech_share;
 mod two_voices;
 
 #[cfg(test)]

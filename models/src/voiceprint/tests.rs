@@ -248,6 +248,16 @@ fn clips_are_refused_with_the_reason() {
     assert!(is == "not_speech" || is == "too_short", "{text}");
     assert_eq!(word(&vec![0.1; 16_000 * 1300]).unwrap_err().0, "too_long");
 
+    // Noise and music get no name, though an aggressive detector takes them for voices.
+    let rules = ClipRules::for_identification();
+    let steady: Vec<f32> = (0..16_000 * 15).map(|n| 0.2 * noise(n)).collect();
+    for (samples, words) in [(steady, ["no_speech"; 2]), (chords(15), ["no_speech", "too_short"])] {
+        let refusal = analyser.analyse(&samples, &rules, |_| {}).unwrap_err();
+        assert!(words.contains(&refusal.word()), "{refusal}");
+    }
+
+    // Pulses are no speech to the network, so its rule is off here.
+    let rules = ClipRules { min_speech_share: 0.0, ..ClipRules::default() };
     let mut shares = Vec::new();
     let clip = analyser.analyse(&speech(14, 1e-4), &rules, |share| shares.push(share)).unwrap();
     assert!((9.0..14.1).contains(&clip.speech_s), "{}", clip.speech_s);

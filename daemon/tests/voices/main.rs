@@ -1,6 +1,8 @@
 //! Known voices as a person meets them: the real binary, its real model, real files and sockets.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod rights;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -353,72 +355,12 @@ fn a_speaker_of_a_session_becomes_known_and_is_recognised_in_the_next() {
 }
 
 #[test]
-fn enrolling_from_a_session_takes_the_right_to_read_it_and_naming_in_it_to_correct_it() {
-    let bench = Bench::new();
-    let tokens = bench.path("tokens").display().to_string();
-    let add = |name: &str, scopes: &str| {
-        let args = ["token", "add", name, "--scope", scopes, "--file", &tokens];
-        bench.run(&args).1.trim().to_owned()
-    };
-    let token_file = format!("server.token_file={tokens}");
-    let (publish, admin) = (add("mic", "publish"), add("root", "admin"));
-    let (voices, reader) = (add("desk", "voices"), add("reader", "voices,subscribe"));
-    let all = add("all", "voices,subscribe,publish");
-    let server = Server::start(&bench, &["--voices", "--set", &token_file]);
-    // A session that goes on: its audio comes by hand and stays open.
-    let talk = bench.wav("talk.wav", &bench.samples);
-    let url = format!("ws://{}", server.addr);
-    let args = ["stream", &talk, "--url", &url, "--session", "meeting", "--speed", "4"];
-    let mut playing = bench.command(&args);
-    let mut playing = playing.env("DIARIZED_TOKEN", &publish);
-    playing = playing.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut playing = playing.spawn().unwrap();
-    let labels = || server.http_as(&admin, "GET", "/v1/sessions/meeting", "", b"").1;
-    let speaker = loop {
-        let heard = labels();
-        let speakers = heard["speakers"].as_array().cloned().unwrap_or_default();
-        if let Some(s) = speakers.iter().find(|s| s["total_s"].as_f64().unwrap_or(0.0) > 9.0) {
-            break s["id"].as_str().unwrap().to_owned();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    };
-    let enrol = |token: &str, name: &str, session: &str| {
-        let asked = json!({"name": name, "session": session, "speaker": speaker, "force": true});
-        server.http_as(token, "POST", "/v1/speakers", "application/json", asked.to_string().as_bytes())
-    };
-    for session in ["meeting", "nothing"] {
-        let (status, error) = enrol(&voices, "Ann", session);
-        assert_eq!((status, error["code"].as_str()), (403, Some("forbidden")), "{error}");
-        assert!(error["reason"].as_str().unwrap().contains("subscribe"), "{error}");
-    }
-    let shown = || {
-        let labels = labels();
-        labels["speakers"].as_array().unwrap().iter().find(|s| s["id"] == *speaker).unwrap().clone()
-    };
-    // What a person said of a speaker only a person changes, so that who is enrolled is not recognised there.
-    let rename = json!({"speaker": speaker, "name": "Cleo"}).to_string();
-    let path = "/v1/sessions/meeting/rename";
-    assert_eq!(server.http_as(&admin, "POST", path, "application/json", rename.as_bytes()).0, 204);
-    let (status, made) = enrol(&reader, "Ann", "meeting");
-    assert!(status == 201 && made["name"] == "Ann", "{made}");
-    assert_eq!(shown()["name"], "Cleo");
-    let (status, _) = enrol(&all, "Bea", "meeting");
-    let shown = shown();
-    assert_eq!(
-        (status, shown["name"].as_str(), shown["probability"].as_f64()),
-        (201, Some("Bea"), Some(1.0))
-    );
-    let _ = playing.kill();
-    let _ = playing.wait();
-}
-
-#[test]
 fn a_kill_at_any_moment_of_an_enrolment_leaves_a_sound_store() {
     let bench = Bench::new();
     bench.enrol_two();
     let clip = bench.wav("more.wav", &bench.cut(&AWB));
     for n in 0..6 {
-        let mut child = bench.command(&["enrol", &format!("Person {n}"), &clip, &clip, "-q"]);
+        let mut child = bench.command(&["enrol", &format!("Person {n}"), &clip, &clip, "-q", "--force"]);
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(250 * n));
         child.kill().unwrap();
