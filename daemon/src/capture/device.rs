@@ -109,8 +109,8 @@ impl Capture {
     /// Opens the device and captures it into `sink` on a thread of its own. Returns once audio may come.
     ///
     /// # Errors
-    /// Whatever keeps the device from being opened now; `sink` has then seen nothing. A device that is lost later is
-    /// no error: the sink gets a gap, and the device is opened anew until it is back.
+    /// Any failure to open the device now; `sink` has then received nothing. A later loss of the device is no error: the
+    /// sink gets a gap, and the device is reopened until it is back.
     pub fn start(params: CaptureParams, sink: impl CaptureSink) -> Result<Self, CaptureError> {
         supervise::spawn(CpalOpener::new(params), sink, supervise::Timing::default())
     }

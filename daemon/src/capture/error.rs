@@ -1,4 +1,4 @@
-//! Why a device cannot be captured, and what to do about it.
+//! Errors of capture; each message says what to do.
 
 /// Why a device cannot be captured.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum CaptureError {
     Unavailable {
         /// The device that was asked for.
         device: String,
-        /// What the sound system said.
+        /// Error of the sound system.
         #[source]
         source: cpal::Error,
     },
@@ -29,7 +29,7 @@ pub enum CaptureError {
     Busy {
         /// The device that was asked for.
         device: String,
-        /// What the sound system said.
+        /// Error of the sound system.
         #[source]
         source: cpal::Error,
     },
@@ -40,7 +40,7 @@ pub enum CaptureError {
     Denied {
         /// The device that was asked for.
         device: String,
-        /// What the sound system said.
+        /// Error of the sound system.
         #[source]
         source: cpal::Error,
     },
@@ -66,7 +66,7 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
-    /// Sorts what the sound system said by what a person can do about it.
+    /// Classifies an error of the sound system by the user's possible action.
     pub(super) fn from_cpal(device: &str, source: cpal::Error) -> Self {
         let device = device.to_owned();
         match source.kind() {

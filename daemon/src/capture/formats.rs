@@ -1,4 +1,4 @@
-//! What a capture device can deliver, and the choice among it.
+//! Formats of a capture device, and the choice among them.
 
 use cpal::traits::DeviceTrait;
 use cpal::{BufferSize, SampleFormat, SupportedBufferSize, SupportedStreamConfigRange};

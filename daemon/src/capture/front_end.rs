@@ -1,4 +1,4 @@
-//! From a device's format to the session's: mono at 16 kHz, whatever the device delivers and however that changes.
+//! Converts audio of a device to the session's format: mono at 16 kHz. The format of the device may change.
 
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams};
 use diarized_models::events::GapReason;
@@ -26,7 +26,7 @@ pub trait MonoSink: Send + 'static {
 
 /// Resamples and mixes what is captured for a [`MonoSink`].
 ///
-/// A gap, a change of format and the end flush the resampler, so that nothing heard before them comes after them.
+/// A gap, a change of format and the end flush the resampler, so that no earlier audio follows them.
 pub struct FrontEnd<S> {
     sink: S,
     channel: ChannelSelect,

@@ -1,7 +1,7 @@
-//! Keeps the sound system's own warnings off standard error while devices are looked for.
+//! Keeps the sound system's own warnings off standard error during the search for devices.
 
-/// Collects what alsa-lib says on this thread from now on, for as long as the thread lives; dropping it writes what
-/// came so far to the log, at the level `debug`.
+/// Collects messages of alsa-lib on this thread from now on, for the life of the thread; dropping it writes them to the
+/// log, at the level `debug`.
 #[derive(Debug)]
 pub(super) struct SystemMessages {
     #[cfg(target_os = "linux")]

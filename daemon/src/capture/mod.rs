@@ -1,8 +1,8 @@
-//! Live capture: a device's audio, on a clock that stays true when audio is dropped or the device goes away.
+//! Live capture of a device, with a clock that stays correct when audio is dropped or the device is lost.
 //!
 //! Two threads. The audio system's own thread runs the callback of `device`, which copies a block into the ring of
 //! `ring` and returns. The thread `capture`, run by `supervise`, takes the blocks out, turns jumps and absences
-//! into gaps, opens a lost device anew, and feeds a [`CaptureSink`], as a rule the [`FrontEnd`] of a session.
+//! into gaps, reopens a lost device, and feeds a [`CaptureSink`], as a rule the [`FrontEnd`] of a session.
 
 mod device;
 mod error;

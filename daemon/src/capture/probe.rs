@@ -1,4 +1,4 @@
-//! Listens to a device for a while and tells how it does: level, pace and losses.
+//! Captures a device for a while and reports its level, pace and losses.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +14,7 @@ use super::sink::{CaptureFormat, CaptureParams, CaptureSink, SinkClosed};
 /// How often the listener looks whether its time is over.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What was heard of a device.
+/// Result of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeReport {
     /// The format of the audio; the last one, if it changed.

@@ -16,14 +16,14 @@ use super::sink::CaptureFormat;
 /// short the ring holds less than its nominal time, and what does not fit is counted as any other drop.
 const SHORTEST_BLOCK_FRAMES: usize = 64;
 
-/// What the callback says of one block.
+/// Header of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
     /// Frames that the device delivered on this stream before this block, dropped ones included.
     pub start_frame: u64,
     /// Frames in this block, one sample of each channel.
     pub n_frames: u32,
-    /// When the callback ran and when the first frame was heard.
+    /// Time of the callback and of the first frame.
     pub times: BlockTimes,
     /// Overruns that the device had reported when the block was written.
     pub n_xruns: u32,
@@ -34,7 +34,7 @@ pub struct Block {
 pub struct BlockTimes {
     /// When the callback ran.
     pub callback_ns: u64,
-    /// When the first frame of the block was heard, by the device's own account of its delay.
+    /// Time of the block's first frame, by the delay that the device reports.
     pub capture_ns: u64,
 }
 
@@ -56,7 +56,7 @@ pub struct BlockWriter {
     n_channels: usize,
 }
 
-/// The error callback's half: tells the reader that audio was lost or that the stream is dead. Real-time safe but for
+/// The error callback's half: notifies the reader of lost audio or a dead stream. Real-time safe but for
 /// freeing what the audio system allocated itself.
 pub struct FaultWriter {
     first: HeapProd<cpal::Error>,
@@ -165,7 +165,7 @@ impl BlockReader {
         self.shared.n_xruns.load(Ordering::Relaxed)
     }
 
-    /// Calls of the audio callback: a number that stands still tells of a dead device.
+    /// Calls of the audio callback: a constant number means a dead device.
     #[must_use]
     pub fn n_callbacks(&self) -> u64 {
         self.shared.n_callbacks.load(Ordering::Acquire)
@@ -256,8 +256,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is written and read in whatever order: frames read + frames dropped + frames waiting = frames
-        /// written, and every sample that is read is the one that was heard at its place.
+        /// For any order of reads and writes: frames read + frames dropped + frames waiting = frames written, and every
+        /// sample read is the one captured at its position.
         #[test]
         fn frames_are_conserved(steps in prop::collection::vec((0usize..120, 0usize..4), 1..60)) {
             let (mut writer, _, mut reader) = block_ring(STEREO, 150);

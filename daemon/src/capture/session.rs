@@ -27,8 +27,8 @@ pub enum MicrophoneError {
     Session(#[from] OpenError),
 }
 
-/// Opens the session [`MICROPHONE_SESSION`] and captures into it. What is returned keeps the capture running; joining
-/// it hands over what was heard and ends the session.
+/// Opens the session [`MICROPHONE_SESSION`] and captures into it. The returned handle keeps the capture running; joining
+/// it hands over the captured audio and ends the session.
 ///
 /// # Errors
 /// [`MicrophoneError`]; no session is left behind.

@@ -1,4 +1,4 @@
-//! What to capture, and who takes it.
+//! Parameters of a capture, and the receiver of its audio.
 
 use diarized_models::events::GapReason;
 
@@ -18,7 +18,7 @@ pub struct CaptureParams {
     pub device: String,
     /// Channels that the device must have at least, so that a chosen one exists. 1 to 8.
     pub n_channels_min: u16,
-    /// Audio that the ring holds, in ms. Whoever takes the audio may be late by this much before blocks are dropped.
+    /// Size of the ring, in ms of audio. The receiver may be late by this much before blocks are dropped.
     pub buffer_ms: u32,
 }
 
@@ -35,7 +35,7 @@ pub struct SinkClosed;
 
 /// Who takes the captured audio. Called on the thread `capture` only, in the order of the stream's clock.
 ///
-/// A sink may block: the ring covers [`CaptureParams::buffer_ms`], what comes after that is dropped and told as a gap.
+/// A sink may block: the ring covers [`CaptureParams::buffer_ms`], later audio is dropped and reported as a gap.
 pub trait CaptureSink: Send + 'static {
     /// The format of the audio that follows: once before the first block, and again if a device that was lost comes
     /// back with another one.

@@ -1,4 +1,4 @@
-//! What a capture counts.
+//! Counters of a capture.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

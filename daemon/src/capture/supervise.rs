@@ -1,4 +1,4 @@
-//! The thread `capture`: takes blocks out of the ring, keeps the clock true, and opens a lost device anew.
+//! The thread `capture`: takes blocks out of the ring, keeps the clock correct, and reopens a lost device.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use super::stats::CaptureStats;
 /// How patient the supervision is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {
-    /// How often the ring is looked at. The callback wakes nobody, so this adds to the latency of a label.
+    /// Interval of reads of the ring. The callback wakes no thread, so this adds to the latency of a label.
     pub(super) poll: Duration,
     /// How long a device that was just opened may be silent. PulseAudio's null sink takes 2 s to its first block.
     pub(super) first_block: Duration,
@@ -27,7 +27,7 @@ pub(super) struct Timing {
     pub(super) backoff: Duration,
     /// Longest pause between attempts.
     pub(super) backoff_max: Duration,
-    /// Audio that a device may deliver beyond twice what the clock says, as after a pause of the machine.
+    /// Audio that a device may deliver beyond twice the elapsed time, as after a pause of the machine.
     pub(super) burst: Duration,
     /// How long a device that was too fast before must keep to the clock until its audio is taken.
     pub(super) probation: Duration,
@@ -117,9 +117,9 @@ struct Supervisor<O, S> {
     timing: Timing,
     stop: Arc<AtomicBool>,
     stats: Arc<CaptureStats>,
-    /// The format that the sink was told last.
+    /// The last format reported to the sink.
     format: Option<CaptureFormat>,
-    /// While the device is away: up to when its absence was told as a gap.
+    /// While the device is away: the end of the reported gap.
     away_told_until: Option<Instant>,
     /// Whether the device delivered audio faster than there is any, when it was open last.
     is_suspect: bool,
@@ -142,7 +142,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
             match self.pump(opened)? {
                 End::Stopped => return Ok(()),
                 End::Lost(why) => {
-                    // A device that dies before its first block is still away: that was told and logged once.
+                    // A device that dies before its first block is still away: that was reported and logged once.
                     if self.stats.is_away.swap(true, Ordering::Relaxed) {
                         tracing::debug!(device = self.opener.device(), %why, "the capture device is still away");
                     } else {
@@ -189,7 +189,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
             if let Some(times) = pace.too_fast(n_waiting_until, Instant::now()) {
                 self.is_suspect = true;
                 drop(stream);
-                // Nothing of it is told, for none of it was heard.
+                // None of it is reported, since none of it was captured.
                 return Ok(End::Lost(format!(
                     "it delivers audio {times:.0} times faster than real time, so it is no microphone, like ALSA's `null` \
                      device: choose another, `diarized devices` lists them"
@@ -234,14 +234,14 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
         let n_samples = timeline.jump_to(reader.end_frame());
         self.gap(n_samples, GapReason::Overrun)?;
         match (&end, timeline.heard_until()) {
-            // A loss is told at once, so that open segments close and subscribers learn of it now and not only when
-            // the device is back.
+            // A loss is reported at once, so that open segments close and subscribers receive it before the device is
+            // back.
             (End::Lost(_), Some(heard_until)) => {
                 self.away_told_until = Some(heard_until);
                 self.tell_absence(Instant::now())?;
             }
             (End::Stopped, _) => self.tell_absence(Instant::now())?,
-            // It was opened and said nothing: as away as before, and told once it is back.
+            // It was opened and delivered nothing: still away, reported when it is back.
             (End::Lost(_), None) => {}
         }
         Ok(end)
@@ -268,7 +268,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
         Ok(())
     }
 
-    /// Tells that the device was away from what was told before until `until`. Nothing if it was not away.
+    /// Reports the absence of the device from the last report until `until`; nothing if it was not away.
     fn tell_absence(&mut self, until: Instant) -> Result<(), SinkClosed> {
         let Some(told_until) = self.away_told_until else { return Ok(()) };
         let away = until.saturating_duration_since(told_until);
@@ -338,7 +338,7 @@ struct Timeline {
     format: CaptureFormat,
     /// The frame that is expected next.
     next_frame: u64,
-    /// Frames of gaps told, times 16 000, that did not make a whole sample yet: no gap's rounding is lost.
+    /// Frames of reported gaps, times 16 000, that did not make a whole sample yet: no gap's rounding is lost.
     carry: u64,
     /// The device's timestamp 0 in wall time, as early as any block proves it: the block that was taken out soonest
     /// after its callback is the best witness.
@@ -383,7 +383,7 @@ impl Timeline {
         self.epoch.map_or_else(Instant::now, |epoch| epoch + Duration::from_nanos(callback_ns))
     }
 
-    /// When the last block was heard, if there was one.
+    /// Time of the last block, if there was one.
     fn heard_until(&self) -> Option<Instant> {
         self.last_callback_ns.map(|ns| self.heard_at(ns))
     }

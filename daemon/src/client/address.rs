@@ -1,4 +1,4 @@
-//! The address of a server, as a person types it, and what is shown there.
+//! The address of a server as typed by a user, and its credentials.
 
 use std::fmt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The clients over networks that do whatever networks do: the labels are those of a network that works.
+//! The clients over failing networks: the labels are those of a working network.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::server::Limits;
 use crate::server::tests::{Running, replay, serve_with};
 use crate::session::scripted::script;
 
-/// Networks that are tried, unless `PROPTEST_CASES` says else; all at once, since each mostly waits.
+/// Number of networks unless `PROPTEST_CASES` sets another; all at once, since each mostly waits.
 const N_NETWORKS: u32 = 48;
 
 /// What the request and the answers to it take: no client tries its first connection again.
 const GREETING_UP: usize = 600;
 const GREETING_DOWN: usize = 1200;
 
-/// What becomes of a connection that carries at least so many bytes in each direction.
+/// Fate of a connection after a number of bytes in each direction.
 fn fate(up: usize, down: usize) -> impl Strategy<Value = Fate> {
     // The file is 102 400 bytes on the wire, what is said of it some 8000.
     let budgets = prop_oneof![
@@ -94,7 +94,7 @@ async fn a_stream_over_any_network_gets_the_labels_of_one_that_works() {
         let (server, whole) = (std::sync::Arc::clone(&server), whole.clone());
         playing.spawn(async move {
             let network = Proxy::with(server.addr, fates.clone());
-            // Some faster than the server hears, some so slowly that cuts fall between frames.
+            // Some are faster than the server reads, some so slow that cuts fall between frames.
             let speed = [f64::INFINITY, 8.0, 3.0][idx % 3];
             let (all, ended, n_lost) = play(&network, &format!("n{idx}"), speed).await;
             // The events are gapless, or `replay` fails.
@@ -138,7 +138,7 @@ async fn a_follower_over_any_network_hears_every_event_once() {
     for fates in networks() {
         let server = std::sync::Arc::clone(&server);
         following.spawn(async move {
-            // What is cut off here is what the server says.
+            // The cut is in the messages of the server.
             let fates = fates.into_iter().map(|fate| Fate { up: None, down: fate.down.or(fate.up), ..fate });
             let network = Proxy::with(server.addr, fates);
             follow(&network, "talk").await

@@ -1,4 +1,4 @@
-//! A subscriber that comes back: follows a session or all of them, and resumes where it was after a break.
+//! A resuming subscriber: follows a session or all of them, and continues where it was after a disconnect.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub enum News {
     Closed {
         /// The close code.
         code: u16,
-        /// What the error before it says, if one came.
+        /// Reason in the preceding error, if any.
         reason: Option<String>,
     },
 }
@@ -137,7 +137,7 @@ impl Follow {
         News::Lost { reason, retry_in }
     }
 
-    /// Takes leave of the server, if it is there.
+    /// Closes the connection, if it is open.
     pub async fn leave(mut self) {
         if let Some(socket) = &mut self.socket {
             // The server notices either way.

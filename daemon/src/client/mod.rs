@@ -1,4 +1,4 @@
-//! The client's side: follow the sessions of a server, play a file into one, and show labels in a terminal.
+//! The clients: follow sessions of a server, stream a file to one, and show labels in a terminal.
 
 mod address;
 mod backoff;
@@ -37,7 +37,7 @@ type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A server that has not been heard for so long is gone: it pings three times in this.
+/// Silence after which a server is gone: it pings three times in this.
 const SILENCE: Duration = Duration::from_secs(75);
 /// Largest message that a client takes: the snapshot of a day of talk fits several times.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
@@ -46,12 +46,12 @@ const MAX_MESSAGE_BYTES: usize = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Nobody is there, or it is no WebSocket server.
+    /// No server at the address, or no WebSocket server.
     #[error("cannot reach {url}: {reason}")]
     Refused {
         /// Where.
         url: String,
-        /// What the network or the server says.
+        /// Error of the network or the server.
         reason: String,
     },
     /// No answer.

@@ -1,4 +1,4 @@
-//! Certificates that a person names: authorities, and the very certificates of servers.
+//! Certificates given by a user: authorities, and certificates of servers.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, Error, RootC
 
 /// Takes what the authorities signed, and a certificate that is itself among those that were named.
 ///
-/// A certificate that `openssl req -x509` makes says of itself that it is an authority, which a server's own may not be.
-/// Where it is the very one that was named, its dates and names are all that is left to check.
+/// A certificate of `openssl req -x509` is marked as an authority, which the certificate of a server may not be. For a given
+/// certificate itself, only its dates and names remain to check.
 #[derive(Debug)]
 pub(super) struct NamedCertificates {
     by_authority: Arc<WebPkiServerVerifier>,
@@ -42,7 +42,7 @@ impl ServerCertVerifier for NamedCertificates {
         let verified =
             self.by_authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // Dates are checked before it is said that an authority is no server, so they are good.
+            // Dates are checked before the refusal of an authority, so they are valid here.
             Err(error) if is_authority(&error) && self.named.iter().any(|named| named == end_entity) => {
                 match verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name) {
                     Ok(()) => Ok(ServerCertVerified::assertion()),

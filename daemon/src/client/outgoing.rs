@@ -1,4 +1,4 @@
-//! The audio that a publisher sends: read from a file, paced, and kept until the server says that it has it.
+//! Outgoing audio of a publisher: read from a file, paced, and kept until the server acknowledges it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const SAMPLE_BYTES: u64 = 4;
 /// Why sending stopped.
 pub(super) enum SendError {
     File(AudioFileError),
-    /// The connection takes no more; why is known to whoever receives.
+    /// The connection accepts no more; the receiving half has the reason.
     Gone,
 }
 

@@ -1,5 +1,4 @@
-//! Plays audio into a server at a chosen pace, takes the stream up again when the network cuts it, and hands on what
-//! comes back.
+//! Streams audio to a server at a chosen pace, resumes after a disconnect, and passes the server's messages on.
 
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ pub struct Playback {
 pub struct Summary {
     /// Audio sent, in seconds.
     pub sent_s: f64,
-    /// What the server said last.
+    /// Last message of the server.
     pub ended: Ended,
     /// What was wrong with the file and did not stop it.
     pub problems: Vec<AudioProblem>,
@@ -60,7 +59,7 @@ pub enum PublishError {
     /// The connection broke, and no other came about while the session waited.
     #[error("the connection broke: {reason}")]
     Lost {
-        /// What the network says.
+        /// Error of the network.
         reason: String,
     },
     /// The server did not end the session.
@@ -68,12 +67,12 @@ pub enum PublishError {
     NoEnd,
 }
 
-/// Plays `file` into a new session and passes on what comes: every message, and when the connection breaks and is
-/// there again. A broken stream is taken up where the server stands, so labels, clock and numbers go on.
+/// Streams `file` to a new session. Passes on every message, disconnects and resumes. A broken stream continues at the
+/// server's position, so labels, clock and numbers go on.
 /// A file above 48 kHz is sent mixed to mono at 16 kHz.
 ///
 /// # Errors
-/// [`PublishError`]; what was heard before it stays good. The first connection is not tried again.
+/// [`PublishError`]; messages before it stay valid. The first connection is not retried.
 pub async fn publish(
     address: &Address,
     session: Option<&str>,
@@ -228,15 +227,15 @@ async fn take_up(
     }
 }
 
-/// What the server has said, across connections.
+/// State from the server's messages, across connections.
 #[derive(Default)]
 struct Incoming {
-    /// Id of the session and what its first `started` says.
+    /// Id of the session and its first `started`.
     started: Option<(String, Started)>,
     /// Number of the last event.
     since: u64,
     ended: Option<Ended>,
-    /// What the last fatal error says.
+    /// Reason of the last fatal error.
     error: Option<String>,
     /// Whether the first `started` came.
     greeted: watch::Sender<bool>,
@@ -282,7 +281,7 @@ impl Incoming {
                 None => "the server is gone".to_owned(),
             };
             return match &self.ended {
-                // Everything was said but the goodbye.
+                // Everything but the close was sent.
                 Some(ended) if ended.reason == EndReason::Closed => Ok(ended.clone()),
                 _ => Err(PublishError::Lost { reason: lost }),
             };

@@ -39,7 +39,7 @@ impl Terminal {
         self.live.suspend(|| write_stdout(&format!("{line}\n")))
     }
 
-    /// Says something to the person alone.
+    /// Shows a message on standard error only.
     pub fn note(&self, line: &str) {
         self.live.suspend(|| eprintln!("diarized: {line}"));
     }

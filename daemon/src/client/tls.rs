@@ -1,4 +1,4 @@
-//! The client's side of encrypted connections: which authorities the server's certificate is held against.
+//! Encrypted connections of the clients: authorities for the server's certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Authorities {
         }
     }
 
-    /// Encrypts a connection to `host`, whose certificate must be good; says why it is not.
+    /// Encrypts a connection to `host`, whose certificate must be valid; returns the reason if it is not.
     pub(super) async fn encrypt(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, String> {
         let roots = self.roots().map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;

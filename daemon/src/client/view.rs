@@ -1,4 +1,4 @@
-//! Labels in a terminal: finished segments scroll, one line at the bottom says who speaks now.
+//! Labels in a terminal: finished segments scroll, one line at the bottom shows the current speaker.
 //!
 //! Pure: messages in, lines out. The caller owns the terminal.
 
@@ -38,7 +38,7 @@ impl View {
         Self { colour, ..Self::default() }
     }
 
-    /// The labels of a session as far as they were said.
+    /// The labels of a session so far.
     #[must_use]
     pub fn state(&self, session: &str) -> Option<&SessionState> {
         self.sessions.get(session).map(|shown| &shown.state)
@@ -177,7 +177,7 @@ impl Shown {
         }
     }
 
-    /// Says so where `event` takes its later part from a final segment: two people were found in it.
+    /// Reports a split of a final segment by `event`: two people were found in it.
     fn divided(&self, event: &Event) -> Option<String> {
         let Event::Segment(new) = event else { return None };
         let held = self.state.segment(new.id).filter(|held| held.is_final)?.range;

@@ -1,4 +1,4 @@
-//! A file as it is sent: as it is, or mono at 16 kHz where its rate is above what the wire carries.
+//! Audio of a file for sending: unchanged, or mono at 16 kHz if its rate is above the limit of the protocol.
 
 use std::time::Duration;
 

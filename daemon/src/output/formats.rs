@@ -1,4 +1,4 @@
-//! The formats that labels are written in: RTTM and JSON lines here, the longer ones beside it.
+//! Formats of labels: RTTM and JSON lines here, the longer ones in their own files.
 
 use diarized_models::Segment;
 use diarized_models::events::SegmentId;

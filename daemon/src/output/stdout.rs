@@ -1,4 +1,4 @@
-//! Standard output, and what is said when it takes nothing: it is closed as by `head`, or its disk is full.
+//! Standard output and its errors: closed, as by `head`, or a full disk.
 
 use std::io::{self, Write as _};
 
@@ -6,12 +6,12 @@ use std::io::{self, Write as _};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output: {reason}")]
 pub struct StdoutError {
-    /// What the system said.
+    /// Error of the system.
     reason: io::Error,
 }
 
 impl StdoutError {
-    /// Whether whoever read it has enough: no fault to tell.
+    /// Whether the reader has closed it: no error to report.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         self.reason.kind() == io::ErrorKind::BrokenPipe

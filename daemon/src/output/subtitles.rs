@@ -1,4 +1,4 @@
-//! SRT and WebVTT: one cue a turn that says who speaks.
+//! SRT and WebVTT: one cue per turn with the speaker.
 
 use super::labels::Labels;
 use super::turns::{Turn, turns};

@@ -1,4 +1,4 @@
-//! The table to read: every turn, then what each speaker said in all.
+//! The table for the terminal: every turn, then the total speech of each speaker.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(super) fn table(labels: &Labels<'_>) -> String {
     if turns.is_empty() {
         return out;
     }
-    // Writing to a text cannot fail, so the results of `writeln` say nothing.
+    // Writing to a string cannot fail, so results of `writeln` are ignored.
     let _ = writeln!(out, "\n{:>10}  {:>10}  {:>7}  {:>5}  speaker", "start", "end", "speech", "sure");
     for turn in &turns {
         let _ = writeln!(out, "{}", row(labels, turn));

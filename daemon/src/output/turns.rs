@@ -1,4 +1,4 @@
-//! Turns: what one speaker says until another one speaks or a long pause comes.
+//! Turns: speech of one speaker until another one speaks or a long pause.
 
 use diarized_dsp::SampleRange;
 use diarized_models::{SessionState, SpeakerId};

@@ -1,4 +1,4 @@
-//! Audio as clients send it: its declared format, and bytes to interleaved samples.
+//! Audio from clients: its declared format, and conversion of bytes to interleaved samples.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ pub use crate::pcm::Encoding;
 /// Rates that the wire carries, in Hz.
 pub const RATES_HZ: std::ops::RangeInclusive<u32> = 8_000..=48_000;
 
-/// What a client says its audio is.
+/// Audio format declared by a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AudioFormat {

@@ -1,4 +1,4 @@
-//! What a client may say in a text frame, and the errors that name what it may not.
+//! Text messages of a client, and the errors for invalid ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl Start {
     }
 }
 
-/// Takes up a session whose connection was cut.
+/// Resumes a session after a disconnect.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
@@ -44,8 +44,8 @@ pub struct Resume {
     pub session: String,
     /// The secret from its `started`.
     pub token: String,
-    /// Where on the session's clock the first audio of this connection lies; without it the audio goes on where
-    /// `started` says that the session stands.
+    /// Position of the first audio of this connection on the session's clock; without it the audio continues at the
+    /// position in `started`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_s: Option<f64>,
     /// Number of the last event that the client has; without it a snapshot comes first.
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Resume {
     }
 }
 
-/// Says that the client is alive while it has no audio to send.
+/// Keeps the session alive while the client has no audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeepAlive {}
@@ -84,7 +84,7 @@ pub struct Rename {
     pub name: String,
 }
 
-/// Says that two speakers are one person.
+/// Merges two speakers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Merge {
@@ -104,7 +104,7 @@ pub struct Reassign {
     pub speaker: String,
 }
 
-/// Says that one speaker is two people.
+/// Splits one speaker into two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
@@ -115,7 +115,7 @@ pub struct Split {
     pub segments: Vec<u64>,
 }
 
-/// Says that audio is missing: the clock moves on by so much.
+/// Declares missing audio: the clock advances by its length.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclareGap {
@@ -135,7 +135,7 @@ pub enum MessageError {
     /// Not JSON at all.
     #[error("the text frame is not JSON: {reason}")]
     NotJson {
-        /// What the parser says, with line and column.
+        /// Message of the parser, with line and column.
         reason: String,
     },
     /// JSON, but not an object with a text `type`.

@@ -1,4 +1,4 @@
-//! The words for what went wrong and the WebSocket close codes that follow them.
+//! Error codes and their WebSocket close codes.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub enum CloseCode {
     Forbidden = 4403,
     /// No such session.
     NotFound = 4404,
-    /// Nothing was heard from the client for too long.
+    /// The client was silent for too long.
     Idle = 4408,
     /// A live session has this id already, or a newer connection has taken this one's session.
     Conflict = 4409,
@@ -127,7 +127,7 @@ error_codes! {
     Refused, "refused", BadRequest;
     /// A clip is no audio, or is refused: too short, too noisy, two voices, …
     BadClip, "bad_clip", BadRequest;
-    /// Nobody of this id or name is enrolled.
+    /// No enrolled person has this id or name.
     UnknownVoice, "unknown_voice", NotFound;
     /// The server knows no voices (`voices.enabled`).
     VoicesOff, "voices_off", NotFound;
@@ -139,7 +139,7 @@ error_codes! {
     Forbidden, "forbidden", Forbidden;
     /// No such session.
     NotFound, "not_found", NotFound;
-    /// Nothing was heard from the client for too long.
+    /// The client was silent for too long.
     Idle, "idle", Idle;
     /// A live session has this id already.
     Conflict, "conflict", Conflict;

@@ -1,5 +1,4 @@
-//! What the messages of clients and those of the server have in common: an enum of bodies, told apart by the word in
-//! `type`.
+//! Common to messages of clients and of the server: an enum of bodies, tagged by `type`.
 
 /// Declares the enum with the word of each type.
 macro_rules! kinds {

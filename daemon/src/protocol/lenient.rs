@@ -1,4 +1,4 @@
-//! What all JSON of clients is freed from before it is read: fields that are null, and whole numbers written as floats.
+//! Normalisation of JSON from clients: removes null fields, and turns floats without fraction into whole numbers.
 //!
 //! Languages without integers write 48000 as `48000.0`, and those without absent fields write null.
 

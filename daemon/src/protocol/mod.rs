@@ -1,6 +1,6 @@
 //! The wire protocol: every message that a client or the server can send, as types; `docs/protocol.md` is its text.
 //!
-//! Nothing here knows sockets, sessions or threads: bytes and JSON to types and back.
+//! Independent of sockets, sessions and threads: only bytes and JSON to types and back.
 
 pub mod audio;
 pub mod client_message;

@@ -1,4 +1,4 @@
-//! What the server says in a text frame: one envelope, one struct a type.
+//! Text messages of the server: one envelope, one struct per type.
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap as _;
@@ -21,7 +21,7 @@ pub struct Started {
     pub audio: AudioFormat,
     /// How long the session waits for its publisher when the connection breaks.
     pub resume_grace_s: Seconds,
-    /// Whether this connection takes up a session that another one began.
+    /// Whether this connection resumes a session of an earlier one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
     /// Audio that the session holds, gaps included, rounded down; in the answer to a resume.
@@ -61,7 +61,7 @@ pub struct Segment {
     pub end: Seconds,
     /// Label of the speaker.
     pub speaker: String,
-    /// Name of the speaker when this was said.
+    /// Name of the speaker at the time of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Probability that the label is right, 0 to 1.
@@ -98,7 +98,7 @@ pub struct Change {
     pub to: String,
 }
 
-/// Labels already said are changed.
+/// A change of published labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     /// At least one.
@@ -107,7 +107,7 @@ pub struct Revision {
     pub reason: String,
 }
 
-/// A speaker is heard for the first time, or what is known of one changed.
+/// A new speaker, or a change of a speaker's name or data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Speaker {
     /// Label within the session.
@@ -118,7 +118,7 @@ pub struct Speaker {
     /// Id of the known voice that the name is of; the same in all sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice: Option<String>,
-    /// Probability that it is that voice; 1 where a person said so.
+    /// Probability that it is that voice; 1 if a user named the speaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<Decimal>,
     /// Start of the first speech.
@@ -161,17 +161,17 @@ pub struct Ack {
 /// How the session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Audio received and not yet heard.
+    /// Audio received and not yet processed.
     pub lag_s: Seconds,
     /// Processing time for each second of audio, since the stats before.
     pub rtf: Decimal,
     /// Audio lost before it reached the session, such as by an overrun of the device.
     pub dropped_s: Seconds,
-    /// Audio heard.
+    /// Audio processed.
     pub heard_s: Seconds,
     /// Level of the last audio, in dB below full scale.
     pub level_dbfs: Decimal,
-    /// Whether speech is heard now.
+    /// Whether speech is detected now.
     pub speech: bool,
     /// Windows left out so far because the machine was too slow for all its sessions.
     #[serde(default)]
@@ -221,15 +221,15 @@ pub struct Ended {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The publisher said `close`, or closed the socket properly.
+    /// The publisher sent `close`, or closed the socket properly.
     Closed,
     /// The publisher's connection broke.
     Disconnected,
-    /// Nothing was heard from the publisher for too long.
+    /// The publisher was silent for too long.
     Idle,
     /// The publisher broke the protocol.
     BadRequest,
-    /// Somebody asked for its end over HTTP.
+    /// A client ended it over HTTP.
     Deleted,
     /// The capture device stopped for good.
     SourceEnded,
@@ -279,7 +279,7 @@ impl EndReason {
 }
 
 kinds! {
-    /// What a message says, by its type.
+    /// Body of the message, by its type.
     #[non_exhaustive]
     Body:
 
@@ -330,9 +330,9 @@ pub struct ServerMessage {
     pub session: Option<String>,
     /// Number of the event.
     pub seq: Option<u64>,
-    /// How much audio of the stream had been heard when this was said.
+    /// Length of the audio processed at the time of the message.
     pub at: Option<Seconds>,
-    /// What it says.
+    /// Its body.
     pub body: Body,
 }
 

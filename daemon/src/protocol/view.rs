@@ -1,4 +1,4 @@
-//! Between what a diarizer says and what the wire carries, both ways.
+//! Conversion between diarizer events and wire messages, both ways.
 
 use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::events::{self, Event, GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
@@ -8,7 +8,7 @@ use super::server_message::{
 };
 use super::{Decimal, round_3};
 
-/// A message that does not say what a diarizer says, or says it in words that this version does not know.
+/// A message without a diarizer event, or with values unknown to this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
@@ -60,7 +60,7 @@ impl Body {
     /// The event that a message carries, for applying it to a [`SessionState`]; times are exact to a millisecond.
     ///
     /// # Errors
-    /// `ViewError` if the message carries no event or says it in words that this version does not know.
+    /// `ViewError` if the message carries no event or has values unknown to this version.
     pub fn to_event(&self) -> Result<Event, ViewError> {
         Ok(match self {
             Self::Segment(segment) => Event::Segment(segment.to_event()?),

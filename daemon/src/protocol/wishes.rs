@@ -1,12 +1,12 @@
-//! What a client wants of a session before anybody speaks: how many speakers there are, and how soon labels come.
+//! Session options of a client: number of speakers and latency of labels.
 
 use serde::{Deserialize, Serialize};
 
-/// Largest number that may be said.
+/// Largest valid number.
 const MAX: u32 = 1000;
 
-/// How many speakers a session has, as far as its client knows. What is said here stands for this session in the
-/// place of what the server is configured with; the default says nothing.
+/// Number of speakers of a session, as far as its client knows. Any hint replaces the configured hints for this session; the
+/// default is no hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpeakerHints {
@@ -72,7 +72,7 @@ impl Wishes {
     }
 }
 
-/// Hints that nobody can follow.
+/// Contradictory hints.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpeakerHintsError {
@@ -95,7 +95,7 @@ pub enum SpeakerHintsError {
 }
 
 impl SpeakerHints {
-    /// Whether nothing is said.
+    /// Whether there is no hint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -1,4 +1,4 @@
-//! The SQLite file: its tables, and what is written to and read from them.
+//! The SQLite file: its tables, reading and writing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ pub enum StorageError {
     Make {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// Another process keeps its sessions there.
@@ -68,7 +68,7 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
-    /// SQLite says no.
+    /// Error of SQLite.
     #[error("the database of kept sessions fails")]
     Sqlite(#[from] rusqlite::Error),
     /// The file was written by a newer version.
@@ -139,7 +139,7 @@ impl Database {
         Ok(Self { sqlite, path: path.to_owned() })
     }
 
-    /// Writes what a session said, all of it or nothing, and gives the key of its row.
+    /// Writes events of a session, all or none, and returns the key of its row.
     pub(super) fn write(
         &mut self,
         session: &Session,
@@ -292,7 +292,7 @@ impl Database {
         Ok(read.filter(|(kept, _)| kept.reason.is_some()).map(|(_, archive)| Session::archived(archive)))
     }
 
-    /// A session and all that it said, put together again.
+    /// A session with all its events, read back.
     fn read(&self, id: &str) -> Result<Option<(Kept, Archive)>, StorageError> {
         let row = self
             .sqlite

@@ -1,4 +1,4 @@
-//! Forgetting for good: what is deleted leaves the rows, the pages and the files.
+//! Permanent deletion: from the rows, the pages and the files.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::database::{Database, StorageError};
 use super::unix_ms;
 
-/// How often a checkpoint is tried that somebody else's reading holds up; each waits as long as a connection may.
+/// Attempts at a checkpoint while another reader blocks it; each waits as long as a connection may.
 const CHECKPOINT_TRIES: usize = 3;
 
 impl Database {
@@ -31,7 +31,7 @@ impl Database {
 
     /// Leaves nothing in the files but what the tables hold. `secure_delete` overwrites deleted rows, but not the copies
     /// that lie in the unused part of pages which were split once, and the log beside the file holds pages as they were:
-    /// the file is written anew, and the log is cut to nothing.
+    /// the file is rewritten, and the log is emptied.
     ///
     /// # Errors
     /// [`StorageError::Unclean`] when the disk is full or another program reads the file all the time.

@@ -1,4 +1,4 @@
-//! Kept sessions: what was said, in one SQLite file, for those who ask after the session or the process has ended.
+//! Stored sessions: events in one SQLite file, readable after the end of the session or the process.
 //!
 //! A writer thread follows every session as a subscriber does and commits what is new twice a second, so that a
 //! process that is killed loses less than a second of events. A session never waits for the disk: when writing fails,
@@ -34,7 +34,7 @@ use wall_clock::Reading;
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// Time between two looks for sessions that are too old.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
-/// Least time between two times that the file is written anew because of sessions that were too old.
+/// Minimum time between two rewrites of the file for sessions that are too old.
 const SCRUB_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Time until that is tried again when it failed.
 const SCRUB_AGAIN: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ const WARNING: &str = "storage_failed";
 pub struct StorageParams {
     /// The SQLite file; made if it is not there, with its folder.
     pub path: PathBuf,
-    /// How long ended sessions are kept; without it until somebody deletes them.
+    /// Time before ended sessions are deleted; without it a client deletes them.
     pub keep: Option<Duration>,
     /// Size that the file may grow to.
     pub max_bytes: u64,
@@ -57,7 +57,7 @@ pub struct StorageParams {
 }
 
 impl StorageParams {
-    /// The file at `path`, whose sessions are kept until somebody deletes them.
+    /// The file at `path`, with sessions kept until a client deletes them.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), keep: None, max_bytes: 4 << 30, max_session_bytes: 64 << 20 }
@@ -77,7 +77,7 @@ pub struct Kept {
     pub began: SystemTime,
     /// Number of its last event.
     pub seq: u64,
-    /// Audio heard, in samples at 16 kHz.
+    /// Audio processed, in samples at 16 kHz.
     pub at: u64,
     /// How many speakers it has.
     pub n_speakers: usize,
@@ -115,9 +115,9 @@ struct Writer {
     max_session_bytes: u64,
     followed: BTreeMap<u64, Followed>,
     expired_at: Option<Instant>,
-    /// When the file was last written anew.
+    /// Time of the last rewrite of the file.
     scrubbed_at: Option<Instant>,
-    /// When to write it anew, if something was forgotten that may be readable in it still.
+    /// Time of the next rewrite, if deleted data may still be readable in the file.
     scrub_at: Option<Instant>,
 }
 
@@ -228,7 +228,7 @@ impl Storage {
         self.reader.lock().list(max)
     }
 
-    /// A kept session that has ended, as a session that takes nothing and says what it said.
+    /// An ended stored session, as a session without input, for its past events.
     ///
     /// # Errors
     /// [`StorageError`]
@@ -236,8 +236,8 @@ impl Storage {
         self.reader.lock().load(id)
     }
 
-    /// Forgets a session for good: nothing of it is left in any file when this returns. Whether it was kept. Takes as long as
-    /// writing the whole file anew.
+    /// Deletes a session permanently: no file contains any of it when this returns. Returns whether it was stored. Takes as
+    /// long as rewriting the whole file.
     ///
     /// # Errors
     /// [`StorageError`]
@@ -301,7 +301,7 @@ impl Storage {
         self.n_events.load(Ordering::Relaxed)
     }
 
-    /// Writes what was said since the last time.
+    /// Writes the events since the last write.
     fn write(&self) {
         let mut writer = self.writer.lock();
         for session in std::mem::take(&mut *self.opened.lock()) {
@@ -341,7 +341,7 @@ impl Writer {
         for (number, followed) in &mut self.followed {
             loop {
                 let unwritten = followed.unwritten.take();
-                // What could not be written is old: more may have been said since.
+                // The unwritten events are old: later ones may exist by now.
                 let is_old = unwritten.is_some();
                 let batch = unwritten.unwrap_or_else(|| followed.cursor.read_events(MAX_BATCH));
                 let is_new = followed.key.is_none();

@@ -1,4 +1,4 @@
-//! The machine's clock, which may be set right while sessions are kept: their age counts from then on.
+//! The system clock, which may be corrected while sessions are stored: their age counts from the correction.
 
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
@@ -19,12 +19,12 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS clock (
     boot    TEXT NOT NULL
 )";
 
-/// What the clock says, and the time since the machine was started, which nobody sets.
+/// Time of the system clock, and time since the start of the machine, which cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) wall_ms: i64,
     pub(super) up_ms: i64,
-    /// Which start of the machine this is; of the process where the machine does not tell.
+    /// Id of the machine's boot; of the process if the system has none.
     pub(super) boot: String,
 }
 
@@ -47,7 +47,7 @@ impl Reading {
         }
     }
 
-    /// Milliseconds that the clock was set forward by since `before`; 0 if it was not, or nobody can tell.
+    /// Milliseconds by which the clock was set forward since `before`; 0 if it was not, or if that is unknown.
     pub(super) fn set_forward_since(&self, before: &Self) -> i64 {
         if self.boot != before.boot {
             return 0;

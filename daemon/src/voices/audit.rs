@@ -1,10 +1,10 @@
-//! The audit trail: what was done to whose voiceprint and when, without names or voices.
+//! The audit trail: time and kind of each change of a voiceprint, without names or embeddings.
 
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, unix_now};
 
-/// One line of the trail. It stays when the voice is deleted, and says nothing of the person but a random id.
+/// One line of the trail. It stays after the voice is deleted; its only reference to the person is a random id.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct AuditEntry {
     /// Seconds since 1970.

@@ -1,4 +1,4 @@
-//! What can go wrong with the voiceprint store, told so that a person knows what to do.
+//! Errors of the voiceprint store; each message says what to do.
 
 use std::path::{Path, PathBuf};
 
@@ -90,7 +90,7 @@ pub enum StoreError {
         /// Id of the row.
         entry: String,
     },
-    /// Somebody else holds it.
+    /// Another process holds it.
     #[error("{} is in use by another program; try again", path.display())]
     Locked {
         /// The file.
@@ -115,7 +115,7 @@ pub enum StoreError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said; it is part of the text.
+        /// Error of the system; it is part of the text.
         source: std::io::Error,
     },
     /// No such person.
@@ -154,7 +154,7 @@ pub enum StoreError {
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// Error of SQLite.
         #[source]
         source: rusqlite::Error,
     },

@@ -16,7 +16,7 @@ use super::{Key, NewRecording, Store, StoreError, Voice, checked_name};
 pub enum ExportForm<'a> {
     /// For everybody who has the file.
     Plain,
-    /// For whoever has the key.
+    /// Encrypted, for holders of the key.
     Sealed(&'a Key),
 }
 

@@ -1,4 +1,4 @@
-//! The voiceprint store: who is known by their voice, encrypted at rest.
+//! The voiceprint store: enrolled people, encrypted at rest.
 //!
 //! One SQLite file holds names, notes of consent and embeddings, each sealed by itself; only ids, times, model names
 //! and the audit trail lie open in it. Every change is one transaction.

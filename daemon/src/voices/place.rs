@@ -1,4 +1,4 @@
-//! Where the store and its key are, as configured or by custom.
+//! Paths of the store and its key, configured or by default.
 
 use std::path::PathBuf;
 

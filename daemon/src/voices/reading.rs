@@ -1,4 +1,4 @@
-//! From an audio file or a request's body to the samples of a clip.
+//! Reads the samples of a clip from an audio file or a request body.
 
 use std::path::Path;
 
@@ -25,10 +25,10 @@ pub enum ClipError {
     },
 }
 
-/// Samples that are read at most: a little more than the longest clip, so that the analyser says what is wrong.
+/// Limit of samples: a little more than the longest clip, so that the analyser reports its length.
 const MAX_SAMPLES: usize = 1201 * SAMPLE_RATE_HZ as usize;
 
-/// Reads and analyses the file at `path`; `progress` is told the share done, in `[0, 1]`.
+/// Reads and analyses the file at `path`; `progress` receives the finished share, in `[0, 1]`.
 ///
 /// # Errors
 /// [`ClipError`]

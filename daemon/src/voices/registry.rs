@@ -1,4 +1,4 @@
-//! Everybody who is known, ready to be matched: the store's content for one voice model, kept up to date.
+//! The gallery of enrolled people for one voice model, kept up to date with the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ const LEARN_LLR: f32 = 5.0;
 /// How much a second of what was learned counts against a second of what was enrolled.
 const LEARN_WEIGHT: f32 = 0.5;
 
-/// Why somebody was not enrolled; nothing was stored.
+/// Reason of a refused enrolment; nothing was stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnrolError {
@@ -44,7 +44,7 @@ pub enum EnrolError {
         /// Least evidence.
         min: f32,
     },
-    /// Somebody who is enrolled already sounds so.
+    /// The clip sounds like another enrolled person.
     #[error(
         "{recording} sounds like {known}, who is enrolled already (probability {probability:.2}): enrol it as {known}, or, \
          if it is another person, insist with `force`"
@@ -52,19 +52,19 @@ pub enum EnrolError {
     SoundsLike {
         /// The recording.
         recording: String,
-        /// Who is enrolled.
+        /// The enrolled person.
         known: String,
-        /// How likely it is that person.
+        /// Probability of that person.
         probability: f32,
     },
-    /// Too little of a session's speaker was heard.
+    /// Too little speech of a session's speaker.
     #[error(
         "too short: {speech_s:.1} s of clean speech of {speaker} were heard, at least {min_s:.1} s are needed"
     )]
     TooLittle {
         /// The speaker.
         speaker: String,
-        /// What was heard, in seconds.
+        /// Length of the speech, in seconds.
         speech_s: f32,
         /// Least, in seconds.
         min_s: f32,
@@ -167,7 +167,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Opens the store for reading or for a change to somebody who must be in it.
+    /// Opens the store for reading or for a change of an enrolled person.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -181,8 +181,8 @@ impl Registry {
         Ok(done)
     }
 
-    /// Stores clips of the person called `name`, all or none; makes the store and its key if there are none. With
-    /// `force` they may sound like somebody else than the voiceprint that the person has.
+    /// Stores clips of the person called `name`, all or none; creates a missing store and key. With `force` the clips may
+    /// differ from the person's voiceprint.
     ///
     /// # Errors
     /// [`EnrolError`]; nothing is stored.
@@ -269,8 +269,8 @@ impl Registry {
         (gallery, ranking)
     }
 
-    /// Adds what a session heard of a recognised person to the voiceprint, if it is long, clean and sure enough.
-    /// Whether it was added.
+    /// Adds the speech of a recognised person in a session to the voiceprint, if it is long, clean and certain enough.
+    /// Returns whether it was added.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is stored.

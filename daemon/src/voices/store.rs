@@ -56,7 +56,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Makes an empty store at `path`, readable by its owner only. One that somebody else has just made is opened.
+    /// Creates an empty store at `path`, readable by its owner only. A store created meanwhile by another process is opened.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -64,7 +64,7 @@ impl Store {
         if let Some(folder) = path.parent() {
             super::make_folder(folder)?;
         }
-        // Whole under another name first: nobody who looks meanwhile finds a file that is no store yet.
+        // Complete under another name first, so that no reader finds a partial store.
         let what = "make";
         super::appear(path, what, |draft| {
             super::new_private_file(draft).map_err(|source| StoreError::File {
@@ -293,8 +293,8 @@ impl Store {
         })
     }
 
-    /// Deletes the person called `name` for good: the pages are overwritten, the log of changes is emptied and the file
-    /// is written anew, so that the voice is nowhere in it. Backups and what the disk itself keeps are beyond reach.
+    /// Deletes the person called `name` permanently: overwrites the pages, empties the log of changes and rewrites the file.
+    /// Backups, and copies made by the disk itself, are beyond reach.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another program still reads the store: the voice is deleted, and its traces leave
