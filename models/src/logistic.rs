@@ -1,4 +1,4 @@
-//! Logistic regression: the weights of measures by which a fact is likeliest told.
+//! Weighted logistic regression by Newton's method.
 
 /// Rounds of Newton's method; it settles in about ten.
 const ROUNDS: usize = 100;

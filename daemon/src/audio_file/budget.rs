@@ -1,4 +1,4 @@
-//! How much a decoder may do with the bytes that it is given: a broken or hostile file promises packets without end.
+//! Limits on the work of a decoder for its bytes: a broken or hostile file declares packets without end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ const SPARE_PACKETS: u64 = 4096;
 /// Bytes that stand for one packet without samples; the shortest packets of any codec in use are this long.
 const BYTES_A_MUTE_PACKET: u64 = 4;
 
-/// How long whoever wants a file decoded waits for it. Shared by those who decode and those who may call it off.
+/// Time limit of a decoding. Shared by the decoder and the caller, who may cancel it.
 #[derive(Debug, Clone, Default)]
 pub struct Patience {
     until: Option<(Instant, Duration)>,

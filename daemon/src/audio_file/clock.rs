@@ -1,11 +1,11 @@
-//! Where packets lie by their timestamps, beside where what was decoded ends: holes and overlaps of a track.
+//! Compares timestamps of packets with the end of the decoded audio: gaps and overlaps of a track.
 
-/// Timestamps and samples may differ by so much, in seconds, before the samples follow: timestamps of milliseconds, of
+/// Tolerated difference of timestamps and samples, in seconds; beyond it the samples follow the timestamps: timestamps of milliseconds, of
 /// clocks that drift and of blocks that hold several packets are that far off.
 const TOLERANCE_S: f64 = 0.05;
-/// Longest overlap that is believed, in seconds; beyond it the timestamps begin anew.
+/// Longest accepted overlap, in seconds; beyond it the timestamps restart.
 const MAX_OVERLAP_S: f64 = 1.0;
-/// Longest hole that is believed, in seconds; beyond it the timestamps begin anew.
+/// Longest accepted gap, in seconds; beyond it the timestamps restart.
 pub(super) const MAX_HOLE_S: f64 = 86_400.0;
 
 /// How a packet fits behind what was decoded.
@@ -13,9 +13,9 @@ pub(super) const MAX_HOLE_S: f64 = 86_400.0;
 pub(super) enum Fit {
     /// It goes on where the one before it ended.
     Here,
-    /// So many frames are missing before it.
+    /// Number of missing frames before it.
     Hole(u64),
-    /// So many of its frames were there already.
+    /// Number of its frames that repeat earlier ones.
     Overlap(u64),
 }
 
@@ -70,7 +70,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// Plays packets of 20 ms at these times in ms and gives where each is heard.
+    /// Feeds packets of 20 ms at these times in ms; returns the position of each.
     fn heard_ms(stamps_ms: &[i64]) -> Vec<u64> {
         let (mut clock, mut n_frames) = (Clock::default(), 0_u64);
         let mut heard = Vec::new();
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(heard_ms(&[-7, 13, 33, 53]), [0, 20, 40, 60]);
         assert_eq!(heard_ms(&[0, 20, 5040, 5060]), [0, 20, 5040, 5060]);
         assert_eq!(heard_ms(&[3000, 3020]), [3000, 3020]);
-        // What drifts is followed once it is heard.
+        // A drift is followed.
         let drifting: Vec<i64> = (0..200).map(|n| n * 21).collect();
         let heard = heard_ms(&drifting);
         assert!(

@@ -1,4 +1,4 @@
-//! Decoding of container files with symphonia: packets of one track, in their place in time.
+//! Decoding of container files with symphonia: packets of one track with their times.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use super::{AudioProblem, Fault, Step};
 /// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. An edit list says
 /// it exactly, where there is one.
 const AAC_PRIMING_FRAMES: u64 = 1024;
-/// A damaged packet is replaced by at most so much silence, in seconds, whatever it claims.
+/// Limit of the silence for a damaged packet, in seconds.
 const MAX_CONCEALED_S: u64 = 1;
 
 /// Most frames of MPEG audio that an encoder puts behind the sound: two packets and a part of one.
@@ -45,11 +45,11 @@ pub(super) struct Container {
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
     params: AudioCodecParameters,
-    /// What the last packet of MPEG audio said of itself: a decoder takes no other.
+    /// Format of the last packet of MPEG audio: a decoder accepts no other.
     mpeg_kind: Option<[u8; 3]>,
     /// Frames that the tag of an MPEG audio file counts, until there are more.
     n_tagged_frames: Option<u64>,
-    /// Frames at the start that are taken for the encoder's though no timestamp says so.
+    /// Frames at the start that count as the encoder's without a timestamp.
     n_presumed_frames: u64,
     track_id: u32,
     time_base: Option<TimeBase>,
@@ -65,10 +65,10 @@ pub(super) struct Container {
     fragments: Option<Fragments>,
     /// Which of how many audio tracks this is, counted from 0.
     track_of: (usize, usize),
-    /// Whether timestamps tell of holes; other containers count samples.
+    /// Whether timestamps show gaps; other containers count samples.
     has_clock: bool,
     clock: Clock,
-    /// Samples that come behind a gap which was just told.
+    /// Samples after a gap that was just reported.
     held: Option<Vec<f32>>,
     /// Frames at the start of the track that belong to the encoder and not to the sound.
     n_skip_frames: u64,
@@ -267,7 +267,7 @@ impl Container {
 
     /// Gives out what was decoded of a packet, where its timestamp puts it.
     fn place(&mut self, packet: &Packet, spec: Spec, block: &mut Vec<f32>) -> Result<Step, Fault> {
-        // What a header says of rate and channels is a hint until the first packet is decoded.
+        // Rate and channels of the header are hints until the first packet is decoded.
         if self.n_frames == 0 {
             self.spec = spec;
         }

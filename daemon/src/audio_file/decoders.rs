@@ -1,4 +1,4 @@
-//! Decoders by the headers of tracks, and what may be wrong with those.
+//! Decoders for the headers of tracks, and faults of the headers.
 
 use std::io::ErrorKind;
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
 /// Most samples of a channel in one packet: decoders allocate them before the first packet. FLAC's longest hold 65 535,
 /// those of all other codecs fewer.
 const MAX_PACKET_FRAMES: u64 = 1 << 18;
-/// Codecs whose packets each say of what kind they are.
+/// Codecs with a kind in every packet.
 pub(super) const IS_MPEG: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
 /// Version, layer, rate and number of channels in the header of a frame of MPEG audio (ISO/IEC 11172-3, section 2.4.1.3).
@@ -29,7 +29,7 @@ pub(super) fn mpeg_kind(frame: &[u8]) -> Option<[u8; 3]> {
 /// A decoder, and how many frames at the start of the track are to be left out.
 ///
 /// The Opus adapter takes the pre-skip from the first packet only, though it is often longer than one packet, so
-/// the adapter is told that there is none and the caller leaves it out.
+/// the adapter gets a pre-skip of zero and the caller removes it.
 pub(super) fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64), Fault> {
     check_size(params)?;
     let mut params = params.clone();

@@ -1,4 +1,4 @@
-//! What can be wrong with an audio file: what stops it, and what is only told.
+//! Faults of an audio file: errors, and non-fatal problems.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -28,13 +28,13 @@ pub enum Fault {
     /// The system does not open it.
     #[error("cannot be opened ({source}){}", open_hint(source))]
     Open {
-        /// What the system said; it is part of the text.
+        /// Error of the system; it is part of the text.
         source: io::Error,
     },
     /// The system failed while reading.
     #[error("cannot be read ({source})")]
     Read {
-        /// What the system said; it is part of the text.
+        /// Error of the system; it is part of the text.
         source: io::Error,
     },
     /// It is a folder.
@@ -113,19 +113,19 @@ pub enum Fault {
     /// The header or the index cannot be read.
     #[error("is damaged or was cut off ({reason}): record or copy it again")]
     Damaged {
-        /// What the reader said.
+        /// Error of the reader.
         reason: String,
     },
     /// What is to be read first stands at the end, which a pipe does not reach.
     #[error("keeps its index at its end, or was cut off: name the file instead of piping it")]
     NotForPipes,
-    /// Decoding took longer than whoever wants the samples waits.
+    /// Decoding exceeded the time limit of the caller.
     #[error("took longer than {limit_s:.0} s to decode: send a shorter piece, or convert it to wav first")]
     TooSlow {
         /// How long it may take, in seconds.
         limit_s: f64,
     },
-    /// Whoever wanted the samples is gone.
+    /// The caller has cancelled.
     #[error("was not decoded to its end: whoever asked for it is gone")]
     CalledOff,
     /// The file is damaged before its first sample.
@@ -163,7 +163,7 @@ pub enum AudioProblem {
     Broken {
         /// Where, in seconds of audio.
         at_s: f64,
-        /// What the decoder said.
+        /// Error of the decoder.
         reason: String,
     },
     /// Single packets cannot be decoded.

@@ -1,4 +1,4 @@
-//! The fragments of an ISO media file: when each begins. The demuxer puts one behind the other, whatever they say.
+//! Start times of the fragments of an ISO media file. The demuxer ignores them and joins the fragments.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::mp4::{BoxHeader, boxes, u32_at, u64_at};
 /// Largest `moof` box that is looked at.
 const MAX_MOOF_BYTES: u64 = 16 << 20;
 
-/// What a `trex` box says of the samples of a track.
+/// Defaults of a `trex` box for the samples of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrackDefault {
     pub(super) id: u32,
@@ -93,7 +93,7 @@ impl Seen {
             0 => u32_at(tfdt, 4).map(i64::from),
             _ => u64_at(tfdt, 4).and_then(|told| i64::try_from(told).ok()),
         });
-        // One that says nothing goes on where the one before it ends.
+        // A fragment without a time continues the one before it.
         if let Some(told) = told {
             track.starts.push((packed, told));
         }
@@ -132,9 +132,9 @@ pub(super) struct Watched<R> {
 /// What passes.
 enum Passing {
     Header,
-    /// So many bytes of a `moof` box are still to come.
+    /// Remaining bytes of a `moof` box.
     Moof(u64),
-    /// So many bytes of another box are.
+    /// Remaining bytes of another box.
     Other(u64),
     /// The rest of the file is of no interest.
     Rest,

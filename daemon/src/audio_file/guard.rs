@@ -1,11 +1,11 @@
-//! Panics of decoders: arithmetic on the fields of a broken file makes some of them panic. That is a fault of the file,
-//! told as one, and nothing for the process to report.
+//! Panics of decoders: some of them panic in arithmetic on the fields of a broken file. Such a panic is reported as a
+//! fault of the file, without a trace.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    /// Whether a panic of this thread is caught and told as a fault of a file.
+    /// Whether a panic of this thread is caught and reported as a fault of a file.
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 

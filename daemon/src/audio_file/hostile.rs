@@ -1,4 +1,4 @@
-//! Small files that promise much: each is refused or ended at once, in little memory.
+//! Small files that declare much data: each is refused or ended at once, in little memory.
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};

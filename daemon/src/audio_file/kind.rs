@@ -1,4 +1,4 @@
-//! Files that are no audio that is read here, by what they begin with: a refusal that says what the file is helps.
+//! Detects files of other kinds by their first bytes, so that the refusal names the kind.
 
 /// What a file is, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,7 +68,7 @@ pub(super) struct Layout {
     pub(super) fragments: Option<Fragments>,
 }
 
-/// Looks at what a source says of its tracks; the source given back begins where it began.
+/// Reads the tracks of a source; the returned source is at its old position.
 pub(super) fn read(mut source: Box<dyn MediaSource>) -> io::Result<(Layout, Box<dyn MediaSource>)> {
     let first;
     (first, source) = first_bytes(source, 12)?;

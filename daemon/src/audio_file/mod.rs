@@ -86,7 +86,7 @@ enum Source {
 enum Step {
     /// Samples were appended, or there were none in this step.
     Samples,
-    /// So many frames are missing before the next samples.
+    /// Number of missing frames before the next samples.
     Gap(u64),
     /// The file is at its end, or cannot be read further because of the problem; the last samples may have come.
     End(Option<AudioProblem>),
@@ -97,14 +97,14 @@ enum Step {
 pub enum Piece {
     /// Samples.
     Samples,
-    /// So many frames are missing, more than a second of them, before the next samples.
+    /// Number of missing frames, more than a second, before the next samples.
     Gap(u64),
     /// Nothing.
     End,
 }
 
 impl AudioFile {
-    /// Opens the file at `path`; the kind is told from its content, not from its name.
+    /// Opens the file at `path`; the kind depends on its content, not on its name.
     ///
     /// # Errors
     /// As [`Opening::file`].
@@ -243,7 +243,7 @@ impl AudioFile {
         }
     }
 
-    /// As [`Self::read`], but a gap is told and not filled, with an empty block.
+    /// As [`Self::read`], but a gap is reported with an empty block, and not filled.
     ///
     /// # Errors
     /// The system failed to read the file; what was read before stays good.

@@ -73,7 +73,7 @@ impl MonoFile {
         }
     }
 
-    /// Appends the next samples to `samples`, or tells how many are missing before the next ones. At the end nothing is
+    /// Appends the next samples to `samples`, or returns the number of missing ones before them. At the end nothing is
     /// appended.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl MonoFile {
     }
 }
 
-/// Samples at 16 kHz that so many frames at `rate_hz` are, halves rounded up.
+/// Number of samples at 16 kHz for a number of frames at `rate_hz`, halves rounded up.
 fn samples_of(n_frames: u64, rate_hz: u32) -> u64 {
     let (rate, twice) = (u128::from(rate_hz), 2 * u128::from(n_frames) * u128::from(SAMPLE_RATE_HZ));
     u64::try_from((twice + rate) / (2 * rate)).unwrap_or(u64::MAX)

@@ -80,7 +80,7 @@ fn wide_at(body: &[u8], at: usize, n_wide: usize) -> Option<u64> {
     }
 }
 
-/// What a `moov` box says.
+/// Content of a `moov` box.
 #[derive(Debug, Default)]
 pub(super) struct Movie {
     tracks: Vec<MovieTrack>,

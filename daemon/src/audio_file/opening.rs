@@ -1,4 +1,4 @@
-//! Opening audio from a file, a pipe, standard input or memory: all go the same way.
+//! Opens audio from a file, a pipe, standard input or memory in the same way.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _};
@@ -22,7 +22,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Opens the file at `path`; the kind is told from its content, not from its name.
+    /// Opens the file at `path`; the kind depends on its content, not on its name.
     ///
     /// # Errors
     /// [`AudioFileError`] names the file, what is wrong with it and what to do: it is absent, a directory, empty,

@@ -8,7 +8,7 @@ use crate::pcm::Encoding;
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What a header would say.
+/// Format in place of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawFormat {
     /// How one sample is written.

@@ -1,4 +1,4 @@
-//! Where the bytes of a file come from, and looking at the first of them.
+//! Source of the bytes of a file, with a look at the first of them.
 
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 

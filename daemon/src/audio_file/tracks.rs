@@ -1,4 +1,4 @@
-//! Which of a container's audio tracks is decoded.
+//! Selection of the audio track of a container.
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
@@ -77,7 +77,7 @@ pub(super) fn choose(
     Err(fault)
 }
 
-/// What a demuxer tells of its audio tracks itself.
+/// Audio tracks as the demuxer reports them.
 fn layouts_of(format: &dyn FormatReader) -> Vec<TrackLayout> {
     let default = format.default_track(symphonia::core::formats::TrackType::Audio).map(|track| track.id);
     let audio = format.tracks().iter().filter(|track| audio_params(track).is_some());

@@ -33,12 +33,12 @@ pub(super) struct Watched {
     /// The last bytes before `seen`: an atom may lie across two reads.
     tail: Vec<u8>,
     n_promised: u64,
-    /// Whether it promises too much: a decoder's own word for a failed read does not say why it failed.
+    /// Whether it declares too much: a decoder's own error of a failed read has no reason.
     is_too_much: Arc<AtomicBool>,
 }
 
 impl Watched {
-    /// The source, and what tells whether it promised too much.
+    /// The source, and the flag for one that declares too much.
     pub(super) fn new(source: Box<dyn MediaSource>, patience: Patience) -> (Self, Arc<AtomicBool>) {
         let is_too_much = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&is_too_much);
@@ -125,7 +125,7 @@ mod tests {
         [size, 0_u32.to_be_bytes().to_vec(), count.to_be_bytes().to_vec()].concat()
     }
 
-    /// Whether all of `bytes` can be read, so many at a time.
+    /// Whether all of `bytes` can be read in blocks.
     fn passes(bytes: &[u8], step: usize) -> bool {
         let source = io::Cursor::new(bytes.to_vec());
         let (mut watched, too_much) = Watched::new(Box::new(source), Patience::default());

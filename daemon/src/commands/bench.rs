@@ -1,4 +1,4 @@
-//! `diarized bench`: how fast labelling is on this machine, what it takes of memory, and how many sessions it carries.
+//! `diarized bench`: speed and memory of labelling on this machine, and the number of sessions of a server.
 
 mod audio;
 mod first_label;

@@ -1,4 +1,4 @@
-//! `diarized completions` and `diarized man`: what shells and manuals know of the commands, made from the commands.
+//! `diarized completions` and `diarized man`: shell completions and man pages, generated from the commands.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `diarized config`: shows the effective configuration and where each value came from, or checks a file.
+//! `diarized config`: shows the effective configuration and the origin of each value, or checks a file.
 
 use std::path::PathBuf;
 

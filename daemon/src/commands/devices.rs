@@ -1,4 +1,4 @@
-//! `diarized devices`: lists the capture devices, and listens to one to see whether it works.
+//! `diarized devices`: lists the capture devices, and probes one.
 
 #[cfg(feature = "microphone")]
 use std::time::Duration;
@@ -103,7 +103,7 @@ pub fn run(_args: Args) -> anyhow::Result<u8> {
     anyhow::bail!("this build captures no microphone: build it with the feature `microphone`")
 }
 
-/// What was heard of a device.
+/// Result of a probe.
 #[cfg(feature = "microphone")]
 fn report_text(device: &str, report: &ProbeReport, json: bool) -> String {
     if json {

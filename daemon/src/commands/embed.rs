@@ -166,7 +166,7 @@ fn utterance_of(path: &Path) -> Utterance {
 }
 
 fn cannot_write(path: Option<&Path>, error: &io::Error) -> u8 {
-    // Whoever read standard output has enough: no fault to tell.
+    // The reader of standard output has closed it: no error to report.
     if error.kind() != io::ErrorKind::BrokenPipe {
         let place = match path {
             Some(path) if path.extension().is_some_and(|extension| extension == "npy") => {

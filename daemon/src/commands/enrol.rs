@@ -1,4 +1,4 @@
-//! `diarized enrol`: makes somebody known by their voice.
+//! `diarized enrol`: stores the voiceprint of a person.
 
 use std::path::PathBuf;
 

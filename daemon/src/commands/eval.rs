@@ -1,4 +1,4 @@
-//! `diarized eval`: yardsticks for labels (DER), voice models (EER) and known voices.
+//! `diarized eval`: accuracy of labels (DER), voice models (EER) and names.
 
 use clap::Subcommand;
 

@@ -1,4 +1,4 @@
-//! The flags by which a command says how standard input is written, and which track of a file it means.
+//! Flags for the encoding of standard input and the track of a file.
 
 use std::path::Path;
 

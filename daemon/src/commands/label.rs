@@ -267,7 +267,7 @@ impl Job<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Outcome::Skipped;
         }
-        // Begun before the work, so that a place that cannot be written is told before it and not after.
+        // Created before the work, so that an unwritable path is reported before it and not after.
         let own = match self.outputs.begin_own(path) {
             Ok(own) => own,
             Err(error) => return Outcome::Unwritten(error.to_string()),

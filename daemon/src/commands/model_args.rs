@@ -1,4 +1,4 @@
-//! The flags for the voice model and the windows that it hears, of the commands that label.
+//! Flags for the voice model and its windows.
 
 use super::config_args::FlagValue;
 

@@ -1,4 +1,4 @@
-//! The flags by which a client command says which server it means and what it shows it.
+//! Flags of client commands for the server, its token and its certificate.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `diarized stream`: plays a file into a running server and shows the labels that come back.
+//! `diarized stream`: streams a file to a running server and shows its labels.
 
 use std::path::PathBuf;
 

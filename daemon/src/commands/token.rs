@@ -1,4 +1,4 @@
-//! `diarized token`: makes, lists and revokes the tokens that clients show.
+//! `diarized token`: creates, lists and revokes access tokens.
 
 use std::path::PathBuf;
 
@@ -106,7 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     match &args.action {
         Action::Add { name, scope, .. } => {
             let token = tokens.add(name, scope.iter().copied().collect::<Scopes>())?;
-            // Shown before it is kept: a token that nobody has seen is good for nobody.
+            // Printed before it is stored: a token that was never printed is useless.
             write_stdout(&format!("{token}\n"))?;
             tokens.save(&path)?;
             eprintln!(

@@ -1,4 +1,4 @@
-//! `diarized verify`: whether two clips are of one person.
+//! `diarized verify`: decides whether two clips are of one person.
 
 use std::path::PathBuf;
 

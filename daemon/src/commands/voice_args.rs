@@ -1,4 +1,4 @@
-//! What the commands about voices share: where the store is, the model, clips with a progress bar, tables.
+//! Common parts of the commands for voices: paths of the store, the model, clips with a progress bar, tables.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ fn tell_clip(error: &ClipError) {
     eprintln!("diarized: {error}");
 }
 
-/// Tells a fault of the store on stderr; gives the exit code.
+/// Reports a fault of the store on stderr; returns the exit code.
 pub(super) fn tell(error: StoreError) -> u8 {
     let code = match &error {
         StoreError::Absent { .. }
@@ -143,7 +143,7 @@ pub(super) fn tell(error: StoreError) -> u8 {
     code
 }
 
-/// Tells on stderr why nobody was enrolled; gives the exit code.
+/// Reports the reason of a refused enrolment on stderr; returns the exit code.
 pub(super) fn tell_enrol(error: EnrolError) -> u8 {
     match error {
         EnrolError::Store(error) => tell(error),

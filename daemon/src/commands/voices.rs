@@ -1,4 +1,4 @@
-//! `diarized voices`: who is enrolled, and what may be done with it.
+//! `diarized voices`: manages enrolled people.
 
 use std::path::PathBuf;
 
@@ -143,7 +143,7 @@ fn act(action: &Action, as_json: bool, place: &Place) -> Result<String, StoreErr
         }
         Action::Delete { names, .. } => {
             let mut store = place.open()?;
-            // Known before the first is gone, so that a misspelling deletes nobody.
+            // All names are checked before the first deletion, so that a misspelling deletes nothing.
             names.iter().try_for_each(|name| store.find(name).map(drop))?;
             let mut text = String::new();
             let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! How the samples behind a header are written, whatever header says it.
+//! Encoding of the samples after a header of any kind.
 
 use super::reorder::Reorder;
 use super::{Fault, Order, damaged};

@@ -1,6 +1,6 @@
 //! Wav and its kin (RIFX, RF64, BW64, Wave64, AU), whole or with wrong sizes, as one plain wav stream.
 //!
-//! The header is read here and written anew, so that every encoding meets its decoder the same way: from a file, a
+//! The header is parsed and rewritten, so that every encoding meets its decoder the same way: from a file, a
 //! pipe or memory, with whatever sizes the recorder left behind.
 
 mod au;
@@ -18,7 +18,7 @@ use format::Format;
 use reorder::Reorder;
 use walk::Walk;
 
-/// Bytes that tell one of these kinds.
+/// Bytes that identify one of these kinds.
 const MAGIC_BYTES: usize = 16;
 
 /// A size that the header of an endless stream holds: the most that fits, or nearly so. It promises nothing.
@@ -49,7 +49,7 @@ impl Order {
     }
 }
 
-/// What a header says of the samples behind it.
+/// Format of the samples after a header.
 struct Head {
     format: Format,
     order: Order,

@@ -1,4 +1,4 @@
-//! The recording that is measured with, looped to any length.
+//! The recording of a measurement, looped to any length.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -1,11 +1,11 @@
-//! Finds among events the first label of speech, and tells speech after a pause from a change of speaker.
+//! Finds the first label of speech among events, and distinguishes speech after a pause from a change of speaker.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use diarized_dsp::SampleIndex;
 use diarized_models::events::{Event, SegmentId};
 
-/// A segment that begins within so much of labelled speech is no new onset, in samples: 50 ms.
+/// A segment that begins within this distance of labelled speech is no new onset, in samples: 50 ms.
 const TOUCHES: u64 = 800;
 /// How long labelled speech is remembered, in samples: two minutes.
 const REMEMBERED: u64 = 120 * 16_000;
@@ -22,7 +22,7 @@ pub(super) struct FirstLabel {
 /// What was labelled so far.
 #[derive(Debug, Default)]
 pub(super) struct FirstLabels {
-    /// Start and end of every segment as it was last said, removed ones too.
+    /// Last start and end of every segment, removed ones too.
     spoken: BTreeMap<SegmentId, (u64, u64)>,
     order: VecDeque<SegmentId>,
     /// Latest end of any segment.
@@ -30,8 +30,8 @@ pub(super) struct FirstLabels {
 }
 
 impl FirstLabels {
-    /// The label, if the event is the first to label its speech. A new segment far back is not: what was said there has
-    /// been labelled and forgotten, and the clustering has divided it.
+    /// The label, if the event is the first to label its speech. A new segment far back is not: its speech was
+    /// labelled before, and the clustering has split it.
     pub(super) fn take(&mut self, event: &Event) -> Option<FirstLabel> {
         let Event::Segment(segment) = event else { return None };
         let (start, end) = (segment.range.start().0, segment.range.end().0);

@@ -72,9 +72,9 @@ pub(super) struct Run {
     pub(super) onset_to_label_s: Spread,
     /// From the moment that the last audio which a first label needed was spoken to the label's arrival.
     pub(super) lag_s: Spread,
-    /// Largest `lag_s` that the server told in its `stats`.
+    /// Largest `lag_s` in the server's `stats`.
     pub(super) server_lag_s_max: f64,
-    /// Processor time of the server for each second of each session; `None` where the system does not tell.
+    /// Processor time of the server for each second of each session; `None` if the system does not report it.
     pub(super) cpu_per_session_second: Option<f64>,
     /// The same by the kind of the server's threads, largest first.
     pub(super) cpu_by_thread: Vec<(String, f64)>,
@@ -235,7 +235,7 @@ async fn run(
             request: server
                 .request(&format!("/v1/stream?sample_rate={SAMPLE_RATE_HZ}&session=bench-{idx}"))?,
             round: Arc::clone(&round),
-            // Everybody hears something else, and nobody sends at the same moment.
+            // Clients send different audio at different moments.
             offset: round.len() / n_sessions * idx,
             delay: Duration::from_secs_f64(1.0).mul_f64(idx as f64 / n_sessions as f64),
             measure_from,
@@ -254,7 +254,7 @@ async fn run(
         progress.at(began.elapsed().as_millis() as u64);
         tokio::time::sleep(POLL).await;
     }
-    // The sessions live until their clients are told to leave, which is after this.
+    // The sessions live until their clients are stopped, after this.
     let after = Counted::now(&server);
     let before = before.context("the measurement is shorter than its clock")?;
     let mut heard = Heard::default();

@@ -1,4 +1,4 @@
-//! What the machine is, and what the system counts of a process: memory and processor time.
+//! Description of the machine; memory and processor time of a process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ pub(super) struct Machine {
     pub(super) n_cores: usize,
     /// Operating system and architecture.
     pub(super) system: String,
-    /// `release` or `debug`: figures of a debug build say nothing.
+    /// `release` or `debug`: figures of a debug build are meaningless.
     pub(super) build: &'static str,
     /// Version of this program.
     pub(super) version: &'static str,
@@ -45,7 +45,7 @@ pub(super) struct Memory {
     pub(super) peak_bytes: u64,
 }
 
-/// Memory of the process `pid`, or of this one for `self`; `None` where the system does not tell.
+/// Memory of the process `pid`, or of this one for `self`; `None` if the system does not report it.
 pub(super) fn memory_of(pid: &str) -> Option<Memory> {
     parse_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
@@ -61,7 +61,7 @@ fn parse_status(status: &str) -> Option<Memory> {
 /// Processor time of each thread of a process that is alive, in seconds, by the thread's number, with its name.
 pub(super) type ThreadTimes = BTreeMap<u64, (String, f64)>;
 
-/// The threads of the process `pid`, or of this one for `self`; empty where the system does not tell.
+/// The threads of the process `pid`, or of this one for `self`; empty if the system does not report them.
 pub(super) fn thread_times(pid: &str) -> ThreadTimes {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     tasks.into_iter().flatten().flatten().filter_map(|task| thread_time(&task.path())).collect()

@@ -10,16 +10,16 @@ use super::audio::{BLOCK, BenchAudio};
 use super::machine::{Memory, memory_of};
 use super::progress::Progress;
 
-/// Resident memory after so much of a stream.
+/// Resident memory at a position of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Point {
     /// Seconds of audio.
     pub(super) at_s: f64,
-    /// Bytes; 0 where the system does not tell.
+    /// Bytes; 0 if the system does not report it.
     pub(super) resident_bytes: u64,
 }
 
-/// What memory was taken; `None` and zeros where the system does not tell.
+/// Memory use; `None` and zeros if the system does not report it.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Figures {
     /// The process before the model was loaded.
@@ -34,7 +34,7 @@ pub(super) struct Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct SessionFigures {
     pub(super) n: usize,
-    /// Audio that each has heard.
+    /// Audio processed by each.
     pub(super) audio_s: f64,
     /// Bytes that each of the second half of them takes in the mean; `None` as well if it was interrupted.
     pub(super) each_bytes: Option<u64>,
@@ -103,7 +103,7 @@ impl Answers {
     }
 }
 
-/// A stream whose embeddings are known, so that further diarizers can hear it without the network.
+/// A stream with known embeddings, so that further diarizers can process it without the network.
 pub(super) struct Replay {
     /// Kept while the others are measured: what it gave back would be taken for theirs.
     first: Diarizer,
@@ -130,7 +130,7 @@ impl Replay {
         &self.stream
     }
 
-    /// Lets `n` diarizers hear the stream side by side and tells what each of the second half of them takes.
+    /// Runs `n` diarizers on the stream side by side and measures the memory of each in the second half of them.
     ///
     /// # Errors
     /// The diarizer refuses what it asked for.

@@ -19,14 +19,14 @@ impl Progress {
         Self { bar }
     }
 
-    /// Begins a phase of so many steps.
+    /// Begins a phase with a number of steps.
     pub(super) fn begin(&self, what: impl Into<String>, n_steps: u64) {
         self.bar.reset();
         self.bar.set_length(n_steps);
         self.bar.set_message(what.into());
     }
 
-    /// So many steps of the phase are done.
+    /// Sets the number of finished steps of the phase.
     pub(super) fn at(&self, n_steps: u64) {
         self.bar.set_position(n_steps);
     }

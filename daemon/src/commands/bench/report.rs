@@ -1,4 +1,4 @@
-//! What was measured, as Markdown tables for people and documents, or as one JSON object.
+//! The results as Markdown tables or as one JSON object.
 
 use std::fmt::Write as _;
 
@@ -231,7 +231,7 @@ fn per_core(rtf: f64) -> String {
     if rtf > 0.0 { format!("{:.0} times real time", 1.0 / rtf) } else { String::new() }
 }
 
-/// Whether somebody else worked on the machine meanwhile.
+/// Whether other processes used the machine meanwhile.
 fn busy(processor: f64, wall: f64) -> String {
     let is_busy = processor < 0.9 * wall;
     if is_busy { "the machine was busy: trust this one".to_owned() } else { String::new() }

@@ -1,4 +1,4 @@
-//! One stream on one thread, as fast as it goes: time of each stage, of each window, and the wait for a first label.
+//! One stream on one thread at full speed: time of each stage, of each window, and latency of the first label.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +47,7 @@ pub(super) struct Figures {
     pub(super) last_pass_ms: f64,
     /// One window through the network, by its length.
     pub(super) windows: Vec<WindowFigures>,
-    /// Audio heard from the onset of speech to its first label.
+    /// Audio processed from the onset of speech to its first label.
     pub(super) onset_to_label_s: Spread,
     /// The same where the speech follows other speech, or its label takes another's place.
     pub(super) change_to_label_s: Spread,
@@ -65,7 +65,7 @@ pub(super) struct Factors {
     pub(super) embedder: f64,
     /// All but the network.
     pub(super) rest: f64,
-    /// Processor time of the thread, where the system tells it: well below `total` if the machine was busy.
+    /// Processor time of the thread, if the system reports it: well below `total` on a busy machine.
     pub(super) processor: Option<f64>,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Stages {
     pub(super) decode: f64,
     /// Stereo at 48 kHz to mono at 16 kHz.
     pub(super) resample_48k_stereo: f64,
-    /// Telling speech from all else, with the features that it needs.
+    /// Speech detection with its features.
     pub(super) speech_detection: f64,
     /// Log-mel features of the voice model.
     pub(super) log_mel: f64,
@@ -212,7 +212,7 @@ impl Bench {
         Ok((figures, replay))
     }
 
-    /// Embeds what the diarizer asks for, until it asks for nothing, and takes down what it says.
+    /// Embeds the windows requested by the diarizer, until there are none, and records its events.
     fn drive(&self, diarizer: &mut Diarizer, record: &mut Record) -> anyhow::Result<()> {
         while let Some(EmbedRequest { id, features, n_frames, .. }) = diarizer.poll_work() {
             let began = Instant::now();
@@ -309,7 +309,7 @@ impl Bench {
 }
 
 impl Point {
-    /// Memory of this process after so much audio.
+    /// Memory of this process at a position of the stream.
     fn now(at_s: f64) -> Self {
         Self { at_s, resident_bytes: machine::memory_of("self").map_or(0, |memory| memory.resident_bytes) }
     }

@@ -1,4 +1,4 @@
-//! Many measurements as a few figures.
+//! Summary figures of many measurements.
 
 use serde::Serialize;
 

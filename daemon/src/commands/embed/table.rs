@@ -1,4 +1,4 @@
-//! What `diarized embed` writes: NumPy's `.npy` with a list of ids beside it, or JSON lines.
+//! Output of `diarized embed`: NumPy's `.npy` with a list of ids beside it, or JSON lines.
 
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `diarized eval eer`: how well a voice model tells voices apart, on a list of trials.
+//! `diarized eval eer`: accuracy of a voice model on a list of trials.
 
 mod report;
 mod trials;

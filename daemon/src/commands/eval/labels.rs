@@ -1,4 +1,4 @@
-//! Reads who speaks when from RTTM files, our JSON, or folders of them.
+//! Reads labels from RTTM files, JSON of this program, or folders of them.
 
 use std::collections::BTreeMap;
 use std::fs;

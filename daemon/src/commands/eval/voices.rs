@@ -1,4 +1,4 @@
-//! `diarized eval voices`: how surely enrolled people are named and strangers are not, on speakers of a Kaldi folder.
+//! `diarized eval voices`: accuracy of names for enrolled people and strangers, on speakers of a Kaldi folder.
 
 mod measure;
 mod report;

@@ -1,4 +1,4 @@
-//! The inputs of `diarized label`: files, the audio files of folders, and what each recording is called.
+//! The inputs of `diarized label`: files, the audio files of folders, and the name of each recording.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ const ENDINGS: [&str; 25] = [
 ];
 
 /// The files that `named` stands for: a folder stands for its audio files in the order of their names, without those of
-/// folders in it. A folder that holds none, or cannot be read, stands for itself, so that it is told what is wrong.
+/// folders in it. A folder without any, or an unreadable one, stands for itself, so that its fault is reported.
 pub(super) fn files_of(named: &[PathBuf]) -> Vec<PathBuf> {
     let of_one = |path: &PathBuf| match path.as_os_str() != STDIN_NAME && path.is_dir() {
         true => {
@@ -74,7 +74,7 @@ pub(super) fn recording_names(files: &[PathBuf]) -> Result<Vec<String>, PathBuf>
     Ok(names)
 }
 
-/// A file's name with so many of the folders before it.
+/// The name of a file with a number of its parent folders.
 fn long_name(path: &Path, n_folders: usize, with_ending: bool) -> String {
     let last = match with_ending {
         true => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),

@@ -1,4 +1,4 @@
-//! Where labels go: standard output, one file for all, or a folder with one file an input.
+//! Destinations of labels: standard output, one file for all, or a folder with one file per input.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -53,7 +53,7 @@ impl WriteError {
         Self { place: place.display().to_string(), source }
     }
 
-    /// Whoever read standard output has enough: no fault to tell.
+    /// The reader of standard output has closed it: no error to report.
     pub(super) fn is_closed_pipe(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe
     }
@@ -106,7 +106,7 @@ impl Outputs {
         if is_subtitle && !events && inputs.len() > 1 && folder.is_none() {
             return Err(PlanError::SubtitlesInOne);
         }
-        // Files of a folder of outputs are told apart by their names, or refused.
+        // Files of an output folder need distinct names, or are refused.
         let names = match folder {
             Some(_) => inputs.iter().map(|input| recording_name(input)).collect(),
             None => recording_names(inputs).map_err(|file| PlanError::Twice { file })?,
@@ -213,7 +213,7 @@ struct EventLine<'a> {
     body: Body,
 }
 
-/// Appends what was said as one line of JSON; `state` is the state after it.
+/// Appends an event as one line of JSON; `state` is the state after it.
 pub(super) fn append_event(lines: &mut String, recording: &str, said: &Said, state: &SessionState) {
     // An event that the wire has no word for is none for a person either.
     let Ok(body) = Body::from_event(&said.event, state) else { return };

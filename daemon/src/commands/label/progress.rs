@@ -1,4 +1,4 @@
-//! Progress on the terminal: one bar a file that is being labelled, with its speed and the time left.
+//! Progress on the terminal: one bar per file in work, with its speed and the time left.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who may come in: tokens, origins and certificate as configured, and the refusal to stand open by mistake.
+//! Authentication and TLS set-up of the server, and the refusal of an open server by mistake.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,8 +14,7 @@ use crate::server::{Tls, TlsError};
 /// File with the first token, beside the token file.
 const FIRST_TOKEN: &str = "first-token";
 
-/// Makes the token file where there is none, with one token that may do everything, so that nobody is tempted to serve
-/// without any.
+/// Creates a missing token file with one token of all scopes, so that a server without tokens is not the easier way.
 pub(super) fn make_first_token(config: &ServerConfig) -> anyhow::Result<()> {
     let Some(path) = &config.token_file else {
         anyhow::bail!("--first-token makes the token file that server.token_file names: set it");
@@ -52,7 +51,7 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     options.open(path)?.write_all(text.as_bytes())
 }
 
-/// What is asked of those who knock.
+/// Authentication and TLS set-up of the server.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) access: Arc<Access>,

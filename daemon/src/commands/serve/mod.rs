@@ -249,13 +249,13 @@ async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The one line that says that the server is there, on standard output for whoever started it.
+/// The line on standard output that reports a ready server.
 fn tell_ready(addresses: &[SocketAddr], config: &Config) {
     let mut out = std::io::stdout().lock();
     let s = if config.server.tls_certificate.is_some() { "s" } else { "" };
     for addr in addresses {
         let microphone = if config.capture.enabled { "; session microphone" } else { "" };
-        // Nobody may be reading; the server serves all the same.
+        // Without a reader the server serves all the same.
         let _ = writeln!(
             out,
             "diarized {} is ready at http{s}://{addr} (audio: ws{s}://{addr}/v1/stream, events: \

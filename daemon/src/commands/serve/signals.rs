@@ -26,14 +26,14 @@ impl Hangups {
     }
 }
 
-/// Tells the service manager, where there is one.
+/// Notifies the service manager, if any.
 pub(super) fn tell(state: NotifyState) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "the service manager could not be told");
     }
 }
 
-/// Tells it that the configuration is being loaded again; [`NotifyState::Ready`] says when that is done.
+/// Notifies it of a reload; [`NotifyState::Ready`] reports its end.
 pub(super) fn tell_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
@@ -45,8 +45,8 @@ pub(super) fn tell_reloading() {
     }
 }
 
-/// Tells a watchdog, where one is asked for, that the process lives, for as long as this is polled: from the runtime
-/// that serves the sockets, so that one that is stuck is noticed.
+/// Feeds a configured watchdog as long as this is polled. It runs on the runtime that serves the sockets, so that a
+/// blocked runtime is noticed.
 pub(super) async fn watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return std::future::pending().await;

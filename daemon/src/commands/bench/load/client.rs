@@ -1,4 +1,4 @@
-//! One live client: sends audio at the pace at which it is spoken and times the labels that come back.
+//! One live client: sends audio in real time and measures the arrival of labels.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct Client {
     pub(super) until: Instant,
 }
 
-/// What clients heard.
+/// Results of clients.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) onset_to_label_s: Vec<f64>,
@@ -45,7 +45,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Takes in what another client heard.
+    /// Adds the results of another client.
     pub(super) fn add(&mut self, other: Self) {
         self.onset_to_label_s.extend(other.onset_to_label_s);
         self.lag_s.extend(other.lag_s);
@@ -55,7 +55,7 @@ impl Heard {
 }
 
 impl Client {
-    /// Streams until the end and tells what was heard; a fault is in what is told.
+    /// Streams until the end and returns the results; they include a fault.
     pub(super) async fn run(self) -> Heard {
         let mut heard = Heard::default();
         if let Err(fault) = self.stream(&mut heard).await {
@@ -123,7 +123,7 @@ impl Client {
             }
         };
         let rest = (self.until + PATIENCE).saturating_duration_since(Instant::now());
-        // A server that fails while it is sent to says why in what it sends.
+        // A failing server sends the reason.
         let both = async {
             tokio::pin!(receive);
             tokio::select! {
@@ -138,7 +138,7 @@ impl Client {
     }
 }
 
-/// The time in which so many samples are spoken.
+/// Duration of a number of samples.
 fn spoken(n_samples: usize) -> Duration {
     Duration::from_secs_f64(n_samples as f64 / f64::from(SAMPLE_RATE_HZ))
 }

@@ -1,4 +1,4 @@
-//! The server that is loaded: this very binary on a free loopback port.
+//! The server under load: this binary on a free loopback port.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -24,7 +24,7 @@ impl ServerProcess {
     /// Starts a server with room for `n_sessions`, on the given cores, and waits until it is ready.
     ///
     /// # Errors
-    /// It cannot be started, or says that it cannot serve; what it says goes to stderr.
+    /// It cannot be started, or reports that it cannot serve; its messages go to stderr.
     pub(super) fn start(
         n_sessions: usize,
         config: &Config,

@@ -1,4 +1,4 @@
-//! Utterances by name, their embeddings, and what a cohort says of them.
+//! Utterances by name, their embeddings, and their cohort scores.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Clips {
         self.get(name).is_some_and(|clip| self.listed.is_some() || clip.path.is_file())
     }
 
-    /// Why [`Self::knows`] says no.
+    /// Reason of a negative [`Self::knows`].
     pub(super) fn unknown(&self, name: &str) -> String {
         match self.listed {
             Some(_) => format!("{name} is not in {}", self.list.display()),
@@ -71,7 +71,7 @@ pub(super) struct Voices {
 
 impl Voices {
     /// Embeds utterances on all cores; every file is decoded once. Shows progress with the time left. Utterances
-    /// that cannot be embedded are all told in one error at the end, so that a list is mended in one go.
+    /// that cannot be embedded are all reported in one error at the end.
     pub(super) fn embed(
         embedder: &Embedder,
         utterances: &BTreeMap<String, Utterance>,

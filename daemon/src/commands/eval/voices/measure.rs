@@ -20,7 +20,7 @@ const FIT_TEST_S: [f32; 4] = [1.5, 3.0, 6.0, 10.0];
 const TEST_S: [f32; 4] = [3.0, 6.0, 10.0, 20.0];
 /// Pieces of one speaker at most, so that long recordings do not outvote the others.
 const MAX_PIECES: usize = 6;
-/// Windows left out between enrolment and pieces, so that none hears both.
+/// Windows left out between enrolment and pieces, so that none contains both.
 const APART: usize = 6;
 
 /// Windows of 1.5 s every 0.25 s that cover `seconds`.
@@ -84,7 +84,7 @@ pub(super) fn calibrate(speakers: &[&Speaker]) -> Option<(PrintCalibrations, Str
 /// taken for one. The second voice has a third of the clip.
 pub(super) fn clips(speakers: &[Speaker], card: &ModelCard, clip_s: f32) -> [(usize, usize); 2] {
     let rules = ClipRules::default();
-    // Enrolment hears every second window of these.
+    // Enrolment uses every second window of these.
     let n = n_windows(clip_s);
     let is_two = |windows: Vec<Embedding>| {
         let every_other: Vec<Embedding> = windows.into_iter().step_by(2).collect();
