@@ -1,8 +1,9 @@
 //! Limits on the number of speakers, and splitting clusters until there are as many as a user expects.
 
 use super::super::viterbi::best_path;
-use super::vbx::{Item, divide, group_voices, n_groups, numbered};
+use super::vbx::{Item, divide, group_voices, n_groups, numbered, upper_half};
 use super::{MemoryParams, SpeechMemory};
+use crate::plda::Voice;
 
 /// How many clusters there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +29,14 @@ impl Limits {
 
 /// Rounds in which exemplars move between the clusters after a split; they settle in a few.
 const MOVING_ROUNDS: usize = 10;
+/// Exemplars move between no more clusters than this, which bounds the cost of a large expected number.
+const MOVING_CLUSTERS: usize = 32;
 /// Cost of a change of speaker between exemplars, natural log.
 const SWITCH_COST: f32 = 1.0;
 
 impl SpeechMemory {
     /// Splits clusters of the exemplars `free` until there are `n`, or none has two exemplars: first the split by which
-    /// the evidence gains most or loses least. The result is numbered from 0.
+    /// the evidence gains most or loses least. The result is numbered from 0. Cost: `O(n_exemplars² · dim)` at most.
     pub(super) fn split_to(&self, free: &[usize], groups: Vec<usize>, share: f32, n: usize) -> Vec<usize> {
         let scaled = self.scaled(free, share);
         let items = self.items(free, Some(&scaled), share);
@@ -42,14 +45,65 @@ impl SpeechMemory {
             group_voices(&items, phi, groups).iter().map(|voice| voice.evidence(phi)).sum()
         };
         let mut groups = numbered(&groups);
-        while n_groups(&groups) < n {
-            let splits = (0..n_groups(&groups)).filter_map(|g| divide(&items, phi.len(), &groups, g));
+        while n_groups(&groups) < n.min(MOVING_CLUSTERS) {
+            let splits = (0..n_groups(&groups))
+                .filter(|&g| !is_linked(&items, &groups, g))
+                .filter_map(|g| divide(&items, phi.len(), &groups, g));
             let splits = splits.map(|split| (evidence(&split), split));
             let Some((_, split)) = splits.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
             groups = moved(&items, phi, split);
         }
-        groups
+        split_further(&items, phi, groups, n)
     }
+}
+
+/// Whether a user's correction holds items of group `g` together.
+fn is_linked(items: &[Item<'_>], groups: &[usize], g: usize) -> bool {
+    items.iter().zip(groups).any(|(item, of)| *of == g && item.must_link.is_some())
+}
+
+/// A split of one cluster: the gain in evidence, and the members of both sides.
+struct Split {
+    gain: f32,
+    sides: [Vec<usize>; 2],
+}
+
+impl Split {
+    fn of(items: &[Item<'_>], phi: &[f32], members: Vec<usize>) -> Option<Self> {
+        let upper = upper_half(items, phi.len(), &members)?;
+        let side = |wanted: bool| {
+            members.iter().zip(&upper).filter(|(_, upper)| **upper == wanted).map(|(&i, _)| i).collect()
+        };
+        let sides: [Vec<usize>; 2] = [side(false), side(true)];
+        let evidence = |members: &[usize]| {
+            let mut voice = Voice::prior(phi);
+            members.iter().for_each(|&i| voice.add(items[i].sum, items[i].weight));
+            voice.evidence(phi)
+        };
+        let gain = evidence(&sides[0]) + evidence(&sides[1]) - evidence(&members);
+        sides.iter().all(|side| !side.is_empty()).then_some(Self { gain, sides })
+    }
+}
+
+/// Splits clusters until there are `n` or none can be split, without moving items between the others.
+fn split_further(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>, n: usize) -> Vec<usize> {
+    let members =
+        |groups: &[usize], g: usize| (0..groups.len()).filter(|&i| groups[i] == g).collect::<Vec<_>>();
+    let mut n_now = n_groups(&groups);
+    if n_now >= n {
+        return groups;
+    }
+    let free = (0..n_now).filter(|&g| !is_linked(items, &groups, g));
+    let mut splits: Vec<Split> = free.filter_map(|g| Split::of(items, phi, members(&groups, g))).collect();
+    while n_now < n {
+        let best = (0..splits.len()).max_by(|&a, &b| splits[a].gain.total_cmp(&splits[b].gain));
+        let Some(best) = best else { break };
+        let [stays, goes] = splits.swap_remove(best).sides;
+        goes.iter().for_each(|&i| groups[i] = n_now);
+        n_now += 1;
+        splits.extend([stays, goes].into_iter().filter_map(|side| Split::of(items, phi, side)));
+    }
+    groups
 }
 
 /// Moves items to the cluster that they fit best, until none moves. No cluster is left empty, and ties stay.
@@ -81,6 +135,7 @@ mod tests {
 
     use super::super::tests::{exemplar, memory_of};
     use super::*;
+    use crate::diarizer::clustering::Constraint;
     use crate::events::SegmentId;
 
     #[test]
@@ -96,23 +151,42 @@ mod tests {
         assert_eq!(limits(Some(2), None, 7), (1, 1));
     }
 
-    #[test]
-    fn splits_reach_the_number_asked_for_while_exemplars_last() {
+    /// Three voices in turns of four exemplars.
+    fn memory(n_exemplars: usize) -> SpeechMemory {
         let mut memory = memory_of(None, None);
-        // Three voices in turns of four exemplars.
-        for n in 0..24 {
+        for n in 0..n_exemplars {
             let start = SampleIndex(n as u64 * 8_000);
             let exemplar = exemplar(&memory.plda, n / 4 % 3, 0, n);
             memory.add(SegmentId(n as u64), SampleRange::new(start, start.plus(8_000)), exemplar);
         }
-        let free: Vec<usize> = (0..24).collect();
-        let split = |n: usize| memory.split_to(&free, vec![0; 24], 1.0, n);
+        memory
+    }
+
+    #[test]
+    fn splits_reach_the_number_asked_for_while_exemplars_last() {
+        let memory = memory(120);
+        let free: Vec<usize> = (0..120).collect();
+        let split = |n: usize| memory.split_to(&free, vec![0; 120], 1.0, n);
         let three = split(3);
-        assert!((0..24).all(|i| three[i] == three[i / 4 * 4]), "{three:?}");
+        assert!((0..120).all(|i| three[i] == three[i / 4 % 3 * 4]), "{three:?}");
         assert_eq!(n_groups(&three), 3);
-        for n in [1, 2, 5, 24] {
-            assert_eq!(n_groups(&split(n)), n);
+        for n in [1, 2, 5, 32, 33, 120, 1000] {
+            let groups = split(n);
+            assert_eq!(n_groups(&groups), n.min(120));
+            assert_eq!(n_groups(&numbered(&groups)), n.min(120), "no cluster is empty");
         }
-        assert_eq!(n_groups(&split(100)), 24);
+    }
+
+    #[test]
+    fn what_a_user_merged_is_not_split() {
+        let mut memory = memory(24);
+        memory.exemplars[..8].iter_mut().for_each(|e| e.constraint = Constraint::MustLink);
+        let free: Vec<usize> = (0..24).collect();
+        let groups: Vec<usize> = (0..24).map(|i| usize::from(i >= 8)).collect();
+        for n in [3, 100] {
+            let split = memory.split_to(&free, groups.clone(), 1.0, n);
+            assert!((0..8).all(|i| split[i] == split[0]), "{split:?}");
+            assert!((8..24).all(|i| split[i] != split[0]), "{split:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::embedding::dot;
 use crate::plda::Voice;
-pub(crate) use refine::{divide, refine};
+pub(crate) use refine::{divide, refine, upper_half};
 
 /// A few neighbouring windows.
 #[derive(Debug, Clone, Copy)]

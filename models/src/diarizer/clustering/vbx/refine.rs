@@ -57,12 +57,22 @@ fn heaviest(items: &[Item<'_>], groups: &[usize]) -> Vec<usize> {
 /// than two items, or if they are all alike.
 pub(crate) fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize) -> Option<Vec<usize>> {
     let members: Vec<usize> = (0..items.len()).filter(|&i| groups[i] == g && items[i].weight > 0.0).collect();
+    let upper = upper_half(items, dim, &members)?;
+    let new = n_groups(groups);
+    let mut divided = groups.to_vec();
+    members.iter().zip(upper).filter(|(_, upper)| *upper).for_each(|(&i, _)| divided[i] = new);
+    Some(numbered(&divided))
+}
+
+/// Which of the items `members` lie above their mean along their first principal direction. `None` if there are less than
+/// two, or if they are all alike. Cost: `O(n_members · dim)`.
+pub(crate) fn upper_half(items: &[Item<'_>], dim: usize, members: &[usize]) -> Option<Vec<bool>> {
     if members.len() < 2 {
         return None;
     }
     let total: f32 = members.iter().map(|&i| items[i].weight).sum();
     let mut mean = vec![0.0; dim];
-    for &i in &members {
+    for &i in members {
         mean.iter_mut().zip(items[i].sum).for_each(|(m, s)| *m += s / total);
     }
     let away: Vec<Vec<f32>> = members
@@ -73,7 +83,7 @@ pub(crate) fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize)
     let mut direction = longest.clone();
     for _ in 0..POWER_ROUNDS {
         let mut next = vec![0.0; dim];
-        for (x, &i) in away.iter().zip(&members) {
+        for (x, &i) in away.iter().zip(members) {
             let along = items[i].weight * dot(x, &direction);
             next.iter_mut().zip(x).for_each(|(n, x)| *n += along * x);
         }
@@ -84,14 +94,7 @@ pub(crate) fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize)
         next.iter_mut().for_each(|n| *n /= length);
         direction = next;
     }
-    let new = n_groups(groups);
-    let mut divided = groups.to_vec();
-    for (x, &i) in away.iter().zip(&members) {
-        if dot(x, &direction) > 0.0 {
-            divided[i] = new;
-        }
-    }
-    Some(numbered(&divided))
+    Some(away.iter().map(|x| dot(x, &direction) > 0.0).collect())
 }
 
 #[cfg(test)]
