@@ -34,7 +34,7 @@ pub enum LabelError {
         source: EngineError,
     },
     /// The diarizer's events do not fit together.
-    #[error("{name}: the diarizer contradicts itself")]
+    #[error("{name}: internal error: an event does not apply to the session state")]
     Apply {
         /// The file.
         name: String,

@@ -143,7 +143,7 @@ pub enum Denied {
     #[error("the token is not known here, or was revoked")]
     UnknownToken,
     /// The token is good for other things.
-    #[error("the token {name:?} has not the scope {:?}", needed.as_str())]
+    #[error("the token {name:?} lacks the scope {:?}", needed.as_str())]
     Scope {
         /// Name of the token.
         name: String,

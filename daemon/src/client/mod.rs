@@ -76,7 +76,8 @@ async fn try_connect(address: &Address, url: &str) -> Result<Socket, String> {
     let mut request = url.into_client_request().map_err(|error| reason_of(&error))?;
     if let Some(token) = address.token() {
         let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        let mut value = value.map_err(|_| "the token holds what no token holds".to_owned())?;
+        let mut value = value
+            .map_err(|_| "the token contains characters that are not allowed in an HTTP header".to_owned())?;
         value.set_sensitive(true);
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }

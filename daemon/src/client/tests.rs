@@ -110,7 +110,9 @@ async fn a_refused_stream_says_why() {
     let address = address(server.addr);
     let error = publish(&address, None, wav(folder.path()), playback, |_| {}).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("the server closed the stream with 4429: 0 sessions run"),
+        error
+            .to_string()
+            .starts_with("the server closed the stream with 4429: the limit of 0 running sessions"),
         "{error}"
     );
     server.shut_down().await;

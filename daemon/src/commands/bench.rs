@@ -25,20 +25,20 @@ use machine::Machine;
 use progress::Progress;
 
 const EXAMPLES: &str = "\
-Without --sessions one thread labels a looped recording as fast as it can, and tells
-  - the real-time factor: seconds of work for a second of audio, in all, of the network,
-    of all else;
+Without --sessions one thread labels a looped recording as fast as possible. It reports
+  - the real-time factor: seconds of work for a second of audio: total, network,
+    everything else;
   - one window of each length through the network: median and 99th percentile;
-  - how much audio is heard from the onset of speech to its first label;
+  - audio received from the onset of speech to its first label;
   - resident memory: of the process with its model, of each further session, along the stream.
-With --sessions a server of its own is started on a free loopback port, and so many
-clients stream into it over WebSocket in real time. Told are
-  - onset to label: from the moment speech begins to the arrival of its first label;
-  - lag: how much later than the last audio it needed a first label arrives, which is what
-    the machine adds;
-  - processor time, memory and windows of the server, and which of its threads the time goes to.
-A server that is configured to ask for tokens or to keep sessions does so with files of its own;
-one with a certificate is measured without encryption.
+With --sessions a separate server starts on a free loopback port, and N clients stream to it
+over WebSocket in real time. The command reports
+  - onset to label: from the start of speech to the arrival of its first label;
+  - lag: from the last audio needed for a first label to its arrival: the delay of the
+    machine;
+  - processor time, memory and windows of the server, and the time of each kind of thread.
+Tokens and stored sessions, if configured, are in temporary files. A server with a certificate
+is measured without encryption.
 
 Examples:
   diarized bench                              five minutes of the example conversation
@@ -47,13 +47,13 @@ Examples:
   diarized bench --sessions 16                sixteen live sessions for 30 s
   diarized bench --sessions 16 --step-ms 500  the same with a window every half second
   taskset -c 1 diarized bench --sessions 8 --find --server-cores 0
-          most sessions that core 0 carries with a lag p99 below 1 s; the clients run on core 1
+          maximum number of sessions on core 0 with a lag p99 below 1 s; the clients run on core 1
 
-Figures are good only on a quiet machine and of a release build; both are told beside them.
+Figures are valid only on a quiet machine and for a release build; the report states both.
 
-Exit codes: 0 done, 1 the server failed, 66 the audio or the model cannot be read, 73 nothing
-can be written, 78 wrong configuration, 130 interrupted (what was measured is printed where it
-is enough).";
+Exit codes: 0 done, 1 the server failed, 66 the audio or the model cannot be read, 73 the output
+cannot be written, 78 wrong configuration, 130 interrupted (figures so far are printed if there
+are enough).";
 
 /// Arguments of `diarized bench`.
 #[derive(Debug, clap::Args)]

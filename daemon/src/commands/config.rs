@@ -10,12 +10,12 @@ use crate::output::write_stdout;
 
 const EXAMPLES: &str = "\
 Examples:
-  diarized config                             what is in effect, and why
-  diarized config --default > diarized.toml   a commented file to begin with
+  diarized config                             effective values and their origins
+  diarized config --default > diarized.toml   a commented file to start from
   diarized config --check diarized.toml       every fault of a file; exit code 0 or 78
-  DIARIZED_LOG_LEVEL=debug diarized config    the environment wins over the file
+  DIARIZED_LOG_LEVEL=debug diarized config    the environment overrides the file
 
-A value comes from, the first wins: a flag, the environment (DIARIZED_SECTION_KEY), the file, the default.";
+Sources in order of priority: a flag, the environment (DIARIZED_SECTION_KEY), the file, the default.";
 
 /// Arguments of `diarized config`.
 #[derive(Debug, clap::Args)]

@@ -15,7 +15,7 @@ Examples:
   diarized devices                     every capture device with its formats; * marks the default one
   diarized devices --json              one JSON object a line: name, description, default, channels,
                                        sample_rates_hz (ranges); the last two are null if it cannot be opened
-  diarized devices --probe             listen to the default device for 5 s: level, pace, losses
+  diarized devices --probe             capture the default device for 5 s: level, pace, losses
   diarized devices --probe hw:CARD=0,DEV=0 --seconds 2
 
 Give a name to `diarized serve` as capture.device.";

@@ -24,16 +24,16 @@ use table::{Row, Table, ids_path};
 
 const EXAMPLES: &str = "\
 Examples:
-  diarized embed anna.wav bob.flac                       one JSON object a file on standard output
+  diarized embed anna.wav bob.flac                       one JSON object for each file on standard output
   diarized embed -o voices.npy *.wav                     voices.npy (n, dim) as f32, ids in voices.ids
   diarized embed --window-ms 1500 --step-ms 250 talk.wav sliding windows
   diarized embed --scp wav.scp --segments segments -o voices.npy
 
 An embedding is a vector of length 1; the cosine of two is their inner product. Ids are file names without folder \
 and extension, or the names of the lists. Each line of voices.ids is `id start end`, times in seconds from the start \
-of the audio file; white space in an id is written as `_`. Ctrl-C writes what was embedded so far.
+of the audio file; white space in an id is written as `_`. Ctrl-C writes the embeddings computed so far.
 
-Exit codes: 0 all done, 2 wrong usage, 3 some could not be embedded, 66 none could, 73 the output cannot be written, \
+Exit codes: 0 all done, 2 wrong usage, 3 some inputs could not be embedded, 66 none could, 73 the output cannot be written, \
 78 wrong configuration, 130 interrupted.";
 
 /// Arguments of `diarized embed`.

@@ -12,12 +12,13 @@ use crate::voices::Registry;
 
 const EXAMPLES: &str = "\
 Examples:
-  diarized enrol Ann ann.wav                     half a minute of Ann alone
-  diarized enrol Ann monday.m4a phone.wav        more recordings of other days and microphones make it better
+  diarized enrol Ann ann.wav                     half a minute of Ann only
+  diarized enrol Ann monday.m4a phone.wav        recordings of other days and microphones improve it
   diarized enrol Ann ann.wav --consent 'agreed by mail on 3 May; may be deleted at any time'
 
-A clip must hold at least 5 s of speech of one person, in a quiet place. One that is too short, too noisy, no speech \
-or of two voices is refused with the reason, and nothing is stored. A voice is biometric data: enrol people who agree.
+A clip needs at least 5 s of speech of one person, in a quiet place. A clip that is too short, too noisy, without \
+speech or with two speakers is refused with the reason, and nothing is stored. Voiceprints are biometric data: enrol \
+people with their consent only.
 
 Exit codes: 0 enrolled, 2 wrong usage, 66 a clip was refused, 73 the store cannot be written, 78 wrong configuration \
 or key.";

@@ -13,7 +13,7 @@ use crate::voices::{Registry, StoreError};
 /// Arguments of `diarized identify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 somebody was recognised, 1 nobody (a stranger, or too unsure), 2 wrong usage, 66 the clip or the store \
+Exit codes: 0 a person was recognised, 1 nobody was (a stranger, or too uncertain), 2 wrong usage, 66 the clip or the store \
 cannot be used, 78 wrong configuration or key.")]
 pub struct Args {
     /// Clip of one person.

@@ -31,19 +31,19 @@ use progress::{Bars, FileBar};
 const EXAMPLES: &str = "\
 Examples:
   diarized label meeting.m4a                    a table in the terminal
-  diarized label -f rttm -o labels/ *.wav       one labels/NAME.rttm a file
+  diarized label -f rttm -o labels/ *.wav       one labels/NAME.rttm for each file
   diarized label -o labels/ recordings/         the audio files of a folder
-  diarized label -o talk.srt talk.mp3           subtitles; the format is told by the name
-  diarized label --speakers 2 call.wav          when the number of speakers is known
-  diarized label --events talk.wav              every event as it would be said live, one JSON object a line
+  diarized label -o talk.srt talk.mp3           subtitles; the extension selects the format
+  diarized label --speakers 2 call.wav          with a known number of speakers
+  diarized label --events talk.wav              every event of a live session, one JSON object a line
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
 Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
-Times are in seconds from the start of the file. A file that cannot be used is told in one line and the others \
-are still done.
+Times are in seconds from the start of the file. Each unusable file is reported in one line; the others \
+are still labelled.
 
-Exit codes: 0 all done, 2 wrong usage, 3 some files could not be used, 66 none could, 73 nothing could be written, \
-78 wrong configuration, 130 interrupted (what was labelled so far is written).";
+Exit codes: 0 all done, 2 wrong usage, 3 some files are unusable, 66 all are, 73 the output cannot be written, \
+78 wrong configuration, 130 interrupted (the labels so far are written).";
 
 /// Arguments of `diarized label`.
 #[derive(Debug, clap::Args)]

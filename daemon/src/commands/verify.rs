@@ -13,9 +13,8 @@ use crate::output::write_stdout;
 /// Arguments of `diarized verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The evidence is the natural logarithm of how much likelier the two clips are if one person speaks in both; the \
-probability is for even odds beforehand. It is meant to tell the people of one conversation apart and proves nobody's \
-identity.
+The evidence is the natural-log likelihood ratio of one speaker against two speakers. The probability assumes even \
+prior odds. The command distinguishes the speakers of a conversation; it is no proof of identity.
 
 Exit codes: 0 one person, 1 two people, 2 wrong usage, 66 a clip cannot be used, 78 wrong configuration.")]
 pub struct Args {

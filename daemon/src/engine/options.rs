@@ -23,7 +23,7 @@ pub enum SetUpError {
     #[error("voices are enabled, but the store cannot be used (voices.enabled = false does without)")]
     Voices(#[from] StoreError),
     /// The operating system gave no thread.
-    #[error("no thread for inference")]
+    #[error("cannot start the inference threads")]
     Thread(#[from] std::io::Error),
 }
 

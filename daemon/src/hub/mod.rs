@@ -48,9 +48,7 @@ pub enum OpenError {
         id: String,
     },
     /// As many sessions run as may.
-    #[error(
-        "{max} sessions run, which is as many as this server takes (server.max_sessions); try again later"
-    )]
+    #[error("the limit of {max} running sessions is reached (server.max_sessions); try again later")]
     TooMany {
         /// The limit.
         max: usize,

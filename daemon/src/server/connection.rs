@@ -79,7 +79,9 @@ where
     Fut: Future<Output = ()> + Send,
 {
     let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
-        return super::http::unavailable("as many connections are open as this server takes");
+        return super::http::unavailable(
+            "the limit of open connections is reached (server.max_connections); try again later",
+        );
     };
     let max = shared.limits.max_message_bytes;
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(max).max_frame_size(max);

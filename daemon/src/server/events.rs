@@ -88,7 +88,7 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
         };
         let max = shared.limits.max_subscribers;
         let place = shared.metrics.subscribers.enter(&key, max).ok_or_else(|| {
-            let reason = format!("{max} subscribers are there, which is as many as may be; try again later");
+            let reason = format!("the limit of {max} subscribers is reached (server.max_subscribers_per_session); try again later");
             (ErrorCode::TooManySubscribers, reason)
         })?;
         Ok((session, feed, place))

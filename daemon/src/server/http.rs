@@ -116,12 +116,12 @@ pub(super) fn not_a_websocket(rejection: &WebSocketUpgradeRejection) -> Response
 }
 
 pub(super) async fn not_found(uri: Uri) -> Response {
-    let reason = format!("nothing is at {}; GET / says what is where", uri.path());
+    let reason = format!("no route {}; see docs/protocol.md", uri.path());
     failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
 }
 
 pub(super) async fn method_not_allowed(uri: Uri) -> Response {
-    let reason = format!("{} does not take this method", uri.path());
+    let reason = format!("{} does not support this method", uri.path());
     failure(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NotHere, reason)
 }
 

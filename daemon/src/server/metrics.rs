@@ -107,58 +107,61 @@ impl Metrics {
     pub fn page(&self, hub: &Hub, n_shed: u64) -> String {
         let (stats, counted, inference) = (hub.stats(), hub.counted(), hub.inference());
         let mut page = Page::default();
-        page.gauge("sessions", "Sessions that run.", stats.live as f64);
+        page.gauge("sessions", "Running sessions.", stats.live as f64);
         page.gauge("sessions_ended", "Ended sessions in memory.", stats.ended as f64);
         page.counter("sessions_opened_total", "Sessions opened.", stats.opened as f64);
         page.counter("sessions_refused_total", "Sessions refused.", stats.refused as f64);
-        page.counter("streams_resumed_total", "Sessions taken up again.", self.streams_resumed.get() as f64);
-        page.counters("events_total", "Events said, by their type.", "type", counted.events());
-        page.counter("events_missed_total", "Events slow subscribers missed.", stats.missed as f64);
-        page.counter("audio_heard_seconds_total", "Audio that reached a diarizer.", stats.heard_s);
-        page.counter("audio_dropped_seconds_total", "Audio lost to overruns.", stats.dropped_s);
-        page.counter("audio_received_bytes_total", "Audio from clients.", self.audio_bytes.get() as f64);
+        page.counter("streams_resumed_total", "Resumed sessions.", self.streams_resumed.get() as f64);
+        page.counters("events_total", "Emitted events by type.", "type", counted.events());
+        page.counter("events_missed_total", "Events missed by slow subscribers.", stats.missed as f64);
+        page.counter("audio_heard_seconds_total", "Audio processed by diarizers.", stats.heard_s);
+        page.counter("audio_dropped_seconds_total", "Audio lost by overruns.", stats.dropped_s);
+        page.counter(
+            "audio_received_bytes_total",
+            "Audio received from clients.",
+            self.audio_bytes.get() as f64,
+        );
         let held = self.frames_held.get() as f64;
-        page.counter("frames_held_total", "Times that a client sent frames faster than they may come.", held);
+        page.counter("frames_held_total", "Delayed reads of clients above the limit of frames.", held);
         page.histogram(
             "lag_seconds",
-            "Audio received and not yet heard, every two seconds of each session.",
+            "Audio received and not yet processed, every two seconds for each session.",
             &counted.lag.read(),
         );
         page.gauge("lag_seconds_max", "Largest lag of a running session.", stats.max_lag_s);
-        page.counter("windows_total", "Windows embedded.", inference.seconds.count as f64);
-        page.counter("windows_failed_total", "Windows that the network failed on.", inference.failed as f64);
+        page.counter("windows_total", "Embedded windows.", inference.seconds.count as f64);
+        page.counter(
+            "windows_failed_total",
+            "Windows lost by failures of the network.",
+            inference.failed as f64,
+        );
         page.histogram("inference_seconds", "Time to embed one window.", &inference.seconds);
-        page.gauge("inference_queue", "Windows that wait for a thread.", inference.waiting as f64);
+        page.gauge("inference_queue", "Windows in the queue.", inference.waiting as f64);
         let overloaded = f64::from(u8::from(inference.overloaded));
-        page.gauge("overloaded", "1 while windows wait so long that first labels come late.", overloaded);
-        page.gauge("inference_threads", "Threads that embed.", inference.alive as f64);
+        page.gauge("overloaded", "1 while windows wait too long for timely first labels.", overloaded);
+        page.gauge("inference_threads", "Running inference threads.", inference.alive as f64);
         page.gauge("connections", "Open WebSocket connections.", self.connections.get() as f64);
         page.counter(
             "connections_shed_total",
-            "Connections closed to make room, before they said who they are.",
+            "Unauthenticated connections closed to make room.",
             n_shed as f64,
         );
         page.gauge("subscribers", "Subscribers on /v1/events.", self.subscribers.total() as f64);
         page.counter("messages_sent_total", "Text messages sent.", self.messages_sent.get() as f64);
         let errors = ErrorCode::ALL.iter().zip(&self.errors).map(|(code, n)| (code.as_str(), n.get()));
-        page.counters(
-            "errors_total",
-            "Errors WebSocket clients were told of, by their code.",
-            "code",
-            errors,
-        );
-        page.counter("requests_denied_total", "Requests turned away.", self.denied.get() as f64);
+        page.counters("errors_total", "Errors sent to WebSocket clients, by code.", "code", errors);
+        page.counter("requests_denied_total", "Refused requests.", self.denied.get() as f64);
         if let Some(storage) = hub.storage() {
-            page.counter("storage_events_total", "Events kept.", storage.n_events() as f64);
-            page.counter("storage_errors_total", "Failed attempts to keep.", storage.n_errors() as f64);
-            page.gauge("storage_damaged_sessions", "Kept sessions set aside.", storage.n_damaged() as f64);
+            page.counter("storage_events_total", "Stored events.", storage.n_events() as f64);
+            page.counter("storage_errors_total", "Failed storage writes.", storage.n_errors() as f64);
+            page.gauge("storage_damaged_sessions", "Damaged stored sessions.", storage.n_damaged() as f64);
             page.gauge(
                 "storage_failing",
-                "1 while keeping fails.",
+                "1 while storage writes fail.",
                 f64::from(u8::from(storage.is_failing())),
             );
         }
-        page.gauge("ready", "1 while /readyz says ready.", f64::from(u8::from(hub.readiness().is_ok())));
+        page.gauge("ready", "1 while /readyz reports ready.", f64::from(u8::from(hub.readiness().is_ok())));
         page.finish()
     }
 }

@@ -32,13 +32,10 @@ impl From<IpAddr> for Block {
 /// Why a peer is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Full {
-    #[error(
-        "{max} connections are open, which is as many as this server takes (server.max_connections); try again later"
-    )]
+    #[error("the limit of {max} open connections is reached (server.max_connections); try again later")]
     Server { max: usize },
     #[error(
-        "{max} connections of your address are open, which is as many as one may have \
-         (server.max_connections_per_address); close some"
+        "the limit of {max} connections of your address is reached (server.max_connections_per_address); close some"
     )]
     Address { max: usize },
 }

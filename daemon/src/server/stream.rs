@@ -186,8 +186,7 @@ impl Publisher {
                     return Ok(Step::Next);
                 }
                 if session.channel().now().state.gaps().len() >= MAX_GAPS {
-                    let reason =
-                        format!("the stream has {MAX_GAPS} gaps already, which is as many as it may have");
+                    let reason = format!("the stream has reached the limit of {MAX_GAPS} gaps");
                     return self.end_with(connection, ErrorCode::TooManyMessages, reason).await;
                 }
                 let n_samples = (duration_s * f64::from(session.format().sample_rate)).round() as u64;

@@ -49,7 +49,7 @@ pub enum StartError {
     #[error("the diarizer cannot be made")]
     Engine(#[from] EngineError),
     /// The operating system gave no thread.
-    #[error("no thread for the session")]
+    #[error("cannot start the thread of the session")]
     Thread(#[source] std::io::Error),
 }
 

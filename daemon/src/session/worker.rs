@@ -31,9 +31,9 @@ enum Fault {
     Engine(#[from] EngineError),
     #[error("the front end failed")]
     Intake(#[from] diarized_dsp::IntakeError),
-    #[error("the diarizer contradicts itself")]
+    #[error("internal error: an event does not apply to the session state")]
     Apply(#[from] diarized_models::events::ApplyError),
-    #[error("nobody holds the session any more")]
+    #[error("all handles to the session were dropped")]
     Abandoned,
 }
 

@@ -81,7 +81,7 @@ pub enum StorageError {
     },
     /// What was read makes no sense.
     #[error(
-        "the kept session {id:?} is damaged and set aside ({reason}); take it from a backup, or delete it"
+        "the kept session {id:?} is damaged and set aside ({reason}); restore it from a backup, or delete it"
     )]
     Damaged {
         /// Id of the session.
@@ -98,7 +98,7 @@ pub enum StorageError {
         reason: String,
     },
     /// The operating system gave no thread.
-    #[error("no thread for the storage")]
+    #[error("cannot start the thread of the storage")]
     Thread(#[source] std::io::Error),
 }
 

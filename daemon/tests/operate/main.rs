@@ -230,7 +230,7 @@ fn tokens_and_certificates_guard_a_server_and_are_loaded_again() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(replay(&json).1, Some(EndReason::Closed));
     for (token, code, said) in
-        [("", 4401, "a token is needed"), (&other, 4403, "has not the scope \"publish\"")]
+        [("", 4401, "a token is needed"), (&other, 4403, "lacks the scope \"publish\"")]
     {
         let (exit, _, stderr) = play(token, &ca);
         assert!(exit == 1 && stderr.contains(&format!("with {code}: ")) && stderr.contains(said), "{stderr}");

@@ -14,13 +14,13 @@ use crate::output::write_stdout;
 /// Arguments of `diarized eval der`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-DER = (missed + false alarm + confusion) / reference speech, under the best one-to-one mapping of speakers; it \
-agrees with pyannote.metrics, whose `collar` is the total width of what --collar gives for each side. Without a \
-UEM a recording is scored from the first start to the last end of either side. Without reference speech DER is 0 % \
-if nothing was labelled and 100 % otherwise.
+DER = (missed + false alarm + confusion) / reference speech, under the best one-to-one mapping of speakers. It \
+agrees with pyannote.metrics; `collar` there is the total width, twice --collar. Without a UEM a recording is scored \
+from the first start to the last end of either side. Without reference speech DER is 0 % if nothing was labelled and \
+100 % otherwise.
 
-Recordings are matched by the name in the RTTM; a file without any line stands for a silent recording named like \
-the file. A reference recording that the labels lack counts as all missed.")]
+Recordings are matched by the name in the RTTM; a file without lines is a silent recording with the name of \
+the file. A reference recording without labels counts as missed.")]
 pub(super) struct Args {
     /// Reference: an RTTM file, JSON (.json, .jsonl) of this program, or a folder of such files.
     reference: PathBuf,

@@ -21,12 +21,12 @@ use voices::{Clips, Voices};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A line of a trial list is `enrol test target` or `enrol test nontarget` (Kaldi), `1 enrol test` or `0 enrol test` \
-(VoxCeleb), or, in a file whose name begins with tar or imp, `enrol test`. Names are those of --wav-scp (or of its \
+(VoxCeleb), or, in a file named tar… or imp…, `enrol test`. Names are those of --wav-scp (or of its \
 --segments), without it paths of audio files. A name on the enrolment side may be a speaker of --enrol, whose \
 embeddings are averaged.
 
-The EER is where the ROC with its points joined by straight lines crosses miss rate = false-alarm rate; beside it \
-stand the one on the ROC's convex hull and the one as Kaldi's compute-eer has it. minDCF has C_miss = C_fa = 1 and \
+The EER is the point of the linearly interpolated ROC at which miss rate = false-alarm rate. The EER on the convex \
+hull of the ROC and the EER of Kaldi's compute-eer are printed too. minDCF has C_miss = C_fa = 1 and \
 is normalised.")]
 pub(super) struct Args {
     /// Trial lists; all of them make one list.

@@ -21,13 +21,14 @@ use measure::{Fold, calibrate, measure};
 /// Arguments of `diarized eval voices`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Of the speakers with enough speech every second one is enrolled, the others and those with less are strangers; then \
-the other half is enrolled. What is not part of the enrolment is cut into pieces, and each piece is named by the rules \
-of the product: a miss is an enrolled person who gets no name or a wrong one, a false accept is a stranger who gets \
-one. With --fit the calibration of voiceprints is fitted on pairs within one set of recordings (what stands before \
-the first `_` of a speaker's name) and printed as the [[voiceprint]] tables of model.toml; the figures below are then \
-those of the new calibration, on the speakers that it was fitted on. With --cross a second table judges people by a \
-calibration that was fitted on others alone.")]
+Every second speaker with enough speech is enrolled; everybody else is a stranger. Then the two halves change roles. \
+The speech outside the enrolment is cut into pieces, and each piece is named by the rules of the product. A miss is an \
+enrolled person with no name or a wrong one; a false accept is a stranger with a name.
+
+With --fit the calibration of voiceprints is fitted on pairs within one set of recordings and printed as the \
+[[voiceprint]] tables of model.toml. The set is the part of a speaker's name before the first `_`. The figures are then \
+those of the new calibration, on the speakers of the fit. With --cross a second table uses a calibration fitted on \
+other speakers only.")]
 pub(super) struct Args {
     /// Kaldi data folder: wav.scp, segments (if there are any) and utt2spk.
     #[arg(value_name = "DIR")]
