@@ -39,7 +39,7 @@ mod limits;
 mod people;
 
 /// Deterministic noise in `[-0.5, 0.5]`.
-fn noise(seed: u64) -> f32 {
+pub(super) fn noise(seed: u64) -> f32 {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
     x ^= x >> 29;
     x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);

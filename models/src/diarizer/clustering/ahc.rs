@@ -31,20 +31,20 @@ pub(crate) type Groups = Vec<usize>;
 
 /// Merges the most similar pair of groups until `n_groups` are left, or none may merge.
 ///
-/// `weights[i]` is the number of vectors behind item `i`. `pinned[i]` ties items: those with the same value start
-/// as one group, and groups with different values never merge. Deterministic: ties go to the lower index.
+/// `weights[i]` is the number of vectors behind item `i`. Items with the same `must_link` value start as
+/// one group, and groups with different values never merge. Deterministic: the lower index wins a draw.
 pub(crate) fn average_linkage(
     similarities: &Similarities,
     weights: &[f32],
-    pinned: &[Option<u32>],
+    must_link: &[Option<u32>],
     n_groups: usize,
 ) -> Groups {
     let n = similarities.len();
-    debug_assert!(weights.len() == n && pinned.len() == n);
-    let mut work = Work::new(similarities, weights, pinned);
-    for (a, constraint) in pinned.iter().enumerate() {
-        if constraint.is_some()
-            && let Some(first) = (0..a).find(|&b| work.alive[b] && work.constraint[b] == *constraint)
+    debug_assert!(weights.len() == n && must_link.len() == n);
+    let mut work = Work::new(similarities, weights, must_link);
+    for (a, value) in must_link.iter().enumerate() {
+        if value.is_some()
+            && let Some(first) = (0..a).find(|&b| work.alive[b] && work.must_link[b] == *value)
         {
             work.merge(first, a);
         }
@@ -65,7 +65,7 @@ struct Work {
     n: usize,
     sim: Vec<f32>,
     weight: Vec<f32>,
-    constraint: Vec<Option<u32>>,
+    must_link: Vec<Option<u32>>,
     alive: Vec<bool>,
     parent: Vec<usize>,
     /// Most similar living partner with a higher index, for each living item.
@@ -73,12 +73,12 @@ struct Work {
 }
 
 impl Work {
-    fn new(similarities: &Similarities, weights: &[f32], pinned: &[Option<u32>]) -> Self {
+    fn new(similarities: &Similarities, weights: &[f32], must_link: &[Option<u32>]) -> Self {
         let n = similarities.len();
         let mut sim = vec![f32::NEG_INFINITY; n * n];
         for a in 0..n {
             for b in 0..a {
-                let forbidden = matches!((pinned[a], pinned[b]), (Some(x), Some(y)) if x != y);
+                let forbidden = matches!((must_link[a], must_link[b]), (Some(x), Some(y)) if x != y);
                 let value = if forbidden { f32::NEG_INFINITY } else { similarities.get(a, b) };
                 sim[a * n + b] = value;
                 sim[b * n + a] = value;
@@ -88,7 +88,7 @@ impl Work {
             n,
             sim,
             weight: weights.to_vec(),
-            constraint: pinned.to_vec(),
+            must_link: must_link.to_vec(),
             alive: vec![true; n],
             parent: (0..n).collect(),
             best: vec![None; n],
@@ -112,7 +112,7 @@ impl Work {
             self.sim[k * self.n + a] = value;
         }
         self.weight[a] = wa + wb;
-        self.constraint[a] = self.constraint[a].or(self.constraint[b]);
+        self.must_link[a] = self.must_link[a].or(self.must_link[b]);
         self.alive[b] = false;
         self.parent[b] = a;
     }

@@ -1,7 +1,9 @@
 //! Limits on the number of speakers, and splitting clusters until there are as many as a user expects.
 
+use std::cmp::Ordering;
+
 use super::super::viterbi::best_path;
-use super::vbx::{Item, divide, group_voices, n_groups, numbered, upper_half};
+use super::vbx::{Item, group_voices, is_linked, n_groups, numbered, upper_half};
 use super::{MemoryParams, SpeechMemory};
 use crate::plda::Voice;
 
@@ -41,25 +43,27 @@ impl SpeechMemory {
         let scaled = self.scaled(free, share);
         let items = self.items(free, Some(&scaled), share);
         let phi = self.plda.phi();
-        let evidence = |groups: &[usize]| -> f32 {
-            group_voices(&items, phi, groups).iter().map(|voice| voice.evidence(phi)).sum()
-        };
         let mut groups = numbered(&groups);
         while n_groups(&groups) < n.min(MOVING_CLUSTERS) {
-            let splits = (0..n_groups(&groups))
-                .filter(|&g| !is_linked(&items, &groups, g))
-                .filter_map(|g| divide(&items, phi.len(), &groups, g));
-            let splits = splits.map(|split| (evidence(&split), split));
-            let Some((_, split)) = splits.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
-            groups = moved(&items, phi, split);
+            let Some(split) = splits(&items, phi, &groups).max_by(Split::by_gain) else { break };
+            let new = n_groups(&groups);
+            split.sides[1].iter().for_each(|&i| groups[i] = new);
+            groups = moved(&items, phi, groups);
         }
         split_further(&items, phi, groups, n)
     }
 }
 
-/// Whether a user's correction holds items of group `g` together.
-fn is_linked(items: &[Item<'_>], groups: &[usize], g: usize) -> bool {
-    items.iter().zip(groups).any(|(item, of)| *of == g && item.must_link.is_some())
+/// The splits of the clusters that no correction of a user holds together.
+fn splits<'a>(
+    items: &'a [Item<'_>],
+    phi: &'a [f32],
+    groups: &'a [usize],
+) -> impl Iterator<Item = Split> + 'a {
+    let members = |g: usize| (0..groups.len()).filter(|&i| groups[i] == g).collect();
+    (0..n_groups(groups))
+        .filter(|&g| !is_linked(items, groups, g))
+        .filter_map(move |g| Split::of(items, phi, members(g)))
 }
 
 /// A split of one cluster: the gain in evidence, and the members of both sides.
@@ -83,20 +87,21 @@ impl Split {
         let gain = evidence(&sides[0]) + evidence(&sides[1]) - evidence(&members);
         sides.iter().all(|side| !side.is_empty()).then_some(Self { gain, sides })
     }
+
+    fn by_gain(&self, other: &Self) -> Ordering {
+        self.gain.total_cmp(&other.gain)
+    }
 }
 
 /// Splits clusters until there are `n` or none can be split, without moving items between the others.
 fn split_further(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>, n: usize) -> Vec<usize> {
-    let members =
-        |groups: &[usize], g: usize| (0..groups.len()).filter(|&i| groups[i] == g).collect::<Vec<_>>();
     let mut n_now = n_groups(&groups);
     if n_now >= n {
         return groups;
     }
-    let free = (0..n_now).filter(|&g| !is_linked(items, &groups, g));
-    let mut splits: Vec<Split> = free.filter_map(|g| Split::of(items, phi, members(&groups, g))).collect();
+    let mut splits: Vec<Split> = splits(items, phi, &groups).collect();
     while n_now < n {
-        let best = (0..splits.len()).max_by(|&a, &b| splits[a].gain.total_cmp(&splits[b].gain));
+        let best = (0..splits.len()).max_by(|&a, &b| splits[a].by_gain(&splits[b]));
         let Some(best) = best else { break };
         let [stays, goes] = splits.swap_remove(best).sides;
         goes.iter().for_each(|&i| groups[i] = n_now);
@@ -139,7 +144,7 @@ mod tests {
     use crate::events::SegmentId;
 
     #[test]
-    fn speakers_outside_the_history_count_against_the_limits() {
+    fn speakers_outside_the_memory_count_against_the_limits() {
         let limits = |max, expected, n_elsewhere| {
             let limits = Limits::of(&memory_of(max, expected).params, n_elsewhere);
             (limits.least, limits.most)

@@ -34,7 +34,7 @@ use crate::plda::{Plda, Voice};
 use ahc::{Similarities, average_linkage};
 use limits::Limits;
 pub use merging::{GroupPair, VoiceGroups};
-use vbx::{Item, Outcome, cluster, group_voices, n_groups, numbered, refine};
+use vbx::{Item, Outcome, cluster, group_voices, is_linked, n_groups, numbered, refine};
 
 /// Parameters of the memory and its clustering.
 #[derive(Debug, Clone, Copy)]
@@ -399,9 +399,8 @@ impl SpeechMemory {
     fn dissolve_small(&self, free: &[usize], groups: &mut [usize], least: f32, n_kept: usize) {
         let items = self.items(free, None, 1.0);
         let windows = self.clean_windows(free, groups);
-        let tied =
-            |g: usize| items.iter().zip(groups.iter()).any(|(i, of)| *of == g && i.must_link.is_some());
-        let mut stays: Vec<bool> = (0..windows.len()).map(|g| windows[g] >= least || tied(g)).collect();
+        let mut stays: Vec<bool> =
+            (0..windows.len()).map(|g| windows[g] >= least || is_linked(&items, groups, g)).collect();
         if !stays.contains(&true) {
             // No speaker has spoken long enough yet.
             return;

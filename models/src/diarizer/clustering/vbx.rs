@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::embedding::dot;
 use crate::plda::Voice;
-pub(crate) use refine::{divide, refine, upper_half};
+pub(crate) use refine::{refine, upper_half};
 
 /// A few neighbouring windows.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +94,11 @@ pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) ->
     voices
 }
 
+/// Whether a must-link value holds items of group `g` together.
+pub(crate) fn is_linked(items: &[Item<'_>], groups: &[usize], g: usize) -> bool {
+    items.iter().zip(groups).any(|(item, of)| *of == g && item.must_link.is_some())
+}
+
 /// Weight of the items in each group.
 pub(crate) fn group_weights(items: &[Item<'_>], groups: &[usize]) -> Vec<f32> {
     let mut weights = vec![0.0_f32; n_groups(groups)];
@@ -111,11 +116,10 @@ fn closest_pair(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option<((u
 pub(crate) fn pairs(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<((usize, usize), f32)> {
     let voices = group_voices(items, phi, groups);
     let alone: Vec<f32> = voices.iter().map(|voice| voice.evidence(phi)).collect();
-    let tied = |g: usize| items.iter().zip(groups).any(|(i, of)| *of == g && i.must_link.is_some());
-    let tied: Vec<bool> = (0..voices.len()).map(tied).collect();
+    let linked: Vec<bool> = (0..voices.len()).map(|g| is_linked(items, groups, g)).collect();
     let mut pairs = Vec::new();
     for a in (0..voices.len()).filter(|&a| voices[a].weight() > 0.0) {
-        for b in (a + 1..voices.len()).filter(|&b| voices[b].weight() > 0.0 && !(tied[a] && tied[b])) {
+        for b in (a + 1..voices.len()).filter(|&b| voices[b].weight() > 0.0 && !(linked[a] && linked[b])) {
             let gain =
                 voices[a].evidence_with(voices[b].sum(), voices[b].weight(), phi) - alone[a] - alone[b];
             pairs.push(((a, b), gain));

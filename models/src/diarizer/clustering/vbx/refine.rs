@@ -55,7 +55,7 @@ fn heaviest(items: &[Item<'_>], groups: &[usize]) -> Vec<usize> {
 
 /// `groups` with group `g` in two, on either side of its mean along its first principal direction. `None` if it has less
 /// than two items, or if they are all alike.
-pub(crate) fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize) -> Option<Vec<usize>> {
+fn divide(items: &[Item<'_>], dim: usize, groups: &[usize], g: usize) -> Option<Vec<usize>> {
     let members: Vec<usize> = (0..items.len()).filter(|&i| groups[i] == g && items[i].weight > 0.0).collect();
     let upper = upper_half(items, dim, &members)?;
     let new = n_groups(groups);

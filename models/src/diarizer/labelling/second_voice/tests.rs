@@ -2,6 +2,7 @@ use super::*;
 use crate::diarizer::DiarizerOptions;
 use crate::diarizer::labelling::{Labeller, made};
 use crate::diarizer::tests::CALIBRATION;
+use crate::diarizer::tests::noise;
 use crate::embedding::Embedding;
 use crate::events::Event;
 use crate::plda::Plda;
@@ -67,15 +68,6 @@ fn overlap_that_may_go_on_waits() {
     let early = second_voices.unsettled(&zone, &state, rules);
     assert_eq!(early.len(), 1);
     assert!(early[0].range.duration_s() > 0.9 && early[0].weight > 3.0, "{early:?}");
-}
-
-/// Deterministic noise in `[-0.5, 0.5]`.
-fn noise(seed: u64) -> f32 {
-    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
-    x ^= x >> 29;
-    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x ^= x >> 32;
-    (x >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
 }
 
 /// Two people in two regions of speech, 0 to 12 s and 14 to 20 s: they overlap where one follows the other, and once
