@@ -112,7 +112,7 @@ pub enum FaultKind {
         /// A known key that looks like it.
         suggestion: Option<String>,
     },
-    /// The name of a section has a value that is no section.
+    /// A section's name is used as a key with a plain value.
     #[error("{key} = {got}: expected a section, written [{key}]")]
     NotASection {
         /// The section's name.

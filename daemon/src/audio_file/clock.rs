@@ -33,8 +33,8 @@ impl Clock {
         *self = Self { shift_s: Some(f64::NAN), last_ts: None };
     }
 
-    /// How the packet of timestamp `ts` fits, whose first frame is to be heard at `at_s`, behind `n_frames` frames at
-    /// `rate_hz`.
+    /// Fit of the packet with timestamp `ts` to the frames before it: `n_frames` frames at `rate_hz`. Its first frame
+    /// belongs at `at_s`, in seconds.
     pub(super) fn fit(&mut self, ts: i64, at_s: f64, n_frames: u64, rate_hz: u32) -> Fit {
         let rate = f64::from(rate_hz.max(1));
         let is_first = self.shift_s.is_none();

@@ -275,9 +275,9 @@ impl Container {
         let n_skip = usize::try_from(self.n_skip_frames).unwrap_or(usize::MAX).min(n_frames);
         self.n_skip_frames -= n_skip as u64;
         let ts = packet.pts.get();
-        let told = self.fragments.as_ref().map_or(ts, |fragments| fragments.told(self.track_id, ts));
+        let file_ts = self.fragments.as_ref().map_or(ts, |fragments| fragments.file_ts(self.track_id, ts));
         let len = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
-        let Some(place) = self.layout.place(told, len) else { return Ok(self.mute(block)) };
+        let Some(place) = self.layout.place(file_ts, len) else { return Ok(self.mute(block)) };
         let n_cut = (self.seconds(place.n_cut) * f64::from(spec.0)).round() as usize;
         let mut samples = self.scratch.split_off(((n_skip + n_cut) * spec.1).min(self.scratch.len()));
         if let Err(problem) = self.conform(spec, &mut samples, block) {

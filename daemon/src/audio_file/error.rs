@@ -126,7 +126,7 @@ pub enum Fault {
         limit_s: f64,
     },
     /// The caller has cancelled.
-    #[error("was not decoded to its end: whoever asked for it is gone")]
+    #[error("decoding stopped before the end: the request was cancelled")]
     CalledOff,
     /// The file is damaged before its first sample.
     #[error("is damaged before its first sample ({problem}): record or copy it again")]

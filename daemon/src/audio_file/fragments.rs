@@ -53,12 +53,12 @@ impl Fragments {
     }
 
     /// The time that the file gives a sample of a track whose packed time is `ts`.
-    pub(super) fn told(&self, track_id: u32, ts: i64) -> i64 {
+    pub(super) fn file_ts(&self, track_id: u32, ts: i64) -> i64 {
         let seen = self.0.lock();
         let Some(track) = seen.tracks.iter().find(|track| track.id == track_id) else { return ts };
         let n_before = track.starts.partition_point(|(packed, _)| *packed <= ts);
         let start = n_before.checked_sub(1).map(|idx| track.starts[idx]);
-        start.map_or(ts, |(packed, told)| told.saturating_add(ts - packed))
+        start.map_or(ts, |(packed, file_ts)| file_ts.saturating_add(ts - packed))
     }
 }
 
@@ -89,13 +89,13 @@ impl Seen {
         let packed = track.end;
         track.end = packed.saturating_add(n_ticks);
         let tfdt = find(b"tfdt");
-        let told = tfdt.and_then(|tfdt| match tfdt.first()? {
+        let file_ts = tfdt.and_then(|tfdt| match tfdt.first()? {
             0 => u32_at(tfdt, 4).map(i64::from),
-            _ => u64_at(tfdt, 4).and_then(|told| i64::try_from(told).ok()),
+            _ => u64_at(tfdt, 4).and_then(|file_ts| i64::try_from(file_ts).ok()),
         });
         // A fragment without a time continues the one before it.
-        if let Some(told) = told {
-            track.starts.push((packed, told));
+        if let Some(file_ts) = file_ts {
+            track.starts.push((packed, file_ts));
         }
         Some(())
     }
@@ -216,11 +216,11 @@ mod tests {
     }
 
     /// A fragment of track 1 whose samples have these lengths.
-    fn moof(told: Option<u32>, sample_ticks: &[u32]) -> Vec<u8> {
+    fn moof(file_ts: Option<u32>, sample_ticks: &[u32]) -> Vec<u8> {
         let samples: Vec<u32> = sample_ticks.iter().flat_map(|ticks| [*ticks, 100]).collect();
         let run = [&[0x301, sample_ticks.len() as u32, 0][..], &samples].concat();
         let mut traf = boxed(b"tfhd", &words(&[0, 1]));
-        traf.extend(told.map(|told| boxed(b"tfdt", &words(&[0, told]))).unwrap_or_default());
+        traf.extend(file_ts.map(|file_ts| boxed(b"tfdt", &words(&[0, file_ts]))).unwrap_or_default());
         traf.extend(boxed(b"trun", &words(&run)));
         boxed(b"moof", &boxed(b"traf", &traf))
     }
@@ -241,9 +241,9 @@ mod tests {
             let mut watched = Watched::new(&stream[..], fragments.clone());
             let mut buffer = vec![0; step];
             while watched.read(&mut buffer).unwrap() > 0 {}
-            let told = [0, 10, 59, 60, 99, 100, 150].map(|ts| fragments.told(1, ts));
-            assert_eq!(told, [5000, 5010, 5059, 5060, 5099, 9000, 9050]);
-            assert_eq!(fragments.told(2, 60), 60);
+            let file_ts = [0, 10, 59, 60, 99, 100, 150].map(|ts| fragments.file_ts(1, ts));
+            assert_eq!(file_ts, [5000, 5010, 5059, 5060, 5099, 9000, 9050]);
+            assert_eq!(fragments.file_ts(2, 60), 60);
         }
     }
 }
