@@ -12,43 +12,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::files::make_private;
+use super::migrations::{VERSION, migrate};
 use super::{Kept, unix_ms};
 use crate::protocol::server_message::{Body, EndReason, Ended, Snapshot};
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
 use crate::session::{Archive, Batch, Delivery, Moment, Session, Source};
 
-/// Version of the tables, in `PRAGMA user_version`.
-const VERSION: i64 = 1;
 /// How long one connection waits for another's write.
 const BUSY: Duration = Duration::from_secs(5);
-
-const TABLES: &str = "
-CREATE TABLE sessions (
-    key        INTEGER PRIMARY KEY,
-    id         TEXT NOT NULL UNIQUE,
-    source     TEXT NOT NULL,
-    format     TEXT NOT NULL,
-    token_hash TEXT NOT NULL,
-    began_ms   INTEGER NOT NULL,
-    ended_ms   INTEGER,
-    reason     TEXT,
-    seq        INTEGER NOT NULL,
-    at         INTEGER NOT NULL,
-    n_speakers INTEGER NOT NULL,
-    n_segments INTEGER NOT NULL,
-    -- Labels after event base_seq; the events after it are in the table below.
-    base_seq   INTEGER NOT NULL DEFAULT 0,
-    base       TEXT
-);
-CREATE INDEX sessions_by_end ON sessions (ended_ms);
-CREATE TABLE events (
-    session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
-    seq     INTEGER NOT NULL,
-    message TEXT NOT NULL,
-    PRIMARY KEY (session, seq)
-) WITHOUT ROWID;
-";
 
 /// Why sessions cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +82,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the file, for its owner alone, and makes the tables if they are not there.
+    /// Opens the file, for its owner alone, and makes or migrates its tables.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
         let make = |source| StorageError::Make { path: path.to_owned(), source };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -125,17 +97,7 @@ impl Database {
         sqlite.pragma_update(None, "foreign_keys", true)?;
         // What is forgotten is overwritten, not just unlinked.
         sqlite.pragma_update(None, "secure_delete", true)?;
-        let version: i64 = sqlite.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => {
-                let tables = sqlite.transaction()?;
-                tables.execute_batch(TABLES)?;
-                tables.pragma_update(None, "user_version", VERSION)?;
-                tables.commit()?;
-            }
-            VERSION => {}
-            got => return Err(StorageError::Newer { path: path.to_owned(), got }),
-        }
+        migrate(&mut sqlite, path)?;
         Ok(Self { sqlite, path: path.to_owned() })
     }
 

@@ -7,6 +7,7 @@
 mod database;
 mod files;
 mod forget;
+mod migrations;
 #[cfg(test)]
 mod tests;
 mod wall_clock;

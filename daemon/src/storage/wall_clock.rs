@@ -11,14 +11,6 @@ use super::unix_ms;
 /// Least that a clock is set forward by for it to be taken as wrong before, in ms: an hour.
 const MIN_JUMP_MS: i64 = 3_600_000;
 
-/// One row: where the clock stood when it was looked at last.
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS clock (
-    key     INTEGER PRIMARY KEY CHECK (key = 1),
-    wall_ms INTEGER NOT NULL,
-    up_ms   INTEGER NOT NULL,
-    boot    TEXT NOT NULL
-)";
-
 /// Time of the system clock, and time since the start of the machine, which cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reading {
@@ -63,7 +55,6 @@ impl Database {
     /// behind are as old as if it had been right; gives the milliseconds by which it was behind.
     pub(super) fn follow_clock(&mut self, now: &Reading) -> Result<i64, StorageError> {
         let write = self.sqlite.transaction()?;
-        write.execute_batch(TABLE)?;
         let before = write
             .query_row("SELECT wall_ms, up_ms, boot FROM clock", [], |row| {
                 Ok(Reading { wall_ms: row.get(0)?, up_ms: row.get(1)?, boot: row.get(2)? })
