@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -16,9 +16,12 @@ use crate::storage::{Kept, Storage, StorageError};
 
 mod follow;
 mod ids;
+mod stats;
 
 pub use follow::FollowAll;
 pub use ids::MICROPHONE_SESSION;
+use stats::Counters;
+pub use stats::HubStats;
 
 /// How much a hub holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,39 +91,6 @@ struct Inner {
     /// Ids in the order of opening, to find the oldest ended one.
     order: VecDeque<Arc<Session>>,
     n_opened: u64,
-}
-
-/// What a hub has counted since it was made.
-#[derive(Debug, Default)]
-struct Counters {
-    opened: AtomicU64,
-    refused: AtomicU64,
-    /// Microseconds of processed audio and number of events of sessions that are no longer in memory.
-    forgotten_events: AtomicU64,
-    forgotten_heard_us: AtomicU64,
-}
-
-/// Numbers for the metrics page.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct HubStats {
-    /// Sessions that run.
-    pub live: usize,
-    /// Ended sessions that are still readable.
-    pub ended: usize,
-    /// Sessions ever opened.
-    pub opened: u64,
-    /// Sessions refused because too many ran or the id was taken.
-    pub refused: u64,
-    /// Total number of events.
-    pub events: u64,
-    /// Events that slow subscribers got a snapshot instead of, in the sessions that are still readable.
-    pub missed: u64,
-    /// Total audio processed, in seconds.
-    pub heard_s: f64,
-    /// Audio lost before it reached a session, in seconds.
-    pub dropped_s: f64,
-    /// Largest lag of a live session, in seconds.
-    pub max_lag_s: f64,
 }
 
 impl std::fmt::Debug for Hub {
@@ -395,41 +365,6 @@ impl Hub {
         for session in self.sessions() {
             session.channel().wait_ended().await;
         }
-    }
-
-    /// What there is to count.
-    #[must_use]
-    pub fn stats(&self) -> HubStats {
-        let sessions = self.sessions();
-        let mut stats = HubStats {
-            opened: self.counters.opened.load(Ordering::Relaxed),
-            refused: self.counters.refused.load(Ordering::Relaxed),
-            events: self.counters.forgotten_events.load(Ordering::Relaxed),
-            heard_s: self.counters.forgotten_heard_us.load(Ordering::Relaxed) as f64 / 1e6,
-            ..HubStats::default()
-        };
-        for session in sessions {
-            let said = session.channel().stats();
-            stats.events += session.channel().last_seq();
-            stats.missed += session.channel().n_missed();
-            stats.heard_s += said.map_or(0.0, |s| s.heard_s.0);
-            stats.dropped_s += said.map_or(0.0, |s| s.dropped_s.0);
-            if session.channel().ended().is_some() {
-                stats.ended += 1;
-            } else {
-                stats.live += 1;
-                stats.max_lag_s = stats.max_lag_s.max(said.map_or(0.0, |s| s.lag_s.0));
-            }
-        }
-        stats
-    }
-}
-
-impl Counters {
-    fn forget(&self, session: &Session) {
-        self.forgotten_events.fetch_add(session.channel().last_seq(), Ordering::Relaxed);
-        let heard_s = session.channel().stats().map_or(0.0, |s| s.heard_s.0);
-        self.forgotten_heard_us.fetch_add((heard_s * 1e6) as u64, Ordering::Relaxed);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod client_message;
 pub mod codes;
 #[cfg(test)]
 mod document;
+mod end_reason;
 mod kinds;
 pub(crate) mod lenient;
 pub mod server_message;
