@@ -49,8 +49,10 @@ impl FromStr for SpeakerId {
 pub struct Segment {
     /// Stable identity: an event with the same id is an update of the same segment.
     pub id: SegmentId,
-    /// Where the speech is, on the stream's clock.
+    /// From the first to the last word, on the stream's clock. Short pauses lie inside.
     pub range: SampleRange,
+    /// The speech inside `range`, without its pauses: at least one part, in order, apart from each other.
+    pub speech: Vec<SampleRange>,
     /// Who speaks.
     pub speaker: SpeakerId,
     /// Calibrated probability that the label is right, in `[0, 1]`.

@@ -39,6 +39,9 @@ pub struct TimedEvent {
     pub kind: Kind,
 }
 
+/// Start and end of a stretch of speech in seconds.
+pub type Part = (f64, f64);
+
 /// What an event does to the labels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -46,10 +49,8 @@ pub enum Kind {
     Segment {
         /// Its id.
         id: u64,
-        /// Start in seconds.
-        start_s: f64,
-        /// End in seconds.
-        end_s: f64,
+        /// The speech inside it, in order.
+        speech: Vec<Part>,
         /// Speaker label.
         speaker: String,
     },
@@ -93,8 +94,12 @@ fn parse_event(line: &str) -> anyhow::Result<Option<TimedEvent>> {
     let kind = match value["type"].as_str().context("no `type`")? {
         "segment" => Kind::Segment {
             id: id(&value)?,
-            start_s: number(&value, "start")?,
-            end_s: number(&value, "end")?,
+            speech: match value.get("speech") {
+                Some(parts) => {
+                    serde_json::from_value(parts.clone()).context("`speech` is no list of pairs")?
+                }
+                None => vec![(number(&value, "start")?, number(&value, "end")?)],
+            },
             speaker: text(&value, "speaker")?,
         },
         "segment_removed" => Kind::Removed { id: id(&value)? },
@@ -111,13 +116,13 @@ fn parse_event(line: &str) -> anyhow::Result<Option<TimedEvent>> {
     Ok(Some(TimedEvent { at_s: number(&value, "at")?, kind }))
 }
 
-/// Segments as they stand: id to (start, end, speaker).
-type State = BTreeMap<u64, (f64, f64, String)>;
+/// Segments as they stand: id to (speech, speaker).
+type State = BTreeMap<u64, (Vec<Part>, String)>;
 
 fn apply(state: &mut State, kind: &Kind) {
     match kind {
-        Kind::Segment { id, start_s, end_s, speaker } => {
-            state.insert(*id, (*start_s, *end_s, speaker.clone()));
+        Kind::Segment { id, speech, speaker } => {
+            state.insert(*id, (speech.clone(), speaker.clone()));
         }
         Kind::Removed { id } => {
             state.remove(id);
@@ -125,7 +130,7 @@ fn apply(state: &mut State, kind: &Kind) {
         Kind::Revision { changes, .. } => {
             for (id, to) in changes {
                 if let Some(held) = state.get_mut(id) {
-                    held.2.clone_from(to);
+                    held.1.clone_from(to);
                 }
             }
         }
@@ -175,7 +180,10 @@ fn first_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
         });
         let touched: BTreeSet<u64> = touched.collect();
         events.iter().for_each(|event| apply(&mut state, &event.kind));
-        for (start, end, speaker) in touched.iter().filter_map(|id| state.get(id)) {
+        let shown = touched.iter().filter_map(|id| state.get(id));
+        for ((start, end), speaker) in
+            shown.flat_map(|(speech, who)| speech.iter().map(move |part| (part, who)))
+        {
             let in_time = ((at_s - FIRST_LATENCY_S - 1e-9) / FRAME_S).ceil().max(0.0) as usize;
             let frames = frames_of(*start, *end, n);
             let n_late = in_time.saturating_sub(frames.start);
@@ -192,7 +200,12 @@ fn first_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
 /// Whether a segment of `speaker` covers the middle of `frame`.
 fn covers(state: &State, frame: usize, speaker: &str) -> bool {
     let middle = (frame as f64 + 0.5) * FRAME_S;
-    state.values().any(|(start, end, who)| who == speaker && *start <= middle && middle < *end)
+    state.values().any(|(speech, who)| who == speaker && holds(speech, middle))
+}
+
+/// Whether one of these parts holds the moment.
+fn holds(speech: &[Part], at_s: f64) -> bool {
+    speech.iter().any(|(start, end)| *start <= at_s && at_s < *end)
 }
 
 fn later_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
@@ -206,8 +219,8 @@ fn later_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
             next += 1;
         }
         let middle = t + FRAME_S / 2.0;
-        let covering = state.values().filter(|(start, end, _)| *start <= middle && middle < *end);
-        label.extend(covering.map(|(_, _, speaker)| speaker.clone()));
+        let covering = state.values().filter(|(speech, _)| holds(speech, middle));
+        label.extend(covering.map(|(_, speaker)| speaker.clone()));
     }
     turns_of(&labels)
 }
@@ -298,9 +311,10 @@ fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, S
         let own: Vec<Span> = reference.iter().filter(|t| t.speaker == *speaker).map(|t| t.span).collect();
         let first = own.iter().map(|span| span.start).min()?;
         let says = |event: &&TimedEvent| match &event.kind {
-            Kind::Segment { start_s, end_s, speaker, .. } if speaker == label => {
-                let span = Span::new(Nanos::from_seconds(*start_s), Nanos::from_seconds(*end_s));
-                own.iter().any(|own| !own.intersection(&span).is_empty())
+            Kind::Segment { speech, speaker, .. } if speaker == label => {
+                let span =
+                    |(start, end): &Part| Span::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end));
+                speech.iter().map(span).any(|span| own.iter().any(|own| !own.intersection(&span).is_empty()))
             }
             // A speaker who is split off later gets the label by a revision.
             Kind::Revision { changes, .. } => changes.iter().any(|(_, to)| to == label),
@@ -321,10 +335,13 @@ fn standing(events: &[TimedEvent]) -> Vec<Turn> {
 fn turns_after<'a>(events: impl Iterator<Item = &'a TimedEvent>) -> Vec<Turn> {
     let mut state = State::new();
     events.for_each(|event| apply(&mut state, &event.kind));
-    let turn = |(start, end, speaker): &(f64, f64, String)| {
-        Turn::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end), speaker.clone())
+    let turns = |(speech, speaker): &(Vec<Part>, String)| -> Vec<Turn> {
+        let turn = |(start, end): &Part| {
+            Turn::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end), speaker.clone())
+        };
+        speech.iter().map(turn).collect()
     };
-    state.values().map(turn).collect()
+    state.values().flat_map(turns).collect()
 }
 
 #[cfg(test)]

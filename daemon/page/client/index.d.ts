@@ -30,6 +30,8 @@ export interface Segment {
     id: number;
     start: number;
     end: number;
+    /** Starts and ends of the speech inside, in order; missing where there is no pause. */
+    speech?: [number, number][];
     speaker: string;
     name?: string;
     confidence: number;

@@ -30,7 +30,7 @@ const RECORDS = Object.freeze({
         "total_s?": "number",
     },
     segments: {
-        id: "number", start: "number", end: "number", speaker: "string", "name?": "string",
+        id: "number", start: "number", end: "number", "speech?": "object", speaker: "string", "name?": "string",
         confidence: "number", final: "boolean", "overlap?": "boolean", "snr_db?": "number", "c50_db?": "number",
     },
     gaps: { start: "number", end: "number", reason: "string" },

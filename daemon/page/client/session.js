@@ -216,8 +216,9 @@ export function numberOf(label) {
 }
 
 // The name that a segment message carries was right when it was said; the speaker's own is right now.
-function plainSegment({ id, start, end, speaker, confidence, final, overlap, snr_db, c50_db }) {
+function plainSegment({ id, start, end, speech, speaker, confidence, final, overlap, snr_db, c50_db }) {
     const segment = { id, start, end, speaker, confidence, final };
+    if (speech !== undefined) segment.speech = speech;
     if (overlap) segment.overlap = true;
     if (snr_db !== undefined) segment.snr_db = snr_db;
     if (c50_db !== undefined) segment.c50_db = c50_db;

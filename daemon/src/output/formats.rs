@@ -1,5 +1,6 @@
 //! Formats of labels: RTTM and JSON lines here, the longer ones in their own files.
 
+use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::Segment;
 use diarized_models::events::SegmentId;
 use diarized_models::rttm::SpeakerTurn;
@@ -11,9 +12,9 @@ use super::{subtitles, table};
 /// How labels are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum OutputFormat {
-    /// NIST's Rich Transcription Time Marked format, one line a segment: what scoring tools read.
+    /// NIST's Rich Transcription Time Marked format, one line for each stretch of speech between pauses: what scoring tools read.
     Rttm,
-    /// One JSON object a segment and line: file, id, start, end, speaker, name, confidence, overlap, `snr_db`, `c50_db`.
+    /// One JSON object a segment and line: file, id, start, end, speech, speaker, name, confidence, overlap, `snr_db`, `c50_db`.
     Json,
     /// SubRip subtitles, one cue a turn.
     Srt,
@@ -52,18 +53,20 @@ impl Labels<'_> {
     }
 
     fn rttm(&self) -> String {
-        let line = |segment: &&Segment| {
+        let line = |segment: &Segment, part: &SampleRange| {
             let turn = SpeakerTurn {
                 recording: self.recording.to_owned(),
                 channel: "1".to_owned(),
-                start: segment.range.start().into(),
-                duration: diarized_dsp::SampleIndex(segment.range.len()).into(),
+                start: part.start().into(),
+                duration: SampleIndex(part.len()).into(),
                 speaker: self.speaker(segment.speaker),
                 confidence: Some(rounded(segment.confidence, 4)),
             };
             format!("{turn}\n")
         };
-        self.segments().iter().map(line).collect()
+        let lines =
+            |segment: &&Segment| segment.speech.iter().map(|part| line(segment, part)).collect::<String>();
+        self.segments().iter().map(lines).collect()
     }
 
     fn json_lines(&self) -> String {
@@ -73,6 +76,7 @@ impl Labels<'_> {
                 id: segment.id,
                 start: segment.range.start().seconds(),
                 end: segment.range.end().seconds(),
+                speech: (segment.speech != [segment.range]).then(|| speech_s(segment)),
                 speaker: segment.speaker.to_string(),
                 name: self.name(segment.speaker),
                 confidence: rounded(segment.confidence, 4),
@@ -94,6 +98,8 @@ struct SegmentLine<'a> {
     id: SegmentId,
     start: f64,
     end: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speech: Option<Vec<(f64, f64)>>,
     speaker: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -104,6 +110,11 @@ struct SegmentLine<'a> {
     snr_db: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     c50_db: Option<f32>,
+}
+
+/// Starts and ends of a segment's speech in seconds.
+fn speech_s(segment: &Segment) -> Vec<(f64, f64)> {
+    segment.speech.iter().map(|part| (part.start().seconds(), part.end().seconds())).collect()
 }
 
 fn segment_number<S: serde::Serializer>(id: &SegmentId, serializer: S) -> Result<S::Ok, S::Error> {

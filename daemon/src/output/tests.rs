@@ -9,9 +9,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn segment(id: u64, start_ms: u64, end_ms: u64, speaker: u32, confidence: f32) -> Event {
+    let range = SampleRange::new(SampleIndex(start_ms * 16), SampleIndex(end_ms * 16));
     Event::Segment(Segment {
         id: SegmentId(id),
-        range: SampleRange::new(SampleIndex(start_ms * 16), SampleIndex(end_ms * 16)),
+        range,
+        speech: vec![range],
         speaker: SpeakerId(speaker),
         confidence,
         is_final: true,
@@ -77,6 +79,20 @@ fn json_lines_hold_every_field_that_is_known() {
     let third = serde_json::json!({"file": "board room", "id": 3, "start": 3600.125, "end": 3602.0, "speaker": "S2",
         "confidence": 1.0, "overlap": true});
     assert_eq!(lines[2], third);
+}
+
+#[test]
+fn pauses_are_left_out_of_rttm_and_named_in_json() {
+    let at = |ms: u64| SampleIndex(ms * 16);
+    let Event::Segment(mut paused) = segment(1, 500, 3000, 1, 0.9) else { panic!("a segment") };
+    paused.speech = vec![SampleRange::new(at(500), at(1250)), SampleRange::new(at(2000), at(3000))];
+    let state = state(&[speaker(1, None), Event::Segment(paused)]);
+    let turns = parse_rttm("test", render(&state, OutputFormat::Rttm).as_bytes()).unwrap();
+    let turns: Vec<_> = turns.iter().map(|turn| (turn.start.seconds(), turn.end().seconds())).collect();
+    assert_eq!(turns, [(0.5, 1.25), (2.0, 3.0)]);
+    let json: serde_json::Value = serde_json::from_str(&render(&state, OutputFormat::Json)).unwrap();
+    assert_eq!(json["speech"], serde_json::json!([[0.5, 1.25], [2.0, 3.0]]));
+    assert!(render(&state, OutputFormat::Srt).contains("00:00:00,500 --> 00:00:03,000"));
 }
 
 #[test]

@@ -60,6 +60,9 @@ pub struct Segment {
     pub start: Seconds,
     /// Where it ends, so far.
     pub end: Seconds,
+    /// The speech inside it: starts and ends in order. Missing where it has no pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speech: Option<Vec<(Seconds, Seconds)>>,
     /// Label of the speaker.
     pub speaker: String,
     /// Name of the speaker at the time of the message.

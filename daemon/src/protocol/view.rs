@@ -88,9 +88,17 @@ impl Body {
 
 impl Segment {
     fn to_event(&self) -> Result<events::Segment, ViewError> {
+        let range = SampleRange::new(self.start.into(), self.end.into());
         Ok(events::Segment {
             id: SegmentId(self.id),
-            range: SampleRange::new(self.start.into(), self.end.into()),
+            range,
+            speech: match &self.speech {
+                Some(parts) => parts
+                    .iter()
+                    .map(|(start, end)| SampleRange::new((*start).into(), (*end).into()))
+                    .collect(),
+                None => vec![range],
+            },
             speaker: self.speaker.parse()?,
             confidence: self.confidence.0 as f32,
             is_final: self.is_final,
@@ -166,10 +174,12 @@ impl Snapshot {
 }
 
 fn segment_view(segment: &events::Segment, state: &SessionState) -> Segment {
+    let parts = segment.speech.iter().map(|part| (part.start().into(), part.end().into())).collect();
     Segment {
         id: segment.id.0,
         start: segment.range.start().into(),
         end: segment.range.end().into(),
+        speech: (segment.speech != [segment.range]).then_some(parts),
         speaker: segment.speaker.to_string(),
         name: state.speaker(segment.speaker).and_then(|s| s.name.clone()),
         confidence: number(segment.confidence),

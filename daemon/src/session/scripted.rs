@@ -118,7 +118,8 @@ impl Scripted {
         self.meet(speaker);
         let segment = match self.open.take() {
             Some(segment) => {
-                Segment { range: SampleRange::new(segment.range.start(), range.end()), ..segment }
+                let range = SampleRange::new(segment.range.start(), range.end());
+                Segment { range, speech: vec![range], ..segment }
             }
             None => {
                 self.next_id += 1;
@@ -126,6 +127,7 @@ impl Scripted {
                 Segment {
                     id,
                     range,
+                    speech: vec![range],
                     speaker,
                     confidence,
                     is_final: false,

@@ -29,10 +29,8 @@ pub(crate) struct Fact {
 pub(crate) enum FactKind {
     /// Speech began.
     Open { start: SampleIndex },
-    /// Levels of the region's next frames, in dBFS, how clear each is, and the noise floor; and the log odds that two or
-    /// more people speak in the frames that follow those told before, which lag behind the levels until the region
-    /// closes.
-    Frames { db: Vec<f32>, quality: Vec<Option<FrameQuality>>, noise_db: Option<f32>, overlap: Vec<f32> },
+    /// Measures of the region's next frames.
+    Frames(FrameMeasures),
     /// A window of the open region is to be embedded; it may reach beyond what is decided. `tiled`: shorter than its
     /// frames, and repeated.
     Window { support: SampleRange, decided: SampleIndex, n_frames: usize, features: Vec<f32>, tiled: bool },
@@ -40,6 +38,22 @@ pub(crate) enum FactKind {
     Pause { voiced: SampleIndex },
     /// Speech ended.
     Close { end: SampleIndex },
+}
+
+/// Measures of frames of the open region, 10 ms each. `overlap` continues its own series, which lags behind the others
+/// until the region closes.
+#[derive(Debug, Default)]
+pub(crate) struct FrameMeasures {
+    /// Levels in dBFS.
+    pub(crate) db: Vec<f32>,
+    /// Whether somebody speaks.
+    pub(crate) voiced: Vec<bool>,
+    /// How clear the speech is, where the detector measures that.
+    pub(crate) quality: Vec<Option<FrameQuality>>,
+    /// Log odds that two or more people speak.
+    pub(crate) overlap: Vec<f32>,
+    /// Noise floor now in dBFS, where it is known.
+    pub(crate) noise_db: Option<f32>,
 }
 
 /// Where the windows of the open region have got to, in ticks.
@@ -78,6 +92,7 @@ pub(crate) struct FrontEnd {
     /// Feature rows of ticks `first_tick..`, frame-major; they run ahead of `tick`.
     rows: VecDeque<f32>,
     levels: VecDeque<f32>,
+    voiced: VecDeque<bool>,
     qualities: VecDeque<Option<FrameQuality>>,
     /// Log odds of overlap of ticks `first_tick..`, as far as they are known; empty without the network.
     overlaps: VecDeque<f32>,
@@ -112,6 +127,7 @@ impl FrontEnd {
             new_rows: Vec::new(),
             rows: VecDeque::new(),
             levels: VecDeque::new(),
+            voiced: VecDeque::new(),
             qualities: VecDeque::new(),
             overlaps: VecDeque::new(),
             first_tick: 0,
@@ -194,6 +210,7 @@ impl FrontEnd {
         self.decisions.clear();
         self.rows.clear();
         self.levels.clear();
+        self.voiced.clear();
         self.qualities.clear();
         self.overlaps.clear();
         self.first_tick = 0;
@@ -210,6 +227,7 @@ impl FrontEnd {
                 break;
             };
             self.levels.push_back(level_db);
+            self.voiced.push_back(decision.voiced);
             self.qualities.push_back(decision.quality);
             self.tick += 1;
             if decision.voiced {
@@ -328,10 +346,14 @@ impl FrontEnd {
         let overlaps = place(schedule.overlap_told, n)..place(known, n);
         schedule.frames_told = until.max(schedule.frames_told);
         schedule.overlap_told = known;
-        let db = self.levels.range(levels.clone()).copied().collect();
-        let quality = self.qualities.range(levels).copied().collect();
-        let overlap = self.overlaps.range(overlaps).copied().collect();
-        self.tell(FactKind::Frames { db, quality, noise_db: self.noise.level_db(), overlap }, facts);
+        let measures = FrameMeasures {
+            db: self.levels.range(levels.clone()).copied().collect(),
+            voiced: self.voiced.range(levels.clone()).copied().collect(),
+            quality: self.qualities.range(levels).copied().collect(),
+            overlap: self.overlaps.range(overlaps).copied().collect(),
+            noise_db: self.noise.level_db(),
+        };
+        self.tell(FactKind::Frames(measures), facts);
     }
 
     fn tell(&self, kind: FactKind, facts: &mut VecDeque<Fact>) {
@@ -353,6 +375,7 @@ impl FrontEnd {
             let n = (keep_from - self.first_tick) as usize;
             self.rows.drain(..n * self.n_mels);
             self.levels.drain(..n);
+            self.voiced.drain(..n);
             self.qualities.drain(..n);
             self.overlaps.drain(..n.min(self.overlaps.len()));
             self.first_tick = keep_from;

@@ -387,9 +387,7 @@ impl Diarizer {
         while let Some((at, step)) = self.steps.pop() {
             match step {
                 Step::Open { start } => self.labeller.open_region(at, start),
-                Step::Frames { db, quality, noise_db, overlap } => {
-                    self.labeller.add_frames(&db, &quality, noise_db, &overlap);
-                }
+                Step::Frames(measures) => self.labeller.add_frames(&measures),
                 Step::Window { support, decided, n_frames, tiled, embedding } => {
                     let is_full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
                     self.labeller.add_window(at, support, decided, embedding, is_full);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::front_end::{Fact, FactKind, FrameQuality};
+use super::front_end::{Fact, FactKind, FrameMeasures};
 use super::{EmbedRequest, WorkId};
 use crate::embedding::Embedding;
 use crate::events::GapReason;
@@ -15,7 +15,7 @@ pub(super) enum Step {
     /// Speech begins.
     Open { start: SampleIndex },
     /// Measures of the open region's next frames.
-    Frames { db: Vec<f32>, quality: Vec<Option<FrameQuality>>, noise_db: Option<f32>, overlap: Vec<f32> },
+    Frames(FrameMeasures),
     /// A window of the open region. `n_frames` is its length, `tiled` whether it was repeated to fill that; without an
     /// embedding it has failed.
     Window {
@@ -68,9 +68,7 @@ impl ReorderBuffer {
         let mut request = None;
         let step = match fact.kind {
             FactKind::Open { start } => Step::Open { start },
-            FactKind::Frames { db, quality, noise_db, overlap } => {
-                Step::Frames { db, quality, noise_db, overlap }
-            }
+            FactKind::Frames(measures) => Step::Frames(measures),
             FactKind::Window { support, decided, n_frames, features, tiled } => {
                 let id = WorkId(self.n_windows);
                 self.n_windows += 1;

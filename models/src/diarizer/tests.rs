@@ -195,6 +195,14 @@ fn a_dialogue_is_labelled() {
     let purity = purity(&script, &state);
     assert!(purity > 0.9, "{purity}");
     assert!(state.segments().all(|s| s.is_final && (0.0..=1.0).contains(&s.confidence)));
+    for version in said.iter().filter_map(|s| if let Event::Segment(s) = &s.event { Some(s) } else { None }) {
+        let (first, last) = (version.speech.first().unwrap(), version.speech.last().unwrap());
+        assert!(first.start() >= version.range.start() && last.end() <= version.range.end(), "{version:?}");
+        assert!(version.speech.is_sorted_by(|a, b| a.end() < b.start()), "{version:?}");
+    }
+    // Between the second and the third person's turns nobody speaks for 0.8 s.
+    let pause = SampleIndex::from_seconds(14.4);
+    assert!(!state.segments().any(|s| s.speech.iter().any(|part| part.contains(pause))), "{state:#?}");
     // The first label of the first turn is said within 1.2 s of its start.
     let first = said.iter().find(|s| matches!(s.event, Event::Segment(_))).expect("somebody spoke");
     assert!(first.at.seconds() < 0.5 + 1.2, "{}", first.at);

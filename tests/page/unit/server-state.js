@@ -68,6 +68,7 @@ export class ServerState {
             if (this.random() < 0.2) made.overlap = true;
             if (this.random() < 0.2) made.snr_db = 12.5;
             if (this.random() < 0.2) made.c50_db = 7.5;
+            if (this.random() < 0.2) made.speech = [[made.from / 1000, made.from / 1000]];
             this.segments.push(made);
             return this.event("segment", this.view(made));
         }
@@ -75,6 +76,7 @@ export class ServerState {
             segment.to += Math.floor(this.random() * 900);
             segment.final = this.random() < 0.5;
             if (this.random() < 0.1) delete segment.overlap;
+            if (this.random() < 0.5) delete segment.speech;
             return this.event("segment", this.view(segment));
         }
         if (draw < 0.75) {

@@ -86,8 +86,7 @@ fn timed(said: &Said) -> Option<TimedEvent> {
     let kind = match &said.event {
         Event::Segment(s) => Kind::Segment {
             id: s.id.0,
-            start_s: s.range.start().seconds(),
-            end_s: s.range.end().seconds(),
+            speech: s.speech.iter().map(|part| (part.start().seconds(), part.end().seconds())).collect(),
             speaker: s.speaker.to_string(),
         },
         Event::SegmentRemoved { id } => Kind::Removed { id: id.0 },

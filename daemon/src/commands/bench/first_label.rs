@@ -65,9 +65,11 @@ mod tests {
     use super::*;
 
     fn segment(id: u64, start: u64, end: u64) -> Event {
+        let range = SampleRange::new(SampleIndex(start), SampleIndex(end));
         Event::Segment(Segment {
             id: SegmentId(id),
-            range: SampleRange::new(SampleIndex(start), SampleIndex(end)),
+            range,
+            speech: vec![range],
             speaker: SpeakerId(1),
             confidence: 1.0,
             is_final: false,

@@ -4,6 +4,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{FRAME_SAMPLES, Window, Zone};
 use crate::diarizer::clustering::{Constraint, Exemplar, SpeechMemory};
+use crate::diarizer::front_end::FrameMeasures;
 use crate::diarizer::tests::CALIBRATION;
 use crate::diarizer::{DiarizerOptions, DiarizerParams};
 use crate::embedding::Embedding;
@@ -47,7 +48,8 @@ pub(super) fn zone(windows: &[([f32; DIM], Option<u32>)]) -> Zone {
         zone.windows.push_back(window(0.5 + 0.25 * n as f64, *projected, *label));
     }
     let n_frames = zone.windows_end().map_or(0, |end| end.0 / FRAME_SAMPLES);
-    zone.frames.add(&vec![-30.0; n_frames as usize], &[], &[]);
+    let db = vec![-30.0; n_frames as usize];
+    zone.frames.add(&FrameMeasures { db, ..FrameMeasures::default() });
     zone
 }
 
@@ -81,8 +83,8 @@ pub(super) fn state(segments: &[(u64, u32, f64, f64)]) -> SessionState {
             state.apply(&Event::Speaker(SpeakerInfo::new(speaker, range.start()))).expect("it is new");
         }
         let (confidence, snr_db, c50_db) = (0.9, None, None);
-        let segment =
-            Segment { id, range, speaker, confidence, is_final: true, overlap: false, snr_db, c50_db };
+        let (speech, is_final, overlap) = (vec![range], true, false);
+        let segment = Segment { id, range, speech, speaker, confidence, is_final, overlap, snr_db, c50_db };
         state.apply(&Event::Segment(segment)).expect("the speaker is known");
     }
     state

@@ -23,6 +23,7 @@ mod runs;
 mod scores;
 mod second_voice;
 mod settling;
+mod speech_parts;
 mod zone;
 
 use std::collections::BTreeSet;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::clustering::{SpeechMemory, VoiceGroups};
-use super::front_end::FrameQuality;
+use super::front_end::FrameMeasures;
 use super::{DiarizerParams, Said, SpeakerVoice};
 use crate::calibration::Calibration;
 use crate::embedding::Embedding;
@@ -106,24 +107,19 @@ impl Labeller {
     /// Speech begins at `start`.
     pub(crate) fn open_region(&mut self, at: SampleIndex, start: SampleIndex) {
         self.publisher.set_position(at);
+        self.publisher.open_region(start);
         let max_pause = self.params.bridge_samples();
         let previous = self.second_voices.latest_turn().and_then(|id| self.publisher.state().segment(id));
         let previous = previous.filter(|s| start.0.saturating_sub(s.range.end().0) <= max_pause);
         self.zone = Some(Zone::new(start, previous.map(|s| s.id)));
     }
 
-    /// Measures of the open region's next frames: levels in dBFS, quality, and log odds of overlap. Each continues its
-    /// own series, which begins with the region. `noise_db` is the noise floor now, where it is known.
-    pub(crate) fn add_frames(
-        &mut self,
-        levels_db: &[f32],
-        quality: &[Option<FrameQuality>],
-        noise_db: Option<f32>,
-        overlap: &[f32],
-    ) {
-        self.noise_db = noise_db.or(self.noise_db);
+    /// Measures of the open region's next frames. Each series begins with the region.
+    pub(crate) fn add_frames(&mut self, measures: &FrameMeasures) {
+        self.noise_db = measures.noise_db.or(self.noise_db);
         if let Some(zone) = &mut self.zone {
-            zone.frames.add(levels_db, quality, overlap);
+            zone.frames.add(measures);
+            self.publisher.add_frames(&measures.voiced);
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
+use super::speech_parts::SpeechParts;
 use super::zone::Zone;
 use crate::diarizer::Said;
 use crate::events::{
@@ -37,6 +38,7 @@ pub(super) struct Publisher {
     position: SampleIndex,
     next_segment: u64,
     next_speaker: u32,
+    speech: SpeechParts,
 }
 
 impl Publisher {
@@ -48,6 +50,7 @@ impl Publisher {
             position: SampleIndex::ZERO,
             next_segment: 1,
             next_speaker: 1,
+            speech: SpeechParts::default(),
         }
     }
 
@@ -64,6 +67,24 @@ impl Publisher {
     /// Sets the stream position of the events that follow.
     pub(super) fn set_position(&mut self, at: SampleIndex) {
         self.position = at;
+    }
+
+    /// A region of speech begins at `start`.
+    pub(super) fn open_region(&mut self, start: SampleIndex) {
+        self.speech.open_region(start);
+    }
+
+    /// The next frames of the open region: whether each is voiced.
+    pub(super) fn add_frames(&mut self, voiced: &[bool]) {
+        self.speech.add(voiced);
+    }
+
+    /// Emits a version of a segment with the speech inside it, unless it is as published.
+    fn emit_segment(&mut self, mut segment: Segment) {
+        segment.speech = self.speech.within(segment.range);
+        if self.state.segment(segment.id) != Some(&segment) {
+            self.emit(Event::Segment(segment));
+        }
     }
 
     fn emit(&mut self, event: Event) {
@@ -127,7 +148,7 @@ impl Publisher {
     /// Makes a segment final, unless it is.
     pub(super) fn finalise(&mut self, id: SegmentId) {
         let Some(held) = self.state.segment(id).filter(|s| !s.is_final).cloned() else { return };
-        self.emit(Event::Segment(Segment { is_final: true, ..held }));
+        self.emit_segment(Segment { is_final: true, ..held });
     }
 
     /// Brings the published segments of the unsettled part in line with the runs `drafts`, in order of time. Segments
@@ -163,16 +184,17 @@ impl Publisher {
         });
         self.hand_over(id, draft.speaker);
         if !is_same {
-            self.emit(Event::Segment(Segment {
+            self.emit_segment(Segment {
                 id,
                 range,
+                speech: Vec::new(),
                 speaker: draft.speaker,
                 confidence: draft.confidence,
                 is_final: false,
                 overlap: false,
                 snr_db: draft.snr_db,
                 c50_db: draft.c50_db,
-            }));
+            });
         }
     }
 
@@ -186,7 +208,7 @@ impl Publisher {
     /// Moves a segment's end.
     fn trim(&mut self, id: SegmentId, end: SampleIndex) {
         let Some(held) = self.state.segment(id).filter(|s| s.range.end() != end).cloned() else { return };
-        self.emit(Event::Segment(Segment { range: SampleRange::new(held.range.start(), end), ..held }));
+        self.emit_segment(Segment { range: SampleRange::new(held.range.start(), end), ..held });
     }
 
     /// Publishes a second speaker over `range`, under the id of the segment of `shown` that overlaps it most, if there
@@ -201,11 +223,18 @@ impl Publisher {
         let reuse = best_match(&self.state, shown, range, None);
         let id = reuse.map_or_else(|| self.new_segment_id(), |idx| shown.remove(idx));
         self.hand_over(id, speaker);
-        let segment =
-            Segment { id, range, speaker, confidence, is_final, overlap: true, snr_db: None, c50_db: None };
-        if self.state.segment(id) != Some(&segment) {
-            self.emit(Event::Segment(segment));
-        }
+        let (speech, overlap, snr_db, c50_db) = (Vec::new(), true, None, None);
+        self.emit_segment(Segment {
+            id,
+            range,
+            speech,
+            speaker,
+            confidence,
+            is_final,
+            overlap,
+            snr_db,
+            c50_db,
+        });
         id
     }
 
@@ -222,7 +251,7 @@ impl Publisher {
             start = end;
         }
         for (id, range) in &parts {
-            self.emit(Event::Segment(Segment { id: *id, range: *range, ..held.clone() }));
+            self.emit_segment(Segment { id: *id, range: *range, ..held.clone() });
         }
         parts
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use crate::diarizer::front_end::FrameQuality;
+use crate::diarizer::front_end::{FrameMeasures, FrameQuality};
 use crate::embedding::Embedding;
 use crate::events::{SegmentId, SpeakerId};
 
@@ -51,10 +51,10 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Adds measures, each to its own series.
-    pub(super) fn add(&mut self, db: &[f32], quality: &[Option<FrameQuality>], overlap: &[f32]) {
-        self.db.extend_from_slice(db);
-        self.quality.extend_from_slice(quality);
-        self.overlap.extend_from_slice(overlap);
+    pub(super) fn add(&mut self, measures: &FrameMeasures) {
+        self.db.extend_from_slice(&measures.db);
+        self.quality.extend_from_slice(&measures.quality);
+        self.overlap.extend_from_slice(&measures.overlap);
     }
 
     /// Index of the frame that holds the sample `at`; 0 for earlier samples.

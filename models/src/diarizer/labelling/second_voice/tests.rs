@@ -1,5 +1,6 @@
 use super::*;
 use crate::diarizer::DiarizerOptions;
+use crate::diarizer::front_end::FrameMeasures;
 use crate::diarizer::labelling::{Labeller, made};
 use crate::diarizer::tests::CALIBRATION;
 use crate::diarizer::tests::noise;
@@ -108,7 +109,13 @@ fn run(labeller: &mut Labeller) {
             let db = vec![-30.0; (levels - levels_told) as usize];
             let overlaps: Vec<f32> = (overlap_told..overlap.max(overlap_told)).map(odds).collect();
             (levels_told, overlap_told) = (levels, overlap.max(overlap_told));
-            labeller.add_frames(&db, &[], Some(-60.0), &overlaps);
+            let noise_db = Some(-60.0);
+            labeller.add_frames(&FrameMeasures {
+                db,
+                overlap: overlaps,
+                noise_db,
+                ..FrameMeasures::default()
+            });
         };
         for last in (start + 80..=end).step_by(25) {
             tell(labeller, last, last.saturating_sub(40).max(start));
