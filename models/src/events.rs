@@ -24,6 +24,10 @@ impl fmt::Display for SpeakerId {
     }
 }
 
+/// Identity of one recognised word. Never reused within a session and never changed by an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WordId(pub u64);
+
 /// A text that is not a speaker label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("speaker label {got:?} is not of the form S1, S2, …")]
@@ -67,6 +71,34 @@ pub struct Segment {
     pub snr_db: Option<f32>,
     /// Clarity of its speech in dB: early against late reflections at 50 ms, where the network tells.
     pub c50_db: Option<f32>,
+}
+
+/// One recognised word and its speaker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    /// Stable identity: an event with the same id is an update of the same word.
+    pub id: WordId,
+    /// Where the word is, on the stream's clock; whole milliseconds.
+    pub range: SampleRange,
+    /// The word as the recogniser gives it.
+    pub text: Arc<str>,
+    /// The recogniser's probability that the word is right, in `[0, 1]`, where it gives one.
+    pub confidence: Option<f32>,
+    /// `false` while the recogniser may still change or withdraw it.
+    pub is_final: bool,
+    /// Who spoke it, once a segment lies there.
+    pub spoken_by: Option<SpokenBy>,
+}
+
+/// The speaker of a word.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpokenBy {
+    /// Who.
+    pub speaker: SpeakerId,
+    /// The segment of that speaker that holds most of the word, or lies nearest to it.
+    pub segment: SegmentId,
+    /// Probability that it is that speaker's word, in `[0, 1]`, with three decimals.
+    pub confidence: f32,
 }
 
 /// What is known of one speaker of the session.
@@ -195,6 +227,13 @@ pub enum Event {
         /// The label that stays.
         into: SpeakerId,
     },
+    /// New words, new versions of words with these ids, and words that are no more.
+    Words {
+        /// New or changed words.
+        words: Vec<Word>,
+        /// Words that are withdrawn.
+        removed: Vec<WordId>,
+    },
     /// The stream holds no audio here.
     Gap {
         /// Where.
@@ -224,6 +263,9 @@ pub enum ApplyError {
     /// The event names a speaker that the state does not hold.
     #[error("the event names speaker {0} that the state does not hold")]
     UnknownSpeaker(SpeakerId),
+    /// The event withdraws a word that the state does not hold.
+    #[error("the event withdraws word {} that the state does not hold", .0.0)]
+    UnknownWord(WordId),
 }
 
 /// The labels of a session as they stand: what applying its events gives, and what a late joiner gets.
@@ -232,6 +274,7 @@ pub struct SessionState {
     segments: BTreeMap<SegmentId, Segment>,
     speakers: BTreeMap<SpeakerId, SpeakerInfo>,
     gaps: Vec<(SampleRange, GapReason)>,
+    words: BTreeMap<WordId, Word>,
 }
 
 impl SessionState {
@@ -267,6 +310,17 @@ impl SessionState {
     #[must_use]
     pub fn gaps(&self) -> &[(SampleRange, GapReason)] {
         &self.gaps
+    }
+
+    /// Recognised words by id.
+    pub fn words(&self) -> impl ExactSizeIterator<Item = &Word> {
+        self.words.values()
+    }
+
+    /// The word with this id.
+    #[must_use]
+    pub fn word(&self, id: WordId) -> Option<&Word> {
+        self.words.get(&id)
     }
 
     /// Applies one event.
@@ -323,7 +377,24 @@ impl SessionState {
                 }
                 self.speakers.remove(from).ok_or(ApplyError::UnknownSpeaker(*from))?;
             }
+            Event::Words { words, removed } => self.set_words(words, removed)?,
             Event::Gap { range, reason } => self.add_gap(*range, *reason),
+        }
+        Ok(())
+    }
+
+    fn set_words(&mut self, words: &[Word], removed: &[WordId]) -> Result<(), ApplyError> {
+        if let Some(by) =
+            words.iter().filter_map(|word| word.spoken_by).find(|by| self.speaker(by.speaker).is_none())
+        {
+            return Err(ApplyError::UnknownSpeaker(by.speaker));
+        }
+        if let Some(id) = removed.iter().find(|id| !self.words.contains_key(id)) {
+            return Err(ApplyError::UnknownWord(*id));
+        }
+        self.words.extend(words.iter().map(|word| (word.id, word.clone())));
+        for id in removed {
+            self.words.remove(id);
         }
         Ok(())
     }

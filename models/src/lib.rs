@@ -18,6 +18,7 @@ pub mod rttm;
 pub mod scoring;
 pub mod segmenter;
 pub mod voiceprint;
+pub mod words;
 
 pub use calibration::Calibration;
 pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, SpeechDetector, WorkId};
