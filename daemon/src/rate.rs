@@ -36,9 +36,14 @@ impl Rate {
 
     /// Takes one, if one is left.
     pub fn takes_one_more(&mut self, now: Instant) -> bool {
+        self.takes(now, 1)
+    }
+
+    /// Takes `n`, if as many are left; otherwise none.
+    pub fn takes(&mut self, now: Instant, n: u32) -> bool {
         self.grow(now);
-        let takes = self.left >= 1.0;
-        self.left -= f64::from(u8::from(takes));
+        let takes = self.left >= f64::from(n);
+        self.left -= if takes { f64::from(n) } else { 0.0 };
         takes
     }
 }
@@ -55,5 +60,8 @@ mod tests {
         assert_eq!((0..50).filter(|_| rate.takes_one_more(now + Duration::from_secs(1))).count(), 5);
         assert_eq!((0..50).filter(|_| rate.takes_one_more(now + Duration::from_secs(100))).count(), 10);
         assert_eq!(rate.owes_one_more(now + Duration::from_secs(100)), Duration::from_millis(200));
+        assert!(
+            !rate.takes(now + Duration::from_secs(200), 11) && rate.takes(now + Duration::from_secs(200), 10)
+        );
     }
 }

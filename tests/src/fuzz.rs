@@ -51,6 +51,12 @@ pub fn client_message(bytes: &[u8]) {
                 // Whether good or bad, a check never panics.
                 let _ = (start.audio.unwrap_or_default().check(), start.speakers.check());
             }
+            if let ClientMessage::Words(words) = &message {
+                match words.checked() {
+                    Ok(words) => assert!(words.iter().all(|word| !word.text.is_empty())),
+                    Err(fault) => assert!(fault.to_string().chars().count() < MAX_FAULT_CHARS, "{fault}"),
+                }
+            }
             assert_eq!(ClientMessage::parse(&message.to_json()), Ok(message));
         }
         Err(error) => assert!(error.to_string().chars().count() < MAX_FAULT_CHARS, "{error}"),

@@ -20,6 +20,8 @@ export class ApiError extends Error {
 }
 
 const PATIENCE_MS = 10_000;
+/** Words in one message at most. */
+const MAX_WORDS_SENT = 1000;
 
 /** The server's plain HTTP side. */
 export class Api {
@@ -67,9 +69,25 @@ export class Api {
         return (await this.request(`v1/sessions/${encodeURIComponent(id)}`)).json();
     }
 
-    /** The labels as a file: `json`, `rttm`, `srt` or `vtt`. */
+    /** The labels as a file: `json`, `rttm`, `srt`, `vtt`, or `txt`, the transcript. */
     async exported(id, format) {
         return (await this.request(`v1/sessions/${encodeURIComponent(id)}.${format}`)).blob();
+    }
+
+    /**
+     * Adds recognised words to a session; as many messages as it takes.
+     *
+     * @param {string} id
+     * @param {import("./index.js").NewWord[]} words seconds on the session's clock
+     * @param {{final?: boolean}} [options] provisional words are replaced by the next ones
+     * @throws {ApiError}
+     */
+    async words(id, words, { final = true } = {}) {
+        const path = `v1/sessions/${encodeURIComponent(id)}/words`;
+        for (let n = 0; n === 0 || n < words.length; n += MAX_WORDS_SENT) {
+            const body = JSON.stringify({ words: words.slice(n, n + MAX_WORDS_SENT), final });
+            await this.request(path, { method: "POST", body, type: "application/json" });
+        }
     }
 
     /** Ends a running session; forgets an ended one. */

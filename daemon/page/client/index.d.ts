@@ -6,7 +6,7 @@ export type EndReason =
     | "interrupted";
 export type RevisionReason = "merge" | "split" | "reassign" | "final_pass" | "correction";
 export type GapReason = "overrun" | "device_lost" | "declared" | "disconnected";
-export type ExportFormat = "json" | "rttm" | "srt" | "vtt";
+export type ExportFormat = "json" | "rttm" | "srt" | "txt" | "vtt";
 
 export interface AudioFormat {
     encoding?: Encoding;
@@ -39,6 +39,25 @@ export interface Segment {
     overlap?: boolean;
     snr_db?: number;
     c50_db?: number;
+}
+
+/** A word as a recogniser gives it. */
+export interface NewWord {
+    start: number;
+    end: number;
+    text: string;
+    /** Probability that the word is right, 0 to 1. */
+    confidence?: number;
+}
+
+/** A recognised word and its speaker, where a segment lies there; the last three fields come together. */
+export interface Word extends NewWord {
+    id: number;
+    final: boolean;
+    speaker?: string;
+    segment?: number;
+    /** Probability that it is that speaker's word, 0 to 1. */
+    speaker_confidence?: number;
 }
 
 export interface Gap {
@@ -107,6 +126,7 @@ export interface SnapshotMessage extends Numbered {
     speakers: Speaker[];
     segments: Segment[];
     gaps: Gap[];
+    words?: Word[];
 }
 export interface SegmentMessage extends Numbered, Segment {
     type: "segment";
@@ -128,6 +148,11 @@ export interface SpeakerMergedMessage extends Numbered {
     from: string;
     into: string;
 }
+export interface WordsMessage extends Numbered {
+    type: "words";
+    words: Word[];
+    removed?: number[];
+}
 export interface GapMessage extends Numbered, Gap {
     type: "gap";
 }
@@ -144,8 +169,8 @@ export interface EndedMessage extends Numbered {
 }
 
 export type EventMessage =
-    | SegmentMessage | SegmentRemovedMessage | RevisionMessage | SpeakerMessage | SpeakerMergedMessage | GapMessage
-    | WarningMessage | EndedMessage;
+    | SegmentMessage | SegmentRemovedMessage | RevisionMessage | SpeakerMessage | SpeakerMergedMessage | WordsMessage
+    | GapMessage | WarningMessage | EndedMessage;
 export type ConnectionMessage = StartedMessage | AckMessage | StatsMessage | LaggedMessage | ErrorMessage;
 export type ServerMessage = EventMessage | ConnectionMessage | SnapshotMessage;
 
@@ -162,6 +187,7 @@ export type ClientMessage =
     | { type: "merge"; from: string; into: string }
     | { type: "reassign"; segment: number; speaker: string }
     | { type: "split"; speaker: string; segments?: number[] }
+    | { type: "words"; words: NewWord[]; final?: boolean }
     | { type: "close" };
 
 export const EVENT_TYPES: readonly EventMessage["type"][];
@@ -204,6 +230,7 @@ export class SessionModel {
     readonly speakers: ReadonlyMap<string, Speaker>;
     readonly segments: ReadonlyMap<number, Segment>;
     readonly gaps: readonly Gap[];
+    readonly words: ReadonlyMap<number, Word>;
     readonly warnings: readonly { at: number; code: string; reason: string }[];
     readonly stats: StatsMessage | undefined;
     /** Where the speakers went that are no more. */
@@ -213,9 +240,23 @@ export class SessionModel {
     subscribe(listener: (message: ServerMessage, moved: readonly Change[]) => void): () => void;
     apply(message: ServerMessage): boolean;
     nameOf(speaker: string): string;
+    /** Words of a segment, in the order of their starts; of `undefined` those without a speaker. */
+    wordsOf(segment: number | undefined): Word[];
+    /** What is said in a segment, as text; empty without words. */
+    textOf(segment: number): string;
     toSnapshot(): SnapshotMessage;
 }
 export function numberOf(label: string): number;
+
+export class Words {
+    constructor(words?: Iterable<Word>);
+    readonly byId: ReadonlyMap<number, Word>;
+    set(word: Word): void;
+    delete(id: number): void;
+    of(segment: number | undefined): Word[];
+}
+/** Joins words by spaces, where their script has them. */
+export function joined(words: Iterable<{ text: string }>): string;
 
 export interface Turn {
     speaker: string;
@@ -300,6 +341,8 @@ export class Publisher {
     open(): Promise<StartedMessage>;
     send(samples: Int16Array): void;
     keepAlive(): void;
+    /** Sends recognised words, at most a thousand; false without a connection. */
+    words(words: NewWord[], options?: { final?: boolean }): boolean;
     finish(): Promise<EndedMessage | undefined>;
 }
 
@@ -340,6 +383,8 @@ export class Api {
     sessions(): Promise<{ version: string; model: string; voices?: boolean; sessions: ListedSession[] }>;
     snapshot(id: string): Promise<SnapshotMessage>;
     exported(id: string, format: ExportFormat): Promise<Blob>;
+    /** Adds recognised words; provisional ones are replaced by the next. */
+    words(id: string, words: NewWord[], options?: { final?: boolean }): Promise<void>;
     delete(id: string): Promise<void>;
     /** Everybody who is enrolled; `undefined` where the server knows nobody by voice. */
     voices(): Promise<Voice[] | undefined>;

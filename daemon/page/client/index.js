@@ -11,3 +11,4 @@ export { PublishError, Publisher } from "./publisher.js";
 export { OutOfStep, SessionModel, numberOf } from "./session.js";
 export { HOLD_S, MAX_PAUSE_S, ordered, speakingAt, talk, turns } from "./statistics.js";
 export { Subscription } from "./subscription.js";
+export { Words, joined } from "./words.js";

@@ -2,7 +2,8 @@
 
 /** Events of a session: they carry `seq` and `at`. */
 export const EVENT_TYPES = Object.freeze([
-    "segment", "segment_removed", "revision", "speaker", "speaker_merged", "gap", "warning", "ended",
+    "segment", "segment_removed", "revision", "speaker", "speaker_merged", "words", "gap", "warning",
+    "ended",
 ]);
 
 /** Messages of one connection: they carry neither. */
@@ -33,6 +34,10 @@ const RECORDS = Object.freeze({
         id: "number", start: "number", end: "number", "speech?": "object", speaker: "string", "name?": "string",
         confidence: "number", final: "boolean", "overlap?": "boolean", "snr_db?": "number", "c50_db?": "number",
     },
+    words: {
+        id: "number", start: "number", end: "number", text: "string", "confidence?": "number", final: "boolean",
+        "speaker?": "string", "segment?": "number", "speaker_confidence?": "number",
+    },
     gaps: { start: "number", end: "number", reason: "string" },
     changes: { id: "number", from: "string", to: "string" },
 });
@@ -54,13 +59,14 @@ export const SERVER_SHAPES = Object.freeze({
     error: { "session?": "string", code: "string", reason: "string", fatal: "boolean" },
     snapshot: {
         ...EVENT, live: "boolean", source: "string", "reason?": "string",
-        speakers: "speakers", segments: "segments", gaps: "gaps",
+        speakers: "speakers", segments: "segments", gaps: "gaps", "words?": "words",
     },
     segment: { ...EVENT, ...RECORDS.segments },
     segment_removed: { ...EVENT, id: "number" },
     revision: { ...EVENT, changes: "changes", reason: "string" },
     speaker: { ...EVENT, ...RECORDS.speakers },
     speaker_merged: { ...EVENT, from: "string", into: "string" },
+    words: { ...EVENT, words: "words", "removed?": "object" },
     gap: { ...EVENT, ...RECORDS.gaps },
     warning: { ...EVENT, code: "string", reason: "string" },
     ended: { ...EVENT, duration_s: "number", speakers: "number", reason: "string" },
@@ -76,6 +82,7 @@ export const CLIENT_SHAPES = Object.freeze({
     merge: { from: "string", into: "string" },
     reassign: { segment: "number", speaker: "string" },
     split: { speaker: "string", "segments?": "object" },
+    words: { words: "object", "final?": "boolean" },
     close: {},
 });
 

@@ -188,6 +188,19 @@ export class Publisher {
         if (this.isOpen && !this.isFinishing) this.socket.send(JSON.stringify({ type: "keep_alive" }));
     }
 
+    /**
+     * Sends recognised words, at most a thousand; provisional ones are replaced by the next.
+     *
+     * @param {import("./index.js").NewWord[]} words seconds on the session's clock
+     * @param {{final?: boolean}} [options]
+     * @returns {boolean} whether there was a connection to send them
+     */
+    words(words, { final = true } = {}) {
+        if (!this.isOpen || this.isFinishing) return false;
+        this.socket.send(JSON.stringify({ type: "words", words, final }));
+        return true;
+    }
+
     #close() {
         this.socket.send(JSON.stringify({ type: "close" }));
     }

@@ -1,6 +1,7 @@
 // The labels of one session as they stand: a snapshot and the events after it, applied in order.
 
 import { EVENT_TYPES } from "./protocol.js";
+import { joined, Words } from "./words.js";
 
 const KEPT_WARNINGS = 20;
 
@@ -27,6 +28,7 @@ export class SessionModel {
         /** @type {Map<number, import("./index.js").Segment>} */
         this.segments = new Map();
         this.gaps = [];
+        this.spoken = new Words();
         this.warnings = [];
         this.stats = undefined;
         /** Label that is no more → label that took its place. */
@@ -82,6 +84,7 @@ export class SessionModel {
         this.segments = new Map(snapshot.segments.map((s) => [s.id, plainSegment(s)]));
         this.speakers = new Map(snapshot.speakers.map((s) => [s.id, plainSpeaker(s)]));
         this.gaps = snapshot.gaps.map(({ start, end, reason }) => ({ start, end, reason }));
+        this.spoken = new Words(snapshot.words);
         this.seq = snapshot.seq;
         this.at = snapshot.at;
         this.live = snapshot.live;
@@ -137,6 +140,14 @@ export class SessionModel {
             this.speakers.delete(event.from);
             this.mergedInto.set(event.from, event.into);
             return [];
+        case "words":
+            for (const { speaker } of event.words) if (speaker !== undefined) this.#speaker(speaker);
+            for (const id of event.removed ?? []) {
+                if (!this.spoken.byId.has(id)) throw new OutOfStep(`there is no word ${id}`);
+            }
+            for (const word of event.words) this.spoken.set(word);
+            for (const id of event.removed ?? []) this.spoken.delete(id);
+            return [];
         case "gap": {
             const last = this.gaps.at(-1);
             if (last?.reason === event.reason && last.end === event.start) {
@@ -176,6 +187,21 @@ export class SessionModel {
         return this.speakers.get(speaker)?.name ?? speaker;
     }
 
+    /** Recognised words by id. */
+    get words() {
+        return this.spoken.byId;
+    }
+
+    /** Words of a segment, in the order of their starts. */
+    wordsOf(segment) {
+        return this.spoken.of(segment);
+    }
+
+    /** What is said in a segment, as text; empty without words. */
+    textOf(segment) {
+        return joined(this.wordsOf(segment));
+    }
+
     /** Length of the stream so far, in seconds. */
     get heard() {
         return Math.max(this.at, this.stats?.heard_s ?? 0);
@@ -205,6 +231,9 @@ export class SessionModel {
                 return name === undefined ? { ...segment } : { ...segment, name };
             }),
             gaps: this.gaps.map((gap) => ({ ...gap })),
+            ...(this.words.size === 0 ? {} : {
+                words: [...this.words.values()].sort((a, b) => a.id - b.id).map((word) => ({ ...word })),
+            }),
         };
     }
 }

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use diarized_models::events::Event;
+use diarized_models::events::{Event, Word};
+use diarized_models::words::join;
 use diarized_models::{SessionState, SpeakerId};
 
 use crate::protocol::ServerMessage;
@@ -123,12 +124,14 @@ impl Shown {
     fn apply(&mut self, body: &Body, colour: bool) -> Option<String> {
         let event = body.to_event().ok()?;
         let divided = self.divided(&event);
+        let words = self.new_words(&event);
         if !self.is_broken && self.state.apply(&event).is_err() {
             self.is_broken = true;
             return Some("! an event does not fit what was said before; waiting for a snapshot".to_owned());
         }
         match (body, event) {
             _ if divided.is_some() => divided,
+            (Body::Words(_), _) => self.said(&words, colour),
             (Body::Segment(segment), _) if segment.is_final => {
                 self.open = self.open.take().filter(|open| open.id != segment.id);
                 let (start, end) = (clock(segment.start.0), clock(segment.end.0));
@@ -186,6 +189,31 @@ impl Shown {
             let [start, end, at] = [held.start(), held.end(), at].map(|at| clock(at.seconds()));
             format!("divided: {start} – {end} at {at}")
         })
+    }
+
+    /// Words of an event that are final for the first time, in the order of their starts.
+    fn new_words(&self, event: &Event) -> Vec<Word> {
+        let Event::Words { words, .. } = event else { return Vec::new() };
+        let is_new =
+            |word: &&Word| word.is_final && !self.state.word(word.id).is_some_and(|held| held.is_final);
+        let mut new: Vec<Word> = words.iter().filter(is_new).cloned().collect();
+        new.sort_by_key(|word| (word.range.start(), word.id));
+        new
+    }
+
+    /// `0:01.2  Ann (S1)  “hello there”`, several of them where the speaker changes.
+    fn said(&self, words: &[Word], colour: bool) -> Option<String> {
+        let speaker = |word: &Word| word.spoken_by.map(|by| by.speaker);
+        let stretches = words.chunk_by(|a, b| speaker(a) == speaker(b)).map(|words| {
+            let who = match speaker(&words[0]) {
+                Some(id) => self.label_of(&id.to_string(), colour),
+                None => format!("{:<8}", "?"),
+            };
+            let text = join(words.iter().map(|word| &*word.text));
+            format!("{}  {who}  “{text}”", clock(words[0].range.start().seconds()))
+        });
+        let line = stretches.collect::<Vec<_>>().join("   ");
+        (!line.is_empty()).then_some(line)
     }
 
     fn start_of(&self, id: u64) -> Option<f64> {
@@ -297,6 +325,19 @@ mod tests {
         let rest = r#"{"type":"segment","session":"a","seq":5,"at":9.0,"id":2,"start":1.5,"end":2.5,"speaker":"S1","confidence":0.934,"final":true}"#;
         let (lines, _) = show(&[SNAPSHOT, SPEAKER, FINAL, shorter, rest]);
         assert_eq!(lines[2..], ["divided: 0:00.5 – 0:02.5 at 0:01.5", "0:01.5 – 0:02.5  S1         93 %"]);
+    }
+
+    #[test]
+    fn final_words_are_shown_once_with_their_speakers() {
+        let words = |seq: u64, text: &str, is_final: bool| {
+            format!(
+                r#"{{"type":"words","session":"a","seq":{seq},"at":3.0,"words":[{{"id":1,"start":0.6,"end":0.9,"text":"{text}","final":{is_final},"speaker":"S1","segment":1,"speaker_confidence":0.9}},{{"id":2,"start":4.0,"end":4.4,"text":"you","final":{is_final}}}]}}"#
+            )
+        };
+        let (partial, first, again) =
+            (words(4, "hell", false), words(5, "hello", true), words(6, "hello", true));
+        let (lines, _) = show(&[SNAPSHOT, SPEAKER, FINAL, &partial, &first, &again]);
+        assert_eq!(lines[2..], ["0:00.6  S1        “hello”   0:04.0  ?         “you”"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod labels;
 mod stdout;
 mod subtitles;
 mod table;
+mod transcript;
 mod turns;
 
 #[cfg(test)]

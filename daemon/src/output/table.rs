@@ -57,7 +57,7 @@ fn row(labels: &Labels<'_>, turn: &Turn) -> String {
 }
 
 /// `1:02:03.4`, without hours where there are none.
-fn clock(seconds: f64) -> String {
+pub(super) fn clock(seconds: f64) -> String {
     let tenths = (seconds * 10.0).round().max(0.0) as u64;
     let (minutes, seconds) = (tenths / 600, (tenths % 600) as f64 / 10.0);
     match minutes / 60 {

@@ -1,7 +1,7 @@
 //! Every format on one small session, and what must hold for all sessions.
 
 use diarized_dsp::{SampleIndex, SampleRange};
-use diarized_models::events::SegmentId;
+use diarized_models::events::{SegmentId, SpokenBy, Word, WordId};
 use diarized_models::rttm::parse_rttm;
 use diarized_models::{Event, Segment, SessionState, SpeakerId, SpeakerInfo};
 use proptest::prelude::*;
@@ -110,6 +110,42 @@ fn subtitles_have_one_cue_a_turn() {
          \n01:00:00.125 --> 01:00:02.000\n<v S2>S2:</v>\n\
          \n01:00:01.000 --> 01:00:01.500\n<v Anna &lt;b&gt; Li>Anna &lt;b&gt; Li:</v>\n"
     );
+}
+
+#[test]
+fn words_are_in_subtitles_and_transcripts_with_their_speakers() {
+    let mut state = small();
+    let word = |(id, start_ms, end_ms, text): (u64, u64, u64, &str), by: Option<(u32, u64)>| Word {
+        id: WordId(id),
+        range: SampleRange::new(SampleIndex(start_ms * 16), SampleIndex(end_ms * 16)),
+        text: text.into(),
+        confidence: None,
+        is_final: true,
+        spoken_by: by.map(|(speaker, segment)| SpokenBy {
+            speaker: SpeakerId(speaker),
+            segment: SegmentId(segment),
+            confidence: 0.9,
+        }),
+    };
+    let words = vec![
+        word((1, 600, 900, "well"), Some((1, 1))),
+        word((2, 900, 900, ","), Some((1, 1))),
+        word((3, 1000, 2600, "<b>no --> yes"), Some((1, 2))),
+        word((4, 9000, 9500, "who"), None),
+    ];
+    state.apply(&Event::Words { words, removed: vec![] }).unwrap();
+    assert_eq!(
+        render(&state, OutputFormat::Srt),
+        "1\n00:00:00,600 --> 00:00:02,600\nAnna &lt;b&gt; Li: well, &lt;b&gt;no --&gt; yes\n\n\
+         2\n00:00:09,000 --> 00:00:09,500\nwho\n\n\
+         3\n01:00:00,125 --> 01:00:02,000\nS2:\n\n\
+         4\n01:00:01,000 --> 01:00:01,500\nAnna &lt;b&gt; Li:\n\n"
+    );
+    let vtt = render(&state, OutputFormat::Vtt);
+    assert!(vtt.contains("\n<v Anna &lt;b&gt; Li>Anna &lt;b&gt; Li: well, &lt;b&gt;no"), "{vtt}");
+    let labels = Labels { recording: "board room", state: &state, duration_s: 3700.0 };
+    assert_eq!(labels.transcript(), "0:00.6  Anna <b> Li: well, <b>no --> yes\n0:09.0  ?: who\n");
+    assert_eq!(render(&state, OutputFormat::Rttm), render(&small(), OutputFormat::Rttm), "RTTM has no words");
 }
 
 #[test]

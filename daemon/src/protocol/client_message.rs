@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::kinds::kinds;
 use super::lenient::settled;
+use super::words::SendWords;
 use super::{AudioFormat, ErrorCode, Latency, SpeakerHints, Wishes};
 
 /// Opens a session on `/v1/stream`, or takes one up again.
@@ -200,6 +201,8 @@ kinds! {
     Reassign(Reassign), "reassign";
     /// A speaker is two people.
     Split(Split), "split";
+    /// Words of a speech recogniser.
+    Words(SendWords), "words";
     /// End.
     Close(Close), "close";
 }

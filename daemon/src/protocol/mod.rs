@@ -13,6 +13,7 @@ pub(crate) mod lenient;
 pub mod server_message;
 mod view;
 pub mod wishes;
+pub mod words;
 
 pub use audio::{AudioFormat, Encoding};
 pub use client_message::{ClientMessage, MessageError, Start};

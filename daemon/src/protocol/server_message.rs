@@ -7,6 +7,7 @@ use serde_json::Value;
 
 pub use super::end_reason::EndReason;
 use super::kinds::kinds;
+use super::words::{Word, Words};
 use super::{AudioFormat, Decimal, ErrorCode, Seconds};
 
 /// The session is open; the publisher's first message.
@@ -49,6 +50,9 @@ pub struct Snapshot {
     pub segments: Vec<Segment>,
     /// Stretches without audio, in order.
     pub gaps: Vec<Gap>,
+    /// Recognised words by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Word>,
 }
 
 /// A new segment, or a new version of the segment with this id.
@@ -239,6 +243,8 @@ kinds! {
     Speaker(Speaker), "speaker";
     /// Two speakers are one.
     SpeakerMerged(SpeakerMerged), "speaker_merged";
+    /// New, changed and withdrawn words.
+    Words(Words), "words";
     /// No audio here.
     Gap(Gap), "gap";
     /// How much audio the server holds.

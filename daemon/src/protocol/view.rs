@@ -6,6 +6,7 @@ use diarized_models::events::{self, Event, GapReason, RevisionReason, SegmentId,
 use super::server_message::{
     Body, Change, EndReason, Gap, Revision, Segment, SegmentRemoved, Snapshot, Speaker, SpeakerMerged,
 };
+use super::words::{Word, Words};
 use super::{Decimal, round_3};
 
 /// A message without a diarizer event, or with values unknown to this version.
@@ -52,6 +53,7 @@ impl Body {
             Event::SpeakerMerged { from, into } => {
                 Self::SpeakerMerged(SpeakerMerged { from: from.to_string(), into: into.to_string() })
             }
+            Event::Words { words, removed } => Self::Words(Words::of(words, removed)),
             Event::Gap { range, reason } => Self::Gap(gap_view(*range, *reason)),
             _ => return Err(ViewError::NoForm),
         })
@@ -80,6 +82,7 @@ impl Body {
             Self::SpeakerMerged(merged) => {
                 Event::SpeakerMerged { from: merged.from.parse()?, into: merged.into.parse()? }
             }
+            Self::Words(words) => words.to_event()?,
             Self::Gap(gap) => Event::Gap { range: gap.range(), reason: gap_reason(&gap.reason)? },
             other => return Err(ViewError::NotLabels { kind: other.kind() }),
         })
@@ -147,6 +150,7 @@ impl Snapshot {
                 .collect(),
             segments: state.segments().map(|segment| segment_view(segment, state)).collect(),
             gaps: state.gaps().iter().map(|(range, reason)| gap_view(*range, *reason)).collect(),
+            words: state.words().map(Word::of).collect(),
         }
     }
 
@@ -169,6 +173,8 @@ impl Snapshot {
         for gap in &self.gaps {
             apply(&Event::Gap { range: gap.range(), reason: gap_reason(&gap.reason)? })?;
         }
+        let words = self.words.iter().map(Word::to_word).collect::<Result<_, _>>()?;
+        apply(&Event::Words { words, removed: Vec::new() })?;
         Ok(state)
     }
 }
@@ -206,7 +212,7 @@ fn gap_view(range: SampleRange, reason: GapReason) -> Gap {
 }
 
 /// A measured number as the wire carries it.
-fn number(value: f32) -> Decimal {
+pub(super) fn number(value: f32) -> Decimal {
     Decimal(round_3(f64::from(value)))
 }
 

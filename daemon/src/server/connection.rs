@@ -16,7 +16,8 @@ use super::Shared;
 use super::visitor::Visitor;
 use super::writer::{Out, Writer};
 use crate::protocol::server_message::{Ack, Error};
-use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
+use crate::protocol::words::WordsError;
+use crate::protocol::{ClientMessage, CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::rate::Rate;
 use crate::session::{Command, Correction, CorrectionError, Session};
 
@@ -264,9 +265,9 @@ impl Connection {
                     let code = match &refusal {
                         CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
                         CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,
-                        CorrectionError::TooMany { .. } | CorrectionError::Refused { .. } => {
-                            ErrorCode::Refused
-                        }
+                        CorrectionError::TooMany { .. }
+                        | CorrectionError::TooManyWords { .. }
+                        | CorrectionError::Refused { .. } => ErrorCode::Refused,
                     };
                     error(Some(session.id()), code, refusal, false)
                 }
@@ -344,14 +345,25 @@ fn broken(error: axum::Error) -> Heard {
     }
 }
 
+/// A command with a value that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadCommand {
+    #[error(transparent)]
+    Speaker(#[from] diarized_models::events::ParseSpeakerIdError),
+    #[error("`words`: {0}")]
+    Words(#[from] WordsError),
+}
+
 /// The command that a client message asks for; the message back if it is none.
 #[expect(clippy::result_large_err, reason = "the error is the message itself, handed back and not passed on")]
-pub(super) fn as_command(
-    message: crate::protocol::ClientMessage,
-) -> Result<Result<Command, diarized_models::events::ParseSpeakerIdError>, crate::protocol::ClientMessage> {
-    use crate::protocol::ClientMessage as M;
+pub(super) fn as_command(message: ClientMessage) -> Result<Result<Command, BadCommand>, ClientMessage> {
+    use ClientMessage as M;
     let correction = match message {
         M::Finalize(_) => return Ok(Ok(Command::Finalize)),
+        M::Words(m) => {
+            let is_final = m.is_final;
+            return Ok(m.checked().map(|words| Command::Words { words, is_final }).map_err(BadCommand::from));
+        }
         M::Rename(m) => m.speaker.parse().map(|speaker| Correction::Rename { speaker, name: m.name }),
         M::Merge(m) => {
             m.from.parse().and_then(|from| m.into.parse().map(|into| Correction::Merge { from, into }))
@@ -368,7 +380,7 @@ pub(super) fn as_command(
         }
         other => return Err(other),
     };
-    Ok(correction.map(Command::Correct))
+    Ok(correction.map(Command::Correct).map_err(BadCommand::from))
 }
 
 /// The close that a peer asked for by message.

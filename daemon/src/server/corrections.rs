@@ -1,4 +1,4 @@
-//! `POST /v1/sessions/ID/rename`, `merge`, `reassign`, `split`: corrections by plain HTTP, as over WebSocket.
+//! `POST /v1/sessions/ID/rename`, `merge`, `reassign`, `split`, `words`: corrections and words by plain HTTP, as over WebSocket.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::CorrectionError;
 
 /// What may stand behind a session's id.
-const CORRECTIONS: [&str; 4] = ["rename", "merge", "reassign", "split"];
+const CORRECTIONS: [&str; 5] = ["rename", "merge", "reassign", "split", "words"];
 
 /// Applies the correction named in the path with the fields of the body; answers after its events are emitted.
 pub(super) async fn correct(
@@ -29,7 +29,9 @@ pub(super) async fn correct(
     match try_correct(&shared, &id, &what, &headers, body).await {
         Ok(()) => {
             let (peer, token) = (visitor.peer(), visitor.token());
-            tracing::info!(session = id, correction = what, peer, token, "a correction was made");
+            if what != "words" {
+                tracing::info!(session = id, correction = what, peer, token, "a correction was made");
+            }
             StatusCode::NO_CONTENT.into_response()
         }
         Err(fault) => fault.into(),
@@ -75,7 +77,9 @@ async fn try_correct(
         let (status, code) = match &refusal {
             CorrectionError::UnknownSpeaker(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker),
             CorrectionError::UnknownSegment(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSegment),
-            CorrectionError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::Refused),
+            CorrectionError::TooMany { .. } | CorrectionError::TooManyWords { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, ErrorCode::Refused)
+            }
             CorrectionError::Refused { .. } => (StatusCode::CONFLICT, ErrorCode::Refused),
         };
         Fault(status, code, refusal.to_string())

@@ -177,8 +177,14 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
         Some("rttm") => (OutputFormat::Rttm, "text/plain; charset=utf-8"),
         Some("srt") => (OutputFormat::Srt, "application/x-subrip; charset=utf-8"),
         Some("vtt") => (OutputFormat::Vtt, "text/vtt; charset=utf-8"),
+        Some("txt") => {
+            let now = session.channel().now();
+            let labels = Labels { recording: id, state: &now.state, duration_s: now.at.seconds() };
+            let transcript = labels.transcript();
+            return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], transcript).into_response();
+        }
         Some(other) => {
-            let reason = format!("no export is called {other:?}; there are json, rttm, srt and vtt");
+            let reason = format!("no export is called {other:?}; there are json, rttm, srt, txt and vtt");
             return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
         }
     };

@@ -38,6 +38,7 @@ files! {
     "client/session.js"
     "client/statistics.js"
     "client/subscription.js"
+    "client/words.js"
     "app/announcer.js"
     "app/confirmation.js"
     "app/dom.js"

@@ -80,6 +80,12 @@ pub enum CorrectionError {
         /// How many it takes.
         max_per_s: u32,
     },
+    /// More words came than a session takes.
+    #[error("more than {max_per_s} words a second came for this session; send the rest more slowly")]
+    TooManyWords {
+        /// How many it takes.
+        max_per_s: u32,
+    },
     /// The diarizer refuses it.
     #[error("{reason}")]
     Refused {

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use crossbeam_channel::{Receiver, TrySendError, bounded};
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SpeakerId};
+use diarized_models::words::NewWord;
 use parking_lot::Mutex;
 use pollster::block_on;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -28,6 +29,9 @@ const PLACE_MS: u64 = 20;
 /// what they change can be written down.
 const MAX_CORRECTIONS_PER_S: u32 = 5;
 const CORRECTIONS_AT_ONCE: u32 = 60;
+/// Words that a session takes in a second, and at once after a rest.
+const MAX_WORDS_PER_S: u32 = 1000;
+const WORDS_AT_ONCE: u32 = 20_000;
 
 /// The session takes no more input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +39,19 @@ const CORRECTIONS_AT_ONCE: u32 = 60;
 pub struct Closed;
 
 /// What may be asked of a session besides taking audio.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Settle pending labels; done when all resulting events are in the journal.
     Finalize,
     /// Correct the labels.
     Correct(Correction),
+    /// Add recognised words.
+    Words {
+        /// The words; they replace the provisional ones.
+        words: Vec<NewWord>,
+        /// Whether the recogniser changes them no more.
+        is_final: bool,
+    },
 }
 
 impl Command {
@@ -49,6 +60,9 @@ impl Command {
         match self {
             Self::Correct(Correction::Rename { name, .. } | Correction::Voice { name, .. }) => name.len(),
             Self::Correct(Correction::Split { segments, .. }) => size_of_val(segments.as_slice()),
+            Self::Words { words, .. } => {
+                size_of_val(words.as_slice()) + words.iter().map(|word| word.text.len()).sum::<usize>()
+            }
             _ => 0,
         }
     }
@@ -114,6 +128,7 @@ pub struct Sender {
     counters: Arc<Counters>,
     finished: AtomicBool,
     corrections: Mutex<Rate>,
+    words: Mutex<Rate>,
 }
 
 /// A queue for audio of this format.
@@ -124,8 +139,9 @@ pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
     let counters = Arc::new(Counters::default());
     let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
     let corrections = Mutex::new(Rate::new(MAX_CORRECTIONS_PER_S, CORRECTIONS_AT_ONCE));
+    let words = Mutex::new(Rate::new(MAX_WORDS_PER_S, WORDS_AT_ONCE));
     let finished = AtomicBool::new(false);
-    (Sender { format, queue: tx, places, counters, finished, corrections }, inbox)
+    (Sender { format, queue: tx, places, counters, finished, corrections, words }, inbox)
 }
 
 /// The near end of a queue that takes nothing, after `n_received` samples of each channel at the declared rate.
@@ -181,15 +197,29 @@ impl Sender {
         command: Command,
     ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
         let (reply, outcome) = oneshot::channel();
-        if matches!(command, Command::Correct(_)) && !self.corrections.lock().takes_one_more(Instant::now()) {
+        if let Err(refusal) = self.pace(&command) {
             // The requester holds the receiver.
-            let _ = reply.send(Err(CorrectionError::TooMany { max_per_s: MAX_CORRECTIONS_PER_S }));
+            let _ = reply.send(Err(refusal));
             return Ok(outcome);
         }
         let n_places = 1 + command.n_bytes() / PLACE_BYTES;
         let n_places = n_places.min(N_PLACES as usize) as u32;
         self.push(Input::Command(command, reply), 0, n_places).await?;
         Ok(outcome)
+    }
+
+    /// Counts a command against what may come in a second.
+    fn pace(&self, command: &Command) -> Result<(), CorrectionError> {
+        let now = Instant::now();
+        match command {
+            Command::Correct(_) if !self.corrections.lock().takes(now, 1) => {
+                Err(CorrectionError::TooMany { max_per_s: MAX_CORRECTIONS_PER_S })
+            }
+            Command::Words { words, .. } if !self.words.lock().takes(now, words.len() as u32) => {
+                Err(CorrectionError::TooManyWords { max_per_s: MAX_WORDS_PER_S })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Requests the speech of a speaker in the audio queued before.

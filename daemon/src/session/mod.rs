@@ -13,6 +13,7 @@ mod journal;
 pub(crate) mod scripted;
 mod seat;
 mod source;
+mod words;
 mod worker;
 
 use std::sync::Arc;

@@ -9,11 +9,13 @@ use crossbeam_channel::Select;
 use diarized_dsp::{Intake, SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::Said;
 use diarized_models::events::GapReason;
+use diarized_models::words::NewWord;
 
 use super::channel::Channel;
-use super::engine::{Engine, EngineError};
+use super::engine::{CorrectionError, Engine, EngineError};
 use super::health::Health;
 use super::input::{Command, Inbox, Input};
+use super::words::Words;
 use crate::protocol::server_message::{EndReason, Stats};
 use crate::protocol::{AudioFormat, Decimal, Seconds};
 
@@ -55,6 +57,7 @@ pub(super) struct Worker {
     interleaved: Vec<f32>,
     mono: Vec<f32>,
     said: Vec<Said>,
+    words: Words,
 }
 
 impl Worker {
@@ -81,6 +84,7 @@ impl Worker {
             interleaved: Vec::new(),
             mono: Vec::new(),
             said: Vec::new(),
+            words: Words::default(),
         }
     }
 
@@ -156,6 +160,11 @@ impl Worker {
                 Input::Command(Command::Correct(correction), reply) => {
                     let outcome = self.engine.correct(&correction);
                     self.drive()?;
+                    let _ = reply.send(outcome);
+                }
+                Input::Command(Command::Words { words, is_final }, reply) => {
+                    let outcome = self.take_words(&words, is_final)?;
+                    // The requester may be gone.
                     let _ = reply.send(outcome);
                 }
                 Input::Voice(speaker, reply) => {
@@ -243,9 +252,26 @@ impl Worker {
     /// Submits work, takes results, emits events.
     fn drive(&mut self) -> Result<(), Fault> {
         self.engine.drive(&mut self.said)?;
+        self.words.follow(&mut self.said);
         let outcome = self.channel.publish(&self.said);
         self.said.clear();
         Ok(outcome?)
+    }
+
+    /// Adds recognised words and emits their events.
+    fn take_words(
+        &mut self,
+        words: &[NewWord],
+        is_final: bool,
+    ) -> Result<Result<(), CorrectionError>, Fault> {
+        self.drive()?;
+        let received =
+            at_16k(self.inbox.counters.n_received.load(Ordering::Relaxed), self.format.sample_rate);
+        let state = || self.channel.now().state;
+        match self.words.add(state, words, is_final, self.heard, received) {
+            Ok(said) => Ok(Ok(self.channel.publish(&said)?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     }
 
     /// Drives until nothing is pending.

@@ -56,7 +56,13 @@ fn a_kept_session_says_what_it_said_when_it_ran() {
     let hub = hub(&storage, HubParams::default());
     let session = talk(&hub, "a", &[(0.1, 5), (0.0, 2), (0.3, 4), (0.0, 1)]);
     session.input().gap(1600, diarized_models::events::GapReason::Declared).unwrap();
+    let range =
+        diarized_dsp::SampleRange::new(diarized_dsp::SampleIndex(1600), diarized_dsp::SampleIndex(3200));
+    let word = diarized_models::words::NewWord { range, text: "hello".into(), confidence: Some(0.9) };
+    let words = crate::session::Command::Words { words: vec![word], is_final: true };
+    pollster::block_on(pollster::block_on(session.input().command(words)).unwrap()).unwrap().unwrap();
     end(&session);
+    assert_eq!(session.channel().now().state.words().len(), 1);
     let (snapshot, events) = (all_of(&session, None), all_of(&session, Some(0)));
     storage.close();
     drop((hub, storage));

@@ -76,6 +76,25 @@ test("the first view fills the screen, still shows trouble, and comes back", asy
     await context.close();
 });
 
+test("words stand with their speaker, in the list and in the panel of a segment", async () => {
+    const words = [["hello", 1], ["<b>there</b>", 1], ["yes", 2]].map(([text, segment], i) => (
+        { id: i + 1, start: 0.2 + i, end: 0.5 + i, text, final: true, speaker: `S${segment}`, segment, speaker_confidence: 0.9 }
+    ));
+    const told = snapshot([[0, 2, "S1"], [2, 9, "S2"]], { words });
+    const { page, context, sockets, trouble } = await show("#/now?session=s", told);
+    await until(async () => (await page.locator(".now-said").textContent()) === "yes", "the words below the name");
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.keyboard.press("2");
+    const said = page.locator("tbody .said");
+    await until(async () => (await said.allTextContents()).join("|") === "yes|hello <b>there</b>", "the list");
+    say(sockets[0], { type: "words", session: "s", seq: 2, at: 9, words: [{ ...words[2], text: "no" }], removed: [] });
+    await until(async () => (await said.first().textContent()) === "no", "a changed word");
+    await page.locator("tbody button").last().click();
+    await until(async () => (await page.locator(".panel .said").textContent()) === "hello <b>there</b>", "the panel");
+    assert.deepEqual(trouble, []);
+    await context.close();
+});
+
 test("a browser without full screen gives the window", async () => {
     const { page, context, trouble } = await open(browser, daemon.url, { isBlank: true });
     await page.addInitScript(() => { delete Element.prototype.requestFullscreen; });

@@ -59,7 +59,7 @@ test("every example of an event can be applied where it fits", () => {
         model.apply({
             type: "snapshot", session: message.session, seq: message.seq - 1, at: 0, live: true, source: "stream",
             speakers: [speaker("S1"), speaker("S3")], segments: [segment(3, "S1"), segment(5, "S3"), segment(7, "S3")],
-            gaps: [],
+            gaps: [], words: [{ id: 2, start: 0, end: 1, text: "well", final: false }],
         });
         assert.equal(model.apply(message), true, line);
     }

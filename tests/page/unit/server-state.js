@@ -24,6 +24,8 @@ export class ServerState {
         this.speakers = [];
         this.merged = [];
         this.gaps = [];
+        this.words = [];
+        this.nextWord = 1;
         this.reason = undefined;
     }
 
@@ -103,13 +105,37 @@ export class ServerState {
             this.merged.push(speaker.id);
             return this.event("speaker_merged", { from: speaker.id, into: into.id });
         }
-        if (draw < 0.98) {
+        if (draw < 0.97) {
             const gap = { start: this.ms / 1000, end: (this.ms + 250) / 1000, reason: "overrun" };
             this.ms += 250;
             this.gaps.push(gap);
             return this.event("gap", gap);
         }
+        if (draw < 0.99 && segment) return this.wordsEvent(segment);
         return this.event("warning", { code: "non_finite_samples", reason: "heard as silence" });
+    }
+
+    /** Some words are new, some change, some are withdrawn. */
+    wordsEvent(segment) {
+        const removed = this.words.filter((w) => !w.final && this.random() < 0.5).map((w) => w.id);
+        this.words = this.words.filter((w) => !removed.includes(w.id));
+        const changed = this.words.filter(() => this.random() < 0.3);
+        for (const word of changed) {
+            word.final = true;
+            delete word.speaker;
+            delete word.segment;
+            delete word.speaker_confidence;
+        }
+        for (let n = 0; n < 3; n += 1) {
+            const word = { id: this.nextWord++, start: this.ms / 1000, end: this.ms / 1000, text: "so", final: this.random() < 0.5 };
+            if (this.random() < 0.5) word.confidence = 0.5;
+            if (this.random() < 0.7) {
+                Object.assign(word, { speaker: segment.speaker, segment: segment.id, speaker_confidence: 0.9 });
+            }
+            this.words.push(word);
+            changed.push(word);
+        }
+        return this.event("words", { words: structuredClone(changed), ...(removed.length === 0 ? {} : { removed }) });
     }
 
     end() {
@@ -130,6 +156,7 @@ export class ServerState {
             speakers: [...this.speakers].sort(byNumber).map((s) => ({ ...s, total_s: total(s.id) })),
             segments: this.segments.map((s) => this.view(s)),
             gaps: this.gaps,
+            ...(this.words.length === 0 ? {} : { words: this.words }),
         });
     }
 

@@ -106,6 +106,8 @@ test("an event that does not fit is refused as a whole", () => {
         { type: "revision", changes: [{ id: 1, from: "S1", to: "S9" }], reason: "split" },
         { type: "speaker_merged", from: "S1", into: "S9" },
         { type: "speaker_merged", from: "S9", into: "S1" },
+        { type: "words", words: [{ id: 1, start: 0, end: 1, text: "so", final: true, speaker: "S9", segment: 1 }] },
+        { type: "words", words: [{ id: 1, start: 0, end: 1, text: "so", final: true }], removed: [7] },
     ];
     for (const event of bad) {
         const model = started();
@@ -141,6 +143,22 @@ test("what is not known is passed over, and its number counts", () => {
     assert.equal(model.apply({ type: "gossip", session: "s" }), false);
     model.apply({ type: "segment_removed", session: "s", seq: 6, at: 3.5, id: 1 });
     assert.equal(model.seq, 6);
+});
+
+test("words are held by the segments that they are in", () => {
+    const model = started();
+    const word = (id, text, start, segment, speaker) => ({
+        id, start, end: start + 0.2, text, final: true,
+        ...(segment === undefined ? {} : { segment, speaker, speaker_confidence: 0.9 }),
+    });
+    const told = (event) => model.apply({ type: "words", session: "s", seq: model.seq + 1, at: 4, ...event });
+    told({ words: [word(2, ",", 0.4, 1, "S1"), word(1, "well", 0.2, 1, "S1"), word(3, "yes", 2.5, 2, "S2"), word(4, "so", 9)] });
+    assert.equal(model.textOf(1), "well,");
+    assert.deepEqual(model.wordsOf(undefined).map((w) => w.id), [4]);
+    told({ words: [word(3, "yes", 2.5, 1, "S1")], removed: [4] });
+    assert.equal(model.textOf(1), "well, yes");
+    assert.equal(model.textOf(2), "");
+    assert.deepEqual([...model.words.keys()].sort(), [1, 2, 3]);
 });
 
 test("a name is text and nothing else", () => {

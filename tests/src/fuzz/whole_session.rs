@@ -37,7 +37,7 @@ const OPENINGS: [&str; 6] = [
 ];
 
 /// Messages with a place for a number, which may be any.
-const MESSAGES: [&str; 12] = [
+const MESSAGES: [&str; 14] = [
     r#"{"type":"start"}"#,
     r#"{"type":"start","audio":{"sample_rate":N},"speakers":{"max":N}}"#,
     r#"{"type":"keep_alive"}"#,
@@ -50,6 +50,8 @@ const MESSAGES: [&str; 12] = [
     r#"{"type":"split","speaker":"SN"}"#,
     r#"{"type":"split","speaker":"S1","segments":[N]}"#,
     r#"{"type":"close"}"#,
+    r#"{"type":"words","words":[{"start":0,"end":N,"text":"hello"},{"start":N,"end":N,"text":"N","confidence":N}]}"#,
+    r#"{"type":"words","words":[{"start":0.2,"end":0.4,"text":"N"}],"final":false}"#,
 ];
 
 /// One thing that the client does.
@@ -140,7 +142,7 @@ fn to_bytes(opening: u8, steps: &[Step]) -> Vec<u8> {
 pub fn examples() -> Vec<Vec<u8>> {
     use Step::{Audio, Close, Message, Ping, Raw, Resume, Text};
     let talk = [Audio(6400, 40), Audio(6400, 0), Audio(3200, 90)];
-    let corrections = (3..11).map(|idx| Message(idx, 1)).collect::<Vec<_>>();
+    let corrections = [13, 12, 3, 4, 5, 6, 7, 8, 9, 10, 13].map(|idx| Message(idx, 1));
     let all = [
         (1, [&talk[..], &[Message(11, 0)][..]].concat()),
         (0, [&[Message(0, 0)][..], &talk[..], &corrections[..], &[Ping, Message(11, 0)][..]].concat()),

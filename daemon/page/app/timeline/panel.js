@@ -19,9 +19,10 @@ export function segmentPanel(app, closed) {
     const selectName = h("label", { for: "give-to" });
     const give = h("button", { type: "button", class: "button primary", on: { click: reassign } });
     const hint = h("p", { class: "hint" });
+    const said = h("p", { class: "said", hidden: true });
     const form = h("div", { class: "give" }, selectName, select, give);
     const element = h("section", { class: "card panel", hidden: true },
-        h("div", { class: "panel-head" }, band, h("div", {}, name, which), close), facts, form, hint);
+        h("div", { class: "panel-head" }, band, h("div", {}, name, which), close), said, facts, form, hint);
     let shown;
     let canGive = false;
 
@@ -50,6 +51,9 @@ export function segmentPanel(app, closed) {
         band.paint(settings.shade, segment.speaker);
         text(name, model.nameOf(segment.speaker));
         text(which, t("timeline.segment", { id: segment.id }));
+        const words = model.textOf(segment.id);
+        text(said, words);
+        attribute(said, "hidden", words === "");
         const rows = [
             ["from", clock(segment.start, 2)],
             ["to", clock(segment.end, 2)],

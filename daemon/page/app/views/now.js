@@ -11,6 +11,8 @@ const QUIETEST_DBFS = -60;
 const RIBBON_S = 60;
 const EARLIER = 4;
 const LEAST_SCALE = 0.2;
+/** Characters of the words below a name. */
+const SAID_CHARS = 140;
 
 /** Share of the meter that a level fills. */
 function meter(dbfs) {
@@ -27,6 +29,7 @@ function person() {
         confidence: h("span", {}),
         bar: h("span", { class: "meter-fill" }),
         provisional: h("span", { class: "chip", hidden: true }),
+        said: h("p", { class: "now-said", hidden: true }),
     };
     const element = h("li", { class: "now-person" },
         parts.band,
@@ -36,7 +39,8 @@ function person() {
                 parts.since,
                 h("span", { class: "now-confidence" },
                     h("span", { class: "meter", "aria-hidden": "true" }, parts.bar), parts.word, parts.confidence),
-                parts.provisional)));
+                parts.provisional),
+            parts.said));
     return Object.assign(element, { parts });
 }
 
@@ -101,6 +105,9 @@ export function nowView(app) {
             parts.bar.style.setProperty("--share", String(segment.confidence));
             text(parts.provisional, t("now.provisional"));
             attribute(parts.provisional, "hidden", segment.final);
+            const said = lastWords(model.textOf(segment.id));
+            text(parts.said, said);
+            attribute(parts.said, "hidden", said === "");
         });
         attribute(people, "data-n", Math.min(3, now.segments.length));
         fitNames(now.segments.map((segment) => `${model.nameOf(segment.speaker)} ${segment.final}`).join());
@@ -195,6 +202,13 @@ export function nowView(app) {
         keys: { f: () => app.full.toggle() },
         hide: () => app.full.leave(),
     };
+}
+
+/** The end of a text, cut between two words. */
+function lastWords(said) {
+    if (said.length <= SAID_CHARS) return said;
+    const end = said.slice(-SAID_CHARS);
+    return `… ${end.slice(end.indexOf(" ") + 1)}`;
 }
 
 /** Index of the speaker's colour, which the style sheet tints the stage with. */

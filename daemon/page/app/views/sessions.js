@@ -4,7 +4,7 @@ import { confirmation } from "../confirmation.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
 import { clock, known, locale, t } from "../texts/index.js";
 
-const FORMATS = ["rttm", "json", "srt", "vtt"];
+const FORMATS = ["rttm", "json", "srt", "vtt", "txt"];
 const COLUMNS = ["source", "began", "length", "speakers", "followers"];
 
 export function sessionsView(app) {

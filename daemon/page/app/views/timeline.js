@@ -209,13 +209,19 @@ export function timelineView(app) {
         const rows = [...model.segments.values()].sort((a, b) => b.start - a.start || b.id - a.id).slice(0, LISTED);
         keyed(body, rows, (s) => s.id, (s) => {
             const cells = Array.from({ length: 6 }, () => h("td", {}));
+            const who = h("span", {});
+            const said = h("span", { class: "said", hidden: true });
+            cells[0].append(who, said);
             const open = h("button", { type: "button", class: "button small ghost" }, t("timeline.someoneElse"));
             open.addEventListener("click", () => {
                 select(model.segments.get(s.id), true);
                 panel.focus();
             });
-            return Object.assign(h("tr", {}, ...cells, h("td", {}, open)), { parts: cells });
-        }, ({ parts }, s) => {
+            return Object.assign(h("tr", {}, ...cells, h("td", {}, open)), { parts: [who, ...cells.slice(1)], said });
+        }, ({ parts, said }, s) => {
+            const words = model.textOf(s.id);
+            text(said, words);
+            attribute(said, "hidden", words === "");
             const values = [
                 model.nameOf(s.speaker), clock(s.start, 1), clock(s.end, 1), clock(s.end - s.start, 1),
                 percent(s.confidence), t(s.final ? "timeline.final" : "timeline.provisional"),

@@ -31,6 +31,7 @@ fn every_type_round_trips() {
         ClientMessage::Merge(Merge { from: "S2".into(), into: "S1".into() }),
         ClientMessage::Reassign(Reassign { segment: 7, speaker: "S2".into() }),
         ClientMessage::Split(Split { speaker: "S2".into(), segments: vec![5, 7] }),
+        ClientMessage::Words(SendWords { words: Vec::new(), is_final: false }),
         ClientMessage::Close(Close {}),
     ];
     assert_eq!(all.iter().map(ClientMessage::kind).collect::<Vec<_>>(), ClientMessage::TYPES);
@@ -74,6 +75,7 @@ fn messages() -> Vec<Value> {
         r#"{"type":"merge","from":"S2","into":"S1"}"#,
         r#"{"type":"reassign","segment":7,"speaker":"S2"}"#,
         r#"{"type":"split","speaker":"S2","segments":[5,7]}"#,
+        r#"{"type":"words","words":[{"start":1,"end":2,"text":"hello","confidence":1}],"final":false}"#,
         r#"{"type":"close"}"#,
     ];
     texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()

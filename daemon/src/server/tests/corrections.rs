@@ -3,7 +3,7 @@
 use super::*;
 
 /// Status and body of one request with a JSON body.
-async fn post(server: &Running, path: &str, body: &str) -> (u16, String) {
+pub(super) async fn post(server: &Running, path: &str, body: &str) -> (u16, String) {
     let addr = server.addr;
     server
         .request(format!(

@@ -32,7 +32,7 @@ async fn sessions_can_be_listed_read_ended_and_forgotten() {
         assert!(status == 200 && body.contains(text), "{extension}: {body}");
     }
     let (status, body) = server.http("GET", "/v1/sessions/a.doc").await;
-    assert!(status == 404 && body.contains("rttm, srt and vtt"), "{body}");
+    assert!(status == 404 && body.contains("rttm, srt, txt and vtt"), "{body}");
     assert_eq!(server.http("DELETE", "/v1/sessions/a").await.0, 204);
     let (all, code) = publisher.rest().await;
     assert_eq!((ended(&all).unwrap().reason, code), (EndReason::Deleted, Some(1000)));

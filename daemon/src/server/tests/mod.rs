@@ -8,6 +8,7 @@ mod http;
 mod load;
 mod resume;
 mod sessions;
+mod words;
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
