@@ -1,4 +1,4 @@
-//! `diarized eval der` as a person meets it: figures, notes, and errors with file and line.
+//! `diarized eval der` and `eval confidence` as a user runs them: figures, notes, and errors with file and line.
 
 use std::fs;
 use std::path::Path;
@@ -103,4 +103,46 @@ fn bad_input_is_named_by_file_and_line() {
     refused(&["good.rttm", "good.rttm", "--collar", "-1"], 2, "collar (-1 s) must be from 0 to 60 s");
     fs::create_dir(folder.path().join("void")).unwrap();
     refused(&["good.rttm", "void"], 66, "void: the folder holds no .rttm, .json or .jsonl file");
+}
+
+#[test]
+fn confidence_is_judged_by_tenths() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let turns: String =
+        (0..10).map(|n| line("a", f64::from(n), 0.9, if n < 5 { "Ann" } else { "Bob" })).collect();
+    write("ref.rttm", &turns);
+    // Nine of ten labels are right, each with 0.95 or 0.65.
+    let label = |n: u32, confidence: f64| {
+        let speaker = if n < 5 || n == 9 { "S1" } else { "S2" };
+        let (start, end) = (n, f64::from(n) + 0.9);
+        format!("{{\"start\":{start},\"end\":{end},\"speaker\":\"{speaker}\",\"confidence\":{confidence}}}\n")
+    };
+    write("hyp.jsonl", &(0..10).map(|n| label(n, if n < 8 { 0.95 } else { 0.65 })).collect::<String>());
+    let eval = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+        command.current_dir(folder.path()).args(["eval", "confidence"]).args(args).output().unwrap()
+    };
+    let output = eval(&["ref.rttm", "hyp.jsonl", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&result["labels"], &result["right"]), (&Value::from(10), &Value::from(0.9)));
+    assert_eq!(
+        (&result["tenths"][9]["labels"], &result["tenths"][9]["right"]),
+        (&Value::from(8), &Value::from(1.0))
+    );
+    assert_eq!(result["tenths"][6]["right"], 0.5);
+    let near = |key: &str, expected: f64| (result[key].as_f64().unwrap() - expected).abs() < 1e-6;
+    assert!(near("ece", 0.8 * 0.05 + 0.2 * 0.15) && near("constant_brier", 0.09), "{result}");
+    let table = String::from_utf8(eval(&["ref.rttm", "hyp.jsonl"]).stdout).unwrap();
+    assert!(table.contains("10 labels, 90.0 % right; ECE 7.0 points"), "{table}");
+
+    write("none.rttm", &turns);
+    let output = eval(&["ref.rttm", "none.rttm"]);
+    assert_eq!(output.status.code(), Some(66));
+    assert!(
+        stderr(&output).contains("no label in the scored regions has a confidence"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -1,10 +1,12 @@
-//! `diarized eval`: accuracy of labels (DER), voice models (EER) and names.
+//! `diarized eval`: accuracy of labels (DER), their confidence, voice models (EER) and names.
 
 use clap::Subcommand;
 
+mod confidence;
 mod der;
 mod eer;
 mod labels;
+mod pairing;
 mod voices;
 
 /// Arguments of `diarized eval`.
@@ -18,6 +20,8 @@ pub struct Args {
 enum Yardstick {
     /// Diarization error rate of labels against a reference, with its parts, JER and speaker counts.
     Der(der::Args),
+    /// Whether confidence is a probability: reliability, expected calibration error and Brier score.
+    Confidence(confidence::Args),
     /// Equal error rate, detection cost and Cllr of a voice model on a list of trials.
     Eer(Box<eer::Args>),
     /// Naming of enrolled people and of strangers, and the calibration of voiceprints.
@@ -31,6 +35,7 @@ enum Yardstick {
 pub fn run(args: Args) -> anyhow::Result<u8> {
     match args.yardstick {
         Yardstick::Der(args) => der::run(args),
+        Yardstick::Confidence(args) => confidence::run(&args),
         Yardstick::Eer(args) => eer::run(&args),
         Yardstick::Voices(args) => voices::run(&args),
     }

@@ -1,13 +1,13 @@
 //! `diarized eval der`: scores labels against a reference and prints a table or JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use diarized_models::scoring::{DerParams, DerParts, FileScore, Span, TotalScore, Turn, score_recording};
+use anyhow::Context as _;
+use diarized_models::scoring::{DerParams, DerParts, FileScore, TotalScore};
 use serde_json::{Value, json};
 
-use super::labels::{self, Labels, Uem};
+use super::pairing;
 use crate::exit;
 use crate::output::write_stdout;
 
@@ -66,113 +66,19 @@ pub(super) fn run(args: Args) -> anyhow::Result<u8> {
 
 /// Reads both sides and scores every recording, by name.
 fn score(args: &Args, params: DerParams) -> anyhow::Result<BTreeMap<String, FileScore>> {
-    let mut reference = labels::read(&args.reference)?;
-    let mut hypothesis = labels::read(&args.hypothesis)?;
-    let uem = args.uem.as_deref().map(labels::read_uem).transpose()?;
-    match_single_files(&mut reference, &mut hypothesis, uem.as_ref());
-    let recordings = recordings(args, &reference, &hypothesis, uem.as_ref())?;
-
+    let recordings = pairing::read(&args.reference, &args.hypothesis, args.uem.as_deref())?;
     let progress = indicatif::ProgressBar::new(recordings.len() as u64);
     progress.set_style(
         indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} recordings, {eta} left")
             .context("progress template")?,
     );
-    let none: Vec<Turn> = Vec::new();
     let mut scores = BTreeMap::new();
-    for name in recordings {
-        let side = |labels: &Labels| labels.recordings.get(&name).unwrap_or(&none).clone();
-        let regions: Option<&[Span]> = uem.as_ref().and_then(|uem| uem.get(&name)).map(Vec::as_slice);
-        let score = score_recording(&side(&reference), &side(&hypothesis), regions, params);
-        scores.insert(name, score);
+    for recording in recordings {
+        scores.insert(recording.name.clone(), recording.score(params));
         progress.inc(1);
     }
     progress.finish_and_clear();
     Ok(scores)
-}
-
-/// Two files that hold one recording each are compared whatever the recordings are called.
-fn match_single_files(reference: &mut Labels, hypothesis: &mut Labels, uem: Option<&Uem>) {
-    let is_single = |labels: &Labels| labels.is_one_file && labels.recordings.len() == 1;
-    if !is_single(reference)
-        || !is_single(hypothesis)
-        || reference.recordings.keys().eq(hypothesis.recordings.keys())
-    {
-        return;
-    }
-    let (Some((r, r_turns)), Some((h, h_turns))) =
-        (reference.recordings.pop_first(), hypothesis.recordings.pop_first())
-    else {
-        return;
-    };
-    // A file without lines has only its file's name to offer, so the other side's name is the better one.
-    let of_uem = uem.filter(|uem| uem.len() == 1).and_then(|uem| uem.keys().next());
-    let name = of_uem.unwrap_or(if r_turns.is_empty() { &h } else { &r }).clone();
-    if !r_turns.is_empty() && !h_turns.is_empty() {
-        eprintln!("diarized: note: comparing recording {r:?} with recording {h:?}");
-    }
-    reference.recordings.insert(name.clone(), r_turns);
-    hypothesis.recordings.insert(name, h_turns);
-}
-
-/// Names of the recordings to be scored.
-fn recordings(
-    args: &Args,
-    reference: &Labels,
-    hypothesis: &Labels,
-    uem: Option<&Uem>,
-) -> anyhow::Result<BTreeSet<String>> {
-    let is_labelled =
-        |name: &String| reference.recordings.contains_key(name) || hypothesis.recordings.contains_key(name);
-    let names: BTreeSet<String> = match uem {
-        Some(uem) => {
-            let (known, unknown): (BTreeSet<_>, BTreeSet<_>) = uem.keys().cloned().partition(is_labelled);
-            if !unknown.is_empty() {
-                eprintln!(
-                    "diarized: note: nobody is labelled in these recordings of the UEM: {}",
-                    list(&unknown)
-                );
-            }
-            known
-        }
-        None => {
-            let extra: BTreeSet<String> = hypothesis
-                .recordings
-                .keys()
-                .filter(|name| !reference.recordings.contains_key(*name))
-                .cloned()
-                .collect();
-            if !extra.is_empty() {
-                bail!(
-                    "{} names recordings that {} lacks: {}; add an empty .rttm file for a silent recording, or say \
-                     with --uem what is to be scored",
-                    args.hypothesis.display(),
-                    args.reference.display(),
-                    list(&extra)
-                );
-            }
-            reference.recordings.keys().cloned().collect()
-        }
-    };
-    let missing: BTreeSet<String> =
-        names.iter().filter(|name| !hypothesis.recordings.contains_key(*name)).cloned().collect();
-    if !missing.is_empty() {
-        eprintln!(
-            "diarized: note: {} lacks these recordings, which count as all missed: {}",
-            args.hypothesis.display(),
-            list(&missing)
-        );
-    }
-    if names.is_empty() {
-        bail!("there is no recording to be scored");
-    }
-    Ok(names)
-}
-
-/// At most eight names in a message.
-fn list(names: &BTreeSet<String>) -> String {
-    let shown: Vec<&str> = names.iter().take(8).map(String::as_str).collect();
-    let more = names.len() - shown.len();
-    format!("{}{}", shown.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() })
 }
 
 fn parts_json(der: &DerParts, jer: f64) -> serde_json::Map<String, Value> {

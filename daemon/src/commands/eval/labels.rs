@@ -5,16 +5,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use diarized_models::rttm::{MAX_TIME, Nanos, field, parse_rttm, parse_uem};
+use diarized_models::rttm::{MAX_TIME, Nanos, SpeakerTurn, field, parse_rttm, parse_uem};
 use diarized_models::scoring::{Span, Turn};
 use serde::Deserialize;
 
-/// Turns of each recording, by name. A recording may have none.
+/// One label: a segment, or a line of RTTM.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Label {
+    pub(super) speaker: String,
+    /// The speech inside it.
+    pub(super) speech: Vec<Span>,
+    /// Probability that the label is right, where it is given.
+    pub(super) confidence: Option<f32>,
+}
+
+/// Labels of each recording, by name. A recording may have none.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Labels {
-    pub(super) recordings: BTreeMap<String, Vec<Turn>>,
+    pub(super) recordings: BTreeMap<String, Vec<Label>>,
     /// Whether they came from one file rather than from a folder.
     pub(super) is_one_file: bool,
+}
+
+impl Labels {
+    /// The labels of a recording as turns. A recording that is not there has none.
+    pub(super) fn turns(&self, recording: &str) -> Vec<Turn> {
+        let labels = self.recordings.get(recording).into_iter().flatten();
+        let turns = |label: &Label| {
+            let turn = |span: &Span| Turn { span: *span, speaker: label.speaker.clone() };
+            label.speech.iter().map(turn).collect::<Vec<_>>()
+        };
+        labels.flat_map(turns).collect()
+    }
 }
 
 /// Regions to be scored of each recording, by name.
@@ -78,23 +100,28 @@ fn bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Adds the turns of one file. A file without turns stands for a silent recording of its own name.
+/// Adds the labels of one file. A file without labels stands for a silent recording of its own name.
 fn read_file(file: &Path, labels: &mut Labels) -> anyhow::Result<()> {
     let (origin, bytes) = (file.display().to_string(), bytes(file)?);
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let turns = if has_extension(file, "json") || has_extension(file, "jsonl") {
+    let found = if has_extension(file, "json") || has_extension(file, "jsonl") {
         parse_json(&origin, &stem, &bytes)?
     } else {
         let lines = parse_rttm(&origin, &bytes)?;
-        lines.iter().map(|line| (line.recording.clone(), Turn::from(line))).collect()
+        lines.iter().map(|line| (line.recording.clone(), label_of(line))).collect()
     };
-    if turns.is_empty() {
+    if found.is_empty() {
         labels.recordings.entry(stem).or_default();
     }
-    for (recording, turn) in turns {
-        labels.recordings.entry(recording).or_default().push(turn);
+    for (recording, label) in found {
+        labels.recordings.entry(recording).or_default().push(label);
     }
     Ok(())
+}
+
+fn label_of(line: &SpeakerTurn) -> Label {
+    let Turn { span, speaker } = Turn::from(line);
+    Label { speaker, speech: vec![span], confidence: line.confidence }
 }
 
 /// One message, as `diarized label` and the server write it; other fields mean nothing here.
@@ -107,7 +134,9 @@ struct Message {
     id: Option<u64>,
     start: Option<f64>,
     end: Option<f64>,
+    speech: Option<Vec<(f64, f64)>>,
     speaker: Option<String>,
+    confidence: Option<f32>,
     changes: Option<Vec<Change>>,
     segments: Option<Vec<Message>>,
 }
@@ -128,9 +157,9 @@ const OTHER_TYPES: [&str; 10] =
     ["started", "ended", "speaker", "speaker_merged", "gap", "ack", "stats", "lagged", "warning", "error"];
 
 /// Applies JSON messages, one a line or laid out over several, in their order: segments and their updates,
-/// removals, revisions and snapshots. Gives (recording, turn); `stem` names the recording where a message does
+/// removals, revisions and snapshots. Gives (recording, label); `stem` names the recording where a message does
 /// not.
-fn parse_json(origin: &str, stem: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Turn)>> {
+fn parse_json(origin: &str, stem: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Label)>> {
     let mut segments = Segments::default();
     let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter::<Message>();
     loop {
@@ -147,8 +176,8 @@ fn parse_json(origin: &str, stem: &str, bytes: &[u8]) -> anyhow::Result<Vec<(Str
 
 #[derive(Default)]
 struct Segments {
-    by_id: BTreeMap<(String, u64), (String, Turn)>,
-    without_id: Vec<(String, Turn)>,
+    by_id: BTreeMap<(String, u64), (String, Label)>,
+    without_id: Vec<(String, Label)>,
 }
 
 impl Segments {
@@ -156,10 +185,10 @@ impl Segments {
         let recording = field(message.recording.as_deref().unwrap_or(stem));
         match message.kind.as_str() {
             "segment" => {
-                let turn = turn(&message)?;
+                let label = label(&message)?;
                 match message.id {
-                    Some(id) => _ = self.by_id.insert((recording.clone(), id), (recording, turn)),
-                    None => self.without_id.push((recording, turn)),
+                    Some(id) => _ = self.by_id.insert((recording.clone(), id), (recording, label)),
+                    None => self.without_id.push((recording, label)),
                 }
             }
             "segment_removed" => {
@@ -169,11 +198,11 @@ impl Segments {
             "revision" => {
                 for Change { id, from, to } in message.changes.ok_or("revision without changes")? {
                     let held = self.by_id.get_mut(&(recording.clone(), id));
-                    let (_, turn) = held.ok_or(format!("no segment {id} to revise"))?;
-                    if turn.speaker != from {
-                        return Err(format!("segment {id} belongs to {}, not {from}", turn.speaker));
+                    let (_, label) = held.ok_or(format!("no segment {id} to revise"))?;
+                    if label.speaker != from {
+                        return Err(format!("segment {id} belongs to {}, not {from}", label.speaker));
                     }
-                    turn.speaker = to;
+                    label.speaker = to;
                 }
             }
             "snapshot" => {
@@ -190,15 +219,26 @@ impl Segments {
     }
 }
 
-fn turn(message: &Message) -> Result<Turn, String> {
+fn label(message: &Message) -> Result<Label, String> {
     let (Some(start), Some(end), Some(speaker)) = (message.start, message.end, &message.speaker) else {
         return Err("a segment needs start, end and speaker".to_owned());
     };
-    let is_time = |s: f64| (0.0..=MAX_TIME.seconds()).contains(&s);
-    if !is_time(start) || !is_time(end) || end < start {
-        return Err(format!("segment from {start} s to {end} s: expected 0 <= start <= end"));
+    let span = |(start, end): (f64, f64)| {
+        let is_time = |s: f64| (0.0..=MAX_TIME.seconds()).contains(&s);
+        if !is_time(start) || !is_time(end) || end < start {
+            return Err(format!("segment from {start} s to {end} s: expected 0 <= start <= end"));
+        }
+        Ok(Span::new(Nanos::from_seconds(start), Nanos::from_seconds(end)))
+    };
+    let whole = span((start, end))?;
+    let speech = match &message.speech {
+        Some(parts) => parts.iter().copied().map(span).collect::<Result<_, _>>()?,
+        None => vec![whole],
+    };
+    if message.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
+        return Err("confidence must be in 0..=1".to_owned());
     }
-    Ok(Turn::new(Nanos::from_seconds(start), Nanos::from_seconds(end), speaker.clone()))
+    Ok(Label { speaker: speaker.clone(), speech, confidence: message.confidence })
 }
 
 #[cfg(test)]
@@ -206,7 +246,15 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Result<Vec<(String, Turn)>, String> {
-        parse_json("x.jsonl", "x", text.as_bytes()).map_err(|e| e.to_string())
+        let labels = parse_json("x.jsonl", "x", text.as_bytes()).map_err(|e| e.to_string())?;
+        let turns = |(recording, label): (String, Label)| {
+            let speaker = label.speaker;
+            label
+                .speech
+                .into_iter()
+                .map(move |span| (recording.clone(), Turn { span, speaker: speaker.clone() }))
+        };
+        Ok(labels.into_iter().flat_map(turns).collect())
     }
 
     fn turn(start: f64, end: f64, speaker: &str) -> (String, Turn) {
@@ -235,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn pauses_inside_a_segment_are_left_out() {
+        let paused = r#"{"start":0,"end":4,"speech":[[0,1],[2.5,4]],"speaker":"A","confidence":0.8}"#;
+        assert_eq!(json(paused).unwrap(), [turn(0.0, 1.0, "A"), turn(2.5, 4.0, "A")]);
+        let labels = parse_json("x.jsonl", "x", paused.as_bytes()).unwrap();
+        assert_eq!(labels[0].1.confidence, Some(0.8));
+    }
+
+    #[test]
     fn bad_lines_are_named() {
         let good = "{\"type\":\"segment\",\"id\":1,\"start\":0,\"end\":1,\"speaker\":\"S1\"}\n\n";
         for (bad, expected) in [
@@ -243,6 +299,10 @@ mod tests {
             (
                 "{\"start\":2,\"end\":1,\"speaker\":\"A\"}",
                 "x.jsonl:3: segment from 2 s to 1 s: expected 0 <= start <= end",
+            ),
+            (
+                r#"{"start":0,"end":1,"speaker":"A","confidence":1.5}"#,
+                "x.jsonl:3: confidence must be in 0..=1",
             ),
             ("{\"type\":\"segment_removed\",\"id\":9}", "x.jsonl:3: no segment 9 to remove"),
             (
