@@ -9,6 +9,7 @@
 //!
 //! Moments are frames of 10 ms; the view at the end is exact.
 
+mod emitted;
 mod returns;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -31,6 +31,7 @@ use labelling::Labeller;
 use ordering::{ReorderBuffer, Step, WindowResult};
 
 pub use clustering::{GroupPair, VoiceGroups};
+pub use labelling::{LabelMeasures, N_FEATURES};
 pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
 
 /// Identity of a request for an embedding; ids rise in the order of the stream.
@@ -294,6 +295,13 @@ impl Diarizer {
     #[must_use]
     pub fn voice_groups(&self) -> VoiceGroups {
         self.labeller.voice_groups()
+    }
+
+    /// What confidence is computed from: of every label that audio on its way may still change, or of every settled label
+    /// after the end of the stream. The weights of confidence are fitted on this. Nothing changes.
+    #[must_use]
+    pub fn label_measures(&self) -> Vec<(SegmentId, LabelMeasures)> {
+        self.labeller.label_measures()
     }
 
     /// Position up to which audio has been pushed, gaps included.

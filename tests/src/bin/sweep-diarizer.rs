@@ -9,12 +9,11 @@ use anyhow::Context as _;
 use clap::Parser;
 use diarized::engine::diarizer_params;
 use diarized_config::Sources;
-use diarized_models::events::{Event, RevisionReason};
 use diarized_models::scoring::TotalScore;
 use diarized_models::{DiarizerParams, Said};
 use diarized_tests::desk::Desk;
 use diarized_tests::recordings::{Reference, name_of, recordings};
-use diarized_tests::suite::{Kind, Measured, Returns, TimedEvent, measure};
+use diarized_tests::suite::{Measured, Returns, TimedEvent, measure};
 
 /// Labels folders of recordings with each of several settings of `[diarization]` and prints DER, its parts and
 /// speaker counts at collar 0.25 s with overlap scored: as first said, 5 s later, and at the end.
@@ -78,25 +77,8 @@ fn label(desk: &Desk, audio: &Path) -> anyhow::Result<Measured> {
     let mut said: Vec<Said> = Vec::new();
     let diarizer = desk.label(audio, |diarizer| said.extend(std::iter::from_fn(|| diarizer.poll_event())))?;
     let reference = Reference::beside(audio)?;
-    let events: Vec<TimedEvent> = said.iter().filter_map(timed).collect();
+    let events: Vec<TimedEvent> = said.iter().filter_map(TimedEvent::of).collect();
     Ok(measure(&name_of(audio)?, &events, &reference, diarizer.heard().seconds()))
-}
-
-fn timed(said: &Said) -> Option<TimedEvent> {
-    let kind = match &said.event {
-        Event::Segment(s) => Kind::Segment {
-            id: s.id.0,
-            speech: s.speech.iter().map(|part| (part.start().seconds(), part.end().seconds())).collect(),
-            speaker: s.speaker.to_string(),
-        },
-        Event::SegmentRemoved { id } => Kind::Removed { id: id.0 },
-        Event::Revision { changes, reason } => Kind::Revision {
-            changes: changes.iter().map(|c| (c.segment.0, c.to.to_string())).collect(),
-            is_final_pass: *reason == RevisionReason::FinalPass,
-        },
-        _ => return None,
-    };
-    Some(TimedEvent { at_s: said.at.seconds(), kind })
 }
 
 fn print_line(name: &str, files: &[Measured]) {

@@ -15,6 +15,7 @@
 mod ahc;
 mod compaction;
 mod identities;
+mod leads;
 mod limits;
 mod merging;
 mod people;

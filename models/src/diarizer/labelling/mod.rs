@@ -12,6 +12,7 @@
 //!
 //! The steps take and return values. Only the publisher emits events. [`corrections`] come from users.
 
+mod confidence;
 mod corrections;
 mod decode;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::embedding::Embedding;
 use crate::events::{GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
 use crate::plda::Plda;
 use crate::voiceprint::Gallery;
+pub use confidence::{LabelMeasures, N_FEATURES};
 use decode::{NewSpeakerRules, decode};
 use naming::Names;
 use publisher::Publisher;
@@ -194,6 +196,7 @@ impl Labeller {
         self.ended = true;
         if self.params.final_pass() {
             self.with_any_zone(|labeller, zone| labeller.recluster(zone, RevisionReason::FinalPass));
+            self.publish_confidence();
         } else {
             self.remove_unused(&Replaced::new());
         }

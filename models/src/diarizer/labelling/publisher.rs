@@ -151,6 +151,13 @@ impl Publisher {
         self.emit_segment(Segment { is_final: true, ..held });
     }
 
+    /// Publishes the confidence of a segment, unless it is as published.
+    pub(super) fn set_confidence(&mut self, id: SegmentId, confidence: f32) {
+        if let Some(held) = self.state.segment(id).cloned() {
+            self.emit_segment(Segment { confidence, ..held });
+        }
+    }
+
     /// Brings the published segments of the unsettled part in line with the runs `drafts`, in order of time. Segments
     /// keep their ids where they overlap a run; those of the same speaker come first. Without a draft nothing changes.
     pub(super) fn publish(&mut self, zone: &mut Zone, drafts: &[Draft]) {

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::confidence::LabelMeasures;
 use super::runs::Run;
 use super::zone::{Window, Zone};
-use crate::calibration::sigmoid;
 use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::SpeechMemory;
 use crate::events::SpeakerId;
@@ -27,6 +27,10 @@ pub(super) struct Scores<'a> {
     opened: &'a BTreeSet<SpeakerId>,
     zone: &'a Zone,
     new_speaker_llr: f32,
+    /// Speech that a window stands for.
+    window_s: f32,
+    /// Windows of speech that the memory holds of each speaker.
+    held: BTreeMap<SpeakerId, f32>,
     /// Speakers of the memory and of the zone, by id.
     speakers: Vec<SpeakerId>,
     /// Voices with the zone's own windows, for speakers with little memory.
@@ -47,6 +51,8 @@ impl<'a> Scores<'a> {
             opened,
             zone,
             new_speaker_llr: params.new_speaker_llr(),
+            window_s: params.memory().window_s,
+            held: memory.windows_by_speaker(),
             speakers: speakers.into_iter().collect(),
             zone_voices: zone_voices(memory, zone, well_known),
         }
@@ -123,8 +129,8 @@ impl<'a> Scores<'a> {
         self.memory.fading()
     }
 
-    /// Probability of the run's label against every other speaker and a new one, at even priors; three decimals.
-    pub(super) fn confidence(&self, run: &Run) -> f32 {
+    /// What is measured of the run's label. Its signal-to-noise ratio is left for the caller.
+    pub(super) fn measures(&self, run: &Run) -> LabelMeasures {
         let fit = |speaker: SpeakerId| {
             self.zone.windows.range(run.windows.clone()).map(|window| self.of(window, speaker)).sum::<f32>()
         };
@@ -132,7 +138,17 @@ impl<'a> Scores<'a> {
         let new_speaker = self.evidence_of_one(run.windows.clone()) - self.new_speaker_llr;
         let rivals = self.speakers.iter().copied().filter(|s| *s != run.speaker);
         let rival = rivals.map(fit).fold(new_speaker, f32::max);
-        (sigmoid(own - rival) * 1000.0).round() / 1000.0
+        let of_speaker = self.zone.windows.iter().filter(|w| w.label == Some(run.speaker)).count() as f32;
+        let of_session = self.zone.windows.len() as f32 + self.held.values().sum::<f32>();
+        LabelMeasures {
+            lead: own - rival,
+            label_s: run.range.duration_s() as f32,
+            speaker_s: self.window_s * (of_speaker + self.held.get(&run.speaker).copied().unwrap_or(0.0)),
+            session_s: self.window_s * of_session,
+            n_speakers: self.speakers.len(),
+            snr_db: None,
+            is_last: false,
+        }
     }
 }
 
@@ -175,17 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn confidence_falls_where_another_voice_fits_as_well() {
+    fn the_lead_falls_where_another_voice_fits_as_well() {
         let (memory, opened) = (memory(&[(1, ANN), (2, BOB)]), BTreeSet::new());
-        let confidence = |windows: &[_]| {
+        let lead = |windows: &[_]| {
             let zone = zone(windows);
             let scores = Scores::new(&memory, &opened, &zone, &params());
             let run = Run { windows: 0..windows.len(), speaker: SpeakerId(1), range: range(0.0, 1.0) };
-            scores.confidence(&run)
+            scores.measures(&run).lead
         };
-        let clear = confidence(&[(ANN, None); 3]);
-        let even = confidence(&[([1.5, 1.5], None); 3]);
-        let wrong = confidence(&[(BOB, None); 3]);
-        assert!(clear > 0.9 && (even - 0.5).abs() < 0.2 && wrong < 0.1, "{clear} {even} {wrong}");
+        let clear = lead(&[(ANN, None); 3]);
+        let even = lead(&[([1.5, 1.5], None); 3]);
+        let wrong = lead(&[(BOB, None); 3]);
+        assert!(clear > 2.0 && even.abs() < 1.0 && wrong < -2.0, "{clear} {even} {wrong}");
     }
 }

@@ -33,9 +33,11 @@ fn a_segment_that_holds_two_people_is_divided_where_they_change() {
         if let Event::Segment(new) = &s.event
             && let Some(old) = held.segment(new.id).filter(|old| old.is_final)
         {
-            assert!(new.range.end() < old.range.end() && new.range.start() == old.range.start());
+            assert!(new.range.end() <= old.range.end() && new.range.start() == old.range.start());
             assert_eq!((new.speaker, new.is_final), (old.speaker, true));
-            divided += 1;
+            // The last pass may change the confidence alone.
+            assert!(new.range != old.range || new.confidence != old.confidence);
+            divided += usize::from(new.range != old.range);
         }
         held.apply(&s.event).unwrap();
     }
