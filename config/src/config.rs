@@ -1,11 +1,13 @@
 //! The checked configuration of all sections.
 
+use diarized_parameters::DiarizerOptions;
+
+use crate::diarization;
 use crate::fault::Warning;
 use crate::origin::{Origin, Setting};
 use crate::reader::Reader;
 use crate::sections::{
-    AudioConfig, CaptureConfig, DiarizationConfig, InferenceConfig, LogConfig, ModelConfig, ServerConfig,
-    StorageConfig,
+    AudioConfig, CaptureConfig, InferenceConfig, LogConfig, ModelConfig, ServerConfig, StorageConfig,
 };
 use crate::voices::VoicesConfig;
 
@@ -25,7 +27,7 @@ pub struct Config {
     /// The embedding network.
     pub model: ModelConfig,
     /// Speech detection, labels and their timing.
-    pub diarization: DiarizationConfig,
+    pub diarization: DiarizerOptions,
     /// Recognition of enrolled people.
     pub voices: VoicesConfig,
     /// Computation of embeddings.
@@ -43,7 +45,7 @@ impl Config {
             capture: CaptureConfig::read(r),
             audio: AudioConfig::read(r),
             model: ModelConfig::read(r),
-            diarization: DiarizationConfig::read(r),
+            diarization: diarization::read(r),
             voices: VoicesConfig::read(r),
             inference: InferenceConfig::read(r),
             storage: StorageConfig::read(r),

@@ -18,6 +18,7 @@
 
 mod allowed_origin;
 mod config;
+mod diarization;
 mod fault;
 mod origin;
 mod raw;
@@ -28,11 +29,12 @@ mod voices;
 
 pub use allowed_origin::AllowedOrigin;
 pub use config::{Config, Loaded};
+pub use diarized_parameters::{DiarizerOptions, SpeechDetector};
 pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};
 pub use origin::{Origin, Setting, Value};
 pub use sections::{
-    AudioConfig, CaptureConfig, Channel, DiarizationConfig, InferenceConfig, LogConfig, LogFormat, LogLevel,
-    ModelConfig, ServerConfig, StorageConfig, VadMode,
+    AudioConfig, CaptureConfig, Channel, InferenceConfig, LogConfig, LogFormat, LogLevel, ModelConfig,
+    ServerConfig, StorageConfig,
 };
 pub use source::{CONFIG_VARIABLE, Sources, TOKEN_VARIABLE, VOICES_KEY_VARIABLE};
 pub use voices::VoicesConfig;

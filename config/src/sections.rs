@@ -199,135 +199,6 @@ impl ModelConfig {
     }
 }
 
-/// Speech detector: the built-in network, or WebRTC's detector in one of its modes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VadMode {
-    /// The built-in network.
-    Network,
-    /// WebRTC, most permissive.
-    Quality,
-    /// WebRTC, a little stricter.
-    LowBitrate,
-    /// WebRTC, strict.
-    Aggressive,
-    /// WebRTC, strictest.
-    VeryAggressive,
-}
-
-/// `[diarization]`: speech detection, labels and their timing. Changes results. `_llr`: natural-log likelihood ratio.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct DiarizationConfig {
-    /// Length of the audio of one embedding, in ms. Tens from 500 to 5000, default 1500.
-    pub window_ms: u32,
-    /// Hop: time between the starts of two windows, in ms; at most `window_ms`. Tens from 50 to 2000, default 250.
-    pub step_ms: u32,
-    /// Speech needed before the first label, in ms; at most `window_ms`. Tens from 300 to 5000, default 800.
-    pub first_label_ms: u32,
-    /// Delay before running speech is labelled, in ms; at most `settle_ms`. 0 to 3000, default 800.
-    pub hold_back_ms: u32,
-    /// Age at which provisional labels are settled, in ms. 500 to 30 000, default 3000.
-    pub settle_ms: u32,
-    /// Speech detector. Default the network.
-    pub vad_mode: VadMode,
-    /// Threshold for the start of speech: the network's probability, or WebRTC's share of voiced frames. 0 to 1,
-    /// default 0.97, with WebRTC 0.6.
-    pub vad_onset: f64,
-    /// Threshold for the end of speech; at most `vad_onset`. 0 to 1, default 0.5, with WebRTC 0.35.
-    pub vad_offset: f64,
-    /// Minimum length of speech in ms; shorter speech is dropped. 0 to 2000, default 150.
-    pub min_speech_ms: u32,
-    /// Minimum length of a pause in ms; shorter pauses count as speech. 0 to 5000, default 400.
-    pub min_silence_ms: u32,
-    /// Maximum length of a pause inside the turn of one speaker, in ms. 0 to 5000, default 800.
-    pub bridge_ms: u32,
-    /// Padding at both ends of a region of speech, in ms. 0 to 500, default 50.
-    pub pad_ms: u32,
-    /// Probability of two speakers at once above which the second one is labelled; 1 disables it, and so does a WebRTC
-    /// detector. 0 to 1, default 0.4.
-    pub overlap_onset: f64,
-    /// Maximum number of speakers. 1 to 1000, default not set.
-    pub max_speakers: Option<u32>,
-    /// Number of speakers: never more at any moment, and this number at the end if the speech can be split so far; at
-    /// most `max_speakers`. 1 to 1000, default not set.
-    pub expected_speakers: Option<u32>,
-    /// Log-likelihood ratio by which a new clustering must beat the present labels. -50 to 50, default 2.
-    pub stick_llr: f64,
-    /// Log-likelihood ratio by which "new speaker" must beat the best known speaker. -50 to 50, default 8.
-    pub new_speaker_llr: f64,
-    /// Cost of a speaker change between two windows. 0 to 100, default 4.
-    pub switch_cost: f64,
-    /// Weight of the evidence of a quarter of a second of speech. 0.001 to 1, default 0.14.
-    pub voice_weight: f64,
-    /// Consecutive windows without a matching speaker before a new speaker is opened. 1 to 100, default 3.
-    pub new_speaker_windows: usize,
-    /// Minimum clean speech of a speaker in ms; a speaker with less is merged into the best match. 0 to 60 000,
-    /// default 1250.
-    pub min_speaker_ms: u32,
-    /// Exemplars that a session keeps; bounds its memory. 64 to 4096, default 1024.
-    pub max_exemplars: usize,
-    /// Whether all labels are clustered once more at the end of a stream. Default true.
-    pub final_pass: bool,
-}
-
-impl DiarizationConfig {
-    pub(crate) fn read(r: &mut Reader) -> Self {
-        let modes = [
-            ("network", VadMode::Network),
-            ("quality", VadMode::Quality),
-            ("low_bitrate", VadMode::LowBitrate),
-            ("aggressive", VadMode::Aggressive),
-            ("very_aggressive", VadMode::VeryAggressive),
-        ];
-        let vad_mode = r.choice("diarization.vad_mode", &modes, VadMode::Network);
-        let (onset, offset) = if vad_mode == VadMode::Network { (0.97, 0.5) } else { (0.6, 0.35) };
-        let config = Self {
-            window_ms: tens(r, "diarization.window_ms", 500..=5000, 1500),
-            step_ms: tens(r, "diarization.step_ms", 50..=2000, 250),
-            first_label_ms: tens(r, "diarization.first_label_ms", 300..=5000, 800),
-            hold_back_ms: milliseconds(r, "diarization.hold_back_ms", 0..=3000, 800),
-            settle_ms: milliseconds(r, "diarization.settle_ms", 500..=30_000, 3000),
-            vad_mode,
-            vad_onset: r.number("diarization.vad_onset", 0.0..=1.0, onset),
-            vad_offset: r.number("diarization.vad_offset", 0.0..=1.0, offset),
-            min_speech_ms: milliseconds(r, "diarization.min_speech_ms", 0..=2000, 150),
-            min_silence_ms: milliseconds(r, "diarization.min_silence_ms", 0..=5000, 400),
-            bridge_ms: milliseconds(r, "diarization.bridge_ms", 0..=5000, 800),
-            pad_ms: milliseconds(r, "diarization.pad_ms", 0..=500, 50),
-            overlap_onset: r.number("diarization.overlap_onset", 0.0..=1.0, 0.4),
-            max_speakers: speakers(r, "diarization.max_speakers"),
-            expected_speakers: speakers(r, "diarization.expected_speakers"),
-            stick_llr: evidence(r, "diarization.stick_llr", 2.0),
-            new_speaker_llr: evidence(r, "diarization.new_speaker_llr", 8.0),
-            switch_cost: r.number("diarization.switch_cost", 0.0..=100.0, 4.0),
-            voice_weight: r.number("diarization.voice_weight", 0.001..=1.0, 0.14),
-            new_speaker_windows: count(r, "diarization.new_speaker_windows", 1..=100, 3),
-            min_speaker_ms: milliseconds(r, "diarization.min_speaker_ms", 0..=60_000, 1250),
-            max_exemplars: count(r, "diarization.max_exemplars", 64..=4096, 1024),
-            final_pass: r.boolean("diarization.final_pass", true),
-        };
-        if config.step_ms > config.window_ms {
-            r.broken_rule("diarization.step_ms", "<=", "diarization.window_ms");
-        }
-        if config.first_label_ms > config.window_ms {
-            r.broken_rule("diarization.first_label_ms", "<=", "diarization.window_ms");
-        }
-        if config.hold_back_ms > config.settle_ms {
-            r.broken_rule("diarization.hold_back_ms", "<=", "diarization.settle_ms");
-        }
-        if config.vad_offset > config.vad_onset {
-            r.broken_rule("diarization.vad_offset", "<=", "diarization.vad_onset");
-        }
-        if let (Some(expected), Some(max)) = (config.expected_speakers, config.max_speakers)
-            && expected > max
-        {
-            r.broken_rule("diarization.expected_speakers", "<=", "diarization.max_speakers");
-        }
-        config
-    }
-}
-
 /// `[inference]`: computation of embeddings. Changes results only on a machine that is too slow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -447,15 +318,6 @@ impl LogConfig {
     }
 }
 
-fn evidence(r: &mut Reader, key: &'static str, default: f64) -> f64 {
-    r.number(key, -50.0..=50.0, default)
-}
-
-/// Milliseconds in whole frames of 10 ms.
-fn tens(r: &mut Reader, key: &'static str, allowed: std::ops::RangeInclusive<i64>, default: i64) -> u32 {
-    u32::try_from(r.integer_in_steps(key, "of ms", 10, allowed, default)).expect("every range of ms fits u32")
-}
-
 fn milliseconds(
     r: &mut Reader,
     key: &'static str,
@@ -477,9 +339,4 @@ fn size(
     default: i64,
 ) -> usize {
     usize::try_from(r.integer(key, unit, allowed, default)).expect("every range of counts is in u32's")
-}
-
-fn speakers(r: &mut Reader, key: &'static str) -> Option<u32> {
-    let number = r.optional_integer(key, "of speakers", 1..=1000)?;
-    Some(u32::try_from(number).expect("the range of speakers fits u32"))
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use diarized_config::{
-    AllowedOrigin, Channel, Config, ConfigError, EXAMPLE, LogFormat, Origin, Sources, VadMode, Value, Warning,
+    AllowedOrigin, Channel, Config, ConfigError, EXAMPLE, LogFormat, Origin, Sources, SpeechDetector, Value,
+    Warning,
 };
 use proptest::prelude::*;
 
@@ -124,7 +125,7 @@ fn values_of_every_type_arrive() {
     assert!(config.capture.enabled && !config.diarization.final_pass);
     assert_eq!(config.capture.channel, Channel::One(3));
     assert_eq!(config.capture.device, "USB \"mic\"");
-    assert_eq!(config.diarization.vad_mode, VadMode::Quality);
+    assert_eq!(config.diarization.vad_mode, SpeechDetector::WebRtc { mode: 0 });
     assert_eq!(config.diarization.expected_speakers, Some(2));
     assert_eq!(config.log.format, LogFormat::Json);
 

@@ -108,9 +108,12 @@ impl Session {
         let embedder =
             Embedder::load(&ModelSource::Builtin, &[100]).expect("the built-in model can be loaded");
         // The synthetic voices are speech to webrtc-vad alone.
-        let mut options = DiarizerOptions::default();
-        options.vad = SpeechDetector::WebRtc { mode: 3 };
-        (options.vad_onset, options.vad_offset) = (0.6, 0.35);
+        let options = DiarizerOptions {
+            vad_mode: SpeechDetector::WebRtc { mode: 3 },
+            vad_onset: 0.6,
+            vad_offset: 0.35,
+            ..DiarizerOptions::default()
+        };
         let params = DiarizerParams::try_new(options).expect("the options are in range");
         let dim = embedder.card().embedding_dim;
         Self { diarizer: Diarizer::new(params, embedder.card()), dim, round: round(), at: 0 }

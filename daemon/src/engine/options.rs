@@ -1,10 +1,8 @@
 //! From the configuration to a loaded model and the parameters of a diarizer.
 
 use crate::voices::StoreError;
-use diarized_config::{DiarizationConfig, ModelConfig, VadMode};
-use diarized_models::{
-    Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource, SpeechDetector,
-};
+use diarized_config::ModelConfig;
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource};
 
 /// Why labelling cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -31,38 +29,8 @@ pub enum SetUpError {
 ///
 /// # Errors
 /// [`SetUpError::Params`] with every fault.
-pub fn diarizer_params(config: &DiarizationConfig) -> Result<DiarizerParams, SetUpError> {
-    let mut options = DiarizerOptions::default();
-    options.window_ms = config.window_ms;
-    options.step_ms = config.step_ms;
-    options.first_label_ms = config.first_label_ms;
-    options.hold_back_ms = config.hold_back_ms;
-    options.settle_ms = config.settle_ms;
-    options.vad = match config.vad_mode {
-        VadMode::Quality => SpeechDetector::WebRtc { mode: 0 },
-        VadMode::LowBitrate => SpeechDetector::WebRtc { mode: 1 },
-        VadMode::Aggressive => SpeechDetector::WebRtc { mode: 2 },
-        VadMode::VeryAggressive => SpeechDetector::WebRtc { mode: 3 },
-        _ => SpeechDetector::Network,
-    };
-    options.vad_onset = config.vad_onset as f32;
-    options.vad_offset = config.vad_offset as f32;
-    options.min_speech_ms = config.min_speech_ms;
-    options.min_silence_ms = config.min_silence_ms;
-    options.bridge_ms = config.bridge_ms;
-    options.pad_ms = config.pad_ms;
-    options.overlap_onset = config.overlap_onset as f32;
-    options.max_speakers = config.max_speakers.map(|n| n as usize);
-    options.expected_speakers = config.expected_speakers.map(|n| n as usize);
-    options.stick_llr = config.stick_llr as f32;
-    options.new_speaker_llr = config.new_speaker_llr as f32;
-    options.switch_cost = config.switch_cost as f32;
-    options.voice_weight = config.voice_weight as f32;
-    options.new_speaker_windows = config.new_speaker_windows;
-    options.min_speaker_ms = config.min_speaker_ms;
-    options.max_exemplars = config.max_exemplars;
-    options.final_pass = config.final_pass;
-    DiarizerParams::try_new(options).map_err(|faults| {
+pub fn diarizer_params(options: &DiarizerOptions) -> Result<DiarizerParams, SetUpError> {
+    DiarizerParams::try_new(options.clone()).map_err(|faults| {
         let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         SetUpError::Params { reason }
     })

@@ -32,7 +32,7 @@ use ordering::{ReorderBuffer, Step, WindowResult};
 
 pub use clustering::{GroupPair, VoiceGroups};
 pub use labelling::{LabelMeasures, N_FEATURES};
-pub use params::{DiarizerOptions, DiarizerParams, ParamError, SpeechDetector};
+pub use params::{DiarizerOptions, DiarizerParams, Fault as ParamError, SpeechDetector};
 
 /// Identity of a request for an embedding; ids rise in the order of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,7 +24,7 @@ fn card() -> ModelCard {
 /// The synthetic voices are speech to webrtc-vad alone.
 fn options() -> DiarizerOptions {
     DiarizerOptions {
-        vad: SpeechDetector::WebRtc { mode: 3 },
+        vad_mode: SpeechDetector::WebRtc { mode: 3 },
         vad_onset: 0.6,
         vad_offset: 0.35,
         min_speech_ms: 200,

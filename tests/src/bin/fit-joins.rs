@@ -51,8 +51,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(share) = args.after.iter().find(|share| !(0.0..=100.0).contains(*share)) {
         bail!("--after ({share}) must be in 0..=100 percent");
     }
-    let mut options = DiarizerOptions::default();
-    options.final_pass = false;
+    let options = DiarizerOptions { final_pass: false, ..DiarizerOptions::default() };
     let params = DiarizerParams::try_new(options).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let desk = Desk::new(args.model.as_deref(), &args.cache, params)?;
     let mut of_recordings: Vec<Vec<Pair>> = Vec::new();

@@ -286,7 +286,7 @@ impl Bench {
 
     /// Time that the configured detector takes to find the speech in `samples`, its own features included.
     fn detect_speech(&self, samples: &[f32]) -> anyhow::Result<Duration> {
-        let SpeechDetector::Network = self.params.options().vad else {
+        let SpeechDetector::Network = self.params.options().vad_mode else {
             let (mut vad, mut n_voiced) = (Vad::new(Default::default()), 0_u32);
             let began = Instant::now();
             samples.chunks(BLOCK).for_each(|b| vad.push(b, |is_voiced| n_voiced += u32::from(is_voiced)));

@@ -48,7 +48,7 @@ impl Detector {
     /// If the network inside the binary does not load, which a test of this crate rules out.
     pub(super) fn new(params: &DiarizerParams) -> Self {
         let mode = [VadMode::Quality, VadMode::LowBitrate, VadMode::Aggressive, VadMode::VeryAggressive];
-        match params.options().vad {
+        match params.options().vad_mode {
             SpeechDetector::WebRtc { mode: m } => Self::WebRtc {
                 vad: Box::new(Vad::new(mode[usize::from(m.min(3))])),
                 gate: Box::new(SpeechGate::new(params)),
