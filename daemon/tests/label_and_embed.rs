@@ -43,6 +43,25 @@ fn bad_files_are_told_in_one_line_each_and_the_others_are_done() {
 }
 
 #[test]
+fn every_command_reads_the_track_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(conversation(), folder.path().join("talk.flac")).unwrap();
+    for command in
+        [&["label"][..], &["embed"], &["enrol", "--store", "voices.db", "Ann"], &["verify", "talk.flac"]]
+    {
+        let args = [command, &["--track", "1", "talk.flac"]].concat();
+        let (code, _, stderr) = run(&mut diarized(folder.path(), &args));
+        assert_eq!(code, 66, "{args:?}: {stderr}");
+        assert!(
+            stderr.contains("talk.flac: has no audio track 1: it has 1, counted from 0"),
+            "{args:?}: {stderr}"
+        );
+    }
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &["embed", "--track", "0", "talk.flac"]));
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
 fn labels_do_not_depend_on_how_the_audio_comes() {
     let folder = tempfile::tempdir().unwrap();
     let path = conversation();

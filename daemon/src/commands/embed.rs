@@ -13,7 +13,8 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
-use crate::audio_file::{AudioFile, AudioFileError, MonoFile};
+use super::input_args::TrackArgs;
+use crate::audio_file::{AudioFileError, MonoFile};
 use crate::batch_embedder::BatchEmbedder;
 use crate::channel_choice::channel_select;
 use crate::exit;
@@ -77,6 +78,9 @@ pub struct Args {
     /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
+
+    #[command(flatten)]
+    track: TrackArgs,
 
     /// Number of threads; 0 is one per core [default: inference.threads].
     #[arg(long, value_name = "N")]
@@ -142,6 +146,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         embedder,
         windows,
         channel: channel_select(config.audio.channel),
+        track: args.track,
         n_threads: n_threads(config.inference.threads),
         stop,
     };
@@ -209,6 +214,7 @@ struct Job<'a> {
     embedder: Arc<Embedder>,
     windows: Option<Windows>,
     channel: ChannelSelect,
+    track: TrackArgs,
     n_threads: usize,
     /// Set by an interrupt, and once the output cannot be written.
     stop: Arc<AtomicBool>,
@@ -273,7 +279,7 @@ impl Job<'_> {
     }
 
     fn load(&self, path: &Path) -> Result<Vec<f32>, AudioFileError> {
-        let mut file = MonoFile::new(AudioFile::open(path)?, self.channel)?;
+        let mut file = MonoFile::new(self.track.open(path)?, self.channel)?;
         let mut samples = Vec::new();
         while file.read(&mut samples)? {}
         Ok(samples)

@@ -5,12 +5,30 @@ use std::path::Path;
 use crate::audio_file::{AudioFile, AudioFileError, Fault, Opening, RawFormat, STDIN_NAME};
 use crate::pcm::Encoding;
 
-/// Options of audio input. Flatten it into the arguments of a command.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct InputArgs {
+/// The track of a file. Flatten it into the arguments of a command.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(super) struct TrackArgs {
     /// Audio track of files with several, counted from 0 [default: the default track of the file].
     #[arg(long, value_name = "N")]
     track: Option<usize>,
+}
+
+impl TrackArgs {
+    /// Opens a file.
+    pub(super) fn open(self, path: &Path) -> Result<AudioFile, AudioFileError> {
+        self.opening().file(path)
+    }
+
+    fn opening(self) -> Opening {
+        Opening { track: self.track, ..Opening::default() }
+    }
+}
+
+/// Options of audio input. Flatten it into the arguments of a command.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct InputArgs {
+    #[command(flatten)]
+    track: TrackArgs,
 
     /// Standard input is PCM without a header, in this encoding.
     #[arg(long, value_name = "ENCODING")]
@@ -36,16 +54,15 @@ impl InputArgs {
 
     /// Opens a file, or standard input for `-`.
     pub(super) fn open(&self, path: &Path) -> Result<AudioFile, AudioFileError> {
-        let opening = Opening { track: self.track, ..Opening::default() };
         if path.as_os_str() != STDIN_NAME {
-            return opening.file(path);
+            return self.track.open(path);
         }
         match self.raw {
             Some(encoding) => {
                 let format = RawFormat { encoding, sample_rate_hz: self.rate, n_channels: self.channels };
                 AudioFile::raw("standard input", std::io::stdin(), format)
             }
-            None => opening.stdin(),
+            None => self.track.opening().stdin(),
         }
     }
 

@@ -9,10 +9,11 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
+use super::input_args::TrackArgs;
 use crate::channel_choice::channel_select;
 use crate::error_chain::error_chain;
 use crate::exit;
-use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_file};
+use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_audio};
 
 /// Where the store and its key are. Flatten it into a command's arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -58,6 +59,9 @@ pub(super) struct ClipArgs {
     /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
+
+    #[command(flatten)]
+    track: TrackArgs,
 
     /// Write one JSON object.
     #[arg(long)]
@@ -108,7 +112,8 @@ impl ClipArgs {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             bar.set_message(name);
             let progress = |share: f32| bar.set_position(1000 * n as u64 + (1000.0 * share) as u64);
-            match clip_of_file(embedder, path, channel, rules, progress) {
+            let audio = self.track.open(path).map_err(ClipError::from);
+            match audio.and_then(|audio| clip_of_audio(embedder, audio, channel, rules, progress)) {
                 Ok(clip) => clips.push((path.as_path(), clip)),
                 Err(error) => bar.suspend(|| tell_clip(&error)),
             }

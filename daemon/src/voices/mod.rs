@@ -24,7 +24,7 @@ pub use error::StoreError;
 pub use exchange::{ExportForm, ImportCount};
 pub use key::{Key, KeySource};
 pub use place::Place;
-pub use reading::{ClipError, clip_of_audio, clip_of_file};
+pub use reading::{ClipError, clip_of_audio};
 pub use registry::{EnrolError, Registry, clip_of};
 pub use store::Store;
 pub use voice::{Enrolment, NewRecording, StoredRecording, Voice};

@@ -1,7 +1,5 @@
 //! Reads the samples of a clip from an audio file or a request body.
 
-use std::path::Path;
-
 use diarized_dsp::{ChannelSelect, SAMPLE_RATE_HZ};
 use diarized_models::Embedder;
 use diarized_models::voiceprint::{Clip, ClipAnalyser, ClipRefusal, ClipRules};
@@ -28,21 +26,7 @@ pub enum ClipError {
 /// Limit of samples: a little more than the longest clip, so that the analyser reports its length.
 const MAX_SAMPLES: usize = 1201 * SAMPLE_RATE_HZ as usize;
 
-/// Reads and analyses the file at `path`; `progress` receives the finished share, in `[0, 1]`.
-///
-/// # Errors
-/// [`ClipError`]
-pub fn clip_of_file(
-    embedder: &Embedder,
-    path: &Path,
-    channel: ChannelSelect,
-    rules: &ClipRules,
-    progress: impl FnMut(f32),
-) -> Result<Clip, ClipError> {
-    clip_of_audio(embedder, AudioFile::open(path)?, channel, rules, progress)
-}
-
-/// The same for audio that is open already.
+/// Reads and analyses audio; `progress` receives the finished share, in `[0, 1]`.
 ///
 /// # Errors
 /// [`ClipError`]
