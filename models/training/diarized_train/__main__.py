@@ -197,6 +197,7 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _segment(args: argparse.Namespace) -> None:
+    from .segmenter import SegmenterConfig
     from .train_segmenter import SegmenterTrainParams, train_segmenter
 
     work = Path(args.work)
@@ -207,6 +208,7 @@ def _segment(args: argparse.Namespace) -> None:
             noise_dir=args.noise,
             run_dir=args.run,
             minutes=args.minutes,
+            steps=args.steps,
             loaders=args.loaders,
             batch=args.batch,
             overlap_weight=args.overlap_weight,
@@ -214,6 +216,15 @@ def _segment(args: argparse.Namespace) -> None:
             seed=args.seed,
             device=args.device,
             init_from=args.init_from,
+            network=SegmenterConfig(channels=args.channels, dilations=tuple(args.dilations)),
+            learning_rate=args.learning_rate,
+            talk=args.talk,
+            rooms_dir=args.rooms,
+            teacher_shares=tuple(args.teacher_shares),
+            bf16=args.bf16,
+            frozen_blocks=args.frozen_blocks,
+            evaluate_every_minutes=args.evaluate_every,
+            validation_examples=args.validation_examples,
         )
     )
 
@@ -234,6 +245,24 @@ def _export_segmenter(args: argparse.Namespace) -> None:
     print(f"{args.out}: onnxruntime, streamed, agrees with PyTorch to {difference:.1e}")
 
 
+def _measure_speech(args: argparse.Namespace) -> None:
+    from .speech_command import measure_speech
+
+    measure_speech(args)
+
+
+def _make_talk(args: argparse.Namespace) -> None:
+    from .talk_shards import make_talk
+
+    make_talk(args)
+
+
+def _measure_sounds(args: argparse.Namespace) -> None:
+    from .sounds_command import measure_sounds
+
+    measure_sounds(args)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -241,6 +270,9 @@ def main() -> None:
     arguments.add_prepare(commands, _prepare)
     arguments.add_weigh(commands, _weigh)
     arguments.add_evaluate(commands, _evaluate)
+    arguments.add_make_talk(commands, _make_talk)
+    arguments.add_measure_sounds(commands, _measure_sounds)
+    arguments.add_measure_speech(commands, _measure_speech)
     arguments.add_offline(commands, _pack, _check_answers, _slim)
     train = commands.add_parser("train", help="train, or resume the run in --run")
     train.add_argument("--work", required=True, help="folder that prepare filled")
@@ -329,6 +361,9 @@ def main() -> None:
     segment.add_argument("--run", required=True, help="folder for the checkpoint and the log")
     segment.add_argument("--noise", help="folder of noise recordings")
     segment.add_argument("--minutes", type=float, default=20.0, help="length of the schedule")
+    segment.add_argument(
+        "--steps", type=int, default=0, help="length of the schedule in steps, whatever time they take"
+    )
     segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
     segment.add_argument("--batch", type=int, default=12, help="examples of a step")
     segment.add_argument(
@@ -338,6 +373,22 @@ def main() -> None:
     segment.add_argument("--seed", type=int, default=1)
     segment.add_argument("--device", default="cpu")
     segment.add_argument("--init-from", help="last.pt, or a model folder's weights.pt, to start from")
+    segment.add_argument("--learning-rate", type=float, default=3e-3)
+    segment.add_argument("--channels", type=int, default=96)
+    segment.add_argument(
+        "--dilations", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 1, 4, 16], help="one a block"
+    )
+    segment.add_argument("--talk", help="folder of make-talk, in place of talk made on the way")
+    segment.add_argument("--rooms", help="folder of measured room responses")
+    segment.add_argument(
+        "--teacher-shares", type=float, nargs=2, default=[0.5, 0.5], help="of speech and overlap to learn"
+    )
+    segment.add_argument(
+        "--frozen-blocks", type=int, default=0, help="so many of the first blocks are not trained"
+    )
+    segment.add_argument("--evaluate-every", type=float, default=4.0, help="minutes")
+    segment.add_argument("--validation-examples", type=int, default=120)
+    segment.add_argument("--bf16", action="store_true", help="products in bfloat16")
     segment.set_defaults(run_command=_segment)
 
     plda = commands.add_parser("fit-plda", help="fit a model folder's plda.f32 on conversations")

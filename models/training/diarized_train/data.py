@@ -94,10 +94,14 @@ def read_kaldi(directory: Path, allow_unlabelled: bool = False) -> list[Utteranc
     return utterances
 
 
-def read_audio(path: Path) -> np.ndarray:
-    """Mono float32 at 16 kHz; ``DataError`` names a file that cannot be read or holds nothing."""
+def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+    """Mono float32 at 16 kHz, all of it or a span; ``DataError`` names a file that cannot be read or holds nothing."""
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            rate = file.samplerate
+            file.seek(min(round(start_s * rate), file.frames))
+            n = -1 if end_s is None else max(0, round(end_s * rate) - round(start_s * rate))
+            samples = file.read(n, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path} cannot be read as audio: {error}") from error
     if len(samples) == 0:

@@ -77,6 +77,20 @@ def _stream_onnx(path: Path, features: np.ndarray, network: Segmenter) -> np.nda
     return np.concatenate(parts, axis=2)
 
 
+def _taught(params: dict) -> str:
+    """What a run says of its teacher and of what it left as it was; runs of earlier versions know neither."""
+    out = ""
+    if params.get("talk"):
+        speech, overlap = params["teacher_shares"]
+        out += (
+            f", the answers of pyannote segmentation 3.0 (MIT) counting {speech:g} of speech and {overlap:g} of "
+            "overlap where somebody talks"
+        )
+    if params.get("frozen_blocks"):
+        out += f", the first {params['frozen_blocks']} blocks left as they were"
+    return out
+
+
 def _runs(held: dict) -> list[str]:
     """What this run and those before it, as far as their checkpoints are here, learned from; the first one first."""
     params = held["params"]
@@ -84,7 +98,7 @@ def _runs(held: dict) -> list[str]:
     times = held["step"] * params["batch"] / max(held["n_made"], 1)
     own = (
         f"{hours:.0f} h, each drawn {times:.1f} times, in {held['seconds'] / 60:.0f} minutes, "
-        f"overlap weighing {params['overlap_weight']:g}"
+        f"overlap weighing {params['overlap_weight']:g}{_taught(params)}"
     )
     source = Path(params["init_from"] or "")
     if not source.is_file():
@@ -150,8 +164,8 @@ Says for every 10 ms whether somebody speaks, whether two do, and how clear it i
 {OVERLAP_DELAY_FRAMES * 10} ms for the overlap.
 
 * **Trained** on synthetic talk (`conversations.py`): the voices and noises of the voice model's
-  training data, in simulated rooms, with knocks, tones, babble and distant talk that is no speech
-  of the conversation. Runs, each from the weights of the one before: {runs}.
+  training data, in simulated and measured rooms, with knocks, music, signals, babble and distant talk
+  that is no speech of the conversation. Runs, each from the weights of the one before: {runs}.
   The last one on {hardware}.
 * **On synthetic talk of speakers that training never saw**, at a probability of one half, in per
   cent of all frames: missed {figures["miss_percent"]:.1f}, false alarm

@@ -10,7 +10,9 @@ so a stream computes every frame once and gets what a batch gets.
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +94,47 @@ class Segmenter(nn.Module):
             kept.append(cache)
         return self.head(x) * self.scale + self.shift, kept
 
+    def hidden(self, features: Tensor, n_blocks: int) -> Tensor:
+        """features (N, n_mels, T) of whole sequences to what follows the first blocks, (N, channels, T)."""
+        x = F.relu(self.stem(self.norm(features)))
+        for block, cache in zip(self.blocks[:n_blocks], self.empty_caches(len(x)), strict=False):
+            x, _ = block(x, cache)
+        return x
+
+    def answers(self, hidden: Tensor, n_blocks: int) -> Tensor:
+        """The rest of the way: ``answers(hidden(features, n), n)`` is ``forward(features)``."""
+        caches = self.empty_caches(len(hidden))[n_blocks:]
+        for block, cache in zip(self.blocks[n_blocks:], caches, strict=True):
+            hidden, _ = block(hidden, cache)
+        return self.head(hidden) * self.scale + self.shift
+
     def forward(self, features: Tensor) -> Tensor:
         """Outputs (N, 4, T) of whole sequences; frame t of the output is about t - delay."""
         return self.stream(features, self.empty_caches(len(features)))[0]
+
+
+def _shape_beside(weights_file: Path, weights: dict[str, Tensor]) -> dict:
+    """Shape of a folder's network: sizes by its tensors, dilations by what each layer keeps."""
+    card = weights_file.parent / "model.toml"
+    if not card.is_file():
+        raise SystemExit(f"error: {card}: no such file; it states the dilations of {weights_file.name}")
+    table = tomllib.loads(card.read_text())
+    kernel = weights["blocks.0.depthwise.weight"].shape[2]
+    return {
+        "n_mels": table["n_mels"],
+        "channels": table["channels"],
+        "kernel": kernel,
+        "dilations": [n // (kernel - 1) for n in table["caches"]],
+    }
+
+
+def load_segmenter(path: Path) -> Segmenter:
+    """The averaged network of a run's ``last.pt``, or that of a folder or its ``weights.pt``."""
+    file = path / "weights.pt" if path.is_dir() else path
+    held = torch.load(file, map_location="cpu", weights_only=True)
+    weights = held.get("averaged", held)
+    shape = dict(held["params"]["network"]) if "params" in held else _shape_beside(file, weights)
+    shape["dilations"] = tuple(shape["dilations"])
+    network = Segmenter(SegmenterConfig(**shape))
+    network.load_state_dict(weights)
+    return network.eval()

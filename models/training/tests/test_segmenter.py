@@ -76,9 +76,10 @@ def test_a_pool_keeps_the_latest_and_draws_whole_examples() -> None:
     for first in (0, 4, 8):
         numbers = np.arange(first, first + 4, dtype=np.float32)
         per_frame = np.repeat(numbers[:, None], 3, axis=1)
-        pool.add((np.repeat(per_frame[:, None], 2, axis=1), per_frame, per_frame, per_frame))
+        features, answers = np.repeat(per_frame[:, None], 2, axis=1), np.repeat(per_frame[..., None], 2, axis=2)
+        pool.add((features, per_frame, per_frame, per_frame, answers))
     assert (pool.n_made, len(pool.rows)) == (12, 6)
-    features, voices, snr, c50 = pool.draw(200, torch.device("cpu"))
+    features, voices, snr, c50, teacher = pool.draw(200, torch.device("cpu"))
     assert features.shape == (200, 2, 3) and voices.shape == (200, 3)
     assert set(voices[:, 0].tolist()) == {6.0, 7.0, 8.0, 9.0, 10.0, 11.0}
-    assert all(torch.equal(x, voices) for x in (features[:, 0], snr, c50))
+    assert all(torch.equal(x, voices) for x in (features[:, 0], snr, c50, teacher[..., 1]))
