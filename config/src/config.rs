@@ -5,6 +5,7 @@ use diarized_parameters::DiarizerOptions;
 use crate::diarization;
 use crate::fault::Warning;
 use crate::origin::{Origin, Setting};
+use crate::outgoing::{MqttConfig, WebhookConfig};
 use crate::reader::Reader;
 use crate::sections::{
     AudioConfig, CaptureConfig, InferenceConfig, LogConfig, ModelConfig, ServerConfig, StorageConfig,
@@ -34,6 +35,10 @@ pub struct Config {
     pub inference: InferenceConfig,
     /// Storage of sessions.
     pub storage: StorageConfig,
+    /// State of sessions for an MQTT broker.
+    pub mqtt: MqttConfig,
+    /// Events for web servers.
+    pub webhook: WebhookConfig,
     /// The log on stderr.
     pub log: LogConfig,
 }
@@ -49,6 +54,8 @@ impl Config {
             voices: VoicesConfig::read(r),
             inference: InferenceConfig::read(r),
             storage: StorageConfig::read(r),
+            mqtt: MqttConfig::read(r),
+            webhook: WebhookConfig::read(r),
             log: LogConfig::read(r),
         }
     }

@@ -19,8 +19,10 @@
 mod allowed_origin;
 mod config;
 mod diarization;
+mod endpoint;
 mod fault;
 mod origin;
+mod outgoing;
 mod raw;
 mod reader;
 mod sections;
@@ -30,8 +32,10 @@ mod voices;
 pub use allowed_origin::AllowedOrigin;
 pub use config::{Config, Loaded};
 pub use diarized_parameters::{DiarizerOptions, SpeechDetector};
+pub use endpoint::Endpoint;
 pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};
 pub use origin::{Origin, Setting, Value};
+pub use outgoing::{MqttConfig, WebhookConfig, WebhookEvent};
 pub use sections::{
     AudioConfig, CaptureConfig, Channel, InferenceConfig, LogConfig, LogFormat, LogLevel, ModelConfig,
     ServerConfig, StorageConfig,

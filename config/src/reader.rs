@@ -12,8 +12,19 @@ use crate::raw::{Raw, RawValue, base_folder};
 /// Prefix of the environment variables.
 pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Names of the sections, in the order of the example.
-pub(crate) const SECTIONS: [&str; 9] =
-    ["server", "capture", "audio", "model", "diarization", "voices", "inference", "storage", "log"];
+pub(crate) const SECTIONS: [&str; 11] = [
+    "server",
+    "capture",
+    "audio",
+    "model",
+    "diarization",
+    "voices",
+    "inference",
+    "storage",
+    "mqtt",
+    "webhook",
+    "log",
+];
 
 /// Text of an optional value that is not set.
 const NONE: &str = "none";

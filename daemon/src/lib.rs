@@ -20,6 +20,7 @@ pub mod interrupt;
 pub mod kaldi;
 pub mod labelling;
 pub mod metrics;
+pub mod outgoing;
 pub mod output;
 pub mod pcm;
 pub mod percentile;

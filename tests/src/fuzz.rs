@@ -25,7 +25,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 9] = [
+pub const ENTRIES: [Entry; 10] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -34,6 +34,7 @@ pub const ENTRIES: [Entry; 9] = [
     ("config", config),
     ("rttm", rttm),
     ("model_card", model_card),
+    ("mqtt_packet", mqtt_packet),
     ("session", session),
 ];
 
@@ -182,6 +183,11 @@ pub fn model_card(bytes: &[u8]) {
     let mut rows = Vec::new();
     let n_frames = LogMel::new(card.front_end).transform(&[0.1; 4000], &mut rows);
     assert_eq!(rows.len(), n_frames * card.front_end.n_mels());
+}
+
+/// Packets of an MQTT broker, one after the other.
+pub fn mqtt_packet(bytes: &[u8]) {
+    assert!(diarized::outgoing::read_packets(bytes) <= bytes.len());
 }
 
 /// A whole session over a socket: see `whole_session`.

@@ -180,6 +180,11 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "config" => vec![read("config/diarized.toml")],
         "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
         "model_card" => vec![read("models/zoo/nexttdnn-c128-b122/model.toml")],
+        // Of MQTT 3.1.1: a connection accepted, subscribed, pinged; a message that was kept.
+        "mqtt_packet" => vec![
+            [&[0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0xd0, 0, 0x31, 9, 0, 3][..], b"a/bhey!"].concat(),
+            [&[0x33, 0x84, 0x01, 0, 1, b'a', 0, 7][..], &[b'x'; 127]].concat(),
+        ],
         "session" => fuzz::example_sessions(),
         other => panic!("{other} has no example"),
     }
@@ -243,4 +248,15 @@ macro_rules! entries {
     };
 }
 
-entries!(client_message, server_message, audio_file, pcm, address, config, rttm, model_card, session);
+entries!(
+    client_message,
+    server_message,
+    audio_file,
+    pcm,
+    address,
+    config,
+    rttm,
+    model_card,
+    mqtt_packet,
+    session
+);

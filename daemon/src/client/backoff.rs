@@ -9,22 +9,31 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// Waits that grow while nothing works.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff(Duration);
+pub(crate) struct Backoff {
+    wait: Duration,
+    longest: Duration,
+}
 
 impl Backoff {
-    pub(super) fn new() -> Self {
-        Self(FIRST)
+    /// Waits of at most [`LONGEST`].
+    pub(crate) fn new() -> Self {
+        Self::up_to(LONGEST)
+    }
+
+    /// Waits of at most `longest`.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { wait: FIRST, longest }
     }
 
     /// The next wait.
-    pub(super) fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (self.0 * 2).min(LONGEST);
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.wait;
+        self.wait = (wait * 2).min(self.longest);
         wait
     }
 
     /// Something worked: the next wait is short again.
-    pub(super) fn reset(&mut self) {
-        self.0 = FIRST;
+    pub(crate) fn reset(&mut self) {
+        self.wait = FIRST;
     }
 }

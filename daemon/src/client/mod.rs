@@ -2,6 +2,7 @@
 
 mod address;
 mod backoff;
+mod dial;
 mod follow;
 mod named;
 mod outgoing;
@@ -10,6 +11,10 @@ mod terminal;
 mod tls;
 mod view;
 mod wire_audio;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use dial::{DialError, Stream, dial};
+pub(crate) use tls::Authorities;
 
 pub use address::{Address, AddressError};
 pub use follow::{Follow, News};
@@ -20,17 +25,10 @@ pub use view::View;
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-
-/// The bytes of a connection, plain or encrypted.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
 /// A connection to a server.
 type Socket = WebSocketStream<Box<dyn Stream>>;
@@ -81,12 +79,11 @@ async fn try_connect(address: &Address, url: &str) -> Result<Socket, String> {
         value.set_sensitive(true);
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
-    let tcp = TcpStream::connect(address.host_and_port()).await.map_err(|e| reason_of(&Error::Io(e)))?;
-    tcp.set_nodelay(true).map_err(|e| reason_of(&Error::Io(e)))?;
-    let stream: Box<dyn Stream> = match address.authorities() {
-        None => Box::new(tcp),
-        Some(authorities) => Box::new(authorities.encrypt(address.host_and_port().0, tcp).await?),
-    };
+    let (host, port) = address.host_and_port();
+    let stream = dial(host, port, address.authorities()).await.map_err(|error| match error {
+        DialError::Tcp(error) => reason_of(&Error::Io(error)),
+        DialError::Tls(reason) => reason,
+    })?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));

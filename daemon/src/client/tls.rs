@@ -34,7 +34,7 @@ pub enum TlsError {
 
 /// What a server's certificate is held against.
 #[derive(Clone)]
-pub(super) enum Authorities {
+pub(crate) enum Authorities {
     /// The system's, read when they are needed.
     System,
     /// Those of a file, and the certificates themselves.
@@ -43,7 +43,7 @@ pub(super) enum Authorities {
 
 impl Authorities {
     /// Reads a PEM file.
-    pub(super) fn read(path: &Path) -> Result<Self, TlsError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, TlsError> {
         let pem = |source| TlsError::Pem { path: path.to_owned(), source };
         let mut roots = RootCertStore::empty();
         let certificates = CertificateDer::pem_file_iter(path).map_err(pem)?;
@@ -70,7 +70,7 @@ impl Authorities {
     }
 
     /// Encrypts a connection to `host`, whose certificate must be valid; returns the reason if it is not.
-    pub(super) async fn encrypt(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    pub(crate) async fn encrypt(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, String> {
         let roots = self.roots().map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -22,6 +22,7 @@ use crate::error_chain::error_chain;
 use crate::exit;
 use crate::hub::{Hub, HubParams};
 use crate::interrupt::StopSignals;
+use crate::outgoing::Outgoing;
 use crate::server::{Leftovers, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::storage::{Storage, StorageParams};
@@ -72,6 +73,8 @@ pub struct Args {
 const SOCKET_THREADS: usize = 2;
 /// How often the voiceprint store is looked at for changes by others.
 const VOICES_EVERY: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for the MQTT broker and the webhooks.
+const OUTGOING_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the command until SIGINT or SIGTERM, and gives the exit code.
 ///
@@ -150,6 +153,13 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         ));
         tokio::spawn(keep_known(Arc::clone(registry)));
     }
+    let outgoing = match Outgoing::start(config, &hub) {
+        Ok(outgoing) => outgoing,
+        Err(error) => {
+            eprintln!("diarized: {}", error_chain(&error));
+            return Ok(exit::CONFIG);
+        }
+    };
     let microphone = microphone::start(config, &hub)?;
     let mut running = tokio::spawn(server.run(listeners));
     tell_ready(&addresses, config);
@@ -186,6 +196,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         },
     };
     let leftovers = leftovers.context("the server panicked")?;
+    outgoing.stop(OUTGOING_GRACE).await;
     if let Some(storage) = hub.storage().cloned() {
         tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
     }

@@ -1,0 +1,272 @@
+//! The messages that the broker shall have: topics and payloads, as a function of the sessions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, UNIX_EPOCH};
+
+use diarized_dsp::SampleIndex;
+use diarized_models::SessionState;
+use serde::Serialize;
+
+use super::link::Message;
+use crate::hub::Hub;
+use crate::outgoing::speaking::{LiveClock, speaking_at};
+use crate::protocol::{Decimal, Seconds};
+use crate::session::Session;
+
+/// Rooms at most; further ones are left out.
+const MAX_ROOMS: usize = 500;
+/// Speakers of a room that are listed.
+const MAX_SPEAKERS: usize = 200;
+/// Characters of the names of those who speak now: Home Assistant's states have 255 at most.
+const MAX_WHO_CHARS: usize = 250;
+/// State of a room in which nobody speaks.
+const NOBODY: &str = "nobody";
+
+/// What topics begin with.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) client_id: String,
+    pub(super) topic: String,
+    pub(super) discovery: Option<String>,
+}
+
+impl Names {
+    /// Whether the daemon is there: `online` or `offline`.
+    pub(super) fn status(&self) -> String {
+        format!("{}/status", self.topic)
+    }
+
+    /// A filter for the messages of all rooms.
+    pub(super) fn of_all_rooms(&self) -> String {
+        format!("{}/+/+", self.topic)
+    }
+
+    fn of(&self, room: &str, what: &str) -> String {
+        format!("{}/{room}/{what}", self.topic)
+    }
+
+    /// Topic and payload by which Home Assistant makes a sensor of a room.
+    fn sensor(&self, room: &str) -> Option<(String, String)> {
+        let id = format!("{}_{room}", self.client_id);
+        let topic = format!("{}/sensor/{id}/config", self.discovery.as_ref()?);
+        let state = self.of(room, "speaking");
+        let payload = serde_json::json!({
+            "name": room,
+            "unique_id": format!("{id}_speaking"),
+            "object_id": format!("{id}_speaking"),
+            "icon": "mdi:account-voice",
+            "state_topic": state,
+            "value_template": "{{ value_json.who }}",
+            "json_attributes_topic": state,
+            "availability_topic": self.status(),
+            "device": {
+                "identifiers": [self.client_id],
+                "name": self.client_id,
+                "manufacturer": "diarized",
+                "model": "diarized",
+                "sw_version": env!("CARGO_PKG_VERSION"),
+            },
+        });
+        Some((topic, payload.to_string()))
+    }
+}
+
+/// Who speaks now.
+#[derive(Debug, Serialize)]
+struct Speaking<'a> {
+    session: &'a str,
+    live: bool,
+    who: String,
+    speakers: Vec<Speaker<'a>>,
+}
+
+/// A speaker of a session.
+#[derive(Debug, Serialize)]
+struct Speaker<'a> {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voice: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<Decimal>,
+    first_s: Seconds,
+}
+
+/// Beginning and end of a session.
+#[derive(Debug, Serialize)]
+struct About<'a> {
+    session: &'a str,
+    live: bool,
+    began_unix_s: Seconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_s: Option<Seconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// A room: the newest session of its name.
+#[derive(Debug)]
+struct Room {
+    session: Arc<Session>,
+    clock: LiveClock,
+    /// Events of the session in the messages; once it has ended, they do not change any more.
+    is_done: bool,
+}
+
+/// All messages, by topic.
+#[derive(Debug)]
+pub(super) struct Board {
+    names: Names,
+    rooms: BTreeMap<String, Room>,
+    messages: BTreeMap<String, String>,
+    /// Number of the next session that was not looked at.
+    next_number: u64,
+    is_full: bool,
+}
+
+impl Board {
+    pub(super) fn new(names: Names) -> Self {
+        Self { names, rooms: BTreeMap::new(), messages: BTreeMap::new(), next_number: 0, is_full: false }
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// What the broker shall have now.
+    pub(super) fn messages(&self) -> &BTreeMap<String, String> {
+        &self.messages
+    }
+
+    /// Looks at all sessions.
+    pub(super) fn update(&mut self, hub: &Hub, now: Instant) {
+        for session in hub.sessions() {
+            if session.number() >= self.next_number {
+                self.next_number = session.number() + 1;
+                self.enter(hub, session, now);
+            }
+        }
+        let names: Vec<String> =
+            self.rooms.iter().filter(|(_, room)| !room.is_done).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.show(&name, now);
+        }
+    }
+
+    /// Gives a session its room.
+    fn enter(&mut self, hub: &Hub, session: Arc<Session>, now: Instant) {
+        let name = room_of(hub, session.id());
+        if !self.rooms.contains_key(&name) && self.rooms.len() >= MAX_ROOMS {
+            if !std::mem::replace(&mut self.is_full, true) {
+                tracing::warn!(
+                    room = name,
+                    "the MQTT broker is told of {MAX_ROOMS} rooms; further ones are left out"
+                );
+            }
+            return;
+        }
+        if !is_made(&name) {
+            self.messages.extend(self.names.sensor(&name));
+        }
+        self.rooms.insert(name, Room { session, clock: LiveClock::new(now), is_done: false });
+    }
+
+    /// Writes the messages of a room.
+    fn show(&mut self, name: &str, now: Instant) {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        let channel = room.session.channel();
+        let (moment, stats) = (channel.now(), channel.stats());
+        let is_live = moment.ended.is_none();
+        room.is_done = !is_live;
+        if !is_live && is_made(name) {
+            // Nobody waits for a room whose name was made for one session.
+            self.rooms.remove(name);
+            for what in ["speaking", "speakers", "session"] {
+                self.messages.remove(&self.names.of(name, what));
+            }
+            return;
+        }
+        let heard = stats.map_or(moment.at, |stats| moment.at.max(SampleIndex::from(stats.heard_s)));
+        let position = room.clock.position(heard, now);
+        let id = room.session.id().to_owned();
+        let began = room.session.began().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let about = About {
+            session: &id,
+            live: is_live,
+            began_unix_s: Decimal(began.as_secs_f64()),
+            duration_s: moment.ended.map(|_| moment.at.into()),
+            reason: moment.ended.map(|reason| reason.as_str()),
+        };
+        let speaking = is_live.then_some(position);
+        self.set(name, "session", &about);
+        self.set(name, "speaking", &speaking_of(&id, &moment.state, speaking));
+        let speakers: Vec<Speaker> =
+            moment.state.speakers().take(MAX_SPEAKERS).map(|s| speaker_of(&moment.state, s.id)).collect();
+        self.set(name, "speakers", &speakers);
+    }
+
+    fn set(&mut self, room: &str, what: &str, payload: &impl Serialize) {
+        let payload = serde_json::to_string(payload).expect("texts and finite numbers have a JSON form");
+        self.messages.insert(self.names.of(room, what), payload);
+    }
+
+    /// What a message of an earlier process that the broker has kept is to be replaced by, if it is wrong now.
+    pub(super) fn corrected(&self, kept: &Message) -> Option<Message> {
+        if kept.payload.is_empty() || self.messages.contains_key(&kept.topic) {
+            return None;
+        }
+        let rest = kept.topic.strip_prefix(&self.names.topic)?.strip_prefix('/')?;
+        let (room, what) = rest.split_once('/')?;
+        if is_made(room) {
+            return Some(Message { topic: kept.topic.clone(), payload: String::new() });
+        }
+        let mut value: serde_json::Value = serde_json::from_str(&kept.payload).ok()?;
+        if !["speaking", "session"].contains(&what) || value.get("live") != Some(&true.into()) {
+            return None;
+        }
+        value["live"] = false.into();
+        if what == "speaking" {
+            value["who"] = NOBODY.into();
+            value["speakers"] = serde_json::json!([]);
+        } else {
+            value["reason"] = "interrupted".into();
+        }
+        Some(Message { topic: kept.topic.clone(), payload: value.to_string() })
+    }
+}
+
+/// The message about who speaks at `position`; nobody does without one.
+fn speaking_of<'a>(session: &'a str, state: &'a SessionState, position: Option<SampleIndex>) -> Speaking<'a> {
+    let segments = position.map_or_else(Vec::new, |position| speaking_at(state, position));
+    let speakers: Vec<Speaker> = segments.iter().map(|s| speaker_of(state, s.speaker)).collect();
+    let names = speakers.iter().map(|s| s.name.unwrap_or(&s.id)).collect::<Vec<_>>().join(", ");
+    let who = if names.is_empty() { NOBODY.to_owned() } else { names.chars().take(MAX_WHO_CHARS).collect() };
+    Speaking { session, live: position.is_some(), who, speakers }
+}
+
+fn speaker_of(state: &SessionState, id: diarized_models::SpeakerId) -> Speaker<'_> {
+    let info = state.speaker(id);
+    let voice = info.and_then(|info| info.voice.as_ref());
+    Speaker {
+        id: id.to_string(),
+        name: info.and_then(|info| info.name.as_deref()),
+        voice: voice.map(|voice| &*voice.id),
+        probability: voice.map(|voice| Decimal(f64::from(voice.probability))),
+        first_s: info.map_or(Decimal(0.0), |info| info.first.into()),
+    }
+}
+
+/// The room of a session: its id, without the number that an id gets whose name an earlier session has.
+fn room_of(hub: &Hub, id: &str) -> String {
+    let Some((base, number)) = id.rsplit_once('-') else { return id.to_owned() };
+    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let is_known = || hub.get(base).is_some() || hub.storage().is_some_and(|storage| storage.holds(base));
+    if is_number && !base.is_empty() && is_known() { base.to_owned() } else { id.to_owned() }
+}
+
+/// Whether the server made this id for a session without a name.
+fn is_made(id: &str) -> bool {
+    id.len() == 17 && id.starts_with('s') && id[1..].bytes().all(|b| b.is_ascii_hexdigit())
+}

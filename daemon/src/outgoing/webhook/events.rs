@@ -1,0 +1,83 @@
+//! The chosen events of all sessions, from the first one of each.
+
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use diarized_config::WebhookEvent;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::queue::Queue;
+use crate::hub::Hub;
+use crate::session::{Cursor, Delivery};
+
+/// Events of one session that are read at once.
+const BATCH: usize = 256;
+
+/// What decides whether a message is sent.
+#[derive(Debug, Deserialize)]
+struct Head {
+    r#type: String,
+    #[serde(rename = "final")]
+    is_final: Option<bool>,
+    missed: Option<u64>,
+}
+
+/// A reader of all sessions.
+pub(super) struct Events {
+    tick: watch::Receiver<u64>,
+    wanted: Vec<WebhookEvent>,
+    cursors: Vec<Cursor>,
+    /// Number of the next session that was not looked at.
+    next_number: u64,
+}
+
+impl Events {
+    pub(super) fn new(hub: &Hub, wanted: Vec<WebhookEvent>) -> Self {
+        Self { tick: hub.tick(), wanted, cursors: Vec::new(), next_number: 0 }
+    }
+
+    /// Moves all new events into the queue.
+    pub(super) fn read(&mut self, hub: &Arc<Hub>, queue: &mut Queue) {
+        self.tick.mark_unchanged();
+        for session in hub.sessions() {
+            if session.number() >= self.next_number {
+                self.next_number = session.number() + 1;
+                self.cursors.push(Cursor::since(session.channel(), 0));
+            }
+        }
+        let mut messages: Vec<Utf8Bytes> = Vec::new();
+        let wanted = &self.wanted;
+        self.cursors.retain_mut(|cursor| {
+            loop {
+                let delivery = cursor.read(BATCH, &mut messages);
+                messages.drain(..).for_each(|message| take(&message, wanted, queue));
+                match delivery {
+                    Delivery::More => {}
+                    Delivery::UpToDate => return true,
+                    Delivery::Ended(_) => return false,
+                }
+            }
+        });
+    }
+
+    /// Waits for an event after the last [`Self::read`].
+    pub(super) async fn changed(&mut self) {
+        // The sender lives in the hub, which outlives this reader.
+        let _ = self.tick.changed().await;
+    }
+}
+
+/// Queues a message, if it is one of the wanted events.
+fn take(message: &Utf8Bytes, wanted: &[WebhookEvent], queue: &mut Queue) {
+    let Ok(head) = serde_json::from_str::<Head>(message.as_str()) else { return };
+    if head.r#type == "lagged" {
+        queue.miss(head.missed.unwrap_or(0));
+        return;
+    }
+    // A provisional segment comes again; its last version is the one that counts.
+    let is_provisional = head.r#type == "segment" && head.is_final == Some(false);
+    if !is_provisional && wanted.iter().any(|event| event.as_str() == head.r#type) {
+        queue.push(message.clone());
+    }
+}

@@ -1,0 +1,127 @@
+//! Webhooks: chosen events of all sessions as signed HTTP requests; docs/integrations.md has their form.
+//!
+//! Each address has its own queue and its own pace. Events stay in order: the next request is sent when the one before it
+//! was accepted or refused for good.
+
+mod events;
+mod queue;
+mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diarized_config::{Endpoint, WebhookConfig, WebhookEvent};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use self::events::Events;
+use self::queue::Queue;
+use self::request::{Answer, Delivery};
+use super::{OutgoingError, secret_line, stopped};
+use crate::client::{Authorities, Backoff};
+use crate::hub::Hub;
+use crate::secret::random_hex;
+
+/// Longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Events in one request at most, and their bytes.
+const MAX_EVENTS: usize = 100;
+const MAX_BYTES: usize = 512 << 10;
+/// Time in which events are gathered into one request.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// One address, and what it is sent.
+pub(super) struct Hook {
+    url: Endpoint,
+    authorities: Option<Authorities>,
+    secret: Option<Arc<str>>,
+    events: Vec<WebhookEvent>,
+    timeout: Duration,
+    queue_events: usize,
+}
+
+impl Hook {
+    /// All configured ones.
+    pub(super) fn all_of(config: &WebhookConfig) -> Result<Vec<Self>, OutgoingError> {
+        let secret = config.secret_file.as_deref().filter(|_| !config.urls.is_empty());
+        let secret = secret.map(|path| secret_line("webhook.secret_file", path)).transpose()?;
+        let secret: Option<Arc<str>> = secret.map(Arc::from);
+        let hook = |url: &Endpoint| Self {
+            url: url.clone(),
+            authorities: url.is_secure().then_some(Authorities::System),
+            secret: secret.clone(),
+            events: config.events.clone(),
+            timeout: config.timeout,
+            queue_events: config.queue_events,
+        };
+        Ok(config.urls.iter().map(hook).collect())
+    }
+}
+
+/// A request that was not accepted yet.
+struct Pending {
+    delivery: Delivery,
+    due: Instant,
+}
+
+/// Sends events until the process ends, and then once more what is left.
+pub(super) async fn run(hook: Hook, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
+    let mut events = Events::new(&hub, hook.events.clone());
+    let mut queue = Queue::new(hook.queue_events);
+    let mut backoff = Backoff::up_to(LONGEST_WAIT);
+    let mut pending: Option<Pending> = None;
+    let mut is_refused = false;
+    loop {
+        let is_last = *stop.borrow();
+        events.read(&hub, &mut queue);
+        if pending.is_none()
+            && let Some((events, missed)) = queue.take(MAX_EVENTS, MAX_BYTES)
+        {
+            let delivery = Delivery::new(random_hex(8), &events, missed);
+            pending = Some(Pending { delivery, due: Instant::now() });
+        }
+        if let Some(waiting) = &mut pending
+            && (is_last || waiting.due <= Instant::now())
+        {
+            match waiting
+                .delivery
+                .send(&hook.url, hook.authorities.as_ref(), hook.secret.as_deref(), hook.timeout)
+                .await
+            {
+                Answer::Accepted => {
+                    if std::mem::take(&mut is_refused) {
+                        tracing::info!(url = %hook.url, "the webhook accepts events again");
+                    }
+                    backoff.reset();
+                    pending = None;
+                }
+                Answer::Refused(reason) => {
+                    let n_events = waiting.delivery.n_events();
+                    tracing::error!(url = %hook.url, reason, n_events, "the webhook refuses events; they are dropped");
+                    pending = None;
+                }
+                Answer::Later(reason) => {
+                    if is_last {
+                        tracing::warn!(url = %hook.url, reason, "the last events could not be sent to the webhook");
+                        return;
+                    }
+                    if !std::mem::replace(&mut is_refused, true) {
+                        tracing::warn!(url = %hook.url, reason, "the webhook does not accept events; it is tried again");
+                    }
+                    waiting.due = Instant::now() + backoff.next();
+                }
+            }
+            continue;
+        }
+        if is_last {
+            return;
+        }
+        let wake = pending.as_ref().map_or(Instant::now() + Duration::from_secs(3600), |waiting| waiting.due);
+        tokio::select! {
+            // A burst of events becomes one request.
+            () = events.changed() => tokio::time::sleep(GATHER).await,
+            () = sleep_until(wake) => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+}
