@@ -196,20 +196,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
                 )));
             }
             self.is_suspect &= pace.is_kept_for() < self.timing.probation;
-            while let Some(block) = reader.read(&mut samples) {
-                if self.is_suspect {
-                    timeline.pass_over(&block);
-                    if block.start_frame >= n_waiting_until {
-                        break;
-                    }
-                    continue;
-                }
-                self.hand_over(&mut timeline, block, &samples)?;
-                self.stats.n_frames.fetch_add(u64::from(block.n_frames), Ordering::Relaxed);
-                if block.start_frame >= n_waiting_until {
-                    break;
-                }
-            }
+            self.empty(&mut reader, &mut timeline, &mut samples, n_waiting_until)?;
             self.count(&mut timeline, &reader);
             if stopped {
                 break End::Stopped;
@@ -230,10 +217,38 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
             thread::park_timeout(self.timing.poll);
         };
         drop(stream);
+        self.close(&end, &mut timeline, &reader)?;
+        Ok(end)
+    }
+
+    /// Hands over the blocks that begin before frame `until`, and one more. A suspect device's are passed over.
+    fn empty(
+        &mut self,
+        reader: &mut BlockReader,
+        timeline: &mut Timeline,
+        samples: &mut Vec<f32>,
+        until: u64,
+    ) -> Result<(), SinkClosed> {
+        while let Some(block) = reader.read(samples) {
+            if self.is_suspect {
+                timeline.pass_over(&block);
+            } else {
+                self.hand_over(timeline, block, samples)?;
+                self.stats.n_frames.fetch_add(u64::from(block.n_frames), Ordering::Relaxed);
+            }
+            if block.start_frame >= until {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports what the end of a device means for the clock.
+    fn close(&mut self, end: &End, timeline: &mut Timeline, reader: &BlockReader) -> Result<(), SinkClosed> {
         // Blocks that were dropped last leave no later header that would show the jump.
         let n_samples = timeline.jump_to(reader.end_frame());
         self.gap(n_samples, GapReason::Overrun)?;
-        match (&end, timeline.heard_until()) {
+        match (end, timeline.heard_until()) {
             // A loss is reported at once, so that open segments close and subscribers receive it before the device is
             // back.
             (End::Lost(_), Some(heard_until)) => {
@@ -244,7 +259,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
             // It was opened and delivered nothing: still away, reported when it is back.
             (End::Lost(_), None) => {}
         }
-        Ok(end)
+        Ok(())
     }
 
     fn hand_over(

@@ -142,17 +142,7 @@ fn act(action: &Action, as_json: bool, place: &Place) -> Result<String, StoreErr
             Ok(say(summary(&voice), format!("{} is called {} now\n", voice.id, voice.name)))
         }
         Action::Delete { names, .. } => {
-            let mut store = place.open()?;
-            // All names are checked before the first deletion, so that a misspelling deletes nothing.
-            names.iter().try_for_each(|name| store.find(name).map(drop))?;
-            let mut text = String::new();
-            let mut ids = Vec::new();
-            for name in names {
-                let voice = store.delete(name, "command")?;
-                text.push_str(&format!("deleted {} ({})\n", voice.name, voice.id));
-                ids.push(voice.id);
-            }
-            Ok(say(json!({"deleted": ids}), text))
+            delete(&mut place.open()?, names).map(|(value, text)| say(value, text))
         }
         Action::Export { file, names, plain, seal_with, .. } => {
             let mut store = place.open()?;
@@ -179,6 +169,19 @@ fn act(action: &Action, as_json: bool, place: &Place) -> Result<String, StoreErr
             Ok(say(json!(count), text))
         }
     }
+}
+
+/// Deletes voices; all names are checked before the first deletion, so that a misspelling deletes nothing.
+fn delete(store: &mut Store, names: &[String]) -> Result<(Value, String), StoreError> {
+    names.iter().try_for_each(|name| store.find(name).map(drop))?;
+    let mut text = String::new();
+    let mut ids = Vec::new();
+    for name in names {
+        let voice = store.delete(name, "command")?;
+        text.push_str(&format!("deleted {} ({})\n", voice.name, voice.id));
+        ids.push(voice.id);
+    }
+    Ok((json!({"deleted": ids}), text))
 }
 
 fn show(store: &Store, name: &str, as_json: bool) -> Result<String, StoreError> {

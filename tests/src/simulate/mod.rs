@@ -133,10 +133,8 @@ impl Sources {
     ) -> anyhow::Result<Conversation> {
         let mut rng = Rng::new(seed, idx);
         let cast = self.cast(shape, &mut rng)?;
-        let mut tapes = Vec::new();
-        for speaker in &cast {
-            tapes.push(self.tape(speaker, &mut rng)?);
-        }
+        let tapes = cast.iter().map(|speaker| self.tape(speaker, &mut rng));
+        let mut tapes = tapes.collect::<anyhow::Result<Vec<_>>>()?;
         let plan = self.plan(shape, cast.len(), &mut rng);
         let duration_s = plan.duration_s.unwrap_or(shape.duration_s);
         let room = Room::draw(&mut rng);
@@ -145,8 +143,7 @@ impl Sources {
         let condition = Condition::draw(shape.kind, cast.len(), duration_s, &mut rng);
         let n_samples = (duration_s * f64::from(SAMPLE_RATE_HZ)) as usize;
         let mut samples = vec![0.0f32; n_samples];
-        let n_frames = n_samples / FRAME;
-        let mut speech = vec![vec![false; n_frames]; cast.len()];
+        let mut speech = vec![vec![false; n_samples / FRAME]; cast.len()];
         for turn in &plan.turns {
             let who = turn.speaker_idx;
             let Some(take) = tapes[who].take(turn.length_s) else { continue };
@@ -162,15 +159,11 @@ impl Sources {
         }
         condition.of_mixture(&mut samples, &mut rng);
         let noise = self.add_noise(&mut samples, &speech, &mut rng)?;
-        let peak = samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
-        if peak > PEAK {
-            samples.iter_mut().for_each(|sample| *sample *= PEAK / peak);
-        }
-        let speech_s = |who: usize| speech[who].iter().filter(|frame| **frame).count() as f64 / 100.0;
+        bound_peak(&mut samples);
         let speaker_facts = |who: usize| {
             serde_json::json!({
                 "speaker": cast[who],
-                "speech_s": speech_s(who),
+                "speech_s": speech[who].iter().filter(|frame| **frame).count() as f64 / 100.0,
                 "said_twice_s": (tapes[who].repeated_s() * 10.0).round() / 10.0,
                 "level_db": (levels_db[who] * 10.0).round() / 10.0,
                 "direct_to_reverberant_db": (paths[who].direct_to_reverberant_db * 10.0).round() / 10.0,
@@ -316,4 +309,12 @@ fn files_in(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Makes samples quieter where they would clip.
+fn bound_peak(samples: &mut [f32]) {
+    let peak = samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    if peak > PEAK {
+        samples.iter_mut().for_each(|sample| *sample *= PEAK / peak);
+    }
 }

@@ -114,85 +114,33 @@ async fn soak(
     let lasting = (0..)
         .map(|idx| Fate { lasts: Some(Duration::from_secs(HOLDS_S + idx % HOLDS_S)), ..Fate::default() });
     let network = Proxy::with(server.addr, lasting);
-    let token = Some(server.token.as_str());
-    let direct = Address::parse(&server.addr.to_string())?.with_token(token);
-    let broken = Address::parse(&network.addr.to_string())?.with_token(token);
     let shared = Arc::new(Shared::default());
-    let (tell, mut told) = mpsc::channel(100_000);
+    let (tell, told) = mpsc::channel(100_000);
     let before = server.measure()?;
     let mut places = tokio::task::JoinSet::new();
-    for (idx, first) in beginnings(&plan.conversation, folder, plan.n_sessions)?.into_iter().enumerate() {
-        let is_broken = idx % BROKEN_EVERY == BROKEN_EVERY - 1;
-        let place = Place {
-            idx,
-            address: if is_broken { broken.clone() } else { direct.clone() },
-            direct: direct.clone(),
-            is_timed: !is_broken,
-            files: [first, plan.conversation.clone()],
-        };
+    for place in places_of(plan, server, &network, folder)? {
         places.spawn(place.run(Arc::clone(&shared), tell.clone()));
     }
     drop(tell);
+    let length_s = plan.length.as_secs_f64();
+    let mut look = Look { from_s: length_s * WARM_UP, told, seen: Seen::default() };
     let began = Instant::now();
-    let (from_s, to_s) = (plan.length.as_secs_f64() * WARM_UP, plan.length.as_secs_f64());
-    let (mut memory, mut lag, mut lags_s, mut faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut looked = tokio::time::interval(LOOK_EVERY);
     while began.elapsed() < plan.length {
         looked.tick().await;
         let now_s = began.elapsed().as_secs_f64();
-        let measured = server.measure()?;
-        let mut largest_s: Option<f64> = None;
-        while let Ok(told) = told.try_recv() {
-            match told {
-                Told::Lag(lag_s) => {
-                    largest_s = Some(largest_s.map_or(lag_s, |largest| largest.max(lag_s)));
-                    if now_s >= from_s {
-                        lags_s.push(lag_s);
-                    }
-                }
-                Told::Fault(fault) => {
-                    if faults.len() < MAX_FAULTS {
-                        note(&format!("{:.1} min: {fault}", now_s / 60.0));
-                    }
-                    faults.push(fault);
-                }
-            }
-        }
-        if now_s >= from_s {
-            memory.push((now_s, measured.resident_bytes));
-            lag.extend(largest_s.map(|largest_s| (now_s, largest_s)));
-        }
-        if (now_s as u64).is_multiple_of(60) {
-            note(&format!(
-                "{:.0} min: {:.1} MB, largest lag {:.2} s, {} sessions done, {} faults",
-                now_s / 60.0,
-                measured.resident_bytes / 1e6,
-                largest_s.unwrap_or(0.0),
-                shared.n_sessions.load(Ordering::Relaxed),
-                faults.len()
-            ));
-        }
+        look.once(now_s, server.measure()?, &shared, note);
     }
     shared.stop.store(true, Ordering::Relaxed);
     while let Some(done) = places.join_next().await {
         done.context("a client panicked")?;
     }
-    while let Ok(told) = told.try_recv() {
-        if let Told::Fault(fault) = told {
-            faults.push(fault);
-        }
-    }
+    let from_s = look.from_s;
+    let Seen { memory, lag, lags_s, mut faults } = look.rest();
     let after = settled(server, &before).await?;
-    for (name, wanted) in
-        [("diarized_sessions", 0.0), ("diarized_connections", 0.0), ("diarized_storage_failing", 0.0)]
-    {
-        let got = server.metric(name)?;
-        if got != wanted {
-            faults.push(format!("{name} is {got} when everybody has left"));
-        }
-    }
+    faults.extend(left_behind(server)?);
     Ok(Report {
-        measured_s: (from_s, to_s),
+        measured_s: (from_s, length_s),
         memory,
         lag,
         lags_s,
@@ -201,6 +149,98 @@ async fn soak(
         n_resumed: (shared.n_resumed.load(Ordering::Relaxed), network.n_cut.load(Ordering::Relaxed)),
         faults,
     })
+}
+
+/// One place for each session; some reach the server through a network that breaks.
+fn places_of(plan: &Plan, server: &Server, network: &Proxy, folder: &Path) -> anyhow::Result<Vec<Place>> {
+    let token = Some(server.token.as_str());
+    let direct = Address::parse(&server.addr.to_string())?.with_token(token);
+    let broken = Address::parse(&network.addr.to_string())?.with_token(token);
+    let place = |(idx, first)| {
+        let is_broken = idx % BROKEN_EVERY == BROKEN_EVERY - 1;
+        Place {
+            idx,
+            address: if is_broken { broken.clone() } else { direct.clone() },
+            direct: direct.clone(),
+            is_timed: !is_broken,
+            files: [first, plan.conversation.clone()],
+        }
+    };
+    Ok(beginnings(&plan.conversation, folder, plan.n_sessions)?.into_iter().enumerate().map(place).collect())
+}
+
+/// What is measured on the way. Pairs begin with the time in seconds.
+#[derive(Default)]
+struct Seen {
+    memory: Vec<(f64, f64)>,
+    lag: Vec<(f64, f64)>,
+    lags_s: Vec<f64>,
+    faults: Vec<String>,
+}
+
+/// Looks at the server and at what the clients report.
+struct Look {
+    /// Memory and lag count from here on.
+    from_s: f64,
+    told: mpsc::Receiver<Told>,
+    seen: Seen,
+}
+
+impl Look {
+    fn once(&mut self, now_s: f64, measured: Measured, shared: &Shared, note: &mut impl FnMut(&str)) {
+        let (seen, is_measured) = (&mut self.seen, now_s >= self.from_s);
+        let mut largest_s: Option<f64> = None;
+        while let Ok(told) = self.told.try_recv() {
+            match told {
+                Told::Lag(lag_s) => {
+                    largest_s = Some(largest_s.map_or(lag_s, |largest| largest.max(lag_s)));
+                    seen.lags_s.extend(Some(lag_s).filter(|_| is_measured));
+                }
+                Told::Fault(fault) => {
+                    if seen.faults.len() < MAX_FAULTS {
+                        note(&format!("{:.1} min: {fault}", now_s / 60.0));
+                    }
+                    seen.faults.push(fault);
+                }
+            }
+        }
+        if is_measured {
+            seen.memory.push((now_s, measured.resident_bytes));
+            seen.lag.extend(largest_s.map(|largest_s| (now_s, largest_s)));
+        }
+        if (now_s as u64).is_multiple_of(60) {
+            note(&format!(
+                "{:.0} min: {:.1} MB, largest lag {:.2} s, {} sessions done, {} faults",
+                now_s / 60.0,
+                measured.resident_bytes / 1e6,
+                largest_s.unwrap_or(0.0),
+                shared.n_sessions.load(Ordering::Relaxed),
+                seen.faults.len()
+            ));
+        }
+    }
+
+    /// Everything seen, with the faults that came after the last look.
+    fn rest(mut self) -> Seen {
+        while let Ok(told) = self.told.try_recv() {
+            if let Told::Fault(fault) = told {
+                self.seen.faults.push(fault);
+            }
+        }
+        self.seen
+    }
+}
+
+/// Faults of a server that everybody has left.
+fn left_behind(server: &Server) -> anyhow::Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for name in ["diarized_sessions", "diarized_connections", "diarized_storage_failing"] {
+        let got = server.metric(name)?;
+        if got != 0.0 {
+            faults.push(format!("{name} is {got} when everybody has left"));
+        }
+    }
+    Ok(faults)
 }
 
 /// The server when it has closed what its clients left; what it never closes is in what is measured.

@@ -227,22 +227,8 @@ async fn run(
     progress.begin(format!("{n_sessions} live sessions"), (WARM_UP + length).as_millis() as u64);
     let began = Instant::now();
     let measure_from = began + WARM_UP;
-    let round =
-        Arc::new(audio.start(f64::INFINITY).iter().map(|s| (s * 32_767.0) as i16).collect::<Vec<_>>());
-    let mut clients = tokio::task::JoinSet::new();
-    for idx in 0..n_sessions {
-        let client = Client {
-            request: server
-                .request(&format!("/v1/stream?sample_rate={SAMPLE_RATE_HZ}&session=bench-{idx}"))?,
-            round: Arc::clone(&round),
-            // Clients send different audio at different moments.
-            offset: round.len() / n_sessions * idx,
-            delay: Duration::from_secs_f64(1.0).mul_f64(idx as f64 / n_sessions as f64),
-            measure_from,
-            until: measure_from + length + COOL_DOWN,
-        };
-        clients.spawn(client.run());
-    }
+    let mut clients =
+        start_clients(&server, audio, n_sessions, (measure_from, measure_from + length + COOL_DOWN))?;
     let mut before = None;
     while Instant::now() < measure_from + length {
         if stop.load(Ordering::Relaxed) {
@@ -261,6 +247,45 @@ async fn run(
     while let Some(joined) = clients.join_next().await {
         heard.add(joined.context("a client panicked")?);
     }
+    let windows_per_s = windows_per_session * n_sessions as f64;
+    Ok(Some(run_of(&before, &after, heard, n_sessions, base_bytes, windows_per_s)))
+}
+
+/// Starts a client for each session. It sends until the end of `measured`, and its figures count from the start.
+fn start_clients(
+    server: &ServerProcess,
+    audio: &BenchAudio,
+    n_sessions: usize,
+    measured: (Instant, Instant),
+) -> anyhow::Result<tokio::task::JoinSet<Heard>> {
+    let round =
+        Arc::new(audio.start(f64::INFINITY).iter().map(|s| (s * 32_767.0) as i16).collect::<Vec<_>>());
+    let mut clients = tokio::task::JoinSet::new();
+    for idx in 0..n_sessions {
+        let client = Client {
+            request: server
+                .request(&format!("/v1/stream?sample_rate={SAMPLE_RATE_HZ}&session=bench-{idx}"))?,
+            round: Arc::clone(&round),
+            // Clients send different audio at different moments.
+            offset: round.len() / n_sessions * idx,
+            delay: Duration::from_secs_f64(1.0).mul_f64(idx as f64 / n_sessions as f64),
+            measure_from: measured.0,
+            until: measured.1,
+        };
+        clients.spawn(client.run());
+    }
+    Ok(clients)
+}
+
+/// The figures between two counts.
+fn run_of(
+    before: &Counted,
+    after: &Counted,
+    mut heard: Heard,
+    n_sessions: usize,
+    base_bytes: Option<u64>,
+    windows_per_s: f64,
+) -> Run {
     let seconds = (after.at - before.at).as_secs_f64();
     let by_thread = time_between(&before.server, &after.server);
     let session_seconds = seconds * n_sessions as f64;
@@ -270,7 +295,7 @@ async fn run(
     let cpu: f64 = cpu_by_thread.iter().map(|(_, s)| s).sum();
     let clients_s: f64 = time_between(&before.clients, &after.clients).values().sum();
     let told = !after.server.is_empty();
-    Ok(Some(Run {
+    Run {
         n_sessions,
         seconds,
         onset_to_label_s: Spread::of(&mut heard.onset_to_label_s),
@@ -284,9 +309,9 @@ async fn run(
         bytes_per_session: base_bytes
             .zip(after.resident_bytes)
             .map(|(base, after)| after.saturating_sub(base) / n_sessions as u64),
-        windows_per_s: windows_per_session * n_sessions as f64,
+        windows_per_s,
         faults: heard.faults,
-    }))
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,25 @@ pub(super) fn single(
         figures.n_segments,
         figures.n_speakers
     );
+    table(&mut out, ["real-time factor", "s for a second of audio", ""], &factor_rows(figures));
+    let mut rows = vec![timed("a second of audio", "ms", figures.second_ms)];
+    for window in &figures.windows {
+        let name = format!("one window of {:.2} s", window.n_frames as f64 / 100.0);
+        rows.push(timed(&name, "ms", window.ms));
+    }
+    rows.push(timed("onset of speech to first label, audio heard", "s", figures.onset_to_label_s));
+    rows.push(timed("change of speaker to its label, audio heard", "s", figures.change_to_label_s));
+    table(&mut out, ["", "number", "median", "p95", "p99", "largest"], &rows);
+    let _ = writeln!(
+        out,
+        "Loading the model took {:.2} s, the last pass at the end of the stream {:.0} ms.\n",
+        figures.model_load_s, figures.last_pass_ms
+    );
+    table(&mut out, ["resident memory", "MB"], &memory_rows(memory));
+    out
+}
+
+fn factor_rows(figures: &SingleFigures) -> Vec<[String; 3]> {
     let rtf = figures.rtf;
     let mut rows = vec![
         ["whole path".to_owned(), factor(rtf.total), per_core(rtf.total)],
@@ -52,22 +71,10 @@ pub(super) fn single(
     if let Some(processor) = rtf.processor {
         rows.push(["whole path, processor time".to_owned(), factor(processor), busy(processor, rtf.total)]);
     }
-    table(&mut out, ["real-time factor", "s for a second of audio", ""], &rows);
+    rows
+}
 
-    let mut rows = vec![timed("a second of audio", "ms", figures.second_ms)];
-    for window in &figures.windows {
-        let name = format!("one window of {:.2} s", window.n_frames as f64 / 100.0);
-        rows.push(timed(&name, "ms", window.ms));
-    }
-    rows.push(timed("onset of speech to first label, audio heard", "s", figures.onset_to_label_s));
-    rows.push(timed("change of speaker to its label, audio heard", "s", figures.change_to_label_s));
-    table(&mut out, ["", "number", "median", "p95", "p99", "largest"], &rows);
-    let _ = writeln!(
-        out,
-        "Loading the model took {:.2} s, the last pass at the end of the stream {:.0} ms.\n",
-        figures.model_load_s, figures.last_pass_ms
-    );
-
+fn memory_rows(memory: &MemoryFigures) -> Vec<[String; 2]> {
     let of = |bytes: Option<u64>| bytes.map_or("not known".to_owned(), |bytes| megabytes(bytes as f64));
     let sessions = &memory.sessions;
     let (first, last) = (memory.stream.points.first(), memory.stream.points.last());
@@ -86,8 +93,7 @@ pub(super) fn single(
         let growth = format!("{:+.2}", growth / 1e6);
         rows.push(["growth an hour, by its second half".to_owned(), growth]);
     }
-    table(&mut out, ["resident memory", "MB"], &rows);
-    out
+    rows
 }
 
 /// The figures of a server under load.
@@ -138,6 +144,14 @@ pub(super) fn load(
         (None, Some(best)) => best,
         (None, None) => return out,
     };
+    threads(&mut out, best);
+    for fault in best.faults.iter().take(5) {
+        let _ = writeln!(out, "a client failed: {fault}");
+    }
+    out
+}
+
+fn threads(out: &mut String, best: &Run) {
     let total = best.cpu_per_session_second.unwrap_or(0.0);
     let rows: Vec<_> = best
         .cpu_by_thread
@@ -146,12 +160,8 @@ pub(super) fn load(
         .collect();
     if !rows.is_empty() {
         let _ = writeln!(out, "Where the time goes with {} sessions:\n", best.n_sessions);
-        table(&mut out, ["threads of the server", "CPU s a session-second", ""], &rows);
+        table(out, ["threads of the server", "CPU s a session-second", ""], &rows);
     }
-    for fault in best.faults.iter().take(5) {
-        let _ = writeln!(out, "a client failed: {fault}");
-    }
-    out
 }
 
 fn run_row(run: &Run) -> [String; 11] {

@@ -136,18 +136,7 @@ impl Bench {
         stop: &AtomicBool,
     ) -> anyhow::Result<(Figures, Replay)> {
         let n_total = ((length_s * f64::from(SAMPLE_RATE_HZ)) as u64).max(BLOCK as u64);
-        let answers_s = REPLAY_S.min(length_s);
-        // Windows come every step at most, and short ones beside them at the start of speech.
-        let n_answers = (answers_s * (1000.0 / f64::from(self.params.options().step_ms) + 1.0)) as usize + 1;
-        let mut record = Record {
-            embedding: Duration::ZERO,
-            window_ms: BTreeMap::new(),
-            labels: FirstLabels::default(),
-            onset_to_label_s: Vec::new(),
-            change_to_label_s: Vec::new(),
-            answers: Answers::new(n_answers, self.embedder.card().embedding_dim),
-            answers_until: (answers_s * f64::from(SAMPLE_RATE_HZ)) as u64,
-        };
+        let mut record = self.record(REPLAY_S.min(length_s));
         let mut diarizer = Diarizer::new(self.params.clone(), self.embedder.card());
         let mut second_ms = Vec::new();
         let (mut block, mut busy) = (Vec::new(), Duration::ZERO);
@@ -174,22 +163,12 @@ impl Bench {
             }
             at = after;
         }
-        let began = Instant::now();
-        diarizer.finish();
-        self.drive(&mut diarizer, &mut record)?;
-        let last_pass = began.elapsed();
+        let last_pass = self.finish(&mut diarizer, &mut record)?;
         busy += last_pass;
         let processor_s = time_between(&threads_before, &thread_times("self")).get("diarized").copied();
 
         let audio_s = at as f64 / f64::from(SAMPLE_RATE_HZ);
-        let factor = |time: Duration| time.as_secs_f64() / audio_s.max(1e-9);
-        let rtf = Factors {
-            total: factor(busy),
-            embedder: factor(record.embedding),
-            rest: factor(busy.saturating_sub(record.embedding)),
-            processor: processor_s.filter(|s| *s > 0.0).map(|s| s / audio_s.max(1e-9)),
-        };
-        let windows = record.window_ms.iter_mut();
+        let rtf = factors(busy, record.embedding, processor_s, audio_s);
         let card = self.embedder.card();
         let figures = Figures {
             model: format!("{} {}", card.name, card.version),
@@ -199,9 +178,7 @@ impl Bench {
             stage_rtf: self.stages(audio, rtf.rest, progress)?,
             second_ms: Spread::of(&mut second_ms),
             last_pass_ms: last_pass.as_secs_f64() * 1e3,
-            windows: windows
-                .map(|(n_frames, ms)| WindowFigures { n_frames: *n_frames, ms: Spread::of(ms) })
-                .collect(),
+            windows: record.windows(),
             onset_to_label_s: Spread::of(&mut record.onset_to_label_s),
             change_to_label_s: Spread::of(&mut record.change_to_label_s),
             n_segments: diarizer.state().segments().len(),
@@ -210,6 +187,29 @@ impl Bench {
         let n_replayed = record.answers_until.min(at);
         let replay = Replay::new(diarizer, self.embedder.card().clone(), record.answers, n_replayed, points);
         Ok((figures, replay))
+    }
+
+    /// Ends the stream; returns the time that it took.
+    fn finish(&self, diarizer: &mut Diarizer, record: &mut Record) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        diarizer.finish();
+        self.drive(diarizer, record)?;
+        Ok(began.elapsed())
+    }
+
+    /// An empty record that keeps the answers of the first `answers_s` seconds.
+    fn record(&self, answers_s: f64) -> Record {
+        // Windows come every step at most, and short ones beside them at the start of speech.
+        let n_answers = (answers_s * (1000.0 / f64::from(self.params.options().step_ms) + 1.0)) as usize + 1;
+        Record {
+            embedding: Duration::ZERO,
+            window_ms: BTreeMap::new(),
+            labels: FirstLabels::default(),
+            onset_to_label_s: Vec::new(),
+            change_to_label_s: Vec::new(),
+            answers: Answers::new(n_answers, self.embedder.card().embedding_dim),
+            answers_until: (answers_s * f64::from(SAMPLE_RATE_HZ)) as u64,
+        }
     }
 
     /// Embeds the windows requested by the diarizer, until there are none, and records its events.
@@ -312,5 +312,27 @@ impl Point {
     /// Memory of this process at a position of the stream.
     fn now(at_s: f64) -> Self {
         Self { at_s, resident_bytes: machine::memory_of("self").map_or(0, |memory| memory.resident_bytes) }
+    }
+}
+
+/// Real-time factors of `audio_s` seconds.
+fn factors(busy: Duration, embedding: Duration, processor_s: Option<f64>, audio_s: f64) -> Factors {
+    let factor = |time: Duration| time.as_secs_f64() / audio_s.max(1e-9);
+    Factors {
+        total: factor(busy),
+        embedder: factor(embedding),
+        rest: factor(busy.saturating_sub(embedding)),
+        processor: processor_s.filter(|s| *s > 0.0).map(|s| s / audio_s.max(1e-9)),
+    }
+}
+
+impl Record {
+    /// Times of the windows, by length.
+    fn windows(&mut self) -> Vec<WindowFigures> {
+        let figures = |(n_frames, ms): (&usize, &mut Vec<f64>)| WindowFigures {
+            n_frames: *n_frames,
+            ms: Spread::of(ms),
+        };
+        self.window_ms.iter_mut().map(figures).collect()
     }
 }

@@ -15,7 +15,14 @@ type Seen = Option<(Vec<ServerMessage>, Option<u16>)>;
 
 /// One way to misbehave.
 async fn misbehave(server: &Running, n: usize) -> Seen {
-    let id = format!("bad{n}");
+    match n % 10 {
+        0 | 1 | 6 | 9 => strange(server, n).await,
+        _ => publish_badly(server, n).await,
+    }
+}
+
+/// No publisher at all.
+async fn strange(server: &Running, n: usize) -> Seen {
     match n % 10 {
         // A request that never ends.
         0 => {
@@ -34,6 +41,28 @@ async fn misbehave(server: &Running, n: usize) -> Seen {
             let _ = tcp.read_to_end(&mut answer).await;
             None
         }
+        // A subscriber that never reads.
+        6 => {
+            let ws = server.ws(&format!("/v1/events?session=good{}", n % N_PAIRS)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            drop(ws);
+            None
+        }
+        // Corrections of what is not there, audio where none belongs.
+        _ => {
+            let mut ws = server.ws(&format!("/v1/events?session=good{}", n % N_PAIRS)).await;
+            ws.send(r#"{"type":"merge","from":"S9","into":"S8"}"#).await;
+            ws.send("[[[[").await;
+            ws.audio(vec![0; 2]).await;
+            Some(ws.rest().await)
+        }
+    }
+}
+
+/// A publisher that breaks the protocol.
+async fn publish_badly(server: &Running, n: usize) -> Seen {
+    let id = format!("bad{n}");
+    match n % 10 {
         // Half a sample.
         2 => {
             let mut ws = server.publisher(&id).await;
@@ -71,28 +100,13 @@ async fn misbehave(server: &Running, n: usize) -> Seen {
             let _ = tcp.write_all(&[0x82, 0xfe, 0xea, 0x60, 1, 2, 3, 4, 5]).await;
             None
         }
-        // A subscriber that never reads.
-        6 => {
-            let ws = server.ws(&format!("/v1/events?session=good{}", n % N_PAIRS)).await;
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            drop(ws);
-            None
-        }
         // A thief of a session.
         7 => {
             let query = format!("resume=good{}&token=0123456789abcdef", n % N_PAIRS);
             Some(server.ws(&format!("/v1/stream?{query}")).await.rest().await)
         }
         // A publisher that says nothing more.
-        8 => Some(server.publisher(&id).await.rest().await),
-        // Corrections of what is not there, audio where none belongs.
-        _ => {
-            let mut ws = server.ws(&format!("/v1/events?session=good{}", n % N_PAIRS)).await;
-            ws.send(r#"{"type":"merge","from":"S9","into":"S8"}"#).await;
-            ws.send("[[[[").await;
-            ws.audio(vec![0; 2]).await;
-            Some(ws.rest().await)
-        }
+        _ => Some(server.publisher(&id).await.rest().await),
     }
 }
 

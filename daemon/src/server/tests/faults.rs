@@ -11,63 +11,59 @@ enum Send<'a> {
 }
 use Send::{Binary, Text};
 
+/// Path, what is sent there, and the fault with a part of its text.
+const FATAL: &[(&str, &[Send], ErrorCode, &str)] = &[
+    ("/v1/stream", &[Binary(&[0, 0])], ErrorCode::NotStarted, "audio came before `start`"),
+    ("/v1/stream", &[Text(r#"{"type":"finalize"}"#)], ErrorCode::NotStarted, "`finalize`"),
+    ("/v1/stream", &[Text("hello")], ErrorCode::BadMessage, "not JSON"),
+    ("/v1/stream", &[Text(r#"{"type":"begin"}"#)], ErrorCode::UnknownType, "`begin`"),
+    ("/v1/stream", &[Text(r#"{"type":"start","rate":1}"#)], ErrorCode::UnknownField, "`rate`"),
+    (
+        "/v1/stream",
+        &[Text(r#"{"type":"start","audio":{"sample_rate":"16000"}}"#)],
+        ErrorCode::BadMessage,
+        "invalid type: string",
+    ),
+    (
+        "/v1/stream",
+        &[Text(r#"{"type":"start","audio":{"sample_rate":1}}"#)],
+        ErrorCode::BadAudioFormat,
+        "sample_rate (1) must be between 8000 and 48000",
+    ),
+    ("/v1/stream?sample_rate=10000000", &[], ErrorCode::BadAudioFormat, "10000000"),
+    ("/v1/stream?channels=9", &[], ErrorCode::BadAudioFormat, "channels (9)"),
+    ("/v1/stream?encoding=opus", &[], ErrorCode::BadAudioFormat, "pcm_s16le, pcm_f32le, mulaw"),
+    ("/v1/stream?sample_rate=fast", &[], ErrorCode::BadMessage, "\"fast\""),
+    ("/v1/stream?rate=8000", &[], ErrorCode::UnknownField, "`rate`"),
+    ("/v1/stream?session=a.b", &[], ErrorCode::BadMessage, "\"a.b\""),
+    ("/v1/stream?max_speakers=0", &[], ErrorCode::BadMessage, "speakers.max (0) must be between 1 and 1000"),
+    ("/v1/stream?expected_speakers=few", &[], ErrorCode::BadMessage, "\"few\""),
+    ("/v1/stream?latency=none", &[], ErrorCode::BadMessage, "must be one of low, normal, high"),
+    (
+        "/v1/stream",
+        &[Text(r#"{"type":"start","speakers":{"expected":5,"max":4}}"#)],
+        ErrorCode::BadMessage,
+        "speakers.expected (5) must be at most speakers.max (4)",
+    ),
+    ("/v1/stream?session=live", &[], ErrorCode::Conflict, "\"live\""),
+    (
+        "/v1/stream",
+        &[Text(r#"{"type":"start"}"#), Binary(&[0; 7])],
+        ErrorCode::BadFrame,
+        "7 bytes is not a whole number of samples",
+    ),
+    ("/v1/events?session=nobody", &[], ErrorCode::NotFound, "\"nobody\""),
+    ("/v1/events", &[], ErrorCode::BadMessage, "which session?"),
+    ("/v1/events?session=live&from=3", &[], ErrorCode::UnknownField, "`from`"),
+    ("/v1/events?session=*&since=3", &[], ErrorCode::BadMessage, "one session"),
+    ("/v1/events?session=live", &[Binary(&[0])], ErrorCode::NotHere, "/v1/stream"),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fatal_faults_are_named_before_the_close() {
     let server = serve().await;
     let _live = server.publisher("live").await;
-    let start = r#"{"type":"start"}"#;
-    let cases: &[(&str, &[Send], ErrorCode, &str)] = &[
-        ("/v1/stream", &[Binary(&[0, 0])], ErrorCode::NotStarted, "audio came before `start`"),
-        ("/v1/stream", &[Text(r#"{"type":"finalize"}"#)], ErrorCode::NotStarted, "`finalize`"),
-        ("/v1/stream", &[Text("hello")], ErrorCode::BadMessage, "not JSON"),
-        ("/v1/stream", &[Text(r#"{"type":"begin"}"#)], ErrorCode::UnknownType, "`begin`"),
-        ("/v1/stream", &[Text(r#"{"type":"start","rate":1}"#)], ErrorCode::UnknownField, "`rate`"),
-        (
-            "/v1/stream",
-            &[Text(r#"{"type":"start","audio":{"sample_rate":"16000"}}"#)],
-            ErrorCode::BadMessage,
-            "invalid type: string",
-        ),
-        (
-            "/v1/stream",
-            &[Text(r#"{"type":"start","audio":{"sample_rate":1}}"#)],
-            ErrorCode::BadAudioFormat,
-            "sample_rate (1) must be between 8000 and 48000",
-        ),
-        ("/v1/stream?sample_rate=10000000", &[], ErrorCode::BadAudioFormat, "10000000"),
-        ("/v1/stream?channels=9", &[], ErrorCode::BadAudioFormat, "channels (9)"),
-        ("/v1/stream?encoding=opus", &[], ErrorCode::BadAudioFormat, "pcm_s16le, pcm_f32le, mulaw"),
-        ("/v1/stream?sample_rate=fast", &[], ErrorCode::BadMessage, "\"fast\""),
-        ("/v1/stream?rate=8000", &[], ErrorCode::UnknownField, "`rate`"),
-        ("/v1/stream?session=a.b", &[], ErrorCode::BadMessage, "\"a.b\""),
-        (
-            "/v1/stream?max_speakers=0",
-            &[],
-            ErrorCode::BadMessage,
-            "speakers.max (0) must be between 1 and 1000",
-        ),
-        ("/v1/stream?expected_speakers=few", &[], ErrorCode::BadMessage, "\"few\""),
-        ("/v1/stream?latency=none", &[], ErrorCode::BadMessage, "must be one of low, normal, high"),
-        (
-            "/v1/stream",
-            &[Text(r#"{"type":"start","speakers":{"expected":5,"max":4}}"#)],
-            ErrorCode::BadMessage,
-            "speakers.expected (5) must be at most speakers.max (4)",
-        ),
-        ("/v1/stream?session=live", &[], ErrorCode::Conflict, "\"live\""),
-        (
-            "/v1/stream",
-            &[Text(start), Binary(&[0; 7])],
-            ErrorCode::BadFrame,
-            "7 bytes is not a whole number of samples",
-        ),
-        ("/v1/events?session=nobody", &[], ErrorCode::NotFound, "\"nobody\""),
-        ("/v1/events", &[], ErrorCode::BadMessage, "which session?"),
-        ("/v1/events?session=live&from=3", &[], ErrorCode::UnknownField, "`from`"),
-        ("/v1/events?session=*&since=3", &[], ErrorCode::BadMessage, "one session"),
-        ("/v1/events?session=live", &[Binary(&[0])], ErrorCode::NotHere, "/v1/stream"),
-    ];
-    for (path, sends, code, text) in cases {
+    for (path, sends, code, text) in FATAL {
         let mut ws = server.ws(path).await;
         for send in *sends {
             match send {

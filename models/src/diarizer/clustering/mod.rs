@@ -32,7 +32,7 @@ use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, Voice};
-use ahc::{Similarities, average_linkage};
+use ahc::Similarities;
 use limits::Limits;
 pub use merging::{GroupPair, VoiceGroups};
 use vbx::{Item, Outcome, cluster, group_voices, is_linked, n_groups, numbered, refine};
@@ -359,40 +359,6 @@ impl SpeechMemory {
             windows[group] += self.exemplars[i].trust / self.params.window_weight;
         }
         windows
-    }
-
-    /// Average linkage into `n_groups` groups by cosine, after taking away the mean of all.
-    fn linkage(&self, free: &[usize], n_groups: usize) -> Vec<usize> {
-        let mut mean = vec![0.0_f32; self.dim];
-        let share = 1.0 / free.len() as f32;
-        for &i in free {
-            let e = &self.exemplars[i];
-            mean.iter_mut().zip(&e.sum).for_each(|(m, v)| *m += share * v / e.weight);
-        }
-        let of_mean: Vec<f32> =
-            free.iter().map(|&i| dot(&self.exemplars[i].sum, &mean) / self.exemplars[i].weight).collect();
-        let mean_square = dot(&mean, &mean);
-        let inner = |a: usize, b: usize| {
-            let raw = if a == b {
-                let e = &self.exemplars[free[a]];
-                e.mean_cosine(&e.sum, e.weight)
-            } else {
-                self.similarities.get(free[a], free[b])
-            };
-            raw - of_mean[a] - of_mean[b] + mean_square
-        };
-        let lengths: Vec<f32> = (0..free.len()).map(|a| inner(a, a).max(1e-9).sqrt()).collect();
-        let mut similarities = Similarities::default();
-        for a in 0..free.len() {
-            similarities.push((0..a).map(|b| inner(a, b) / (lengths[a] * lengths[b])).collect());
-        }
-        let pins: Vec<Option<u32>> = free
-            .iter()
-            .map(|&i| {
-                (self.exemplars[i].constraint == Constraint::MustLink).then_some(self.exemplars[i].speaker.0)
-            })
-            .collect();
-        average_linkage(&similarities, &vec![1.0; free.len()], &pins, n_groups)
     }
 
     /// Gives the exemplars of groups with less than `least` windows, too few for a speaker, to the group that each fits

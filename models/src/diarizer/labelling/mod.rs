@@ -10,7 +10,7 @@
 //! 5. [`naming`] names speakers by their voiceprints;
 //! 6. after enough new exemplars the memory is clustered again, and [`relabelling`] finds what that changes.
 //!
-//! The steps take and return values. Only the publisher emits events. [`corrections`] come from users.
+//! Steps take and return values; only the publisher emits events. [`corrections`] come from users.
 
 mod confidence;
 mod corrections;
@@ -409,8 +409,7 @@ impl Labeller {
         }
     }
 
-    /// Removes speakers without a segment that the memory holds nothing of; after the end of the stream all without a
-    /// segment.
+    /// Removes speakers without a segment; before the end of the stream only those that the memory holds nothing of.
     fn remove_unused(&mut self, gone: &Replaced) {
         let memory = Some(&self.memory).filter(|_| !self.ended);
         let used = relabelling::used_speakers(self.publisher.state(), &self.opened, memory);

@@ -102,23 +102,7 @@ impl Client {
                 match &message.body {
                     Body::Error(error) => return Err(error.reason.clone()),
                     Body::Ended(_) => return Ok(()),
-                    Body::Stats(stats) => {
-                        heard.server_lag_s_max = heard.server_lag_s_max.max(stats.lag_s.0);
-                    }
-                    body => {
-                        let Ok(event) = body.to_event() else { continue };
-                        let (Some(first), Some(at)) = (labels.take(&event), message.at) else { continue };
-                        let onset = began + Duration::from_secs_f64(first.start.seconds());
-                        if onset < self.measure_from {
-                            continue;
-                        }
-                        let needed = began + Duration::from_secs_f64(at.0);
-                        let now = Instant::now();
-                        if first.is_onset {
-                            heard.onset_to_label_s.push((now - onset).as_secs_f64());
-                        }
-                        heard.lag_s.push(now.saturating_duration_since(needed).as_secs_f64());
-                    }
+                    _ => self.take(&message, began, &mut labels, heard),
                 }
             }
         };
@@ -135,6 +119,28 @@ impl Client {
             }
         };
         timeout(rest, both).await.unwrap_or_else(|_| Err("the server does not keep up".to_owned()))
+    }
+}
+
+impl Client {
+    /// Counts what a message says of lag and of labels, by a stream that began at `began`.
+    fn take(&self, message: &ServerMessage, began: Instant, labels: &mut FirstLabels, heard: &mut Heard) {
+        if let Body::Stats(stats) = &message.body {
+            heard.server_lag_s_max = heard.server_lag_s_max.max(stats.lag_s.0);
+            return;
+        }
+        let Ok(event) = message.body.to_event() else { return };
+        let (Some(first), Some(at)) = (labels.take(&event), message.at) else { return };
+        let onset = began + Duration::from_secs_f64(first.start.seconds());
+        if onset < self.measure_from {
+            return;
+        }
+        let needed = began + Duration::from_secs_f64(at.0);
+        let now = Instant::now();
+        if first.is_onset {
+            heard.onset_to_label_s.push((now - onset).as_secs_f64());
+        }
+        heard.lag_s.push(now.saturating_duration_since(needed).as_secs_f64());
     }
 }
 
