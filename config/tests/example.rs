@@ -1,4 +1,4 @@
-//! The section `[diarization]` of the example is what the table of parameters says.
+//! The section `[diarization]` of the example equals the table of parameters.
 
 use diarized_config::EXAMPLE;
 use diarized_parameters::{AT_MOST, PARAMETERS, Parameter, Value};

@@ -266,7 +266,7 @@ proptest! {
     }
 }
 
-/// A configuration either loads and shows itself as text that loads to the same, or tells its faults.
+/// A configuration either loads and shows itself as text that loads to the same, or reports its faults.
 fn check(sources: Sources) {
     match sources.load() {
         Ok(loaded) => assert_eq!(from_text(&loaded.to_toml()).load().unwrap().config, loaded.config),

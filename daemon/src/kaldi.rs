@@ -20,7 +20,7 @@ pub enum KaldiError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A line is wrong.

@@ -92,7 +92,7 @@ impl Page {
         self.line(name, "", "", value);
     }
 
-    /// Several of one name, told apart by a label whose values hold no quotes.
+    /// Several of one name, distinguished by a label whose values hold no quotes.
     pub fn counters<'a>(
         &mut self,
         name: &str,

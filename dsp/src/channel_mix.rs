@@ -89,7 +89,7 @@ mod tests {
 
     const RATE: u32 = 8000;
 
-    /// Energy of each second of what is heard of these channels.
+    /// Energy of these channels in each second.
     fn heard(frames: impl Iterator<Item = [f32; 2]>) -> (Vec<f32>, Option<u16>) {
         let mut mix = ChannelMix::new(RATE);
         let samples: Vec<f32> = frames.map(|frame| mix.take(&frame)).collect();

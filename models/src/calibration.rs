@@ -40,7 +40,7 @@ pub struct PrintCalibration {
 }
 
 /// Calibrations over a grid of lengths. Longer speech gives steadier means: cosines of one person rise, those of two
-/// do not, so the same cosine says less and less for "one person" as the lengths grow.
+/// do not, so the same cosine is weaker and weaker evidence for "one person" as the lengths grow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrintCalibrations {
     enrol_s: Vec<f32>,

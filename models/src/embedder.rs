@@ -31,7 +31,7 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The card is wrong.
@@ -130,7 +130,7 @@ impl Embedder {
     /// the plan for any length.
     ///
     /// # Errors
-    /// [`LoadError`] says which file, key or dimension is wrong.
+    /// [`LoadError`] names the file, key or dimension that is wrong.
     pub fn load(source: &ModelSource, window_frames: &[usize]) -> Result<Self, LoadError> {
         let (onnx, card): (Arc<[u8]>, ModelCard) = match source {
             ModelSource::Builtin => (

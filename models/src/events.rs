@@ -1,4 +1,4 @@
-//! What a diarizer says: segments, speakers, revisions, and the state that applying them builds.
+//! Events of a diarizer: segments, speakers, revisions, and the state that they build.
 //!
 //! The contract: a [`SessionState`] that applies every [`Event`] of a stream from its start, or a snapshot of
 //! such a state and every event after it, equals the diarizer's own final state.
@@ -63,13 +63,13 @@ pub struct Segment {
     pub confidence: f32,
     /// `false` while the end still grows or the label may be settled by audio already on its way. A final segment's
     /// speaker changes through an [`Event::Revision`] alone; where two people are found in it, it comes again with an
-    /// earlier end and its rest as new segments, before the revision that tells whose they are.
+    /// earlier end and its rest as new segments, before the revision that assigns them.
     pub is_final: bool,
     /// Whether another speaker is believed to speak inside this segment.
     pub overlap: bool,
     /// Signal-to-noise ratio of its speech in dB, where it could be measured.
     pub snr_db: Option<f32>,
-    /// Clarity of its speech in dB: early against late reflections at 50 ms, where the network tells.
+    /// Clarity of its speech in dB: early against late reflections at 50 ms, where the network measures it.
     pub c50_db: Option<f32>,
 }
 
@@ -110,12 +110,12 @@ pub struct SpeakerInfo {
     pub name: Option<String>,
     /// Start of the first speech.
     pub first: diarized_dsp::SampleIndex,
-    /// The known voice that the name is of, where a voiceprint or a person said so.
+    /// The enrolled voice with that name, where recognition or a user set it.
     pub voice: Option<VoiceMatch>,
 }
 
 impl SpeakerInfo {
-    /// A speaker of whom nothing is known but where their speech begins.
+    /// A speaker without a name, whose speech begins at `first`.
     #[must_use]
     pub fn new(id: SpeakerId, first: diarized_dsp::SampleIndex) -> Self {
         Self { id, name: None, first, voice: None }
@@ -127,7 +127,7 @@ impl SpeakerInfo {
 pub struct VoiceMatch {
     /// Identity of the voice, the same in all sessions.
     pub id: Arc<str>,
-    /// Calibrated probability that it is that voice, in `[0, 1]`; 1 where a person said so.
+    /// Calibrated probability that it is that voice, in `[0, 1]`; 1 where a user set it.
     pub probability: f32,
 }
 
@@ -142,7 +142,7 @@ pub struct Change {
     pub to: SpeakerId,
 }
 
-/// Why labels already said were changed.
+/// Why published labels change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevisionReason {
@@ -199,7 +199,7 @@ impl GapReason {
     }
 }
 
-/// One thing that the diarizer says.
+/// One event of a diarizer.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -218,7 +218,7 @@ pub enum Event {
         /// Why.
         reason: RevisionReason,
     },
-    /// A speaker is heard for the first time, or what is known of one changed (a name).
+    /// A new speaker, or a change of one (a name).
     Speaker(SpeakerInfo),
     /// `from` and `into` are one person; the segments of `from` follow in a revision before this event.
     SpeakerMerged {

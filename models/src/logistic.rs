@@ -17,7 +17,7 @@ pub struct Sample<const N: usize> {
 }
 
 /// Weights of the measures for which [`log_loss`] is least, from `start` on: Newton's method, with steps halved until
-/// the loss falls. `None` if the samples do not tell the weights. Cost of a round: `O(n_samples · N²)`.
+/// the loss falls. `None` if the samples do not determine the weights. Cost of a round: `O(n_samples · N²)`.
 #[must_use]
 pub fn fit_logistic<const N: usize>(samples: &[Sample<N>], start: [f64; N]) -> Option<[f64; N]> {
     let mut weights = start;

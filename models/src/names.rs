@@ -33,7 +33,7 @@ pub enum NameFault {
 /// The name without white space around it; an empty one is none.
 ///
 /// # Errors
-/// [`NameFault`] says what is wrong and what to do.
+/// [`NameFault`]: what is wrong, and what to do.
 pub fn checked_name(name: &str) -> Result<&str, NameFault> {
     let name = name.trim();
     let n_chars = name.chars().count();

@@ -134,7 +134,7 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// Nothing heard yet: the prior.
+    /// Without speech: the prior.
     pub(crate) fn prior(phi: &[f32]) -> Self {
         let mut voice =
             Self { sum: vec![0.0; phi.len()], weight: 0.0, alpha: vec![0.0; phi.len()], offset: 0.0 };

@@ -2,7 +2,7 @@
 //!
 //! Times are whole nanoseconds, so a decimal text of up to nine places is kept exactly and a file that is
 //! written and read again is the same file. Parsing is pure and strict: it works on bytes, never panics, and
-//! the first line that does not say what it should ends it with an error that names file and line.
+//! the first malformed line ends it with an error that names file and line.
 
 use std::fmt;
 use std::str::FromStr;

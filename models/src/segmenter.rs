@@ -51,7 +51,7 @@ struct Card {
     overlap_delay_frames: usize,
 }
 
-/// What the network says of one frame of 10 ms, overlap aside.
+/// Scores of one frame of 10 ms, without overlap.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameScores {
     /// Log odds that somebody speaks.
@@ -234,7 +234,7 @@ impl SegmenterStream {
         (self.segmenter.card.overlap_delay_frames - self.segmenter.card.delay_frames) as u64
     }
 
-    /// The stream ends: appends the scores that are still due, as if the last row went on, and starts anew.
+    /// The stream ends: appends the scores that are still due, as if the last row went on, and restarts.
     pub fn finish(&mut self, out: &mut Scores) {
         let card = &self.segmenter.card;
         let n_mels = card.n_mels;

@@ -38,7 +38,7 @@ pub const ENTRIES: [Entry; 10] = [
     ("session", session),
 ];
 
-/// Longest fault that may be told: what a peer sent is repeated in part only.
+/// Maximum length of a fault: what a peer sent is repeated in part only.
 const MAX_FAULT_CHARS: usize = 2000;
 /// Most samples that a damaged file may claim: libFuzzer's inputs are small, and silence for lost packets is bounded.
 const MAX_SAMPLES: usize = 50_000_000;
@@ -113,7 +113,7 @@ fn hear(file: Option<AudioFile>) {
     }
 }
 
-/// PCM as a file without a header and as frames of a client. The first bytes say of what format.
+/// PCM as a file without a header and as frames of a client. The first bytes choose the format.
 pub fn pcm(bytes: &[u8]) {
     let Some((&[encoding, channels, low, high], data)) = bytes.split_first_chunk::<4>() else { return };
     let rate_hz = u32::from(u16::from_le_bytes([low, high]));

@@ -58,7 +58,7 @@ impl Peer {
     ///
     /// # Errors
     /// No folder or more than one has labels of it, or they are not RTTM or of another recording. A file without
-    /// lines is good: the peer heard nobody.
+    /// lines is good: the peer found nobody.
     pub fn turns(&self, recording: &str) -> anyhow::Result<Vec<Turn>> {
         let paths = self.folders.iter().map(|folder| folder.join(format!("{recording}.rttm")));
         let there: Vec<PathBuf> = paths.filter(|path| path.exists()).collect();

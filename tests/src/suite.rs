@@ -1,10 +1,10 @@
-//! Scores the events of a recording in three views: as first said, as they stand 5 s later, and at the end.
+//! Scores the events of a recording in three views: as first emitted, as they stand 5 s later, and at the end.
 //!
-//! - **First said**: a moment counts as labelled if a segment covered it when no more than
-//!   [`FIRST_LATENCY_S`] of audio had been heard after it, with the speaker whom it named first. Another speaker
+//! - **First**: a moment counts as labelled if a segment covered it when no more than
+//!   [`FIRST_LATENCY_S`] of audio had come after it, with its first speaker. Another speaker
 //!   counts beside the first if they were named in time while the first still stood, as in overlap; who took the
 //!   first one's place does not. What came later is missed; what was later withdrawn is a false alarm.
-//! - **5 s later**: the labels as they stood when 5 s more had been heard (at the end: what was left of them).
+//! - **5 s later**: the labels after 5 s more of audio (at the end: what was left of them).
 //! - **At the end**: after the last event.
 //!
 //! Moments are frames of 10 ms; the view at the end is exact.
@@ -23,7 +23,7 @@ use crate::peers::PeerScore;
 use crate::recordings::Reference;
 pub use returns::{AWAY_S, RETURN_SPEECH_S, Returns, main_label};
 
-/// How much audio may have been heard after a moment for its label to be a first one, in seconds.
+/// Audio after a moment within which its label is a first one, in seconds.
 pub const FIRST_LATENCY_S: f64 = 1.2;
 /// The delay of the second view, in seconds.
 pub const LATER_S: f64 = 5.0;
@@ -34,9 +34,9 @@ const FRAME_NS: i64 = 10_000_000;
 /// One line of `diarized label --events`, as far as labels go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimedEvent {
-    /// Audio heard when it was said, in seconds.
+    /// Audio known when it was emitted, in seconds.
     pub at_s: f64,
-    /// What was said.
+    /// What it changes.
     pub kind: Kind,
 }
 
@@ -141,7 +141,7 @@ fn apply(state: &mut State, kind: &Kind) {
 /// The three views as turns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Views {
-    /// As first said.
+    /// As first emitted.
     pub first: Vec<Turn>,
     /// As it stands 5 s later.
     pub later: Vec<Turn>,
@@ -262,7 +262,7 @@ pub struct Measured {
     /// Revision events before the last pass.
     pub n_revisions: usize,
     /// For each reference speaker with a label of their own at the end: seconds of audio from their first speech
-    /// until that label was said of it.
+    /// until that label was emitted for it.
     pub label_delays_s: Vec<f64>,
     /// Whether people kept their labels.
     pub returns: Returns,

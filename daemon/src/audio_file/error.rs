@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::kind::Foreign;
 
-/// Why a file cannot be used: one line that names it and says what to do.
+/// Why a file cannot be used: one line that names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {fault}")]
 pub struct AudioFileError {

@@ -59,7 +59,7 @@ fn wav(rate_hz: u32, n_channels: u16, n_promised: u32, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Seconds from the start at which the tone of the fixtures is first heard in `channel_idx`.
+/// Seconds from the start at which the tone of the fixtures begins in `channel_idx`.
 fn onset_s(samples: &[f32], n_channels: usize, channel_idx: usize, rate_hz: u32) -> f64 {
     let mut channel = samples.iter().skip(channel_idx).step_by(n_channels);
     let at = channel.position(|sample| sample.abs() > 0.2).expect("there is a tone");

@@ -1,4 +1,4 @@
-//! Errors of capture; each message says what to do.
+//! Errors of capture; each message names the remedy.
 
 /// Why a device cannot be captured.
 #[derive(Debug, thiserror::Error)]

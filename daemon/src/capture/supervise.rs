@@ -203,9 +203,8 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
             }
             if lost {
                 let fault = reader.take_fault();
-                break End::Lost(
-                    fault.map_or_else(|| "no reason given".to_owned(), |fault| fault.to_string()),
-                );
+                let why = fault.map_or_else(|| "no reason given".to_owned(), |fault| fault.to_string());
+                break End::Lost(why);
             }
             if reader.n_callbacks() != n_callbacks {
                 (n_callbacks, called_at) = (reader.n_callbacks(), Instant::now());
@@ -249,8 +248,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
         let n_samples = timeline.jump_to(reader.end_frame());
         self.gap(n_samples, GapReason::Overrun)?;
         match (end, timeline.heard_until()) {
-            // A loss is reported at once, so that open segments close and subscribers receive it before the device is
-            // back.
+            // A loss is reported at once, so that open segments close before the device is back.
             (End::Lost(_), Some(heard_until)) => {
                 self.away_told_until = Some(heard_until);
                 self.tell_absence(Instant::now())?;

@@ -84,8 +84,8 @@ fn is_authority(error: &Error) -> bool {
     format!("{other:?}").contains("CaUsedAsEndEntity")
 }
 
-/// Whether a certificate holds no alternative name at all, as one that was made with `-subj` alone: whoever names that
-/// very certificate has said whose it is.
+/// Whether a certificate holds no alternative name at all, as one made with `-subj` alone. A user who pins such a
+/// certificate has accepted its owner.
 fn names_nobody(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! What a hub counts: its sessions, and what they have said and heard.
+//! Counts of a hub: its sessions, their audio and their events.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,11 +1,11 @@
-//! Errors of the voiceprint store; each message says what to do.
+//! Errors of the voiceprint store; each message names the remedy.
 
 use std::path::{Path, PathBuf};
 
 use diarized_models::names::NameFault;
 use diarized_models::voiceprint::PrintError;
 
-/// A fault of the store. Nothing of the change that was asked for is kept, unless the variant says otherwise.
+/// A fault of the store. Nothing of the change that was asked for is kept, except where a variant states otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {

@@ -57,7 +57,7 @@ fn an_impulse_stays_where_it_was() {
     }
 }
 
-/// The phase of a tone tells the delay to a fraction of a sample.
+/// The phase of a tone gives the delay to a fraction of a sample.
 #[test]
 fn the_delay_is_taken_out_to_a_fraction_of_a_sample() {
     for rate in RATES {

@@ -1,8 +1,8 @@
 //! From samples to ordered facts: voice activity, log-mel frames computed once, and the windows to embed.
 //!
 //! Everything happens per 10 ms tick, so what comes out does not depend on how the samples were cut into blocks.
-//! Look-ahead: one analysis frame (25 ms), what the network needs to tell speech, and what the hysteresis needs to
-//! believe a start or an end. A window does not wait for the network: it reaches as far beyond the last decided tick as
+//! Look-ahead: one analysis frame (25 ms), what the network needs to detect speech, and what the hysteresis needs to
+//! accept a start or an end. A window does not wait for the network: it reaches as far beyond the last decided tick as
 //! that needed to hear.
 
 mod detector;
@@ -18,7 +18,7 @@ use detector::{Decision, Detector};
 
 pub(crate) use detector::FrameQuality;
 
-/// One fact about the stream, with the position up to which audio had been heard when it became known.
+/// One fact about the stream, with the position of the audio that made it known.
 #[derive(Debug)]
 pub(crate) struct Fact {
     pub(crate) at: SampleIndex,
@@ -62,11 +62,11 @@ struct Schedule {
     first: u64,
     /// The tick with which the next window is made.
     next: u64,
-    /// The same for what is told of a pause.
+    /// The same for the next report of a pause.
     next_pause: u64,
     /// One past the last tick of the last window made, if any, and its middle.
     made: Option<(u64, u64)>,
-    /// Ticks whose levels were told already, and those whose overlap was.
+    /// Ticks whose levels are reported, and those whose overlap is.
     frames_told: u64,
     overlap_told: u64,
 }
@@ -86,7 +86,7 @@ pub(crate) struct FrontEnd {
     /// Stream position of tick 0: the end of the last gap.
     origin: SampleIndex,
     n_samples: u64,
-    /// Per tick its level, and what the detector says of it: a tick is handled when both and its mel frame are there.
+    /// Per tick its level and its decision: a tick is handled when both and its mel frame are there.
     levels_waiting: VecDeque<f32>,
     decisions: VecDeque<Decision>,
     /// Feature rows of ticks `first_tick..`, frame-major; they run ahead of `tick`.
@@ -176,7 +176,7 @@ impl FrontEnd {
         }
     }
 
-    /// Runs detector and log-mel over samples; `last` says that no more come.
+    /// Runs detector and log-mel over samples; `last` is true for the last ones.
     fn hear(&mut self, samples: &[f32], last: bool) {
         let Self { mel, new_rows, detector, decisions, overlaps, .. } = self;
         new_rows.clear();
@@ -193,7 +193,7 @@ impl FrontEnd {
         self.rows.extend(&self.new_rows);
     }
 
-    /// The stream pauses here: the open region closes and the analysis starts anew at the position reached.
+    /// The stream pauses here: the open region closes and the analysis restarts at the position reached.
     pub(crate) fn interrupt(&mut self, gap_samples: u64, facts: &mut VecDeque<Fact>) {
         self.hear(&[], true);
         self.run_ticks(facts);

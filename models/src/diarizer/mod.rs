@@ -2,7 +2,7 @@
 //!
 //! The caller pushes audio, runs the network on what [`Diarizer::poll_work`] asks for, hands the embeddings back
 //! in any order, and takes the events. Neither the sizes of the blocks nor the moment at which an embedding comes
-//! back changes what is said: facts about the stream are handled strictly in its order.
+//! back changes the events: facts about the stream are handled strictly in its order.
 
 mod clustering;
 mod front_end;
@@ -51,12 +51,12 @@ pub struct EmbedRequest {
     pub n_frames: usize,
 }
 
-/// An event, and how much audio had been heard when it was said.
+/// An event, and the audio that it needed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
     /// Stream position up to which audio had to be known for this event.
     pub at: SampleIndex,
-    /// What is said.
+    /// The event.
     pub event: Event,
 }
 
@@ -233,7 +233,7 @@ impl Diarizer {
         }
     }
 
-    /// Whether the stream was finished and everything has been said; events may still wait to be polled.
+    /// Whether the stream was finished and every event is queued; some may still wait to be polled.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished && self.steps.is_empty()
@@ -279,7 +279,7 @@ impl Diarizer {
         self.n_failed
     }
 
-    /// The next thing said.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Said> {
         self.labeller.poll()
     }
@@ -322,7 +322,7 @@ impl Diarizer {
         self.front_end.level_dbfs()
     }
 
-    /// Gives a speaker a name; an empty one takes it away. Said at once.
+    /// Gives a speaker a name; an empty one clears it. The event follows at once.
     ///
     /// # Errors
     /// [`CorrectionError`]; nothing is changed.
@@ -359,13 +359,13 @@ impl Diarizer {
         self.labeller.split(speaker, segments)
     }
 
-    /// From now on these people are known: speakers get their names where the voice says so. Replaces those given
-    /// before; a name whose voice is gone is taken back.
+    /// Sets the enrolled people: a speaker whose voice matches one gets the name. Replaces the gallery before; a name whose
+    /// voice is no longer enrolled is cleared.
     pub fn set_gallery(&mut self, gallery: Arc<Gallery>) {
         self.labeller.set_gallery(gallery);
     }
 
-    /// Says that a speaker is the known voice `voice`, called `name`, whatever recognition says.
+    /// Sets the enrolled voice `voice` and its name `name` for a speaker, against recognition if need be.
     ///
     /// # Errors
     /// [`CorrectionError`]; nothing is changed.
@@ -373,7 +373,7 @@ impl Diarizer {
         self.labeller.set_voice(speaker, voice, name)
     }
 
-    /// What was heard of a speaker so far: its settled speech inside single turns.
+    /// The voice of a speaker so far, from settled speech inside single turns.
     #[must_use]
     pub fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
         self.labeller.voice_of(speaker)

@@ -36,7 +36,7 @@ impl DiarizerParams {
         }
     }
 
-    /// Up to where running speech bears labels when audio up to `heard` is known.
+    /// Position up to which running speech is labelled when audio up to `heard` is known.
     pub(crate) fn shown_when(&self, heard: SampleIndex) -> SampleIndex {
         heard.minus(samples(self.0.hold_back_ms))
     }

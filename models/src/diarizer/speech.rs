@@ -122,10 +122,10 @@ impl ScoreGate {
 const SCORE_SPAN_TICKS: usize = 5;
 /// A start may lie so far before the moment at which the odds were high enough: 1 s.
 const LONGEST_RISE_TICKS: u64 = 100;
-/// Level of speech in dBFS before any was heard: so that what a session begins with is not taken for its talk however
-/// quiet it is. A session that is so quiet by itself is heard after some seconds.
+/// Assumed level of speech in dBFS at the start of a session, so that very quiet sound at its start is not taken for
+/// speech. A session that is as quiet throughout is detected after some seconds.
 const USUAL_SPEECH_DB: f32 = -50.0;
-/// Log odds from which on a tick tells the level of speech.
+/// Log odds from which on a tick updates the level of speech.
 const SURE_SPEECH: f32 = 2.0;
 const RISE_SHARE: f32 = 0.05;
 const FALL_SHARE: f32 = 0.002;

@@ -168,7 +168,7 @@ fn dialogue() -> (Script, Vec<f32>) {
     (script, samples)
 }
 
-/// Share of the script's speech that bears the speaker most of its voice bears.
+/// Share of the script's speech whose label is the main label of its voice.
 fn purity(script: &Script, state: &SessionState) -> f64 {
     let mut shared: BTreeMap<(usize, SpeakerId), f64> = BTreeMap::new();
     let (mut total, mut voices) = (0.0, BTreeMap::new());
@@ -260,7 +260,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Voices that the network hardly tells apart make labels come and go, and still nothing contradicts itself.
+    /// Voices that are hard to distinguish make labels change often, and no event contradicts another.
     #[test]
     fn doubtful_voices_never_break_the_contract(
         turns in prop::collection::vec((0.2_f64..4.0, 0.0_f64..0.8, 0_usize..5), 5..40),

@@ -196,7 +196,7 @@ impl TypedOp for StreamedConv {
 /// Calls for whose frames there is room before the past is moved to the front again.
 const CALLS_WITHOUT_A_MOVE: usize = 4;
 
-/// What a [`StreamedConv`] has heard. The rows of all channels lie in one piece of memory, each with room behind, so
+/// The past input of a [`StreamedConv`]. The rows of all channels lie in one piece of memory, each with room behind, so
 /// that the past need not be moved at every call.
 #[derive(Debug, Clone, Default)]
 struct Past {

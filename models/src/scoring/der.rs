@@ -70,7 +70,7 @@ pub struct DerParts {
     pub total: Nanos,
     /// Speech labelled with the mapped speaker.
     pub correct: Nanos,
-    /// Reference speech that nobody was said to speak.
+    /// Reference speech without a label.
     pub missed: Nanos,
     /// Labelled speech that nobody spoke.
     pub false_alarm: Nanos,

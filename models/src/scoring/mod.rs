@@ -1,4 +1,4 @@
-//! Yardsticks: how right labels are (DER, JER, speaker counts, reliability) and how well a voice model tells voices apart.
+//! Yardsticks: how right labels are (DER, JER, speaker counts, reliability) and how well a voice model distinguishes voices.
 //!
 //! Pure functions over turns and scores; reading files and printing tables is the caller's work.
 

@@ -125,9 +125,9 @@ const STEP_FRAMES: usize = 50;
 const MAX_WINDOWS: usize = 240;
 /// Frames each side of a voiced one that count as speech, so that words are not cut at their ends.
 const DILATE_FRAMES: usize = 10;
-/// Below this level nothing is heard, in dBFS.
+/// Level of silence in dBFS.
 const SILENCE_DBFS: f32 = -60.0;
-/// Digital silence: joints between pieces of audio say nothing of the noise, in dBFS.
+/// Digital silence: joints between pieces of audio are no measure of the noise, in dBFS.
 const DIGITAL_DBFS: f32 = -90.0;
 /// Pauses needed to measure noise, in frames.
 const MIN_NOISE_FRAMES: usize = 20;
@@ -154,11 +154,11 @@ impl<'a> ClipAnalyser<'a> {
         [WINDOW_FRAMES]
     }
 
-    /// Analyses mono `samples` at 16 kHz under `rules`. `progress` is told the share done, in `[0, 1]`. Takes tens of
+    /// Analyses mono `samples` at 16 kHz under `rules`. `progress` receives the share done, in `[0, 1]`. Takes tens of
     /// milliseconds a second of speech.
     ///
     /// # Errors
-    /// [`ClipRefusal`] says what is wrong and what would help; the analyser stays usable.
+    /// [`ClipRefusal`]: what is wrong, and what would help; the analyser stays usable.
     pub fn analyse(
         &mut self,
         samples: &[f32],

@@ -11,7 +11,7 @@ const PRIOR: f64 = 0.03;
 /// (`target`) and between two (`nontarget`) best: logistic regression weighted for a small probability of "one person"
 /// (Brümmer and du Preez, "Application-independent evaluation of speaker detection", 2006), with the softened labels of
 /// Platt ("Probabilistic outputs for support vector machines", 1999), which keep the scale finite where the classes do
-/// not overlap. `None` without comparisons of both kinds or if the cosines say nothing.
+/// not overlap. `None` without comparisons of both kinds or if the cosines do not separate them.
 #[must_use]
 pub fn fit_calibration(target: &[f32], nontarget: &[f32]) -> Option<Calibration> {
     let (n_target, n_nontarget) = (target.len() as f64, nontarget.len() as f64);

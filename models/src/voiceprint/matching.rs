@@ -18,7 +18,7 @@ pub struct MatchRules {
     pub accept: f32,
     /// A name that was given is taken back below this probability. At most `accept`.
     pub release: f32,
-    /// A voice is not named before this much of its speech was heard, in seconds.
+    /// Speech of a voice before it may be named, in seconds.
     pub min_speech_s: f32,
 }
 

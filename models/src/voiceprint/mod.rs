@@ -1,6 +1,6 @@
 //! Voiceprints: people known by their voices, matched against clips and against the speakers of a session.
 //!
-//! A [`Print`] is what was heard of one person in a few recordings. A [`Gallery`] holds everybody's print and says
+//! A [`Print`] is the model of one person's voice from a few recordings. A [`Gallery`] holds everybody's print and decides
 //! of a voice how likely it is each of them or a stranger. A [`ClipAnalyser`] turns a clip into what a print is made
 //! of, and refuses clips that would spoil one. Pure: no file, clock or thread.
 

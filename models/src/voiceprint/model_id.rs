@@ -7,7 +7,7 @@ use crate::model_card::ModelCard;
 pub struct ModelId {
     /// Name of the model, for people.
     pub name: String,
-    /// SHA-256 of its weights in lower-case hexadecimal, which tells models apart.
+    /// SHA-256 of its weights in lower-case hexadecimal, which identifies a model.
     pub sha256: String,
 }
 

@@ -3,7 +3,7 @@
 use super::model_id::ModelId;
 use crate::embedding::Embedding;
 
-/// What was heard of a person in one recording.
+/// The voice of a person in one recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
     /// Direction of the mean of the recording's window embeddings.

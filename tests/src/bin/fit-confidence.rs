@@ -17,7 +17,7 @@ use diarized_tests::suite::{TimedEvent, views};
 
 /// Labels folders of recordings and fits the weights of `models/src/diarizer/labelling/confidence.rs`: how much each
 /// measure of a label says that it is right. Labels while speech goes on are taken when they appear and before they
-/// are settled, and judged by the mapping of the labels as first said; those of the last pass by that of the end.
+/// are settled, and judged by the mapping of the labels as first emitted; those of the last pass by that of the end.
 /// Every folder weighs the same, and every recording of a folder. The reliability on unseen recordings is that of six
 /// fits, each on five sixths of the recordings.
 #[derive(Debug, Parser)]

@@ -152,7 +152,7 @@ fn judged(groups: &VoiceGroups, turns: &[Turn]) -> Vec<Pair> {
     groups.pairs.iter().filter_map(judge).collect()
 }
 
-/// What windows are heard of, from the first one's centre to the last one's in `range`.
+/// The audio of windows, from the first one's centre to the last one's in `range`.
 fn heard(range: &SampleRange) -> Span {
     let (start, end) = (range.start().seconds() - MARGIN_S, range.end().seconds() + MARGIN_S);
     Span::new(Nanos::from_seconds(start.max(0.0)), Nanos::from_seconds(end))

@@ -14,7 +14,7 @@ use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::suite::{Measured, Returns, measure, parse_events};
 
 /// Runs `diarized label --events` over folders of recordings with their references and prints a table:
-/// DER with its parts at collar 0 and 0.25 s with overlap scored, as first said, 5 s later, and at the end, and
+/// DER with its parts at collar 0 and 0.25 s with overlap scored, as first emitted, 5 s later, and at the end, and
 /// beside them the same of labels that other diarizers made.
 #[derive(Debug, Parser)]
 struct Args {

@@ -38,7 +38,7 @@ struct Args {
     /// Length in minutes, from and to.
     #[arg(long, default_value = "2-6", value_parser = range)]
     minutes: (f64, f64),
-    /// What the conversations are like. `quick` has its own length: every speaker says 2 to 10 s.
+    /// What the conversations are like. `quick` has its own length: every speaker speaks for 2 to 10 s.
     #[arg(long, value_enum, default_value_t)]
     kind: Kind,
 }

@@ -1,4 +1,4 @@
-//! Leaves a server under a steady load of live sessions and tells what grows and what breaks; `scripts/soak` runs it.
+//! Leaves a server under a steady load of live sessions and reports growth and faults; `scripts/soak` runs it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

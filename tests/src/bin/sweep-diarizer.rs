@@ -16,7 +16,7 @@ use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::suite::{Measured, Returns, TimedEvent, measure};
 
 /// Labels folders of recordings with each of several settings of `[diarization]` and prints DER, its parts and
-/// speaker counts at collar 0.25 s with overlap scored: as first said, 5 s later, and at the end.
+/// speaker counts at collar 0.25 s with overlap scored: as first emitted, 5 s later, and at the end.
 #[derive(Debug, Parser)]
 struct Args {
     /// Folders with NAME.wav or NAME.flac and NAME.rttm; each folder is a group.

@@ -251,7 +251,7 @@ impl Client {
         Ok(())
     }
 
-    /// Hears everything until the connection is over, and looks at how it ended.
+    /// Receives everything until the connection is over, and checks how it ended.
     fn hear_out(&mut self) {
         let code = loop {
             if let Err(code) = self.hear() {

@@ -32,7 +32,7 @@ const MOST_OVERLAP: f64 = 0.8;
 /// Longest turn, in seconds; keeps one speaker from filling a short conversation.
 const LONGEST_S: f64 = 30.0;
 
-/// How often a plan is drawn anew if a long turn kept somebody from having a word when they must.
+/// How often a plan is drawn again if a long turn kept somebody from having a word when they must.
 const ATTEMPTS: usize = 200;
 
 /// Plans `duration_s` seconds of talk among speakers of the given shares (sum 1).

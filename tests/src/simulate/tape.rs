@@ -1,6 +1,6 @@
 //! One speaker's recordings as a tape to take speech from, with what of it is speech.
 //!
-//! Speech is told by energy in the dry recording, utterance by utterance: a frame of 10 ms is speech if it lies
+//! Speech is detected by energy in the dry recording, utterance by utterance: a frame of 10 ms is speech if it lies
 //! less than 30 dB below the utterance's loud frames (95th percentile) and more than 6 dB above its quiet ones
 //! (5th percentile; in a noisy utterance at least 12 dB below the loud ones). Pauses under 0.25 s belong to
 //! the speech around them and bursts under 0.05 s are no speech. Pauses inside utterances are shortened to
@@ -81,7 +81,7 @@ impl Tape {
         self.is_speech.len() as f64 / 100.0
     }
 
-    /// Seconds taken beyond the length of the tape: speech that was said twice.
+    /// Seconds taken beyond the length of the tape: speech that is repeated.
     #[must_use]
     pub fn repeated_s(&self) -> f64 {
         (self.n_taken as f64 / 100.0 - self.duration_s()).max(0.0)

@@ -38,13 +38,13 @@ pub(super) struct Place {
 pub(super) struct Shared {
     /// Set when no further session is to begin.
     pub(super) stop: AtomicBool,
-    /// Sessions that were played to their end with every event heard.
+    /// Sessions that were played to their end with every event received.
     pub(super) n_sessions: AtomicUsize,
     /// Times that a stream was taken up again.
     pub(super) n_resumed: AtomicUsize,
 }
 
-/// What a place tells.
+/// A report of a place.
 #[derive(Debug)]
 pub(super) enum Told {
     /// An event came so much later than the audio that it needed was spoken, in seconds.
@@ -54,7 +54,7 @@ pub(super) enum Told {
 }
 
 impl Place {
-    /// Plays until it is told to stop, and the session of that moment to its end.
+    /// Plays until it is stopped, and the session of that moment to its end.
     pub(super) async fn run(self, shared: Arc<Shared>, tell: mpsc::Sender<Told>) {
         let mut round = 0;
         while !shared.stop.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
 //! A soak: the real server under a steady load of live sessions that come, break, go on and go, for as long as is asked
-//! for. What grows, of memory or of lag, is told as a slope; what breaks is told as a fault.
+//! for. What grows, of memory or of lag, is reported as a slope; what breaks is reported as a fault.
 
 mod clients;
 mod line;
@@ -27,7 +27,7 @@ use server::Server;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Share of the time that does not count: caches, arenas and the memory of ended sessions fill up.
 const WARM_UP: f64 = 0.25;
-/// Faults that are told in full.
+/// Faults that are reported in full.
 const MAX_FAULTS: usize = 10;
 /// How long a connection over the network that breaks lasts at least, in seconds; the next one lasts a second longer, up
 /// to twice as long.

@@ -1,4 +1,4 @@
-//! The server that is soaked: the real binary, which keeps sessions and asks for tokens, and what the system says of it.
+//! The server that is soaked: the real binary, which keeps sessions and asks for tokens, and the system's figures of it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ pub(super) struct Server {
     pub(super) token: String,
 }
 
-/// What the system and the server say of the server at one moment.
+/// Figures of the server at one moment, by the system and by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Measured {
     /// Memory that is resident, in bytes.
@@ -35,7 +35,7 @@ impl Server {
     /// Starts `program serve` in `folder`, with room for so many sessions.
     ///
     /// # Errors
-    /// It cannot be started, or says that it cannot serve.
+    /// It cannot be started, or it cannot serve.
     pub(super) fn start(program: &Path, folder: &Path, n_sessions: usize) -> anyhow::Result<Self> {
         let at = |name: &str| folder.join(name).display().to_string();
         let scopes = "publish,subscribe,metrics";
@@ -75,7 +75,7 @@ impl Server {
     /// What it takes of the machine.
     ///
     /// # Errors
-    /// The system does not say, or the server is gone.
+    /// The system has no figures, or the server is gone.
     pub(super) fn measure(&self) -> anyhow::Result<Measured> {
         let process = format!("/proc/{}", self.child.id());
         let status = std::fs::read_to_string(format!("{process}/status"))
@@ -108,7 +108,7 @@ impl Server {
         Ok(value.with_context(|| format!("no {name} in {page}"))?.trim().parse()?)
     }
 
-    /// Asks it to stop; gives its exit code and the lines of its log that tell of faults.
+    /// Asks it to stop; gives its exit code and the lines of its log that report faults.
     ///
     /// # Errors
     /// It cannot be asked.

@@ -8,7 +8,7 @@ use super::{TimedEvent, turns_after};
 
 /// A speaker who is silent for this long and speaks again has returned, in seconds.
 pub const AWAY_S: f64 = 60.0;
-/// Who said less than this before or after, in seconds, is not looked for: "yes" alone gives nobody a label.
+/// Speech before and after the silence below which a speaker is not counted, in seconds.
 pub const RETURN_SPEECH_S: f64 = 3.0;
 
 /// Returns after [`AWAY_S`] or more of silence, with at least [`RETURN_SPEECH_S`] of speech before and after.
@@ -18,7 +18,7 @@ pub struct Returns {
     pub all: usize,
     /// Those whose speech gets, 5 s later, the label that their earlier speech had when they came back.
     pub kept: usize,
-    /// Those whose label was their own when they came back: nobody else said more under it.
+    /// Those whose label was their own when they came back: nobody else spoke more under it.
     pub all_own: usize,
     /// Those of them who kept it.
     pub kept_own: usize,
@@ -82,7 +82,7 @@ pub fn main_label<'a>(spans: &[Span], labels: &'a [Turn]) -> Option<&'a str> {
     most(labels.iter().map(|turn| (turn.speaker.as_str(), shared_ns(spans, turn.span))))
 }
 
-/// The speaker who says most under `label`.
+/// The speaker with most speech under `label`.
 fn main_speaker<'a>(label: &str, labels: &[Turn], spans: &BTreeMap<&'a str, Vec<Span>>) -> Option<&'a str> {
     let turns = || labels.iter().filter(|turn| turn.speaker == label);
     most(spans.iter().flat_map(|(who, own)| turns().map(move |turn| (*who, shared_ns(own, turn.span)))))

@@ -1,4 +1,4 @@
-//! Clients that do not keep to the protocol: each is told what is wrong, and others notice nothing.
+//! Clients that do not keep to the protocol: each receives the fault, and others notice nothing.
 
 use super::*;
 use crate::protocol::CloseCode;

@@ -48,7 +48,7 @@ pub(crate) async fn serve_with(params: HubParams, limits: Limits) -> Running {
     serve_at("127.0.0.1:0", params, limits).await
 }
 
-/// A server that lets in whom `access` does.
+/// A server with this access.
 async fn serve_guarded(access: Arc<Access>, limits: Limits) -> Running {
     serve_all("127.0.0.1:0", HubParams::default(), limits, access).await
 }
@@ -84,7 +84,7 @@ impl Running {
         ws
     }
 
-    /// The same, of whose audio a first segment was said.
+    /// The same, after its first segment.
     async fn speaking(&self, id: &str) -> Ws {
         let mut ws = self.publisher(id).await;
         ws.audio(script(&[(0.1, 3)])).await;

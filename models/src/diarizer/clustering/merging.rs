@@ -110,7 +110,7 @@ impl SpeechMemory {
         }
     }
 
-    /// The label that most of each group bears.
+    /// The label of most of each group.
     fn labels(&self, free: &[usize], groups: &[usize]) -> Vec<Option<SpeakerId>> {
         let mut votes = vec![BTreeMap::new(); n_groups(groups)];
         for (&i, &group) in free.iter().zip(groups) {

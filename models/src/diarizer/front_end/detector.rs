@@ -1,4 +1,4 @@
-//! What tells speech from the rest: webrtc-vad or the network, each behind its hysteresis.
+//! Detectors of speech: webrtc-vad or the network, each behind its hysteresis.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub(crate) struct FrameQuality {
     pub(crate) c50_db: f32,
 }
 
-/// What tells speech from the rest, and its state.
+/// A detector of speech and its state.
 #[derive(Debug)]
 pub(super) enum Detector {
     WebRtc { vad: Box<Vad>, gate: Box<SpeechGate> },
@@ -33,7 +33,7 @@ pub(super) struct Network {
     gate: ScoreGate,
 }
 
-/// What the detector says of one tick.
+/// The decision on one tick.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Decision {
     pub(super) voiced: bool,
@@ -106,7 +106,7 @@ impl Detector {
         matches!(self, Self::Network(network) if *network.mel.params() == recipe)
     }
 
-    /// Runs the network over samples; `last` says that no more come. Overlap comes after the decisions. The log-mel
+    /// Runs the network over samples; `last` is true for the last ones. Overlap comes after the decisions. The log-mel
     /// rows are appended to `heard`.
     pub(super) fn hear(
         &mut self,

@@ -47,7 +47,7 @@ impl Live {
         Self { diarizer, script, samples, n_pushed: 0, replayed: SessionState::new() }
     }
 
-    /// Hears the audio up to `seconds`, or all of it and the end.
+    /// Pushes the audio up to `seconds`, or all of it and the end.
     fn hear(&mut self, seconds: f64) {
         let end = ((seconds * 16_000.0) as usize).min(self.samples.len());
         let block = self.samples[self.n_pushed..end].to_vec();
@@ -70,7 +70,7 @@ impl Live {
         assert_eq!(&self.replayed, self.diarizer.state(), "the events tell the state");
     }
 
-    /// Label and name of whoever has the segment in the middle of turn `n`.
+    /// Label and name of the segment in the middle of turn `n`.
     fn who(&self, n: usize) -> (SpeakerId, Option<String>) {
         let (start, end, _) = self.script[n];
         let middle = SampleIndex::from_seconds((start + end) / 2.0);

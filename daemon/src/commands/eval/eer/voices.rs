@@ -162,7 +162,7 @@ impl<'a> Extractor<'a> {
         Self { embedder, mel: LogMel::new(embedder.card().front_end), crop_frames, vad }
     }
 
-    /// The embeddings of a file's utterances; `tell` hears of what cannot be embedded.
+    /// The embeddings of a file's utterances; `tell` receives what cannot be embedded.
     fn file(
         &mut self,
         path: &Path,

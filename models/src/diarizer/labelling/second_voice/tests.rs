@@ -140,7 +140,7 @@ fn labeller(overlap_onset: f32) -> Labeller {
     Labeller::new(params, Plda::isotropic(DIM), CALIBRATION)
 }
 
-/// Everything said so far, and that it gives the labeller's own state.
+/// The events so far; checks that they give the labeller's own state.
 fn replay(labeller: &mut Labeller, state: &mut SessionState) {
     while let Some(said) = labeller.poll() {
         state.apply(&said.event).expect("events fit together");
