@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::mp4::{BoxHeader, boxes, u32_at, u64_at};
+use super::mp4_boxes::{BoxHeader, boxes, u32_at, u64_at};
 
 /// Largest `moof` box that is looked at.
 const MAX_MOOF_BYTES: u64 = 16 << 20;

@@ -1,6 +1,6 @@
 //! The audio tracks of a Matroska or WebM file (RFC 9559): their order, flags and codecs.
 
-use super::layout::{Found, TrackLayout};
+use super::track_layout::{Found, TrackLayout};
 
 const EBML: u64 = 0x1a45_dfa3;
 const SEGMENT: u64 = 0x1853_8067;

@@ -5,7 +5,9 @@ use std::io::{self, SeekFrom};
 use symphonia::core::io::MediaSource;
 
 use super::fragments::{Fragments, TrackDefault};
-use super::layout::{Edit, Found, Layout, TrackLayout, read_up_to};
+use super::mp4_boxes::{BoxHeader, boxes, u32_at, u64_at};
+use super::source::read_up_to;
+use super::track_layout::{Edit, Found, Layout, TrackLayout};
 
 /// Edits of a track that are followed at most; a longer list is cut to its first part.
 const MAX_EDITS: usize = 1000;
@@ -21,54 +23,8 @@ pub(super) fn is_mp4(first: &[u8]) -> bool {
     first.get(4..8) == Some(b"ftyp")
 }
 
-/// The header of a box: its kind, where its body begins, and where it ends, if that is before the end of the file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BoxHeader {
-    pub(super) kind: [u8; 4],
-    pub(super) n_header: u64,
-    /// Bytes with the header; `None` to the end of the file.
-    pub(super) len: Option<u64>,
-}
-
-impl BoxHeader {
-    /// Bytes that a header has at most.
-    pub(super) const MAX_BYTES: usize = 16;
-
-    /// Reads the header that `bytes` begin with; `None` if there are too few or it cannot be.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let size = u32_at(bytes, 0)?;
-        let kind = bytes.get(4..8)?.try_into().ok()?;
-        let (n_header, len) = match size {
-            0 => (8, None),
-            1 => (16, Some(u64_at(bytes, 8)?)),
-            size => (8, Some(u64::from(size))),
-        };
-        len.is_none_or(|len| len >= n_header).then_some(Self { kind, n_header, len })
-    }
-}
-
-/// The boxes of a body.
-pub(super) fn boxes(body: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
-    let mut rest = body;
-    std::iter::from_fn(move || {
-        let header = BoxHeader::read(rest)?;
-        let len = header.len.map_or(Some(rest.len()), |len| usize::try_from(len).ok())?;
-        let inner = rest.get(header.n_header as usize..len)?;
-        rest = &rest[len..];
-        Some((header.kind, inner))
-    })
-}
-
 fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
     boxes(body).find(|(got, _)| got == kind).map(|(_, body)| body)
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
 /// A number that is 4 bytes long in version 0 of a box and 8 in later ones; `at` counts the fields before it, of

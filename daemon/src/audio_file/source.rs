@@ -57,6 +57,13 @@ pub(super) fn first_bytes(
     Ok((bytes, Box::new(ReadOnlySource::new(again))))
 }
 
+/// The next `n` bytes, fewer at the end.
+pub(super) fn read_up_to(source: &mut dyn MediaSource, n: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(n).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The source without the ID3v2 tags at its beginning. Covers make them larger than a search for audio reaches.
 pub(super) fn without_tags(mut source: Box<dyn MediaSource>) -> io::Result<Box<dyn MediaSource>> {
     let mut start = 0;

@@ -6,7 +6,7 @@ use symphonia::core::formats::{FormatReader, Track};
 
 use super::Fault;
 use super::decoders::make_decoder;
-use super::layout::TrackLayout;
+use super::track_layout::TrackLayout;
 
 /// Codecs that are met and not decoded, by the words of Matroska and of ISO media files.
 const CODEC_NAMES: [(&str, &str); 16] = [

@@ -3,13 +3,8 @@
 //! A logistic model of a few measures, with one set of weights for labels while speech goes on and one for the labels of
 //! the last pass. The command `fit-confidence` fits them on simulated conversations that fit nothing else.
 
-use super::Labeller;
-use super::runs::{self, Run};
-use super::scores::Scores;
-use super::zone::Zone;
 use crate::calibration::sigmoid;
 use crate::embedding::dot;
-use crate::events::SegmentId;
 
 /// Number of features; the last one is constant.
 pub const N_FEATURES: usize = 9;
@@ -73,57 +68,6 @@ impl LabelMeasures {
 
 /// Less speech than this is no whole to take shares of, in seconds.
 const SHORTEST_S: f32 = 0.25;
-
-impl Labeller {
-    /// Publishes the confidence of every settled label again, by what is known at the end.
-    pub(super) fn publish_confidence(&mut self) {
-        for (id, measures) in self.settled_measures() {
-            self.publisher.set_confidence(id, measures.confidence());
-        }
-    }
-
-    /// What is measured of every label that audio on its way may still change, or of every settled one after the end of
-    /// the stream.
-    pub(crate) fn label_measures(&self) -> Vec<(SegmentId, LabelMeasures)> {
-        match &self.zone {
-            _ if self.ended => self.settled_measures(),
-            Some(zone) => self.unsettled_measures(zone),
-            None => Vec::new(),
-        }
-    }
-
-    fn unsettled_measures(&self, zone: &Zone) -> Vec<(SegmentId, LabelMeasures)> {
-        let Some(end) = zone.windows_end() else { return Vec::new() };
-        let runs = runs::cut_at(self.runs(zone, end), zone.published_until);
-        let scores = Scores::new(&self.memory, &self.opened, zone, &self.params);
-        let measures = |(n, run): (usize, &Run)| {
-            let id = runs::segment_of(zone, self.publisher.state(), n, run)?;
-            let snr_db = self.publisher.state().segment(id)?.snr_db;
-            Some((id, LabelMeasures { snr_db, ..scores.measures(run) }))
-        };
-        runs.iter().enumerate().filter_map(measures).collect()
-    }
-
-    fn settled_measures(&self) -> Vec<(SegmentId, LabelMeasures)> {
-        let window_s = self.params.memory().window_s;
-        let held = self.memory.windows_by_speaker();
-        let session_s = window_s * held.values().sum::<f32>();
-        let measures = |(id, lead): (SegmentId, f32)| {
-            let segment = self.publisher.state().segment(id)?;
-            let measures = LabelMeasures {
-                lead,
-                label_s: segment.range.duration_s() as f32,
-                speaker_s: window_s * held.get(&segment.speaker)?,
-                session_s,
-                n_speakers: held.len(),
-                snr_db: segment.snr_db,
-                is_last: true,
-            };
-            Some((id, measures))
-        };
-        self.memory.leads().into_iter().filter_map(measures).collect()
-    }
-}
 
 #[cfg(test)]
 mod tests {

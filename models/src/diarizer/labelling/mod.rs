@@ -17,6 +17,7 @@ mod corrections;
 mod decode;
 #[cfg(test)]
 mod made;
+mod measuring;
 mod naming;
 mod publisher;
 mod relabelling;
