@@ -240,7 +240,13 @@ def _export_segmenter(args: argparse.Namespace) -> None:
     from .export_segmenter import export_segmenter
 
     difference = export_segmenter(
-        Path(args.checkpoint), Path(args.out), args.version, args.hardware
+        Path(args.checkpoint),
+        Path(args.out),
+        args.version,
+        args.hardware,
+        tuple(args.gate) if args.gate else None,
+        args.overlap,
+        Path(args.tables) if args.tables else None,
     )
     print(f"{args.out}: onnxruntime, streamed, agrees with PyTorch to {difference:.1e}")
 
@@ -410,6 +416,11 @@ def main() -> None:
     exported.add_argument("--out", required=True, help="folder, its name is the network's")
     exported.add_argument("--version", required=True)
     exported.add_argument("--hardware", required=True, help="what it was trained on, for the card")
+    exported.add_argument(
+        "--gate", type=float, nargs=2, metavar=("ONSET", "OFFSET"), help="come out as 0.97 and 0.5 of speech"
+    )
+    exported.add_argument("--overlap", type=float, help="comes out as 0.4 of overlap")
+    exported.add_argument("--tables", help="Markdown for the end of the card")
     exported.set_defaults(run_command=_export_segmenter)
 
     foreign = commands.add_parser("import", help="foreign checkpoint to model folder")

@@ -24,6 +24,7 @@ from .segmenter import (
     Segmenter,
     SegmenterConfig,
 )
+from .speech_errors import log_odds
 
 CHUNK_FRAMES = 10
 MAX_DIFFERENCE = 1e-3
@@ -77,6 +78,35 @@ def _stream_onnx(path: Path, features: np.ndarray, network: Segmenter) -> np.nda
     return np.concatenate(parts, axis=2)
 
 
+# The diarizer's own thresholds: speech begins and ends, two people speak.
+GATE_ONSET, GATE_OFFSET, OVERLAP_ONSET = 0.97, 0.5, 0.4
+
+
+def fit_to_gate(
+    network: Segmenter, gate: tuple[float, float] | None, overlap: float | None
+) -> None:
+    """Scales the odds so that these probabilities of the network come out as the diarizer's thresholds."""
+    with torch.no_grad():
+        if gate is not None:
+            begins, ends = map(log_odds, gate)
+            scale = (log_odds(GATE_ONSET) - log_odds(GATE_OFFSET)) / (begins - ends)
+            network.head.weight[0] *= scale
+            network.head.bias[0] = scale * (network.head.bias[0] - ends) + log_odds(GATE_OFFSET)
+        if overlap is not None:
+            network.head.bias[1] += log_odds(OVERLAP_ONSET) - log_odds(overlap)
+
+
+def _scaled(gate: tuple[float, float] | None, overlap: float | None) -> str:
+    parts = []
+    if gate is not None:
+        parts.append(f"{gate[0]:g} and {gate[1]:g} of speech became {GATE_ONSET:g} and {GATE_OFFSET:g}")
+    if overlap is not None:
+        parts.append(f"{overlap:g} of overlap became {OVERLAP_ONSET:g}")
+    if not parts:
+        return ""
+    return f"\n* **Scaled** to the diarizer's thresholds after training: a probability of {', '.join(parts)}."
+
+
 def _taught(params: dict) -> str:
     """What a run says of its teacher and of what it left as it was; runs of earlier versions know neither."""
     out = ""
@@ -107,7 +137,15 @@ def _runs(held: dict) -> list[str]:
     return [*(_runs(before) if "n_made" in before else ["one that left only its weights"]), own]
 
 
-def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -> float:
+def export_segmenter(
+    checkpoint: Path,
+    out: Path,
+    version: str,
+    hardware: str,
+    gate: tuple[float, float] | None = None,
+    overlap: float | None = None,
+    tables: Path | None = None,
+) -> float:
     """Writes the folder; returns the largest difference between PyTorch and onnxruntime."""
     held = torch.load(checkpoint, map_location="cpu", weights_only=True)
     params = held["params"]
@@ -115,7 +153,7 @@ def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -
     shape["dilations"] = tuple(shape["dilations"])
     network = Segmenter(SegmenterConfig(**shape))
     network.load_state_dict(held["averaged"])
-    network.eval()
+    fit_to_gate(network.eval(), gate, overlap)
     out.mkdir(parents=True, exist_ok=True)
     onnx = out / "model.onnx"
     _write_onnx(network, onnx)
@@ -136,7 +174,7 @@ def export_segmenter(checkpoint: Path, out: Path, version: str, hardware: str) -
         "scores": [round(float(v), 5) for v in streamed[0].T.ravel()],
     }
     (out / "golden.json").write_text(json.dumps(table) + "\n")
-    torch.save(held["averaged"], out / "weights.pt")
+    torch.save(network.state_dict(), out / "weights.pt")
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     n_parameters = sum(p.numel() for p in network.parameters())
     rows = [json.loads(line) for line in (checkpoint.parent / "log.jsonl").read_text().splitlines()]
@@ -172,11 +210,12 @@ Says for every 10 ms whether somebody speaks, whether two do, and how clear it i
   {figures["false_alarm_percent"]:.1f}. Overlap found {figures["overlap_recall_percent"]:.0f} %,
   right {figures["overlap_precision_percent"]:.0f} %, average precision
   {figures["overlap_average_precision_percent"]:.0f} %. Mean error of the signal-to-noise ratio
-  {figures["snr_error_db"]:.1f} dB, of C50 {figures["c50_error_db"]:.1f} dB.
+  {figures["snr_error_db"]:.1f} dB, of C50 {figures["c50_error_db"]:.1f} dB.{_scaled(gate, overlap)}
 * **Agreement** of the exported graph, streamed, with the network: {difference:.1e} at most.
 * **Not good for**: singing, music with voices, and telling a loud television from people.
 * **Privacy**: it holds no voices and knows nobody.
 * **Licence**: Apache-2.0; the training data's licences are in the voice model's card.
 """
+        + (f"\n{tables.read_text().strip()}\n" if tables else "")
     )
     return difference

@@ -13,6 +13,7 @@ import torch
 
 from diarized_train.conversations import Conversations
 from diarized_train.data import DataError
+from diarized_train.export_segmenter import fit_to_gate
 from diarized_train.foreign import CheckpointError
 from diarized_train.front_end import FrontEnd, LogMel
 from diarized_train.powerset import (
@@ -27,7 +28,7 @@ from diarized_train.powerset import (
 )
 from diarized_train.segmenter import Segmenter, SegmenterConfig, load_segmenter
 from diarized_train.sounds import SIGNALS, modulated_noise, music, signals
-from diarized_train.speech_errors import Gate, Recording, measure, read_recording, regions
+from diarized_train.speech_errors import Gate, Recording, log_odds, measure, read_recording, regions
 from diarized_train.talk_shards import ask, make_shard, read_shard
 from diarized_train.train_segmenter import SegmenterTrainParams, targets, train_segmenter
 from diarized_train.voices import CachedVoices, WholeVoices
@@ -214,6 +215,18 @@ def test_the_shipped_network_loads_with_its_shape_and_splits_anywhere():
         whole = network(features)
         for n in (0, 3, 10):
             assert torch.allclose(network.answers(network.hidden(features, n), n), whole, atol=1e-4)
+
+
+def test_odds_are_scaled_to_the_gate_and_nothing_else_changes():
+    network, scaled = load_segmenter(ZOO), load_segmenter(ZOO)
+    fit_to_gate(scaled, (0.9, 0.3), 0.25)
+    with torch.inference_mode():
+        features = torch.randn(1, 80, 60) + 8
+        before, after = network(features)[0], scaled(features)[0]
+    back = (before[0] - log_odds(0.3)) / (log_odds(0.9) - log_odds(0.3))
+    assert torch.allclose(after[0], back * log_odds(0.97), atol=1e-3)
+    assert torch.allclose(after[1] - before[1], torch.tensor(log_odds(0.4) - log_odds(0.25)), atol=1e-4)
+    assert torch.equal(after[2:], before[2:])
 
 
 def test_a_run_keeps_its_frozen_blocks_and_goes_on_after_a_kill(talk, tmp_path):
