@@ -57,7 +57,7 @@ class CamPlusPlusTeacher:
 
     def __init__(self, checkpoint: Path, device: str = "cpu", bf16: bool = False) -> None:
         from .campplus import fold_norms
-        from .device_loader import DeviceLogMel
+        from .device_log_mel import DeviceLogMel
         from .foreign import load_foreign
 
         foreign = load_foreign(checkpoint)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from diarized_train.augment import Augmenter, AugmentParams
-from diarized_train.device_loader import DeviceAugmenter, DeviceLoader, DeviceLogMel
+from diarized_train.device_loader import DeviceAugmenter, DeviceLoader
+from diarized_train.device_log_mel import DeviceLogMel
 from diarized_train.front_end import FrontEnd, LogMel
 from diarized_train.loader import LoaderParams
 

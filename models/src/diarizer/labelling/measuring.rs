@@ -2,9 +2,9 @@
 
 use super::Labeller;
 use super::confidence::LabelMeasures;
-use super::runs::{self, Run};
+use super::runs;
 use super::scores::Scores;
-use super::zone::Zone;
+use super::zone::{Run, Zone};
 use crate::events::SegmentId;
 
 impl Labeller {

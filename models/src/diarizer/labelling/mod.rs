@@ -6,9 +6,8 @@
 //! 1. [`decode`](mod@decode) labels the unsettled windows of the [`zone`] by their [`scores`], and may open speakers;
 //! 2. [`runs`] makes runs of equal labels with boundaries at pauses, and the [`publisher`] emits what changed;
 //! 3. windows older than a few seconds are settled: [`settling`] makes exemplars of them for the [`SpeechMemory`];
-//! 4. [`second_voice`] finds the second speaker of overlap;
-//! 5. [`naming`] names speakers by their voiceprints;
-//! 6. after enough new exemplars the memory is clustered again, and [`relabelling`] finds what that changes.
+//! 4. [`second_voice`] finds the second speaker of overlap, [`naming`] names speakers by their voiceprints;
+//! 5. after enough new exemplars the memory is clustered again, and [`relabelling`] finds what that changes.
 //!
 //! Steps take and return values; only the publisher emits events. [`corrections`] come from users.
 
@@ -46,11 +45,11 @@ use decode::{NewSpeakerRules, decode};
 use naming::Names;
 use publisher::Publisher;
 use relabelling::Replaced;
-use runs::{Run, SMOOTH_FRAMES};
+use runs::SMOOTH_FRAMES;
 use scores::Scores;
 use second_voice::{OverlapRules, Revision, SecondVoices};
 use settling::{ExemplarRules, exemplars};
-use zone::{FRAME_SAMPLES, Window, Zone};
+use zone::{FRAME_SAMPLES, Run, Window, Zone};
 
 /// Weight of a short window's evidence against that of a full one.
 const SHORT_WINDOW_TRUST: f32 = 0.6;

@@ -1,28 +1,17 @@
 //! Runs of equally labelled windows: where they begin and end, and what is published of them.
 
-use std::ops::Range;
-
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::confidence::LabelMeasures;
 use super::publisher::Draft;
 use super::scores::Scores;
-use super::zone::Zone;
-use crate::events::{Segment, SegmentId, SessionState, SpeakerId};
+use super::zone::{Run, Zone};
+use crate::events::{Segment, SegmentId, SessionState};
 
 /// Frames each side over which the level is averaged in the search for a pause: 50 ms.
 pub(super) const SMOOTH_FRAMES: usize = 5;
 /// Pull of a boundary to the middle between two windows, in dB a frame.
 const PULL_DB_PER_FRAME: f32 = 0.2;
-
-/// A run of equally labelled unsettled windows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Run {
-    /// Indices of the windows in the zone.
-    pub(super) windows: Range<usize>,
-    pub(super) speaker: SpeakerId,
-    pub(super) range: SampleRange,
-}
 
 /// Runs over the whole unsettled part, up to `end`. Boundaries lie at most `reach` samples from the middle between two
 /// windows.

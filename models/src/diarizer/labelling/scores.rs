@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::confidence::LabelMeasures;
-use super::runs::Run;
-use super::zone::{Window, Zone};
+use super::zone::{Run, Window, Zone};
 use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::SpeechMemory;
 use crate::events::SpeakerId;

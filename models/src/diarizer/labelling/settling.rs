@@ -2,8 +2,7 @@
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::runs::Run;
-use super::zone::{Window, Zone};
+use super::zone::{Run, Window, Zone};
 use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::{Constraint, Exemplar};
 

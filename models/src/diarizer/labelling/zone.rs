@@ -36,6 +36,15 @@ impl Window {
     }
 }
 
+/// A run of equally labelled unsettled windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Indices of the windows in the zone.
+    pub(super) windows: Range<usize>,
+    pub(super) speaker: SpeakerId,
+    pub(super) range: SampleRange,
+}
+
 /// Measures of each frame of the open region. Frames before the unsettled part are dropped step by step.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
