@@ -122,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::diarizer::labelling::made::{ANN, BOB, at, memory, params, range, state, zone};
+    use crate::events::SpeakerId;
 
     const REACH: u64 = 4000;
 
