@@ -5,6 +5,7 @@
 
 mod builtin;
 pub mod calibration;
+pub mod corrections;
 pub mod diarizer;
 pub mod embedder;
 pub mod embedding;

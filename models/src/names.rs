@@ -49,9 +49,10 @@ pub fn checked_name(name: &str) -> Result<&str, NameFault> {
     Ok(name)
 }
 
-/// Controls, the separators of lines and paragraphs, and the characters of Unicode's property `Bidi_Control`, with which
+/// Whether a character does not show as itself: controls, the separators of lines and paragraphs, and the characters of Unicode's property `Bidi_Control`, with which
 /// one name can be made to look like another.
-fn is_unseen(c: char) -> bool {
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

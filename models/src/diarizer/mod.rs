@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
+use crate::corrections::Restoration;
 use crate::embedder::EmbedError;
 use crate::embedding::Embedding;
 use crate::events::{Event, GapReason, SegmentId, SessionState, SpeakerId};
@@ -113,6 +114,9 @@ pub enum CorrectionError {
     /// The split would leave one side without a segment.
     #[error("{0} cannot be split: each side needs a final segment; name the segments of the second person")]
     NothingToSplit(SpeakerId),
+    /// What a correction did is no longer there to be undone or done again.
+    #[error("the labels have changed since; correct them as they are now")]
+    Changed,
     /// A text that is no name.
     #[error(transparent)]
     BadName(#[from] NameFault),
@@ -357,6 +361,14 @@ impl Diarizer {
         segments: &[SegmentId],
     ) -> Result<SpeakerId, CorrectionError> {
         self.labeller.split(speaker, segments)
+    }
+
+    /// Undoes a correction, or makes it again.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub fn restore(&mut self, restoration: &Restoration) -> Result<(), CorrectionError> {
+        self.labeller.restore(restoration)
     }
 
     /// Sets the enrolled people: a speaker whose voice matches one gets the name. Replaces the gallery before; a name whose

@@ -377,6 +377,8 @@ impl Labeller {
         for &speaker in &new {
             let first = relabelling::first_speech(&changes, self.publisher.state(), speaker);
             self.publisher.add_speaker(speaker, first);
+            let renamed = self.names.returned(self.publisher.state(), speaker);
+            renamed.into_iter().for_each(|info| self.publisher.set_speaker(info));
         }
         let reason = relabelling::reason(kind, !gone.is_empty(), !new.is_empty());
         self.publisher.revise(changes, reason);

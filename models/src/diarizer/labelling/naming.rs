@@ -1,6 +1,6 @@
 //! Speaker names: from voiceprints, and from users, who take precedence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diarizer::CorrectionError;
@@ -15,6 +15,10 @@ pub(super) struct Names {
     gallery: Option<Arc<Gallery>>,
     /// Recognition leaves these alone, also with an empty name.
     user_named: BTreeSet<SpeakerId>,
+    /// What a user called speakers that a clustering has merged into others since; they may come back.
+    away: BTreeMap<SpeakerId, SpeakerInfo>,
+    /// Speakers that have the name of one that is away, and whose.
+    borrowed: BTreeMap<SpeakerId, SpeakerId>,
 }
 
 impl Names {
@@ -45,8 +49,47 @@ impl Names {
         let info = state.speaker(speaker).ok_or(CorrectionError::NoSuchSpeaker(speaker))?;
         let name = checked_name(name)?;
         self.user_named.insert(speaker);
+        self.borrowed.remove(&speaker);
         let name = (!name.is_empty()).then(|| name.to_owned());
         Ok(SpeakerInfo { name, voice, ..info.clone() })
+    }
+
+    /// A speaker is called as before: by a user, where the name is not one of recognition.
+    pub(super) fn restore(&mut self, info: &SpeakerInfo) {
+        let is_of_user = match &info.voice {
+            Some(voice) => voice.probability >= 1.0,
+            None => info.name.is_some(),
+        };
+        self.borrowed.remove(&info.id);
+        if is_of_user {
+            self.user_named.insert(info.id);
+        } else {
+            self.user_named.remove(&info.id);
+        }
+    }
+
+    /// A user has merged the speaker into another for good.
+    pub(super) fn forget(&mut self, from: SpeakerId) {
+        self.away.remove(&from);
+        self.borrowed.retain(|_, of| *of != from);
+    }
+
+    /// A clustering has parted a speaker from another again, which it was merged into. Returns what changes: the name that
+    /// a user gave it is its own again.
+    pub(super) fn returned(&mut self, state: &SessionState, speaker: SpeakerId) -> Vec<SpeakerInfo> {
+        let Some(info) = self.away.remove(&speaker) else { return Vec::new() };
+        let Some(back) = state.speaker(speaker) else { return Vec::new() };
+        self.user_named.insert(speaker);
+        let mut changed = vec![SpeakerInfo { name: info.name, voice: info.voice, ..back.clone() }];
+        let borrowers: Vec<SpeakerId> =
+            self.borrowed.iter().filter(|(_, of)| **of == speaker).map(|(id, _)| *id).collect();
+        for id in borrowers {
+            self.borrowed.remove(&id);
+            self.user_named.remove(&id);
+            let held = state.speaker(id);
+            changed.extend(held.map(|held| SpeakerInfo { name: None, voice: None, ..held.clone() }));
+        }
+        changed
     }
 
     /// Passes a user's name of `from` on to `into`, which replaces it; a user's name of `into` stays. Returns what
@@ -57,11 +100,19 @@ impl Names {
         from: SpeakerId,
         into: SpeakerId,
     ) -> Option<SpeakerInfo> {
-        if !self.user_named.remove(&from) || self.user_named.contains(&into) {
+        if !self.user_named.remove(&from) {
             return None;
         }
         let (gone, stays) = (state.speaker(from)?, state.speaker(into)?);
-        self.user_named.insert(into);
+        // A borrowed name stays that of whom it is of.
+        let owner = self.borrowed.remove(&from).unwrap_or(from);
+        if owner == from {
+            self.away.insert(from, gone.clone());
+        }
+        if !self.user_named.insert(into) {
+            return None;
+        }
+        self.borrowed.insert(into, owner);
         Some(SpeakerInfo { name: gone.name.clone(), voice: gone.voice.clone(), ..stays.clone() })
     }
 }
@@ -145,6 +196,40 @@ mod tests {
         state.apply(&Event::Speaker(inherited)).unwrap();
         state.apply(&Event::Speaker(names.set_name(&state, ANN, "Zoe", None).unwrap())).unwrap();
         assert_eq!(names.inherit(&state, ANN, BOB), None, "the user's own name for the other one stays");
+    }
+
+    #[test]
+    fn a_speaker_that_comes_back_has_its_name_again() {
+        let (mut names, mut state) = (Names::default(), two_people());
+        let apply = |state: &mut SessionState, info| state.apply(&Event::Speaker(info)).unwrap();
+        let info = names.set_name(&state, ANN, "Ann", None).unwrap();
+        apply(&mut state, info);
+        let info = names.inherit(&state, ANN, BOB).unwrap();
+        apply(&mut state, info);
+        assert_eq!(state.speaker(BOB).unwrap().name.as_deref(), Some("Ann"));
+        let info = SpeakerInfo { name: None, ..state.speaker(ANN).unwrap().clone() };
+        apply(&mut state, info);
+        for info in names.returned(&state, ANN) {
+            apply(&mut state, info);
+        }
+        let name = |state: &SessionState, id| state.speaker(id).unwrap().name.clone();
+        assert_eq!((name(&state, ANN).as_deref(), name(&state, BOB)), (Some("Ann"), None));
+        assert_eq!(names.returned(&state, ANN), [], "it comes back once");
+
+        // A name that the other one was given meanwhile is its own.
+        let info = names.inherit(&state, ANN, BOB).unwrap();
+        apply(&mut state, info);
+        let info = names.set_name(&state, BOB, "Bob", None).unwrap();
+        apply(&mut state, info);
+        let back = names.returned(&state, ANN);
+        assert_eq!((back.len(), back[0].name.as_deref()), (1, Some("Ann")));
+
+        // What a user has merged does not come back.
+        let info = back[0].clone();
+        apply(&mut state, info);
+        assert_eq!(names.inherit(&state, ANN, BOB), None);
+        names.forget(ANN);
+        assert_eq!(names.returned(&state, ANN), []);
     }
 
     #[test]

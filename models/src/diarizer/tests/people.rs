@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::corrections::Restoration;
+use crate::events::Change;
 use crate::voiceprint::{
     Gallery, KnownVoice, MatchRules, ModelId, Print, PrintCalibration, PrintCalibrations, Recording,
 };
@@ -197,6 +199,41 @@ fn a_split_survives_every_clustering_that_follows() {
             assert_eq!(live.who(5).1.as_deref(), Some("P1"), "each half is recognised by itself");
         }
     }
+}
+
+/// A merge that is undone leaves two people whom no later clustering joins, with their names.
+#[test]
+fn a_merge_is_undone_while_the_talk_goes_on() {
+    let mut live = Live::start(talk(&[(0, 5.0), (1, 5.0), (0, 5.0), (1, 5.0), (0, 5.0), (1, 5.0)]), &[]);
+    live.hear(14.0);
+    let (one, other) = (live.who(0).0, live.who(1).0);
+    live.diarizer.rename(other, "Bob").unwrap();
+    let before = live.diarizer.state().clone();
+    live.diarizer.merge(other, one).unwrap();
+    live.settle();
+    assert_eq!(live.who(1), (one, Some("Bob".to_owned())));
+    let moved = before.segments().filter(|s| s.speaker == other);
+    let undo = Restoration {
+        missing: vec![before.speaker(other).unwrap().clone()],
+        named: vec![before.speaker(one).unwrap().clone()],
+        changes: moved.map(|s| Change { segment: s.id, from: one, to: other }).collect(),
+        merged: None,
+    };
+    live.diarizer.restore(&undo).unwrap();
+    live.settle();
+    assert_eq!((live.who(0), live.who(1)), ((one, None), (other, Some("Bob".to_owned()))));
+    assert_eq!(live.diarizer.restore(&undo), Err(CorrectionError::Changed), "it is undone already");
+    live.hear(f64::INFINITY);
+    for n in [2, 4] {
+        assert_eq!(live.who(n), (one, None), "turn {n}");
+    }
+    for n in [3, 5] {
+        assert_eq!(live.who(n), (other, Some("Bob".to_owned())), "turn {n}");
+    }
+    let redo = Restoration { merged: Some((other, one)), ..Restoration::default() };
+    live.diarizer.restore(&redo).unwrap();
+    live.settle();
+    assert!((0..6).all(|n| live.who(n).0 == one));
 }
 
 #[test]
