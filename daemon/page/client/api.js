@@ -69,7 +69,7 @@ export class Api {
         return (await this.request(`v1/sessions/${encodeURIComponent(id)}`)).json();
     }
 
-    /** The labels as a file: `json`, `rttm`, `srt`, `vtt`, or `txt`, the transcript. */
+    /** The labels as a file: `json`, `rttm`, `srt`, `vtt`, `md`, `csv`, or `txt`, the transcript. */
     async exported(id, format) {
         return (await this.request(`v1/sessions/${encodeURIComponent(id)}.${format}`)).blob();
     }
@@ -88,6 +88,23 @@ export class Api {
             const body = JSON.stringify({ words: words.slice(n, n + MAX_WORDS_SENT), final });
             await this.request(path, { method: "POST", body, type: "application/json" });
         }
+    }
+
+    /**
+     * Makes a correction, of a running session or an ended one.
+     *
+     * @param {string} id
+     * @param {{type: string}} message as a subscriber would send it, such as `{type: "title", title: "Weekly"}`
+     * @throws {ApiError}
+     */
+    async correct(id, { type, ...fields }) {
+        const path = `v1/sessions/${encodeURIComponent(id)}/${type}`;
+        await this.request(path, { method: "POST", body: JSON.stringify(fields), type: "application/json" });
+    }
+
+    /** Who corrected what and when, the oldest first: `{id, kind, of, by, unix_s}`. */
+    async corrections(id) {
+        return (await (await this.request(`v1/sessions/${encodeURIComponent(id)}/corrections`)).json()).corrections;
     }
 
     /** Ends a running session; forgets an ended one. */

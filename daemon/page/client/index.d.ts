@@ -6,7 +6,7 @@ export type EndReason =
     | "interrupted";
 export type RevisionReason = "merge" | "split" | "reassign" | "final_pass" | "correction";
 export type GapReason = "overrun" | "device_lost" | "declared" | "disconnected";
-export type ExportFormat = "json" | "rttm" | "srt" | "txt" | "vtt";
+export type ExportFormat = "json" | "rttm" | "srt" | "vtt" | "txt" | "md" | "csv";
 
 export interface AudioFormat {
     encoding?: Encoding;
@@ -123,6 +123,10 @@ export interface SnapshotMessage extends Numbered {
     live: boolean;
     source: string;
     reason?: EndReason;
+    title?: string;
+    undo?: Correctable;
+    redo?: Correctable;
+    notes?: Note[];
     speakers: Speaker[];
     segments: Segment[];
     gaps: Gap[];
@@ -153,6 +157,36 @@ export interface WordsMessage extends Numbered {
     words: Word[];
     removed?: number[];
 }
+/** A note on the session or on one of its segments; an event without `text` removes it. */
+export interface Note {
+    id: number;
+    segment?: number;
+    text?: string;
+}
+/** A correction that can be undone or made again. */
+export interface Correctable {
+    id: number;
+    kind: string;
+}
+export interface NoteMessage extends Numbered, Note {
+    type: "note";
+}
+/** A person has corrected something; the events before this one are what changed. */
+export interface CorrectionMessage extends Numbered {
+    type: "correction";
+    id: number;
+    kind: string;
+    of?: number;
+    by?: string;
+    unix_s: number;
+    undo?: Correctable;
+    redo?: Correctable;
+}
+/** The session has another title, or none. */
+export interface TitleMessage extends Numbered {
+    type: "title";
+    title?: string;
+}
 export interface GapMessage extends Numbered, Gap {
     type: "gap";
 }
@@ -170,19 +204,22 @@ export interface EndedMessage extends Numbered {
 
 export type EventMessage =
     | SegmentMessage | SegmentRemovedMessage | RevisionMessage | SpeakerMessage | SpeakerMergedMessage | WordsMessage
-    | GapMessage | WarningMessage | EndedMessage;
+    | TitleMessage | NoteMessage | CorrectionMessage | GapMessage | WarningMessage | EndedMessage;
 export type ConnectionMessage = StartedMessage | AckMessage | StatsMessage | LaggedMessage | ErrorMessage;
 export type ServerMessage = EventMessage | ConnectionMessage | SnapshotMessage;
 
 export type ClientMessage =
     | {
-        type: "start"; session?: string; audio?: AudioFormat; speakers?: { expected?: number; max?: number };
+        type: "start"; session?: string; title?: string; audio?: AudioFormat; speakers?: { expected?: number; max?: number };
         latency?: "low" | "normal" | "high";
         resume?: { session: string; token: string; received_s?: number; since?: number };
     }
     | { type: "keep_alive" }
     | { type: "finalize" }
     | { type: "gap"; duration_s: number }
+    | { type: "title"; title: string }
+    | { type: "note"; id?: number; segment?: number; text: string }
+    | { type: "undo" | "redo"; correction?: number }
     | { type: "rename"; speaker: string; name: string }
     | { type: "merge"; from: string; into: string }
     | { type: "reassign"; segment: number; speaker: string }
@@ -227,6 +264,10 @@ export class SessionModel {
     readonly live: boolean;
     readonly source: string;
     readonly reason: EndReason | undefined;
+    readonly title: string | undefined;
+    readonly notes: ReadonlyMap<number, Note>;
+    readonly undo: Correctable | undefined;
+    readonly redo: Correctable | undefined;
     readonly speakers: ReadonlyMap<string, Speaker>;
     readonly segments: ReadonlyMap<number, Segment>;
     readonly gaps: readonly Gap[];
@@ -306,6 +347,8 @@ export class Subscription {
         onState?: (state: SubscriptionState) => void;
         onMessage?: (message: ServerMessage) => void;
         identify?: () => Promise<unknown>;
+        /** The end of the session is not the end: corrections that come later follow. */
+        stays?: boolean;
         WebSocket?: unknown;
         backoff?: Backoff;
     });
@@ -326,6 +369,7 @@ export class PublishError extends Error {
 export class Publisher {
     constructor(address: Address, options?: {
         session?: string;
+        title?: string;
         sampleRate?: number;
         onMessage?: (message: ServerMessage) => void;
         onBreak?: (error: PublishError) => void;
@@ -339,6 +383,10 @@ export class Publisher {
     readonly received_s: number;
     readonly buffered: number;
     open(): Promise<StartedMessage>;
+    /** Takes a session up that another publisher left; what was not heard meanwhile is declared as a gap. */
+    takeUp(left: { session: string; token: string; gap_s?: number }): Promise<StartedMessage>;
+    /** Goes without ending the session: it waits for whoever takes it up. */
+    leave(): void;
     send(samples: Int16Array): void;
     keepAlive(): void;
     /** Sends recognised words, at most a thousand; false without a connection. */
@@ -348,6 +396,7 @@ export class Publisher {
 
 export interface ListedSession {
     session: string;
+    title?: string;
     live: boolean;
     source: string;
     began_unix_s: number;
@@ -385,6 +434,12 @@ export class Api {
     exported(id: string, format: ExportFormat): Promise<Blob>;
     /** Adds recognised words; provisional ones are replaced by the next. */
     words(id: string, words: NewWord[], options?: { final?: boolean }): Promise<void>;
+    /** Makes a correction, of a running session or an ended one. */
+    correct(id: string, message: Extract<ClientMessage, {
+        type: "rename" | "merge" | "reassign" | "split" | "title" | "note" | "undo" | "redo";
+    }>): Promise<void>;
+    /** Who corrected what and when, the oldest first. */
+    corrections(id: string): Promise<{ id: number; kind: string; of?: number; by?: string; unix_s: number }[]>;
     delete(id: string): Promise<void>;
     /** Everybody who is enrolled; `undefined` where the server knows nobody by voice. */
     voices(): Promise<Voice[] | undefined>;

@@ -2,7 +2,8 @@
 
 /** Events of a session: they carry `seq` and `at`. */
 export const EVENT_TYPES = Object.freeze([
-    "segment", "segment_removed", "revision", "speaker", "speaker_merged", "words", "gap", "warning",
+    "segment", "segment_removed", "revision", "speaker", "speaker_merged", "words", "title", "note", "correction", "gap",
+    "warning",
     "ended",
 ]);
 
@@ -39,6 +40,7 @@ const RECORDS = Object.freeze({
         "speaker?": "string", "segment?": "number", "speaker_confidence?": "number",
     },
     gaps: { start: "number", end: "number", reason: "string" },
+    notes: { id: "number", "segment?": "number", "text?": "string" },
     changes: { id: "number", from: "string", to: "string" },
 });
 
@@ -58,7 +60,8 @@ export const SERVER_SHAPES = Object.freeze({
     lagged: { session: "string", missed: "number" },
     error: { "session?": "string", code: "string", reason: "string", fatal: "boolean" },
     snapshot: {
-        ...EVENT, live: "boolean", source: "string", "reason?": "string",
+        ...EVENT, live: "boolean", source: "string", "reason?": "string", "title?": "string", "undo?": "object", "redo?": "object",
+        "notes?": "notes",
         speakers: "speakers", segments: "segments", gaps: "gaps", "words?": "words",
     },
     segment: { ...EVENT, ...RECORDS.segments },
@@ -67,6 +70,12 @@ export const SERVER_SHAPES = Object.freeze({
     speaker: { ...EVENT, ...RECORDS.speakers },
     speaker_merged: { ...EVENT, from: "string", into: "string" },
     words: { ...EVENT, words: "words", "removed?": "object" },
+    title: { ...EVENT, "title?": "string" },
+    note: { ...EVENT, ...RECORDS.notes },
+    correction: {
+        ...EVENT, id: "number", kind: "string", "of?": "number", "by?": "string", unix_s: "number", "undo?": "object",
+        "redo?": "object",
+    },
     gap: { ...EVENT, ...RECORDS.gaps },
     warning: { ...EVENT, code: "string", reason: "string" },
     ended: { ...EVENT, duration_s: "number", speakers: "number", reason: "string" },
@@ -74,7 +83,7 @@ export const SERVER_SHAPES = Object.freeze({
 
 /** The fields of every message that a client may send. */
 export const CLIENT_SHAPES = Object.freeze({
-    start: { "session?": "string", "audio?": "object", "speakers?": "object", "latency?": "string", "resume?": "object" },
+    start: { "session?": "string", "title?": "string", "audio?": "object", "speakers?": "object", "latency?": "string", "resume?": "object" },
     keep_alive: {},
     finalize: {},
     gap: { duration_s: "number" },
@@ -83,6 +92,10 @@ export const CLIENT_SHAPES = Object.freeze({
     reassign: { segment: "number", speaker: "string" },
     split: { speaker: "string", "segments?": "object" },
     words: { words: "object", "final?": "boolean" },
+    title: { title: "string" },
+    note: { "id?": "number", "segment?": "number", text: "string" },
+    undo: { "correction?": "number" },
+    redo: { "correction?": "number" },
     close: {},
 });
 

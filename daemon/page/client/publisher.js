@@ -20,12 +20,16 @@ export class PublishError extends Error {
 /** Closes by accident, after which a session can be resumed; every other one is meant. */
 const ACCIDENTS = new Set([1005, 1006, 1011, 1012, 1013, 1014, 1015]);
 
+/** Close of a client that comes back; all but 1000 and 1001 are accidents to the server. */
+const LEFT = 4000;
+
 /** One session that this client feeds with mono signed 16-bit audio. */
 export class Publisher {
     /**
      * @param {import("./address.js").Address} address
      * @param {object} [options]
      * @param {string} [options.session] id; without one the server makes one
+     * @param {string} [options.title] at most 200 characters
      * @param {number} [options.sampleRate] 8000 to 48000
      * @param {(message: object) => void} [options.onMessage] every message of the server
      * @param {(error: PublishError) => void} [options.onBreak] the stream broke before `finish` and is not resumed
@@ -36,6 +40,7 @@ export class Publisher {
     constructor(address, options = {}) {
         this.address = address;
         this.session = options.session;
+        this.title = options.title;
         this.sampleRate = options.sampleRate ?? 16000;
         this.onMessage = options.onMessage ?? (() => {});
         this.onBreak = options.onBreak ?? (() => {});
@@ -47,6 +52,7 @@ export class Publisher {
         this.socket = undefined;
         this.ended = undefined;
         this.isFinishing = false;
+        this.isLeaving = false;
         this.isOpen = false;
         // What a resume needs: the secret, how long it is good for, the last event, and the audio not yet confirmed.
         this.token = undefined;
@@ -74,7 +80,30 @@ export class Publisher {
      * @throws {PublishError} with the server's reason
      */
     open() {
-        return this.#connect({ sample_rate: this.sampleRate, session: this.session });
+        return this.#connect({ sample_rate: this.sampleRate, session: this.session, title: this.title });
+    }
+
+    /**
+     * Takes a session up that another publisher of this client opened and left, such as that of a page before it was loaded
+     * again. What was not heard meanwhile is declared as a gap.
+     *
+     * @param {{session: string, token: string, gap_s?: number}} left
+     * @returns {Promise<object>} the `started` message
+     * @throws {PublishError} with the server's reason
+     */
+    async takeUp({ session, token, gap_s = 0 }) {
+        const started = await this.#connect({}, { type: "start", resume: { session, token } });
+        if (gap_s > 0) {
+            this.socket.send(JSON.stringify({ type: "gap", duration_s: gap_s }));
+            this.nSent += Math.round(gap_s * this.sampleRate);
+        }
+        return started;
+    }
+
+    /** Goes without a word of farewell: the session waits for whoever takes it up. */
+    leave() {
+        this.isLeaving = true;
+        this.socket?.close(LEFT);
     }
 
     /** Connects with these parameters, or with this `start` message. */
@@ -119,6 +148,8 @@ export class Publisher {
         this.isOpen = true;
         this.backoff.reset();
         if (message.resumed) {
+            // A publisher that takes a session up has sent nothing of what the server holds.
+            this.nSent = Math.max(this.nSent, message.received_samples);
             // The server says to the sample what it holds; the rest goes again.
             this.#forget(message.received_samples);
             for (const { samples } of [...this.kept]) this.socket.send(samples);
@@ -140,7 +171,8 @@ export class Publisher {
     }
 
     #broke(error) {
-        if (!this.ended && this.graceMs > 0 && ACCIDENTS.has(error.close)) {
+        if (this.isLeaving) this.resolveClosed();
+        else if (!this.ended && this.graceMs > 0 && ACCIDENTS.has(error.close)) {
             void this.#resume(error);
         } else {
             this.#over(error);

@@ -23,6 +23,12 @@ export class SessionModel {
         this.live = true;
         this.source = "stream";
         this.reason = undefined;
+        this.title = undefined;
+        /** @type {Map<number, import("./index.js").Note>} */
+        this.notes = new Map();
+        /** The corrections that `undo` and `redo` would take back and make again now. */
+        this.undo = undefined;
+        this.redo = undefined;
         /** @type {Map<string, import("./index.js").Speaker>} */
         this.speakers = new Map();
         /** @type {Map<number, import("./index.js").Segment>} */
@@ -90,6 +96,10 @@ export class SessionModel {
         this.live = snapshot.live;
         this.source = snapshot.source;
         this.reason = snapshot.reason;
+        this.title = snapshot.title;
+        this.notes = new Map((snapshot.notes ?? []).map((note) => [note.id, plainNote(note)]));
+        this.undo = snapshot.undo;
+        this.redo = snapshot.redo;
         this.mergedInto.clear();
         const moved = [];
         for (const segment of this.segments.values()) {
@@ -147,6 +157,17 @@ export class SessionModel {
             }
             for (const word of event.words) this.spoken.set(word);
             for (const id of event.removed ?? []) this.spoken.delete(id);
+            return [];
+        case "title":
+            this.title = event.title;
+            return [];
+        case "note":
+            if (event.text === undefined) this.notes.delete(event.id);
+            else this.notes.set(event.id, plainNote(event));
+            return [];
+        case "correction":
+            this.undo = event.undo;
+            this.redo = event.redo;
             return [];
         case "gap": {
             const last = this.gaps.at(-1);
@@ -222,6 +243,10 @@ export class SessionModel {
             live: this.live,
             source: this.source,
             ...(this.reason === undefined ? {} : { reason: this.reason }),
+            ...(this.title === undefined ? {} : { title: this.title }),
+            ...(this.undo === undefined ? {} : { undo: this.undo }),
+            ...(this.redo === undefined ? {} : { redo: this.redo }),
+            ...(this.notes.size === 0 ? {} : { notes: [...this.notes.values()].sort((a, b) => a.id - b.id) }),
             speakers: [...this.speakers.values()].sort(byNumber).map((speaker) => ({
                 ...speaker,
                 total_s: Math.round((totals.get(speaker.id) ?? 0) * 1000) / 1000,
@@ -252,6 +277,10 @@ function plainSegment({ id, start, end, speech, speaker, confidence, final, over
     if (snr_db !== undefined) segment.snr_db = snr_db;
     if (c50_db !== undefined) segment.c50_db = c50_db;
     return segment;
+}
+
+function plainNote({ id, segment, text }) {
+    return segment === undefined ? { id, text } : { id, segment, text };
 }
 
 function plainSpeaker({ id, name, voice, probability, first_s }) {

@@ -28,6 +28,7 @@ export class Subscription {
      * @param {(message: object) => void} [options.onMessage] every message, after it was applied
      * @param {() => Promise<unknown>} [options.identify] what tells this session from an earlier one of the same id;
      *     asked before each resume, and a changed answer means that nothing that is held may be kept
+     * @param {boolean} [options.stays] whether the end of the session is not the end: later corrections follow
      * @param {typeof WebSocket} [options.WebSocket]
      * @param {Backoff} [options.backoff]
      */
@@ -37,6 +38,7 @@ export class Subscription {
         this.onState = options.onState ?? (() => {});
         this.onMessage = options.onMessage ?? (() => {});
         this.identify = options.identify;
+        this.stays = options.stays ?? false;
         this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
         this.backoff = options.backoff ?? new Backoff();
         this.state = { kind: "stopped" };
@@ -106,7 +108,9 @@ export class Subscription {
             }
         }
         const since = this.holdsSnapshot ? this.model.seq : undefined;
-        const url = this.address.socket("v1/events", { session: this.model.id, since });
+        const url = this.address.socket("v1/events", {
+            session: this.model.id, since, stay: this.stays ? true : undefined,
+        });
         const socket = new this.WebSocket(url, this.address.protocols());
         this.socket = socket;
         const mine = (handler) => (event) => {
@@ -156,7 +160,9 @@ export class Subscription {
 
     #closed(event) {
         this.socket = undefined;
-        const kind = FINAL.get(event.code) ?? (this.model.live ? undefined : "ended");
+        // Who stays for later corrections comes back after a break, too.
+        const isOver = !this.model.live && (!this.stays || event.code === CLOSE.done);
+        const kind = FINAL.get(event.code) ?? (isOver ? "ended" : undefined);
         const reason = this.lastError?.reason ?? event.reason;
         if (kind) {
             this.#enter({ kind, code: event.code, reason });

@@ -122,6 +122,12 @@ impl Identity {
         }
     }
 
+    /// Whether it has a token, and with it a name.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Name of the token, for logs.
     #[must_use]
     pub fn name(&self) -> &str {

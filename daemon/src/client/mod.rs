@@ -18,7 +18,7 @@ pub(crate) use tls::Authorities;
 
 pub use address::{Address, AddressError};
 pub use follow::{Follow, News};
-pub use publish::{Playback, PublishError, Summary, publish};
+pub use publish::{Naming, Playback, PublishError, Summary, publish};
 pub use terminal::Terminal;
 pub use tls::TlsError;
 pub use view::View;

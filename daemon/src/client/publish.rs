@@ -15,7 +15,7 @@ use super::{Address, ConnectError, News, SILENCE, Socket, connect};
 use crate::audio_file::{AudioFile, AudioFileError, AudioProblem};
 use crate::protocol::client_message::Resume;
 use crate::protocol::server_message::{Body, EndReason, Ended, Started};
-use crate::protocol::{ClientMessage, CloseCode, ServerMessage, Start};
+use crate::protocol::{AudioFormat, ClientMessage, CloseCode, Encoding, ServerMessage, Start};
 
 /// How long the server may take for the last labels after the audio, on top of what the audio itself takes.
 const LAST_WORDS: Duration = Duration::from_secs(120);
@@ -25,6 +25,21 @@ const LAST_WORDS: Duration = Duration::from_secs(120);
 pub struct Playback {
     /// Seconds of audio sent in a second; infinity sends as fast as the server takes it.
     pub speed: f64,
+}
+
+/// What the session is called; the default leaves both to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Naming<'a> {
+    /// Id that it shall have.
+    pub session: Option<&'a str>,
+    /// Its title.
+    pub title: Option<&'a str>,
+}
+
+impl<'a> From<Option<&'a str>> for Naming<'a> {
+    fn from(session: Option<&'a str>) -> Self {
+        Self { session, title: None }
+    }
 }
 
 /// What came of it.
@@ -75,24 +90,26 @@ pub enum PublishError {
 /// [`PublishError`]; messages before it stay valid. The first connection is not retried.
 pub async fn publish(
     address: &Address,
-    session: Option<&str>,
+    naming: impl Into<Naming<'_>>,
     file: AudioFile,
     playback: Playback,
     mut hear: impl FnMut(News),
 ) -> Result<Summary, PublishError> {
     let file = WireAudio::new(file)?;
-    let mut path = format!(
-        "/v1/stream?encoding=pcm_f32le&sample_rate={}&channels={}",
-        file.sample_rate_hz(),
-        file.n_channels()
-    );
-    if let Some(session) = session {
-        path.push_str("&session=");
-        path.push_str(session);
-    }
+    let Naming { session, title } = naming.into();
+    let audio = AudioFormat {
+        encoding: Encoding::PcmF32le,
+        sample_rate: file.sample_rate_hz(),
+        channels: file.n_channels(),
+        channel: None,
+    };
+    let (session, title) = (session.map(str::to_owned), title.map(str::to_owned));
+    let start = ClientMessage::Start(Start { audio: Some(audio), session, title, ..Start::default() });
     let mut outgoing = Outgoing::new(file, playback);
     let mut incoming = Incoming { acked: watch::Sender::new(0), ..Incoming::default() };
-    let mut socket = connect(address, &path).await?;
+    let mut socket = connect(address, "/v1/stream").await?;
+    let sent = socket.send(Message::text(start.to_json())).await;
+    sent.map_err(|error| PublishError::Lost { reason: error.to_string() })?;
     let mut backoff = Backoff::new();
     let ended = loop {
         let outcome = exchange(socket, &mut outgoing, &mut incoming, &mut hear).await;

@@ -77,6 +77,18 @@ impl View {
             Body::Lagged(lagged) => {
                 say(format!("! {} missed, catching up", count(lagged.missed as usize, "event")))
             }
+            Body::Title(title) => {
+                let title = title.title.as_deref().unwrap_or("none");
+                say(format!("title: {title}"));
+            }
+            Body::Note(note) => {
+                let about = note.segment.map(|id| format!(" on segment {id}")).unwrap_or_default();
+                say(format!("note {}{about}: {}", note.id, note.text.as_deref().unwrap_or("removed")));
+            }
+            Body::Correction(correction) => {
+                let by = correction.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+                say(format!("correction {}: {}{by}", correction.id, correction.kind));
+            }
             Body::Warning(warning) => say(format!("! {}", warning.reason)),
             Body::Error(error) => say(format!("! {}: {}", error.code, error.reason)),
             Body::Ended(ended) => {

@@ -1,13 +1,14 @@
 //! `diarized stream`: streams a file to a running server and shows its labels.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::input_args::InputArgs;
 use super::server_args::{ServerArgs, session_id};
 use crate::audio_file::AudioFile;
-use crate::client::{Address, News, Playback, PublishError, Terminal, View, publish};
+use crate::client::{Address, Naming, News, Playback, PublishError, Terminal, View, publish};
 use crate::error_chain::error_chain;
 use crate::exit;
+use crate::protocol::text::{checked_title, title_of_file};
 
 /// Arguments of `diarized stream`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,10 @@ pub struct Args {
     /// Id of the session [default: made by the server].
     #[arg(long, value_name = "ID", value_parser = session_id)]
     session: Option<String>,
+
+    /// Title of the session [default: the name of the file].
+    #[arg(long, value_name = "TEXT", value_parser = title)]
+    title: Option<String>,
 
     /// Speed as a multiple of real time, or `max` for the maximum speed of the server.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
@@ -46,6 +51,16 @@ fn speed(text: &str) -> Result<f64, String> {
         Ok(speed) if (0.01..=1e6).contains(&speed) => Ok(speed),
         _ => Err("expected a number from 0.01 to 1000000, or max".to_owned()),
     }
+}
+
+fn title(text: &str) -> Result<String, String> {
+    checked_title(text).map(str::to_owned).map_err(|fault| fault.to_string())
+}
+
+/// The title that a file gives; standard input gives none.
+fn name_of(file: &Path) -> Option<String> {
+    let title = title_of_file(&file.file_name()?.to_string_lossy());
+    (file != Path::new("-") && !title.is_empty()).then_some(title)
 }
 
 /// Runs the command and gives the exit code: 0 when the whole file was labelled, 66 if it cannot be read.
@@ -76,7 +91,9 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     let mut session = String::new();
     let mut written = Ok(());
     let total = file.duration().map(|d| format!(" of {:.0} s", d.as_secs_f64())).unwrap_or_default();
-    let playing = publish(address, args.session.as_deref(), file, Playback { speed: args.speed }, |news| {
+    let title = args.title.clone().or_else(|| name_of(&args.file));
+    let naming = Naming { session: args.session.as_deref(), title: title.as_deref() };
+    let playing = publish(address, naming, file, Playback { speed: args.speed }, |news| {
         let message = match news {
             News::Message(_, text) | News::Unknown(text) if args.json => {
                 written = std::mem::replace(&mut written, Ok(())).and_then(|()| terminal.line(&text));
@@ -132,6 +149,13 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_gives_the_title_and_standard_input_none() {
+        assert_eq!(name_of(Path::new("/a/Weekly 3.flac")).as_deref(), Some("Weekly 3.flac"));
+        assert_eq!((name_of(Path::new("-")), name_of(Path::new("/"))), (None, None));
+        assert!(title(&"x".repeat(201)).is_err());
+    }
 
     #[test]
     fn a_speed_is_a_number_or_max() {

@@ -13,6 +13,7 @@ use super::options::{SetUpError, diarizer_params, load_embedder};
 use super::pool::{Answer, InferencePool};
 use super::queue::{Schedule, Thinning};
 use crate::protocol::{Latency, Wishes};
+use crate::session::restoration;
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::voices::Registry;
 
@@ -208,6 +209,9 @@ impl Engine for LiveEngine {
             Correction::Merge { from, into } => self.diarizer.merge(*from, *into)?,
             Correction::Reassign { segment, speaker } => self.diarizer.reassign(*segment, *speaker)?,
             Correction::Split { speaker, segments } => drop(self.diarizer.split(*speaker, segments)?),
+            Correction::Restore(step) => self.diarizer.restore(&restoration(step)?)?,
+            // These are no labels: the session's thread sees to them itself.
+            Correction::Title { .. } | Correction::Note { .. } | Correction::Again { .. } => {}
             Correction::Voice { speaker, voice, name } => self.diarizer.set_voice(*speaker, voice, name)?,
         }
         Ok(())

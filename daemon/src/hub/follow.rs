@@ -7,14 +7,17 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
 use super::Hub;
-use crate::session::{Cursor, Delivery};
+use crate::session::{Cursor, Delivery, Session};
 
-/// Follows every live session; a session that opens later begins with its snapshot too.
+/// Follows every live session; a session that opens later begins with its snapshot too, and so does an ended one when it is
+/// corrected.
 #[derive(Debug)]
 pub struct FollowAll {
     hub: Arc<Hub>,
     tick: watch::Receiver<u64>,
-    cursors: BTreeMap<String, Cursor>,
+    cursors: BTreeMap<u64, Cursor>,
+    /// Ended sessions of which nothing was read, by number, with the number of their last event.
+    quiet: BTreeMap<u64, u64>,
     /// Number of the next session that was not looked at.
     next_number: u64,
 }
@@ -23,40 +26,51 @@ impl FollowAll {
     /// A reader that gets a snapshot of each live session first, and then every event.
     #[must_use]
     pub fn new(hub: &Arc<Hub>) -> Self {
-        let mut follow =
-            Self { tick: hub.tick(), hub: Arc::clone(hub), cursors: BTreeMap::new(), next_number: 0 };
+        let (cursors, quiet) = (BTreeMap::new(), BTreeMap::new());
+        let mut follow = Self { tick: hub.tick(), hub: Arc::clone(hub), cursors, quiet, next_number: 0 };
         for session in hub.sessions() {
-            follow.next_number = session.number() + 1;
-            if session.channel().ended().is_none() {
-                follow.cursors.insert(session.id().to_owned(), Cursor::from_now(session.channel()));
+            follow.next_number = follow.next_number.max(session.number() + 1);
+            if session.channel().ended().is_some() {
+                follow.quiet.insert(session.number(), session.channel().last_seq());
+            } else {
+                follow.add(&session);
             }
         }
         follow
     }
 
+    fn add(&mut self, session: &Session) {
+        self.cursors.insert(session.number(), Cursor::from_now(session.channel()).staying());
+    }
+
     /// Appends what comes next to `out`, at most `max` events a session.
     pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> Delivery {
         self.tick.mark_unchanged();
-        for session in self.hub.sessions() {
-            if session.number() < self.next_number {
-                continue;
-            }
-            self.next_number = session.number() + 1;
-            let cursor = Cursor::from_now(session.channel());
-            if let Some(mut old) = self.cursors.insert(session.id().to_owned(), cursor) {
-                // An ended session whose id was taken again: the rest of it comes before the new one.
-                while old.read(max, out) == Delivery::More {}
+        let sessions = self.hub.sessions();
+        let first_new = self.next_number;
+        for session in &sessions {
+            let number = session.number();
+            let was_quiet = self.quiet.get(&number).is_some_and(|seq| session.channel().last_seq() > *seq);
+            if number >= first_new || was_quiet {
+                self.quiet.remove(&number);
+                self.next_number = self.next_number.max(number + 1);
+                self.add(session);
             }
         }
         let mut more = false;
-        self.cursors.retain(|_, cursor| match cursor.read(max, out) {
+        self.cursors.retain(|number, cursor| match cursor.read(max, out) {
             Delivery::More => {
                 more = true;
                 true
             }
+            // An ended session is followed as long as the hub lists it.
+            Delivery::UpToDate if cursor.is_after_the_end() => {
+                sessions.iter().any(|session| session.number() == *number)
+            }
             Delivery::UpToDate => true,
             Delivery::Ended(_) => false,
         });
+        self.quiet.retain(|number, _| sessions.iter().any(|session| session.number() == *number));
         if more { Delivery::More } else { Delivery::UpToDate }
     }
 

@@ -3,7 +3,8 @@
 use crate::protocol::MAX_SESSION_ID;
 use crate::secret::random_hex;
 
-/// Id of the microphone's session; the only one that is used again, by the microphone alone.
+/// What the ids of the microphone's sessions begin with; by itself the one that runs, or else the newest. No session gets
+/// it.
 pub const MICROPHONE_SESSION: &str = "microphone";
 
 /// Bytes of randomness in an id that the server makes.

@@ -16,10 +16,12 @@ use crate::storage::{Kept, Storage, StorageError};
 
 mod follow;
 mod ids;
+mod kept;
 mod stats;
 
 pub use follow::FollowAll;
 pub use ids::MICROPHONE_SESSION;
+use kept::Held;
 use stats::Counters;
 pub use stats::HubStats;
 
@@ -90,6 +92,7 @@ struct Inner {
     sessions: BTreeMap<String, Arc<Session>>,
     /// Ids in the order of opening, to find the oldest ended one.
     order: VecDeque<Arc<Session>>,
+    held: Held,
     n_opened: u64,
 }
 
@@ -132,7 +135,7 @@ impl Hub {
     }
 
     /// Opens a session; without an id it gets one of its own. An id that an ended session has, in memory or kept, is not
-    /// given again: the new session's ends in a number, as `a-2`. The microphone alone replaces its own.
+    /// given again: the new session's ends in a number, as `a-2`.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left behind.
@@ -192,7 +195,7 @@ impl Hub {
         if *self.shutting_down.borrow() {
             return Err(OpenError::ShuttingDown);
         }
-        if let Some(id) = id
+        if let Some(id) = id.filter(|_| source == Source::Stream)
             && inner.sessions.get(id).is_some_and(|s| s.channel().ended().is_none())
         {
             return Err(OpenError::Conflict { id: id.to_owned() });
@@ -200,10 +203,9 @@ impl Hub {
         let is_taken = |id: &str| {
             inner.sessions.contains_key(id) || self.storage.as_ref().is_some_and(|storage| storage.holds(id))
         };
-        let id = match (id, source) {
-            (None, _) => ids::new(is_taken),
-            (Some(id), Source::Stream) => ids::unused(id, is_taken),
-            (Some(id), Source::Microphone) => id.to_owned(),
+        let id = match id {
+            None => ids::new(is_taken),
+            Some(id) => ids::unused(id, is_taken),
         };
         if inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
@@ -215,41 +217,17 @@ impl Hub {
         let channel = Channel::new(&id, source, self.params.journal, self.side.clone());
         let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
         inner.n_opened += 1;
-        if let Some(old) = inner.sessions.insert(id, Arc::clone(&session)) {
-            inner.order.retain(|s| !Arc::ptr_eq(s, &old));
-            self.counters.forget(&old);
-        }
+        inner.sessions.insert(id, Arc::clone(&session));
         inner.order.push_back(Arc::clone(&session));
         self.forget_oldest(&mut inner);
         Ok(session)
     }
 
-    fn forget_oldest(&self, inner: &mut Inner) {
-        let n_ended = inner.order.len() - inner.n_live();
-        for _ in self.params.max_ended..n_ended {
-            let oldest = inner.order.iter().position(|s| s.channel().ended().is_some());
-            if let Some(session) = oldest.and_then(|idx| inner.order.remove(idx)) {
-                inner.sessions.remove(session.id());
-                self.counters.forget(&session);
-            }
-        }
-    }
-
-    /// The session of this id in memory, live or ended.
+    /// The session of this id in memory, live or ended. [`MICROPHONE_SESSION`] is the one of the microphone that runs, or
+    /// else the newest.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
-        self.inner.lock().sessions.get(id).cloned()
-    }
-
-    /// The session of this id, in memory or kept.
-    ///
-    /// # Errors
-    /// [`StorageError`] if it could not be looked for.
-    pub async fn find(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
-        let found = self.get(id);
-        let (Some(storage), None) = (&self.storage, &found) else { return Ok(found) };
-        let (storage, id) = (Arc::clone(storage), id.to_owned());
-        blocking(move || storage.load(&id)).await
+        self.inner.lock().get(id)
     }
 
     /// The newest `max` kept sessions that are no longer in memory, newest first.
@@ -282,8 +260,13 @@ impl Hub {
     /// # Errors
     /// [`StorageError`] if what is kept could not be forgotten.
     pub async fn forget(&self, id: &str) -> Result<bool, StorageError> {
-        let is_live = self.get(id).is_some_and(|session| session.channel().ended().is_none());
+        let session = self.get(id);
+        let is_live = session.as_ref().is_some_and(|session| session.channel().ended().is_none());
+        let id = session.as_ref().map_or(id, |session| session.id());
         let was_here = self.delete(id);
+        if !is_live {
+            self.inner.lock().held.remove(id);
+        }
         let Some(storage) = self.storage.as_ref().filter(|_| !is_live) else { return Ok(was_here) };
         let (storage, id) = (Arc::clone(storage), id.to_owned());
         Ok(blocking(move || storage.forget(&id)).await? || was_here)
@@ -292,9 +275,10 @@ impl Hub {
     /// Ends a live session, or forgets an ended one in memory. Whether there was one of this id.
     pub fn delete(&self, id: &str) -> bool {
         let mut inner = self.inner.lock();
-        let Some(session) = inner.sessions.get(id).cloned() else { return false };
+        let Some(session) = inner.get(id) else { return false };
         if session.channel().ended().is_some() {
-            inner.sessions.remove(id);
+            inner.sessions.remove(session.id());
+            inner.held.remove(session.id());
             inner.order.retain(|s| !Arc::ptr_eq(s, &session));
             self.counters.forget(&session);
         } else {
@@ -369,6 +353,16 @@ impl Hub {
 }
 
 impl Inner {
+    fn get(&self, id: &str) -> Option<Arc<Session>> {
+        let named = self.sessions.get(id);
+        if named.is_some() || id != MICROPHONE_SESSION {
+            return named.cloned();
+        }
+        let of_microphone = || self.order.iter().rev().filter(|s| s.channel().source() == Source::Microphone);
+        let live = of_microphone().find(|s| s.end_reason().is_none());
+        live.or_else(|| of_microphone().next()).cloned()
+    }
+
     fn n_live(&self) -> usize {
         self.order.iter().filter(|s| s.channel().ended().is_none()).count()
     }

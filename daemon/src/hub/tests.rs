@@ -135,12 +135,13 @@ fn finalize_and_corrections_answer_after_their_events() {
     assert!(session.channel().now().state.segments().all(|s| s.is_final));
     let speaker = diarized_models::SpeakerId(1);
     let rename = Correction::Rename { speaker, name: "Ada".to_owned() };
-    assert_eq!(command(Command::Correct(rename)), Ok(()));
+    let correct = |correction| command(Command::Correct { correction, by: None });
+    assert_eq!(correct(rename), Ok(()));
     let now = session.channel().now();
     assert_eq!(now.state.speaker(speaker).unwrap().name.as_deref(), Some("Ada"));
     let stranger = diarized_models::SpeakerId(7);
     let rename = Correction::Rename { speaker: stranger, name: String::new() };
-    assert_eq!(command(Command::Correct(rename)), Err(CorrectionError::UnknownSpeaker(stranger)));
+    assert_eq!(correct(rename), Err(CorrectionError::UnknownSpeaker(stranger)));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod subtitles;
 mod table;
 mod transcript;
 mod turns;
+mod written;
 
 #[cfg(test)]
 mod tests;

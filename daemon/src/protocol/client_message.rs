@@ -18,6 +18,9 @@ pub struct Start {
     /// Id that the session shall have; without it the server makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// What people call the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// How many speakers there are, as far as it is known.
     #[serde(default, skip_serializing_if = "SpeakerHints::is_empty")]
     pub speakers: SpeakerHints,
@@ -116,6 +119,46 @@ pub struct Split {
     pub segments: Vec<u64>,
 }
 
+/// Gives the session a title.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetTitle {
+    /// The title; empty takes it away.
+    pub title: String,
+}
+
+/// Adds a note to the session or to one of its segments, or changes or removes one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteNote {
+    /// The note that changes; without it a new one is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// The segment that a new note is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u64>,
+    /// The text; empty removes the note.
+    pub text: String,
+}
+
+/// Undoes the newest correction that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// The correction that is meant; refused if another one is the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<u64>,
+}
+
+/// Makes the correction again that was undone last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redo {
+    /// The correction that is meant; refused if another one was undone last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<u64>,
+}
+
 /// Declares missing audio: the clock advances by its length.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +246,14 @@ kinds! {
     Split(Split), "split";
     /// Words of a speech recogniser.
     Words(SendWords), "words";
+    /// Give the session a title.
+    Title(SetTitle), "title";
+    /// Add or change a note.
+    Note(WriteNote), "note";
+    /// Take back the newest correction.
+    Undo(Undo), "undo";
+    /// Make it again.
+    Redo(Redo), "redo";
     /// End.
     Close(Close), "close";
 }

@@ -70,6 +70,9 @@ fn every_label_that_an_example_shows_can_be_applied() {
             | Body::Stats(_)
             | Body::Lagged(_)
             | Body::Warning(_)
+            | Body::Title(_)
+            | Body::Note(_)
+            | Body::Correction(_)
             | Body::Error(_)
             | Body::Ended(_) => {}
             body => drop(body.to_event().unwrap()),

@@ -5,12 +5,14 @@
 pub mod audio;
 pub mod client_message;
 pub mod codes;
+pub mod corrections;
 #[cfg(test)]
 mod document;
 mod end_reason;
 mod kinds;
 pub(crate) mod lenient;
 pub mod server_message;
+pub mod text;
 mod view;
 pub mod wishes;
 pub mod words;

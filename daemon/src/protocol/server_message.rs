@@ -5,6 +5,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+pub use super::corrections::{Correctable, Corrected, Note};
 pub use super::end_reason::EndReason;
 use super::kinds::kinds;
 use super::words::{Word, Words};
@@ -44,6 +45,18 @@ pub struct Snapshot {
     /// Why the session ended, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
+    /// What people call the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The correction that `undo` would take back now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Correctable>,
+    /// The correction that `redo` would make again now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redo: Option<Correctable>,
+    /// Notes by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// Speakers by id.
     pub speakers: Vec<Speaker>,
     /// Segments by id.
@@ -156,6 +169,14 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// The session has another title.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Title {
+    /// The title; none where it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
 /// How much audio of this connection the server holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ack {
@@ -247,6 +268,12 @@ kinds! {
     Words(Words), "words";
     /// No audio here.
     Gap(Gap), "gap";
+    /// Another title.
+    Title(Title), "title";
+    /// A new, changed or removed note.
+    Note(Note), "note";
+    /// A correction was made, undone or made again.
+    Correction(Corrected), "correction";
     /// How much audio the server holds.
     Ack(Ack), "ack";
     /// How the session is doing.

@@ -113,7 +113,7 @@ impl Segment {
 }
 
 impl Speaker {
-    fn to_event(&self) -> Result<events::SpeakerInfo, ViewError> {
+    pub(crate) fn to_event(&self) -> Result<events::SpeakerInfo, ViewError> {
         Ok(events::SpeakerInfo {
             id: self.id.parse()?,
             name: self.name.clone(),
@@ -144,6 +144,10 @@ impl Snapshot {
             live: ended.is_none(),
             source: source.to_owned(),
             reason: ended,
+            title: None,
+            undo: None,
+            redo: None,
+            notes: Vec::new(),
             speakers: state
                 .speakers()
                 .map(|info| speaker_view(info, Some(totals.get(&info.id).copied().unwrap_or(0.0))))
@@ -196,7 +200,7 @@ fn segment_view(segment: &events::Segment, state: &SessionState) -> Segment {
     }
 }
 
-fn speaker_view(info: &events::SpeakerInfo, total_s: Option<f64>) -> Speaker {
+pub(crate) fn speaker_view(info: &events::SpeakerInfo, total_s: Option<f64>) -> Speaker {
     Speaker {
         id: info.id.to_string(),
         name: info.name.clone(),

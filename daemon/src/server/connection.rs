@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::Shared;
+use super::command::Wanted;
 use super::visitor::Visitor;
 use super::writer::{Out, Writer};
 use crate::protocol::server_message::{Ack, Error};
-use crate::protocol::words::WordsError;
-use crate::protocol::{ClientMessage, CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
+use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::rate::Rate;
-use crate::session::{Command, Correction, CorrectionError, Session};
+use crate::session::{Command, CorrectionError, Session};
 
 /// The subprotocol that the server speaks; a browser offers it together with its token.
 const SUBPROTOCOL: &str = "diarized.v1";
@@ -239,42 +239,58 @@ impl Connection {
         format!("a message of {got} bytes is above {max} bytes (server.max_frame_bytes)")
     }
 
-    /// Queues a command; its outcome is sent when known.
-    pub(super) async fn command(&mut self, session: &Arc<Session>, command: Command) -> Result<(), Over> {
+    /// Acts on what is wanted of a session; its outcome is sent when known.
+    pub(super) async fn command(&mut self, session: &Arc<Session>, wanted: Wanted) -> Result<(), Over> {
+        let correction = match wanted {
+            Wanted::Run(command) => return self.run(session, command).await,
+            Wanted::Correct(correction) => correction,
+        };
+        let (peer, token) = (self.visitor.peer(), self.visitor.token());
+        tracing::info!(
+            session = session.id(),
+            correction = correction.kind(),
+            peer,
+            token,
+            "a correction was asked for"
+        );
+        let (hub, by) = (Arc::clone(&self.shared.hub), self.visitor.author());
+        let queued = Command::Correct { correction: correction.clone(), by: by.clone() };
+        let queued = self.wait(session.input().command(queued)).await?;
+        let (out, session) = (self.out.clone(), Arc::clone(session));
+        let Ok(outcome) = queued else {
+            // It takes no more input. Nothing is waited for, so corrections keep their order.
+            let outcome = self.wait(hub.correct_ended(&session, correction, by)).await?;
+            tell(&out, &session, outcome).await;
+            return Ok(());
+        };
+        tokio::spawn(async move {
+            let outcome = match outcome.await {
+                Ok(outcome) => outcome,
+                Err(_) => hub.correct_ended(&session, correction, by).await,
+            };
+            tell(&out, &session, outcome).await;
+        });
+        Ok(())
+    }
+
+    /// Queues what is for a running session only.
+    async fn run(&mut self, session: &Arc<Session>, command: Command) -> Result<(), Over> {
         let is_finalize = command == Command::Finalize;
-        if let Command::Correct(correction) = &command {
-            tracing::info!(
-                session = session.id(),
-                correction = correction.kind(),
-                peer = self.visitor.peer(),
-                token = self.visitor.token(),
-                "a correction was asked for"
-            );
-        }
         let Ok(outcome) = self.wait(session.input().command(command)).await? else {
             // The session has just ended; the peer receives that event.
             return Ok(());
         };
         let (out, session) = (self.out.clone(), Arc::clone(session));
         tokio::spawn(async move {
-            let reply = match outcome.await {
+            match outcome.await {
                 Ok(Ok(())) if is_finalize => {
-                    ServerMessage::to_connection(Some(session.id()), ack(&session, true))
+                    let reply = ServerMessage::to_connection(Some(session.id()), ack(&session, true));
+                    let _ = out.send(Out::Reply(reply)).await;
                 }
-                Ok(Err(refusal)) => {
-                    let code = match &refusal {
-                        CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
-                        CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,
-                        CorrectionError::TooMany { .. }
-                        | CorrectionError::TooManyWords { .. }
-                        | CorrectionError::Refused { .. } => ErrorCode::Refused,
-                    };
-                    error(Some(session.id()), code, refusal, false)
-                }
-                // A correction speaks for itself through its events; an ended session needs no reply.
-                Ok(Ok(())) | Err(_) => return,
-            };
-            let _ = out.send(Out::Reply(reply)).await;
+                Ok(outcome) => tell(&out, &session, outcome).await,
+                // An ended session needs no reply.
+                Err(_) => {}
+            }
         });
         Ok(())
     }
@@ -320,6 +336,19 @@ fn rate(per_s: usize) -> Rate {
     Rate::new(per_s, per_s.saturating_mul(2))
 }
 
+/// Sends why a correction was not made; one that was made speaks for itself through its events.
+async fn tell(out: &mpsc::Sender<Out>, session: &Session, outcome: Result<(), CorrectionError>) {
+    let Err(refusal) = outcome else { return };
+    let code = match &refusal {
+        CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
+        CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,
+        CorrectionError::TooMany { .. }
+        | CorrectionError::TooManyWords { .. }
+        | CorrectionError::Refused { .. } => ErrorCode::Refused,
+    };
+    let _ = out.send(Out::Reply(error(Some(session.id()), code, refusal, false))).await;
+}
+
 /// How much the session has taken.
 pub(super) fn ack(session: &Session, finalized: bool) -> Ack {
     Ack { received_s: whole_ms(session.input().received_s()), finalized }
@@ -343,44 +372,6 @@ fn broken(error: axum::Error) -> Heard {
             Heard::Gone
         }
     }
-}
-
-/// A command with a value that cannot be.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BadCommand {
-    #[error(transparent)]
-    Speaker(#[from] diarized_models::events::ParseSpeakerIdError),
-    #[error("`words`: {0}")]
-    Words(#[from] WordsError),
-}
-
-/// The command that a client message asks for; the message back if it is none.
-#[expect(clippy::result_large_err, reason = "the error is the message itself, handed back and not passed on")]
-pub(super) fn as_command(message: ClientMessage) -> Result<Result<Command, BadCommand>, ClientMessage> {
-    use ClientMessage as M;
-    let correction = match message {
-        M::Finalize(_) => return Ok(Ok(Command::Finalize)),
-        M::Words(m) => {
-            let is_final = m.is_final;
-            return Ok(m.checked().map(|words| Command::Words { words, is_final }).map_err(BadCommand::from));
-        }
-        M::Rename(m) => m.speaker.parse().map(|speaker| Correction::Rename { speaker, name: m.name }),
-        M::Merge(m) => {
-            m.from.parse().and_then(|from| m.into.parse().map(|into| Correction::Merge { from, into }))
-        }
-        M::Reassign(m) => {
-            let segment = diarized_models::SegmentId(m.segment);
-            m.speaker.parse().map(|speaker| Correction::Reassign { segment, speaker })
-        }
-        M::Split(m) => {
-            // A set: what is named twice is meant once.
-            let segments: std::collections::BTreeSet<_> = m.segments.into_iter().collect();
-            let segments = segments.into_iter().map(diarized_models::SegmentId).collect();
-            m.speaker.parse().map(|speaker| Correction::Split { speaker, segments })
-        }
-        other => return Err(other),
-    };
-    Ok(correction.map(Command::Correct).map_err(BadCommand::from))
 }
 
 /// The close that a peer asked for by message.

@@ -1,22 +1,65 @@
-//! `POST /v1/sessions/ID/rename`, `merge`, `reassign`, `split`, `words`: corrections and words by plain HTTP, as over WebSocket.
+//! `POST /v1/sessions/ID/rename`, `merge`, `reassign`, `split`, `title`, `note`, `undo`, `redo`, `words`:
+//! corrections and words by plain HTTP, as over WebSocket; `GET /v1/sessions/ID/corrections` lists the corrections.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Shared;
-use super::connection::as_command;
+use super::command::{Wanted, as_command};
 use super::fault::{Fault, session_of};
 use super::visitor::Visitor;
-use crate::protocol::{ClientMessage, ErrorCode};
+use crate::protocol::{ClientMessage, Decimal, ErrorCode};
 use crate::session::CorrectionError;
 
 /// What may stand behind a session's id.
-const CORRECTIONS: [&str; 5] = ["rename", "merge", "reassign", "split", "words"];
+const CORRECTIONS: [&str; 9] =
+    ["rename", "merge", "reassign", "split", "title", "note", "undo", "redo", "words"];
+
+/// One correction in the list.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    id: u64,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    unix_s: Decimal,
+}
+
+/// Who corrected what and when, the oldest first.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Path((id, what)): Path<(String, String)>,
+) -> Response {
+    if what != "corrections" {
+        let reason = format!("there is no {what:?} of a session to get; there is `corrections`");
+        return Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason).into();
+    }
+    let session = match session_of(&shared, &id).await {
+        Ok(session) => session,
+        Err(fault) => return fault.into(),
+    };
+    let entries = session.channel().corrections();
+    let listed: Vec<_> = entries
+        .iter()
+        .map(|entry| Listed {
+            id: entry.id,
+            kind: &entry.kind,
+            of: entry.of,
+            by: entry.by.as_deref(),
+            unix_s: Decimal(entry.unix_ms as f64 / 1000.0),
+        })
+        .collect();
+    Json(serde_json::json!({ "corrections": listed })).into_response()
+}
 
 /// Applies the correction named in the path with the fields of the body; answers after its events are emitted.
 pub(super) async fn correct(
@@ -26,7 +69,7 @@ pub(super) async fn correct(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match try_correct(&shared, &id, &what, &headers, body).await {
+    match try_correct(&shared, &visitor, &id, &what, &headers, body).await {
         Ok(()) => {
             let (peer, token) = (visitor.peer(), visitor.token());
             if what != "words" {
@@ -40,6 +83,7 @@ pub(super) async fn correct(
 
 async fn try_correct(
     shared: &Shared,
+    visitor: &Visitor,
     id: &str,
     what: &str,
     headers: &HeaderMap,
@@ -63,17 +107,22 @@ async fn try_correct(
     // The same reading as over WebSocket, so that both take the same and refuse the same.
     let message = ClientMessage::parse(&Value::Object(message).to_string())
         .map_err(|error| bad(error.code(), error.to_string()))?;
-    let command = match as_command(message) {
-        Ok(Ok(command)) => command,
+    let outcome = match as_command(message) {
+        Ok(Ok(Wanted::Correct(correction))) => {
+            shared.hub.correct(&session, correction, visitor.author()).await
+        }
+        Ok(Ok(Wanted::Run(command))) => {
+            let over = || {
+                let reason = format!("session {id:?} has ended; it takes no more words");
+                Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason)
+            };
+            let outcome = session.input().command(command).await.map_err(|_| over())?;
+            outcome.await.map_err(|_| over())?
+        }
         Ok(Err(error)) => return Err(bad(ErrorCode::BadMessage, error.to_string())),
-        Err(other) => return Err(bad(ErrorCode::NotHere, format!("`{}` is no correction", other.kind()))),
+        Err(_) => return Err(bad(ErrorCode::NotHere, format!("`{what}` is no correction"))),
     };
-    let over = || {
-        let reason = format!("session {id:?} has ended; its labels stand");
-        Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason)
-    };
-    let outcome = session.input().command(command).await.map_err(|_| over())?;
-    outcome.await.map_err(|_| over())?.map_err(|refusal| {
+    outcome.map_err(|refusal| {
         let (status, code) = match &refusal {
             CorrectionError::UnknownSpeaker(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker),
             CorrectionError::UnknownSegment(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownSegment),

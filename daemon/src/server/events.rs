@@ -7,7 +7,8 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
-use super::connection::{ASKED, Connection, Heard, Over, accept, as_command};
+use super::command::as_command;
+use super::connection::{ASKED, Connection, Heard, Over, accept};
 use super::visitor::Visitor;
 use super::writer::{Feed, Out};
 use super::{Shared, http};
@@ -33,11 +34,11 @@ pub(super) async fn upgrade(
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     All,
-    One { id: String, since: Option<u64> },
+    One { id: String, since: Option<u64>, stays: bool },
 }
 
 fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
-    let (mut session, mut since) = (None, None);
+    let (mut session, mut since, mut stays) = (None, None, false);
     for (key, value) in query {
         match key.as_str() {
             "session" => session = Some(value.clone()),
@@ -48,8 +49,16 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
                     return Err((ErrorCode::BadMessage, reason));
                 }
             },
+            "stay" => match value.as_str() {
+                "true" => stays = true,
+                "false" => stays = false,
+                _ => {
+                    let reason = format!("stay ({value:?}) must be true or false");
+                    return Err((ErrorCode::BadMessage, reason));
+                }
+            },
             _ => {
-                let reason = format!("unknown query parameter `{key}`, expected session, since");
+                let reason = format!("unknown query parameter `{key}`, expected session, since, stay");
                 return Err((ErrorCode::UnknownField, reason));
             }
         }
@@ -64,18 +73,20 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
             Err((ErrorCode::BadMessage, reason.to_owned()))
         }
         Some(id) if id == "*" => Ok(Wanted::All),
-        Some(id) => Ok(Wanted::One { id, since }),
+        Some(id) => Ok(Wanted::One { id, since, stays }),
     }
 }
 
 async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
     let shared = Arc::clone(&connection.shared);
     let wanted = match wanted(&query) {
-        Ok(Wanted::One { id, since }) => find(&shared, id).await.map(|session| (Some(session), since)),
-        Ok(Wanted::All) => Ok((None, None)),
+        Ok(Wanted::One { id, since, stays }) => {
+            find(&shared, id).await.map(|session| (Some(session), since, stays))
+        }
+        Ok(Wanted::All) => Ok((None, None, false)),
         Err(fault) => Err(fault),
     };
-    let outcome = wanted.and_then(|(session, since)| {
+    let outcome = wanted.and_then(|(session, since, stays)| {
         let (key, session, feed) = match session {
             None => ("*".to_owned(), None, Feed::All(FollowAll::new(&shared.hub))),
             Some(session) => {
@@ -83,6 +94,7 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
                     Some(seq) => Cursor::since(session.channel(), seq),
                     None => Cursor::from_now(session.channel()),
                 };
+                let cursor = if stays { cursor.staying() } else { cursor };
                 (session.id().to_owned(), Some(session), Feed::One(cursor))
             }
         };
@@ -183,8 +195,11 @@ mod tests {
         assert_eq!(ask(&[("session", "*")]), Ok(Wanted::All));
         assert_eq!(
             ask(&[("session", "a"), ("since", "7")]),
-            Ok(Wanted::One { id: "a".into(), since: Some(7) })
+            Ok(Wanted::One { id: "a".into(), since: Some(7), stays: false })
         );
+        let one = |stays| Ok(Wanted::One { id: "a".into(), since: None, stays });
+        assert_eq!(ask(&[("session", "a"), ("stay", "true")]), one(true));
+        assert!(ask(&[("session", "a"), ("stay", "1")]).unwrap_err().contains("true or false"));
         assert!(ask(&[]).unwrap_err().contains("session=ID"));
         assert!(ask(&[("session", "*"), ("since", "7")]).unwrap_err().contains("one session"));
         assert!(ask(&[("session", "a"), ("since", "-1")]).unwrap_err().contains("\"-1\""));

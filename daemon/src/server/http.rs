@@ -25,6 +25,8 @@ const MAX_LISTED: usize = 1000;
 #[derive(Debug, Serialize)]
 struct Listed {
     session: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
     live: bool,
     connected: bool,
     source: &'static str,
@@ -45,6 +47,7 @@ impl Listed {
         let began = session.began().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             session: session.id().to_owned(),
+            title: now.about.title.clone(),
             live: now.ended.is_none(),
             connected: now.ended.is_none()
                 && (session.has_publisher() || session.channel().source() == Source::Microphone),
@@ -66,6 +69,7 @@ impl Listed {
         let began = kept.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             session: kept.id,
+            title: kept.title,
             live: false,
             connected: false,
             source: kept.source.as_str(),
@@ -183,8 +187,19 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
             let transcript = labels.transcript();
             return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], transcript).into_response();
         }
+        Some(format @ ("md" | "csv")) => {
+            let now = session.channel().now();
+            let labels = Labels { recording: id, state: &now.state, duration_s: now.at.seconds() };
+            let (title, notes) = (now.about.title.as_deref(), &now.about.notes);
+            let (written, content_type) = match format {
+                "md" => (labels.markdown(title, notes), "text/markdown; charset=utf-8"),
+                _ => (labels.csv(notes), "text/csv; charset=utf-8"),
+            };
+            return ([(header::CONTENT_TYPE, content_type)], written).into_response();
+        }
         Some(other) => {
-            let reason = format!("no export is called {other:?}; there are json, rttm, srt, txt and vtt");
+            let reason =
+                format!("no export is called {other:?}; there are csv, json, md, rttm, srt, txt and vtt");
             return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
         }
     };

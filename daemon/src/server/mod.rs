@@ -1,5 +1,6 @@
 //! The server: one port for audio in, events out, exports, health and metrics.
 
+mod command;
 mod connection;
 mod corrections;
 mod events;
@@ -194,7 +195,7 @@ impl Server {
             .route("/v1/events", get(events::upgrade))
             .route("/v1/sessions", get(http::sessions))
             .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
-            .route("/v1/sessions/{id}/{correction}", post(corrections::correct))
+            .route("/v1/sessions/{id}/{correction}", get(corrections::list).post(corrections::correct))
             .merge(clips)
             .fallback(http::not_found)
             .method_not_allowed_fallback(http::method_not_allowed)

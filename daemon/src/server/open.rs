@@ -12,6 +12,7 @@ use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
 use crate::protocol::lenient::read_number;
 use crate::protocol::server_message::Started;
+use crate::protocol::text::checked_title;
 use crate::protocol::wishes::SpeakerHintsError;
 use crate::protocol::{
     AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, Latency, ServerMessage, Start, Wishes,
@@ -52,8 +53,11 @@ pub(super) async fn open(
 ) -> Result<Option<Opened>, Over> {
     let start = if query.is_empty() { first_message(connection).await? } else { start_of_query(&query) };
     let opened = match start {
-        Ok(start) if start.resume.is_some() && (start.session.is_some() || !start.wishes().is_empty()) => {
-            let reason = "`resume` names the session that goes on; `session`, `speakers` and `latency` are for a new one";
+        Ok(start)
+            if start.resume.is_some()
+                && (start.session.is_some() || start.title.is_some() || !start.wishes().is_empty()) =>
+        {
+            let reason = "`resume` names the session that goes on; `session`, `title`, `speakers` and `latency` are for a new one";
             Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
         }
         Ok(Start { resume: Some(resume), audio, .. }) => take_up(connection, resume, audio).await?,
@@ -94,6 +98,8 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
         let reason = format!("session ({id:?}) must be 1 to 64 letters, digits, - and _");
         return Err(Fault(ErrorCode::BadMessage, reason));
     }
+    let title = start.title.as_deref().map(checked_title).transpose();
+    let title = title.map_err(|fault| Fault(ErrorCode::BadMessage, fault.to_string()))?;
     let hub = &connection.shared.hub;
     let opened = hub.open_with(start.session.as_deref(), Source::Stream, audio, start.wishes());
     let session = opened.map_err(|error| {
@@ -106,6 +112,9 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
         };
         Fault(code, chain(&error))
     })?;
+    if let Some(title) = title.filter(|title| !title.is_empty()) {
+        session.set_title(title);
+    }
     let (peer, token) = (connection.visitor.peer(), connection.visitor.token());
     tracing::info!(session = session.id(), peer, token, "a client opened the session");
     // No other connection can hold the new session, so this does not wait.
@@ -252,14 +261,15 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
 
 /// The `start` that a query string stands for.
 fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
-    const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, expected_speakers, max_speakers, \
+    const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, title, expected_speakers, max_speakers, \
          latency; or resume, token, received_s, since";
     fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
         read_number(value).ok_or_else(|| {
             Fault(ErrorCode::BadMessage, format!("query parameter {key}={value:?} is not a number in range"))
         })
     }
-    let (mut audio, mut session, mut wishes) = (None::<AudioFormat>, None, Wishes::default());
+    let (mut audio, mut session, mut title) = (None::<AudioFormat>, None, None);
+    let mut wishes = Wishes::default();
     let (mut resume, mut token, mut received_s, mut since) = (None, None, None, None);
     for (key, value) in query {
         match key.as_str() {
@@ -275,6 +285,7 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             "channels" => audio.get_or_insert_default().channels = number(key, value)?,
             "channel" => audio.get_or_insert_default().channel = Some(number(key, value)?),
             "session" => session = Some(value.clone()),
+            "title" => title = Some(value.clone()),
             "expected_speakers" => wishes.speakers.expected = Some(number(key, value)?),
             "max_speakers" => wishes.speakers.max = Some(number(key, value)?),
             "latency" => {
@@ -303,7 +314,7 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
         }
     };
     let Wishes { speakers, latency } = wishes;
-    Ok(Start { audio, session, speakers, latency, resume })
+    Ok(Start { audio, session, title, speakers, latency, resume })
 }
 
 /// An error with its causes in one line.

@@ -21,7 +21,7 @@ use super::Shared;
 use super::fault::{Fault, session_of};
 use super::upload::Upload;
 use super::visitor::Visitor;
-use crate::access::{Identity, Scope};
+use crate::access::Scope;
 use crate::audio_file::{Opening, Patience};
 use crate::protocol::lenient::{read_body, read_number};
 use crate::protocol::{Decimal, ErrorCode};
@@ -207,7 +207,7 @@ pub(super) async fn enrol(
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let enrolment = if kind.starts_with("application/json") {
             let asked = read_body(&body.bytes).map_err(bad_request)?;
-            enrol_speaker(&shared, voices, &visitor.identity, asked).await?
+            enrol_speaker(&shared, voices, &visitor, asked).await?
         } else {
             let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
             let reason = "who is it? use /v1/speakers?name=NAME with audio as the body";
@@ -230,11 +230,12 @@ pub(super) async fn enrol(
 async fn enrol_speaker(
     shared: &Shared,
     voices: &Arc<Voices>,
-    identity: &Identity,
+    visitor: &Visitor,
     asked: FromSession,
 ) -> Result<crate::voices::Enrolment, Fault> {
     // Who may not read a session learns neither whether it is there nor whose voices are in it.
-    identity
+    visitor
+        .identity
         .must(Scope::Subscribe)
         .map_err(|denied| Fault(StatusCode::FORBIDDEN, ErrorCode::Forbidden, denied.to_string()))?;
     let session = session_of(shared, &asked.session).await?;
@@ -259,17 +260,15 @@ async fn enrol_speaker(
             Ok(voices.registry.enrol(&name, consent.as_deref(), &[(source, clip)], force, "http")?)
         })
         .await?;
-    // The person said who it is, which the session need not guess. One that has ended keeps its labels, and naming in
-    // one that runs is for those who may correct it.
-    if !identity.may(Scope::Publish) {
+    // The person said who it is, which the session need not guess. Naming is
+    // for those who may correct the session.
+    if !visitor.identity.may(Scope::Publish) {
         return Ok(enrolment);
     }
     let told =
         Correction::Voice { speaker, voice: enrolment.voice.id.clone(), name: enrolment.voice.name.clone() };
-    if session.channel().ended().is_none()
-        && let Ok(outcome) = session.input().command(crate::session::Command::Correct(told)).await
-    {
-        let _ = outcome.await;
+    if let Err(refusal) = shared.hub.correct(&session, told, visitor.author()).await {
+        tracing::info!(session = session.id(), %refusal, "an enrolled speaker is not named in its session");
     }
     Ok(enrolment)
 }

@@ -9,7 +9,8 @@ use axum::response::Response;
 use diarized_models::events::GapReason;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Heard, Over, accept, ack, as_command};
+use super::command::as_command;
+use super::connection::{Connection, Heard, Over, accept, ack};
 use super::open::{MAX_GAP_S, Opened, open, wait_for_return};
 use super::visitor::Visitor;
 use super::writer::Out;

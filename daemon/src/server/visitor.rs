@@ -43,6 +43,11 @@ impl Visitor {
         &self.peer
     }
 
+    /// Name of the token, for those who see a correction; none on a server without tokens.
+    pub(super) fn author(&self) -> Option<String> {
+        self.identity.is_named().then(|| self.identity.name().to_owned())
+    }
+
     /// Name of the token, for logs.
     pub(super) fn token(&self) -> &str {
         self.identity.name()

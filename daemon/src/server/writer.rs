@@ -109,7 +109,8 @@ where
         match &self.feed {
             None => true,
             Some(Feed::All(_)) => self.shared.hub.stats().live == 0,
-            Some(Feed::Own(_) | Feed::One(_)) => false,
+            Some(Feed::One(cursor)) => cursor.is_after_the_end(),
+            Some(Feed::Own(_)) => false,
         }
     }
 

@@ -7,14 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
 use diarized_models::diarizer::SpeakerVoice;
-use diarized_models::events::{ApplyError, SpeakerId};
+use diarized_models::events::{ApplyError, Event, SpeakerId};
 use diarized_models::{Said, SessionState};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::about::About;
+use super::engine::CorrectionError;
 use super::journal::{Journal, JournalParams};
+use super::ledger::{Again, Entry, Ledger};
 use super::source::Source;
 use crate::metrics::{Count, Histogram};
+use crate::protocol::corrections::Step;
 use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Snapshot, Stats};
 
 /// What all sessions of a hub count together.
@@ -81,6 +85,8 @@ pub struct Channel {
     pub(super) id: Arc<str>,
     source: Source,
     pub(super) inner: Mutex<Inner>,
+    /// Held while a session that has ended is corrected.
+    pub(super) desk: Mutex<()>,
     /// Number of all events, so that readers know when to read.
     pub(super) tick: watch::Sender<u64>,
     hub: HubSide,
@@ -95,7 +101,13 @@ pub(super) struct Inner {
     pub(super) journal: Journal,
     /// Shared with snapshots being encoded; cloned on the next event only while one is.
     pub(super) state: Arc<SessionState>,
+    about: Arc<About>,
+    pub(super) ledger: Ledger,
+    /// Highest label that was ever given.
+    last_speaker: u32,
     at: SampleIndex,
+    /// End of the latest speech.
+    last_speech: Option<SampleIndex>,
     pub(super) ended: Option<EndReason>,
     pub(super) stats: Option<(Stats, Utf8Bytes)>,
     pub(super) n_stats: u64,
@@ -113,8 +125,27 @@ pub struct Moment {
     pub at: SampleIndex,
     /// The labels.
     pub state: Arc<SessionState>,
+    /// What people wrote of the session.
+    pub about: Arc<About>,
+    /// Highest label that was ever given.
+    pub last_speaker: u32,
     /// Why it ended, if it has.
     pub ended: Option<EndReason>,
+}
+
+impl Moment {
+    /// What a late subscriber gets of session `id`.
+    #[must_use]
+    pub(crate) fn snapshot(&self, id: &str, source: Source) -> ServerMessage {
+        let mut snapshot = Snapshot::of(&self.state, source.as_str(), self.ended);
+        self.about.describe(&mut snapshot);
+        ServerMessage {
+            session: Some(id.to_owned()),
+            seq: Some(self.seq),
+            at: Some(self.at.into()),
+            body: snapshot.into(),
+        }
+    }
 }
 
 impl Channel {
@@ -127,13 +158,18 @@ impl Channel {
             inner: Mutex::new(Inner {
                 journal: Journal::new(journal),
                 state: Arc::default(),
+                about: Arc::default(),
+                ledger: Ledger::default(),
+                last_speaker: 0,
                 at: SampleIndex::ZERO,
+                last_speech: None,
                 ended: None,
                 stats: None,
                 n_stats: 0,
                 voices: BTreeMap::new(),
                 counted: Arc::clone(&hub.counted),
             }),
+            desk: Mutex::default(),
             tick: watch::Sender::new(0),
             hub,
             n_missed: AtomicU64::new(0),
@@ -143,13 +179,22 @@ impl Channel {
 
     /// The channel of a session that has ended, with the events that led to `moment` as far as they are there.
     #[must_use]
-    pub(super) fn archived(id: &str, source: Source, moment: Moment, events: Vec<Utf8Bytes>) -> Arc<Self> {
+    pub(super) fn archived(
+        id: &str,
+        source: Source,
+        moment: Moment,
+        events: Vec<Utf8Bytes>,
+        corrections: Vec<Entry>,
+    ) -> Arc<Self> {
         let base_seq = moment.seq.saturating_sub(events.len() as u64);
         let channel = Self::new(id, source, JournalParams::default(), HubSide::new());
         {
             let mut inner = channel.inner.lock();
             inner.journal = Journal::archived(base_seq, events);
             inner.state = moment.state;
+            inner.about = moment.about;
+            inner.last_speaker = moment.last_speaker;
+            inner.ledger = Ledger::of(corrections);
             inner.at = moment.at;
             inner.ended = moment.ended;
         }
@@ -177,7 +222,7 @@ impl Channel {
     /// The labels as they stand, as the wire's `snapshot`.
     #[must_use]
     pub fn snapshot(&self) -> ServerMessage {
-        self.snapshot_of(&self.now())
+        self.now().snapshot(&self.id, self.source)
     }
 
     /// The labels as they stand, as the wire's `snapshot`, encoded.
@@ -195,20 +240,11 @@ impl Channel {
         {
             return json.clone();
         }
-        let json = Utf8Bytes::from(self.snapshot_of(moment).to_json());
+        let json = Utf8Bytes::from(moment.snapshot(&self.id, self.source).to_json());
         if newest.as_ref().is_none_or(|(seq, is_last, _)| (*seq, *is_last) < key) {
             *newest = Some((key.0, key.1, json.clone()));
         }
         json
-    }
-
-    fn snapshot_of(&self, moment: &Moment) -> ServerMessage {
-        ServerMessage {
-            session: Some(self.id.to_string()),
-            seq: Some(moment.seq),
-            at: Some(moment.at.into()),
-            body: Snapshot::of(&moment.state, self.source.as_str(), moment.ended).into(),
-        }
     }
 
     /// Why the session ended, if it has.
@@ -233,6 +269,12 @@ impl Channel {
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         self.inner.lock().journal.last_seq()
+    }
+
+    /// End of the latest speech that was labelled while it ran.
+    #[must_use]
+    pub fn last_speech(&self) -> Option<SampleIndex> {
+        self.inner.lock().last_speech
     }
 
     /// Speech of a speaker of an ended session.
@@ -267,6 +309,39 @@ impl Channel {
         };
         self.announce();
         outcome
+    }
+
+    /// Emits an event of a correction, also after the end of the session.
+    pub(super) fn push_body(&self, at: SampleIndex, body: impl Into<Body>) {
+        self.inner.lock().push(&self.id, at, body.into());
+        self.announce();
+    }
+
+    /// Enters a correction into the ledger and emits the event about it; `entry` gets its number.
+    pub(super) fn enter(&self, at: SampleIndex, entry: impl FnOnce(u64) -> Entry) {
+        {
+            let mut inner = self.inner.lock();
+            let entry = entry(inner.ledger.next_id());
+            let said = inner.ledger.push(entry);
+            inner.push(&self.id, at, said.into());
+        }
+        self.announce();
+    }
+
+    /// The correction that is undone or made again next, and what that sets.
+    pub(super) fn again(&self, again: Again, wanted: Option<u64>) -> Result<(u64, Step), CorrectionError> {
+        self.inner.lock().ledger.next(again, wanted)
+    }
+
+    /// The corrections of the session that are remembered, the oldest first.
+    #[must_use]
+    pub fn corrections(&self) -> Vec<Arc<Entry>> {
+        self.inner.lock().ledger.entries().cloned().collect()
+    }
+
+    /// A label that was never given.
+    pub(super) fn next_speaker(&self) -> SpeakerId {
+        SpeakerId(self.inner.lock().last_speaker + 1)
     }
 
     /// Emits an event that is no label, such as a warning; does nothing after the end of the session.
@@ -315,12 +390,18 @@ impl Channel {
 
 impl Inner {
     pub(super) fn moment(&self) -> Moment {
-        let (seq, state) = (self.journal.last_seq(), Arc::clone(&self.state));
-        Moment { seq, at: self.at, state, ended: self.ended }
+        let (state, about) = (Arc::clone(&self.state), Arc::clone(&self.about));
+        let (seq, last_speaker) = (self.journal.last_seq(), self.last_speaker);
+        Moment { seq, at: self.at, state, about, last_speaker, ended: self.ended }
     }
 
     fn say(&mut self, id: &str, said: &Said) -> Result<(), ApplyError> {
         Arc::make_mut(&mut self.state).apply(&said.event)?;
+        match &said.event {
+            Event::Segment(segment) => self.last_speech = self.last_speech.max(Some(segment.range.end())),
+            Event::Speaker(info) => self.last_speaker = self.last_speaker.max(info.id.0),
+            _ => {}
+        }
         match Body::from_event(&said.event, &self.state) {
             Ok(body) => self.push(id, said.at, body),
             // An event kind that this protocol version has no message for still is in the snapshots.
@@ -332,6 +413,9 @@ impl Inner {
     fn push(&mut self, id: &str, at: SampleIndex, body: Body) {
         self.at = self.at.max(at);
         self.counted.event(body.kind());
+        if About::takes(&body) {
+            Arc::make_mut(&mut self.about).apply(&body);
+        }
         let seq = Some(self.journal.last_seq() + 1);
         let message = ServerMessage { session: Some(id.to_owned()), seq, at: Some(at.into()), body };
         self.journal.push(message.to_json().into());

@@ -8,6 +8,7 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
 use super::channel::{Channel, Moment};
+use super::ledger::Entry;
 use crate::protocol::server_message::{EndReason, Lagged, ServerMessage};
 
 /// What [`Cursor::read`] left to read.
@@ -30,6 +31,8 @@ pub struct Batch {
     pub first_seq: u64,
     /// Encoded events, one after the other.
     pub events: Vec<Utf8Bytes>,
+    /// Corrections that came with them.
+    pub corrections: Vec<Arc<Entry>>,
     /// The session when this was read.
     pub now: Moment,
     /// What is left to read.
@@ -52,6 +55,10 @@ pub struct Cursor {
     next_seq: u64,
     wants_snapshot: bool,
     n_stats: u64,
+    /// Number of the last correction that was read, by a reader that stores them.
+    last_correction: u64,
+    /// Whether the end of the session is not the end of reading.
+    stays: bool,
 }
 
 impl Cursor {
@@ -59,7 +66,15 @@ impl Cursor {
     #[must_use]
     pub fn from_now(channel: &Arc<Channel>) -> Self {
         let tick = channel.tick.subscribe();
-        Self { channel: Arc::clone(channel), tick, next_seq: 0, wants_snapshot: true, n_stats: 0 }
+        Self {
+            channel: Arc::clone(channel),
+            tick,
+            next_seq: 0,
+            wants_snapshot: true,
+            n_stats: 0,
+            last_correction: 0,
+            stays: false,
+        }
     }
 
     /// A reader with every event up to `seq`, which gets the later ones. If some of them have left the journal, it gets
@@ -73,6 +88,26 @@ impl Cursor {
         cursor.wants_snapshot = seq > channel.last_seq() || (is_interrupted && seq == channel.last_seq());
         cursor.next_seq = seq.saturating_add(1);
         cursor
+    }
+
+    /// A reader that has stored every event up to `seq` and every correction up to number `correction`.
+    #[must_use]
+    pub(crate) fn stored(channel: &Arc<Channel>, seq: u64, correction: u64) -> Self {
+        let wants_snapshot = seq > channel.last_seq();
+        let next_seq = seq.saturating_add(1);
+        Self { next_seq, wants_snapshot, last_correction: correction, ..Self::from_now(channel) }
+    }
+
+    /// The same reader, which stays when the session has ended, for corrections that come later.
+    #[must_use]
+    pub fn staying(self) -> Self {
+        Self { stays: true, ..self }
+    }
+
+    /// Whether the session has ended and only corrections may follow.
+    #[must_use]
+    pub fn is_after_the_end(&self) -> bool {
+        self.stays && self.channel.ended().is_some()
     }
 
     /// Makes the next [`Self::read_events`] restart from the present labels.
@@ -105,7 +140,10 @@ impl Cursor {
             Some(reason) => Delivery::Ended(reason),
             None => Delivery::UpToDate,
         };
-        Batch { restart, first_seq, events, now, delivery }
+        let is_all = self.next_seq > inner.journal.last_seq();
+        let corrections = if is_all { inner.ledger.after(self.last_correction) } else { Vec::new() };
+        self.last_correction = corrections.last().map_or(self.last_correction, |last| last.id);
+        Batch { restart, first_seq, events, corrections, now, delivery }
     }
 
     /// Appends what comes next to `out`, at most `max` events.
@@ -151,6 +189,7 @@ impl Cursor {
         }
         match ended {
             _ if more => Delivery::More,
+            Some(_) if self.stays => Delivery::UpToDate,
             Some(reason) => Delivery::Ended(reason),
             None => Delivery::UpToDate,
         }

@@ -5,11 +5,13 @@ use diarized_models::Said;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
+use super::ledger::Again;
 use crate::metrics::Reading;
 use crate::protocol::Wishes;
+use crate::protocol::corrections::Step;
 
 /// A correction by a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Correction {
     /// Gives a speaker a name; an empty one takes it away.
     Rename {
@@ -39,6 +41,29 @@ pub enum Correction {
         /// The second person's segments; if there are none, those that sound like a second person.
         segments: Vec<SegmentId>,
     },
+    /// The session has this title, which was checked; empty takes it away.
+    Title {
+        /// The title.
+        title: String,
+    },
+    /// A note is added, changed or, with an empty text, removed.
+    Note {
+        /// The note that changes; none adds one.
+        id: Option<u64>,
+        /// The segment that a new one is about.
+        segment: Option<u64>,
+        /// The text, which was checked.
+        text: String,
+    },
+    /// A correction is undone or made again.
+    Again {
+        /// Which of the two.
+        again: Again,
+        /// The correction that is meant.
+        wanted: Option<u64>,
+    },
+    /// Labels are as a step says; what an engine gets for [`Self::Again`].
+    Restore(Step),
     /// A speaker is a known voice.
     Voice {
         /// The speaker.
@@ -59,6 +84,10 @@ impl Correction {
             Self::Merge { .. } => "merge",
             Self::Reassign { .. } => "reassign",
             Self::Split { .. } => "split",
+            Self::Title { .. } => "title",
+            Self::Note { .. } => "note",
+            Self::Again { again, .. } => again.kind(),
+            Self::Restore(_) => "restore",
             Self::Voice { .. } => "voice",
         }
     }

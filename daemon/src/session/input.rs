@@ -1,7 +1,7 @@
 //! The input queue of a session: bounded by the audio in it, awaited by sockets, blocked on by threads.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use crossbeam_channel::{Receiver, TrySendError, bounded};
@@ -43,8 +43,13 @@ pub struct Closed;
 pub enum Command {
     /// Settle pending labels; done when all resulting events are in the journal.
     Finalize,
-    /// Correct the labels.
-    Correct(Correction),
+    /// Correct the labels or what is written beside them.
+    Correct {
+        /// How.
+        correction: Correction,
+        /// Name of the token that wants it.
+        by: Option<String>,
+    },
     /// Add recognised words.
     Words {
         /// The words; they replace the provisional ones.
@@ -57,12 +62,19 @@ pub enum Command {
 impl Command {
     /// What it holds beside itself, in bytes.
     fn n_bytes(&self) -> usize {
-        match self {
-            Self::Correct(Correction::Rename { name, .. } | Correction::Voice { name, .. }) => name.len(),
-            Self::Correct(Correction::Split { segments, .. }) => size_of_val(segments.as_slice()),
+        let correction = match self {
+            Self::Correct { correction, .. } => correction,
             Self::Words { words, .. } => {
-                size_of_val(words.as_slice()) + words.iter().map(|word| word.text.len()).sum::<usize>()
+                return size_of_val(words.as_slice())
+                    + words.iter().map(|word| word.text.len()).sum::<usize>();
             }
+            Self::Finalize => return 0,
+        };
+        match correction {
+            Correction::Rename { name, .. } | Correction::Voice { name, .. } => name.len(),
+            Correction::Title { title } => title.len(),
+            Correction::Note { text, .. } => text.len(),
+            Correction::Split { segments, .. } => size_of_val(segments.as_slice()),
             _ => 0,
         }
     }
@@ -126,7 +138,7 @@ pub struct Sender {
     queue: crossbeam_channel::Sender<Queued>,
     places: Arc<Semaphore>,
     counters: Arc<Counters>,
-    finished: AtomicBool,
+    finished: OnceLock<EndReason>,
     corrections: Mutex<Rate>,
     words: Mutex<Rate>,
 }
@@ -140,15 +152,16 @@ pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
     let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
     let corrections = Mutex::new(Rate::new(MAX_CORRECTIONS_PER_S, CORRECTIONS_AT_ONCE));
     let words = Mutex::new(Rate::new(MAX_WORDS_PER_S, WORDS_AT_ONCE));
-    let finished = AtomicBool::new(false);
+    let finished = OnceLock::new();
     (Sender { format, queue: tx, places, counters, finished, corrections, words }, inbox)
 }
 
 /// The near end of a queue that takes nothing, after `n_received` samples of each channel at the declared rate.
-pub(super) fn closed(format: AudioFormat, n_received: u64) -> Sender {
+pub(super) fn closed(format: AudioFormat, n_received: u64, reason: EndReason) -> Sender {
     let (sender, inbox) = queue(format);
     inbox.counters.n_received.store(n_received, Ordering::Relaxed);
-    sender.finished.store(true, Ordering::Release);
+    // A new sender has no reason yet.
+    let _ = sender.finished.set(reason);
     sender
 }
 
@@ -212,7 +225,7 @@ impl Sender {
     fn pace(&self, command: &Command) -> Result<(), CorrectionError> {
         let now = Instant::now();
         match command {
-            Command::Correct(_) if !self.corrections.lock().takes(now, 1) => {
+            Command::Correct { .. } if !self.corrections.lock().takes(now, 1) => {
                 Err(CorrectionError::TooMany { max_per_s: MAX_CORRECTIONS_PER_S })
             }
             Command::Words { words, .. } if !self.words.lock().takes(now, words.len() as u32) => {
@@ -237,11 +250,16 @@ impl Sender {
 
     /// Ends the session after what is queued; the first reason stands. Never waits.
     pub fn finish(&self, reason: EndReason) {
-        if !self.finished.swap(true, Ordering::AcqRel) {
+        if self.finished.set(reason).is_ok() {
             // No place is needed: the queue has room for one item beyond its places. If the thread is gone, so
             // is the session.
             let _ = self.queue.try_send(Queued { input: Input::Finish(reason), _places: None });
         }
+    }
+
+    /// Why it takes no more, if it does not.
+    pub(super) fn end_reason(&self) -> Option<EndReason> {
+        self.finished.get().copied()
     }
 
     /// Samples of each channel taken so far, gaps included, at the declared rate.
@@ -264,7 +282,7 @@ impl Sender {
     /// Queues an item that moves the clock by `n_samples`. Dropped before it is done, it has queued and counted
     /// nothing.
     async fn push(&self, input: Input, n_samples: u64, n_places: u32) -> Result<(), Closed> {
-        if self.finished.load(Ordering::Acquire) {
+        if self.finished.get().is_some() {
             return Err(Closed);
         }
         let places = Arc::clone(&self.places).acquire_many_owned(n_places).await.map_err(|_| Closed)?;
@@ -314,7 +332,7 @@ mod tests {
         let (sender, inbox) = queue(AudioFormat::default());
         let split = |n: u64| {
             let segments = (0..n).map(diarized_models::SegmentId).collect();
-            Command::Correct(Correction::Split { speaker: SpeakerId(1), segments })
+            Command::Correct { correction: Correction::Split { speaker: SpeakerId(1), segments }, by: None }
         };
         let n_free = || sender.places.available_permits();
         block_on(sender.command(split(3))).unwrap();

@@ -3,12 +3,16 @@
 //! A [`Session`] is a bounded input queue, one named thread that drives the diarizer, and a [`Channel`] that any
 //! number of readers follow at their own pace. Nothing here knows sockets.
 
+mod about;
 mod channel;
+mod correcting;
 mod cursor;
+mod desk;
 pub mod engine;
 mod health;
 mod input;
 mod journal;
+mod ledger;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod seat;
@@ -17,13 +21,18 @@ mod words;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+pub use about::About;
 pub use channel::{Channel, Counted, HubSide, Moment};
 pub use cursor::{Batch, Cursor, Delivery};
+pub(crate) use desk::restoration;
 pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
+pub(crate) use ledger::MAX_ENTRIES;
+pub use ledger::{Again, Entry};
 pub use seat::{Seated, Vacancy};
 pub use source::Source;
 
@@ -36,7 +45,7 @@ use diarized_models::diarizer::SpeakerVoice;
 use parking_lot::Mutex;
 
 use crate::protocol::AudioFormat;
-use crate::protocol::server_message::{EndReason, Warning};
+use crate::protocol::server_message::{EndReason, Title, Warning};
 use crate::secret::SecretHash;
 
 /// Why a session could not be started.
@@ -65,12 +74,17 @@ pub(crate) struct Archive {
     pub(crate) moment: Moment,
     /// The last events before `moment`, encoded.
     pub(crate) events: Vec<Utf8Bytes>,
+    /// Its corrections, the oldest first.
+    pub(crate) corrections: Vec<Entry>,
 }
 
 /// A running or finished session; shared by its publisher, its readers and the hub.
 #[derive(Debug)]
 pub struct Session {
-    number: u64,
+    number: AtomicU64,
+    /// Whether it is on the hub's list once more, after its end.
+    is_back: AtomicBool,
+    is_archived: bool,
     channel: Arc<Channel>,
     input: Sender,
     format: AudioFormat,
@@ -107,7 +121,9 @@ impl Session {
             .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
         Ok(Arc::new(Self {
-            number,
+            number: AtomicU64::new(number),
+            is_back: AtomicBool::new(false),
+            is_archived: false,
             channel,
             input,
             format,
@@ -122,13 +138,16 @@ impl Session {
     /// A session without input, for its past events.
     #[must_use]
     pub(crate) fn archived(archive: Archive) -> Arc<Self> {
-        let Archive { id, source, format, began, token_hash, moment, events } = archive;
+        let Archive { id, source, format, began, token_hash, moment, events, corrections } = archive;
         let heard = u128::from(moment.at.0) * u128::from(format.sample_rate);
         let n_received = u64::try_from(heard / u128::from(SAMPLE_RATE_HZ)).unwrap_or(u64::MAX);
+        let ended = moment.ended.unwrap_or(EndReason::Interrupted);
         Arc::new(Self {
-            number: u64::MAX,
-            channel: Channel::archived(&id, source, moment, events),
-            input: input::closed(format, n_received),
+            number: AtomicU64::new(u64::MAX),
+            is_back: AtomicBool::new(false),
+            is_archived: true,
+            channel: Channel::archived(&id, source, moment, events, corrections),
+            input: input::closed(format, n_received, ended),
             format,
             began,
             token: Mutex::new(None),
@@ -141,7 +160,7 @@ impl Session {
     /// Whether it was put together from what was kept, which holds labels and no voices.
     #[must_use]
     pub(crate) fn is_archived(&self) -> bool {
-        self.number == u64::MAX
+        self.is_archived
     }
 
     /// Id of the session.
@@ -153,7 +172,18 @@ impl Session {
     /// Place of the session in the order of opening.
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.number
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// A session that had left the hub's list takes a place on it again, for its corrections.
+    pub(crate) fn come_back(&self, number: u64) {
+        self.is_back.store(true, Ordering::Relaxed);
+        self.number.store(number, Ordering::Relaxed);
+    }
+
+    /// Whether it is on the hub's list for its corrections only: what it said before was read by all who follow.
+    pub(crate) fn is_back(&self) -> bool {
+        self.is_back.load(Ordering::Relaxed)
     }
 
     /// The session's output.
@@ -198,6 +228,11 @@ impl Session {
         self.channel.publish_body(self.channel.now().at, warning);
     }
 
+    /// Gives the session a title, which was checked; does nothing after its end.
+    pub(crate) fn set_title(&self, title: &str) {
+        self.channel.publish_body(self.channel.now().at, Title { title: Some(title.to_owned()) });
+    }
+
     /// Acquires the publisher's place; asks its present holder to leave, and waits for it.
     pub async fn take_seat(&self) -> Seated {
         self.seat.take().await
@@ -220,6 +255,19 @@ impl Session {
         }
     }
 
+    /// Makes a correction of a session that takes no more input, behind its last events.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub(crate) async fn correct_ended(
+        &self,
+        correction: &Correction,
+        by: Option<String>,
+    ) -> Result<(), CorrectionError> {
+        self.channel.wait_ended().await;
+        self.channel.correct_ended(correction, by.as_deref())
+    }
+
     /// Where audio and commands go in.
     #[must_use]
     pub fn input(&self) -> &Sender {
@@ -234,6 +282,12 @@ impl Session {
             return voice;
         }
         self.channel.voice_of(speaker)
+    }
+
+    /// Why the session ended or will; none while it runs.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.input.end_reason().or_else(|| self.channel.ended())
     }
 
     /// Ends the session after what is queued; the first reason stands.

@@ -74,6 +74,7 @@ struct Scripted {
     at: SampleIndex,
     open: Option<Segment>,
     next_id: u64,
+    last_speaker: u32,
     state: SessionState,
     said: Vec<Said>,
 }
@@ -175,16 +176,22 @@ impl Engine for Scripted {
     }
 
     fn correct(&mut self, correction: &Correction) -> Result<(), CorrectionError> {
-        match correction {
-            Correction::Rename { speaker, name } => {
-                let known = self.state.speaker(*speaker);
-                let info = known.ok_or(CorrectionError::UnknownSpeaker(*speaker))?.clone();
-                let name = (!name.is_empty()).then(|| name.clone());
-                self.say(Event::Speaker(SpeakerInfo { name, ..info }));
-                Ok(())
-            }
-            _ => Err(CorrectionError::Refused { reason: "the script only renames".to_owned() }),
+        if let Correction::Rename { speaker, name } = correction {
+            // Of any length, for tests that need large events.
+            let info = self.state.speaker(*speaker).ok_or(CorrectionError::UnknownSpeaker(*speaker))?.clone();
+            let name = (!name.is_empty()).then(|| name.clone());
+            self.say(Event::Speaker(SpeakerInfo { name, ..info }));
+            return Ok(());
         }
+        let last = self.state.speakers().map(|info| info.id.0).max().unwrap_or(0);
+        self.last_speaker = self.last_speaker.max(last);
+        let next = SpeakerId(self.last_speaker + 1);
+        for event in super::desk::events(&self.state, correction, next)? {
+            self.say(event);
+        }
+        let open = self.open.as_ref().map(|open| open.id);
+        self.open = open.and_then(|id| self.state.segment(id).cloned());
+        Ok(())
     }
 
     fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {

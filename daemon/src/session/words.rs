@@ -18,6 +18,12 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// The words of a session to which no more are added.
+    pub(super) fn of(state: &SessionState) -> Self {
+        let has_words = state.words().len() > 0;
+        Self { book: has_words.then(|| Book::of(state)) }
+    }
+
     /// Inserts behind every event of labels what it changes of the words.
     pub(super) fn follow(&mut self, said: &mut Vec<Said>) {
         let Some(book) = &mut self.book else { return };

@@ -12,7 +12,8 @@ use diarized_models::events::GapReason;
 use diarized_models::words::NewWord;
 
 use super::channel::Channel;
-use super::engine::{CorrectionError, Engine, EngineError};
+use super::correcting;
+use super::engine::{Correction, CorrectionError, Engine, EngineError};
 use super::health::Health;
 use super::input::{Command, Inbox, Input};
 use super::words::Words;
@@ -157,9 +158,8 @@ impl Worker {
                     // The requester may be gone.
                     let _ = reply.send(Ok(()));
                 }
-                Input::Command(Command::Correct(correction), reply) => {
-                    let outcome = self.engine.correct(&correction);
-                    self.drive()?;
+                Input::Command(Command::Correct { correction, by }, reply) => {
+                    let outcome = self.correct(&correction, by.as_deref())?;
                     let _ = reply.send(outcome);
                 }
                 Input::Command(Command::Words { words, is_final }, reply) => {
@@ -182,6 +182,23 @@ impl Worker {
             self.busy += began.elapsed();
             self.tell_stats();
         }
+    }
+
+    /// Makes a correction; its events are emitted when this returns.
+    fn correct(
+        &mut self,
+        correction: &Correction,
+        by: Option<&str>,
+    ) -> Result<Result<(), CorrectionError>, Fault> {
+        self.drive()?;
+        let (channel, heard) = (Arc::clone(&self.channel), self.heard);
+        let mut fault = None;
+        let outcome = correcting::correct(&channel, heard, correction, by, &mut |correction| {
+            self.engine.correct(correction)?;
+            fault = self.drive().err();
+            Ok(())
+        });
+        fault.map_or(Ok(outcome), Err)
     }
 
     /// Waits for input, unless the workers are behind, or for results.

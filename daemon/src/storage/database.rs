@@ -7,17 +7,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
-use diarized_models::SessionState;
+use diarized_models::{Event, SessionState};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::corrections::write_corrections;
 use super::files::make_private;
 use super::migrations::{VERSION, migrate};
 use super::{Kept, unix_ms};
-use crate::protocol::server_message::{Body, EndReason, Ended, Snapshot};
+use crate::protocol::server_message::{Body, EndReason, Ended};
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
-use crate::session::{Archive, Batch, Delivery, Moment, Session, Source};
+use crate::session::{About, Archive, Batch, Delivery, Moment, Session, Source};
 
 /// How long one connection waits for another's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -112,8 +113,6 @@ impl Database {
         let key = match key {
             Some(key) => key,
             None => {
-                // The microphone's id alone is used again, by the microphone.
-                write.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([session.id()])?;
                 let format = serde_json::to_string(&session.format()).unwrap_or_default();
                 write
                     .prepare_cached(
@@ -132,7 +131,7 @@ impl Database {
         };
         if let Some(moment) = &batch.restart {
             // Events were missed while writing failed: the labels as they stood then take their place.
-            let base = snapshot_json(session.id(), session.channel().source(), moment);
+            let base = moment.snapshot(session.id(), session.channel().source()).to_json();
             write.prepare_cached("DELETE FROM events WHERE session = ?1")?.execute([key])?;
             write
                 .prepare_cached("UPDATE sessions SET base_seq = ?2, base = ?3 WHERE key = ?1")?
@@ -145,6 +144,7 @@ impl Database {
                 insert.execute(params![key, signed(seq), message.as_str()])?;
             }
         }
+        write_corrections(&write, key, &batch.corrections)?;
         let (reason, ended_ms) = match batch.delivery {
             Delivery::Ended(reason) => (Some(reason.as_str()), Some(unix_ms(SystemTime::now()))),
             _ => (None, None),
@@ -152,7 +152,8 @@ impl Database {
         let now = &batch.now;
         write
             .prepare_cached(
-                "UPDATE sessions SET seq = ?2, at = ?3, n_speakers = ?4, n_segments = ?5, reason = ?6, ended_ms = ?7
+                "UPDATE sessions SET seq = ?2, at = ?3, n_speakers = ?4, n_segments = ?5, reason = ?6,
+                        ended_ms = coalesce(ended_ms, ?7), title = ?8, last_speaker = ?9
                  WHERE key = ?1",
             )?
             .execute(params![
@@ -162,7 +163,9 @@ impl Database {
                 signed(now.state.speakers().len() as u64),
                 signed(now.state.segments().len() as u64),
                 reason,
-                ended_ms
+                ended_ms,
+                now.about.title,
+                now.last_speaker
             ])?;
         write.commit()?;
         Ok(key)
@@ -234,7 +237,8 @@ impl Database {
 
     fn rows(&self, max: usize) -> Result<Vec<Result<Kept, StorageError>>, StorageError> {
         let mut select = self.sqlite.prepare_cached(
-            "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason FROM sessions
+            "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason, title
+             FROM sessions
              ORDER BY began_ms DESC, key DESC LIMIT ?1",
         )?;
         let rows = select.query_map([signed(max as u64)], |row| Ok(kept(row)))?;
@@ -254,28 +258,38 @@ impl Database {
         Ok(read.filter(|(kept, _)| kept.reason.is_some()).map(|(_, archive)| Session::archived(archive)))
     }
 
+    /// The newest session of this source that has ended.
+    pub(super) fn load_newest(&self, source: Source) -> Result<Option<Arc<Session>>, StorageError> {
+        let mut select = self.sqlite.prepare_cached(
+            "SELECT id FROM sessions WHERE source = ?1 AND reason NOT NULL ORDER BY key DESC LIMIT 1",
+        )?;
+        let id = select.query_row([source.as_str()], |row| lossy(row, 0)).optional()?;
+        id.map_or(Ok(None), |id| self.load(&id))
+    }
+
     /// A session with all its events, read back.
     fn read(&self, id: &str) -> Result<Option<(Kept, Archive)>, StorageError> {
         let row = self
             .sqlite
             .prepare_cached(
-                "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason, key, base_seq, base,
-                        token_hash
+                "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason, title, key, base_seq, base,
+                        token_hash, last_speaker
                  FROM sessions WHERE id = ?1",
             )?
             .query_row([id], |row| {
-                let (key, base_seq): (i64, i64) = (row.get(9)?, row.get(10)?);
-                let (base, token_hash): (Option<String>, String) = (row.get(11)?, row.get(12)?);
-                Ok((kept(row), key, unsigned(base_seq), base, token_hash))
+                let (key, base_seq): (i64, i64) = (row.get(10)?, row.get(11)?);
+                let (base, token_hash): (Option<String>, String) = (row.get(12)?, row.get(13)?);
+                let last_speaker: u32 = row.get(14)?;
+                Ok((kept(row), key, unsigned(base_seq), base, token_hash, last_speaker))
             })
             .optional()
             .map_err(|error| or_damaged(id, error))?;
-        let Some((kept, key, base_seq, base, token_hash)) = row else { return Ok(None) };
+        let Some((kept, key, base_seq, base, token_hash, mut last_speaker)) = row else { return Ok(None) };
         let kept = kept?;
-        let mut state = match base.as_deref().map(ServerMessage::parse) {
-            None => SessionState::new(),
+        let (mut state, mut about) = match base.as_deref().map(ServerMessage::parse) {
+            None => (SessionState::new(), About::default()),
             Some(Ok(ServerMessage { body: Body::Snapshot(base), .. })) => {
-                base.to_state().map_err(|e| damaged(id, e))?
+                (base.to_state().map_err(|e| damaged(id, e))?, About::of(&base))
             }
             Some(_) => return Err(damaged(id, "its labels are no snapshot")),
         };
@@ -290,16 +304,23 @@ impl Database {
                 return Err(damaged(id, format!("event {} is missing", base_seq + events.len() as u64 + 1)));
             }
             let message = ServerMessage::parse(&text).map_err(|e| damaged(id, e))?;
-            if !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
+            about.apply(&message.body);
+            if !About::takes(&message.body) && !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
                 let event = message.body.to_event().map_err(|e| damaged(id, e))?;
                 state.apply(&event).map_err(|e| damaged(id, e))?;
+                if let Event::Speaker(info) = &event {
+                    last_speaker = last_speaker.max(info.id.0);
+                }
             }
             events.push(Utf8Bytes::from(text));
         }
+        let highest = state.speakers().map(|info| info.id.0).max();
         let moment = Moment {
+            last_speaker: last_speaker.max(highest.unwrap_or(0)),
             seq: base_seq + events.len() as u64,
             at: SampleIndex(kept.at),
             state: Arc::new(state),
+            about: Arc::new(about),
             ended: Some(kept.reason.unwrap_or(EndReason::Interrupted)),
         };
         let token_hash = SecretHash::parse(&token_hash).ok_or_else(|| damaged(id, "its token"))?;
@@ -311,6 +332,7 @@ impl Database {
             token_hash,
             moment,
             events,
+            corrections: self.corrections(id, key)?,
         };
         Ok(Some((kept, archive)))
     }
@@ -324,16 +346,17 @@ impl Database {
     }
 }
 
-/// The first nine columns of a row.
+/// The first ten columns of a row.
 fn kept(row: &Row) -> Result<Kept, StorageError> {
     let id = lossy(row, 0)?;
     let columns = || {
-        let words: (String, String, Option<String>) = (row.get(1)?, row.get(2)?, row.get(8)?);
+        let words: (String, String, Option<String>, Option<String>) =
+            (row.get(1)?, row.get(2)?, row.get(8)?, row.get(9)?);
         let numbers: (i64, i64, i64, i64, i64) =
             (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
         Ok((words, numbers))
     };
-    let ((source, format, reason), (began_ms, seq, at, n_speakers, n_segments)) =
+    let ((source, format, reason, title), (began_ms, seq, at, n_speakers, n_segments)) =
         columns().map_err(|error| or_damaged(&id, error))?;
     let source = Source::parse(&source).ok_or_else(|| damaged(&id, format!("source {source:?}")))?;
     let format: AudioFormat = serde_json::from_str(&format).map_err(|e| damaged(&id, e))?;
@@ -342,6 +365,7 @@ fn kept(row: &Row) -> Result<Kept, StorageError> {
         .transpose()?;
     Ok(Kept {
         id,
+        title,
         source,
         format,
         began: UNIX_EPOCH + Duration::from_millis(unsigned(began_ms)),
@@ -353,17 +377,7 @@ fn kept(row: &Row) -> Result<Kept, StorageError> {
     })
 }
 
-fn snapshot_json(id: &str, source: Source, moment: &Moment) -> String {
-    let message = ServerMessage {
-        session: Some(id.to_owned()),
-        seq: Some(moment.seq),
-        at: Some(moment.at.into()),
-        body: Snapshot::of(&moment.state, source.as_str(), moment.ended).into(),
-    };
-    message.to_json()
-}
-
-fn damaged(id: &str, reason: impl ToString) -> StorageError {
+pub(super) fn damaged(id: &str, reason: impl ToString) -> StorageError {
     StorageError::Damaged { id: id.to_owned(), reason: reason.to_string() }
 }
 
@@ -380,7 +394,7 @@ fn or_damaged(id: &str, error: rusqlite::Error) -> StorageError {
 }
 
 /// A column as text, whatever it holds.
-fn lossy(row: &Row, idx: usize) -> rusqlite::Result<String> {
+pub(super) fn lossy(row: &Row, idx: usize) -> rusqlite::Result<String> {
     Ok(match row.get_ref(idx)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         ValueRef::Integer(n) => n.to_string(),
@@ -390,10 +404,10 @@ fn lossy(row: &Row, idx: usize) -> rusqlite::Result<String> {
 }
 
 /// SQLite counts with a sign; nothing that is counted here comes near the end of it.
-fn signed(n: u64) -> i64 {
+pub(super) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn unsigned(n: i64) -> u64 {
+pub(super) fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }

@@ -42,6 +42,15 @@ const STEPS: &[&str] = &[
         up_ms   INTEGER NOT NULL,
         boot    TEXT NOT NULL
     );",
+    "ALTER TABLE sessions ADD COLUMN title TEXT;",
+    // The highest label of a speaker that was ever given, and the corrections with what undoes them.
+    "ALTER TABLE sessions ADD COLUMN last_speaker INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE corrections (
+        session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
+        id      INTEGER NOT NULL,
+        entry   TEXT NOT NULL,
+        PRIMARY KEY (session, id)
+    ) WITHOUT ROWID;",
 ];
 
 /// The version of this program's tables.

@@ -4,6 +4,7 @@
 //! process that is killed loses less than a second of events. A session never waits for the disk: when writing fails,
 //! sessions go on, and what has left their journals meanwhile is made up for by a snapshot.
 
+mod corrections;
 mod database;
 mod files;
 mod forget;
@@ -11,6 +12,7 @@ mod migrations;
 #[cfg(test)]
 mod tests;
 mod wall_clock;
+mod writer;
 
 pub use database::StorageError;
 
@@ -27,20 +29,15 @@ use parking_lot::Mutex;
 
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
-use crate::session::{Batch, Cursor, Delivery, Session, Source};
+use crate::session::{Session, Source};
 use database::Database;
 use wall_clock::Reading;
+use writer::Writer;
 
 /// Time between two commits.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// Time between two looks for sessions that are too old.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
-/// Minimum time between two rewrites of the file for sessions that are too old.
-const SCRUB_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Time until that is tried again when it failed.
-const SCRUB_AGAIN: Duration = Duration::from_secs(60);
-/// Events of one session in one transaction, so that one session does not hold up the others.
-const MAX_BATCH: usize = 10_000;
 /// Code of the warning that the live sessions get when writing fails.
 const WARNING: &str = "storage_failed";
 
@@ -70,6 +67,8 @@ impl StorageParams {
 pub struct Kept {
     /// Id of the session.
     pub id: String,
+    /// Its title, if it has one.
+    pub title: Option<String>,
     /// Where its audio came from.
     pub source: Source,
     /// What the publisher declared its audio to be.
@@ -97,6 +96,8 @@ pub struct Storage {
     ids: Mutex<BTreeSet<String>>,
     /// Sessions that opened since the writer looked.
     opened: Mutex<Vec<Arc<Session>>>,
+    /// Sessions that were corrected after their end since then.
+    corrected: Mutex<Vec<Arc<Session>>>,
     /// The sole right to the file.
     lock: Mutex<Option<File>>,
     stop: Sender<()>,
@@ -106,33 +107,6 @@ pub struct Storage {
     n_events: AtomicU64,
     /// Sessions that could not be read when the file was opened.
     n_damaged: u64,
-}
-
-/// What the writer holds.
-#[derive(Debug)]
-struct Writer {
-    database: Database,
-    keep: Option<Duration>,
-    max_session_bytes: u64,
-    followed: BTreeMap<u64, Followed>,
-    expired_at: Option<Instant>,
-    /// Time of the last rewrite of the file.
-    scrubbed_at: Option<Instant>,
-    /// Time of the next rewrite, if deleted data may still be readable in the file.
-    scrub_at: Option<Instant>,
-}
-
-/// One session that is being written.
-#[derive(Debug)]
-struct Followed {
-    session: Arc<Session>,
-    cursor: Cursor,
-    /// Row of the session, once it has one.
-    key: Option<i64>,
-    /// Bytes of events that are kept since its labels were.
-    n_bytes: u64,
-    /// What was read and could not be written yet.
-    unwritten: Option<Batch>,
 }
 
 impl Storage {
@@ -173,6 +147,7 @@ impl Storage {
             writer: Mutex::new(writer),
             ids: Mutex::new(ids),
             opened: Mutex::default(),
+            corrected: Mutex::default(),
             lock: Mutex::new(Some(lock)),
             stop,
             thread: Mutex::new(None),
@@ -201,6 +176,11 @@ impl Storage {
     pub(crate) fn follow(&self, session: &Arc<Session>) {
         self.ids.lock().insert(session.id().to_owned());
         self.opened.lock().push(Arc::clone(session));
+    }
+
+    /// Keeps what was corrected of a session that has ended.
+    pub(crate) fn follow_again(&self, session: &Arc<Session>) {
+        self.corrected.lock().push(Arc::clone(session));
     }
 
     /// Whether a session of this id is kept or will be. Does not wait for the disk.
@@ -237,13 +217,23 @@ impl Storage {
         self.reader.lock().load(id)
     }
 
+    /// The newest ended session of this source, as [`Self::load`] gives it.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub fn load_newest(&self, source: Source) -> Result<Option<Arc<Session>>, StorageError> {
+        self.reader.lock().load_newest(source)
+    }
+
     /// Deletes a session permanently: no file contains any of it when this returns. Returns whether it was stored. Takes as
     /// long as rewriting the whole file.
     ///
     /// # Errors
     /// [`StorageError`]
     pub fn forget(&self, id: &str) -> Result<bool, StorageError> {
-        self.opened.lock().retain(|session| session.id() != id);
+        for waiting in [&self.opened, &self.corrected] {
+            waiting.lock().retain(|session| session.id() != id);
+        }
         let mut writer = self.writer.lock();
         writer.followed.retain(|_, followed| followed.session.id() != id);
         let was_kept = writer.database.forget(id)?;
@@ -305,12 +295,14 @@ impl Storage {
     /// Writes the events since the last write.
     fn write(&self) {
         let mut writer = self.writer.lock();
-        for session in std::mem::take(&mut *self.opened.lock()) {
-            let cursor = Cursor::since(session.channel(), 0);
-            let followed = Followed { session, cursor, key: None, n_bytes: 0, unwritten: None };
-            writer.followed.insert(followed.session.number(), followed);
+        std::mem::take(&mut *self.opened.lock()).into_iter().for_each(|session| writer.follow(session));
+        let corrected = std::mem::take(&mut *self.corrected.lock());
+        let added = corrected.iter().try_for_each(|session| writer.follow_again(session));
+        if added.is_err() {
+            self.corrected.lock().extend(corrected);
         }
-        let outcome = writer.write(&self.n_events).and_then(|()| self.tidy(&mut writer));
+        let outcome = added.and_then(|()| writer.write(&self.n_events));
+        let outcome = outcome.and_then(|()| self.tidy(&mut writer));
         let sessions: Vec<_> = writer.followed.values().map(|f| Arc::clone(&f.session)).collect();
         drop(writer);
         match outcome {
@@ -333,74 +325,6 @@ impl Storage {
                 }
             }
         }
-    }
-}
-
-impl Writer {
-    fn write(&mut self, n_written: &AtomicU64) -> Result<(), StorageError> {
-        let mut ended = Vec::new();
-        for (number, followed) in &mut self.followed {
-            loop {
-                let unwritten = followed.unwritten.take();
-                // The unwritten events are old: later ones may exist by now.
-                let is_old = unwritten.is_some();
-                let batch = unwritten.unwrap_or_else(|| followed.cursor.read_events(MAX_BATCH));
-                let is_new = followed.key.is_none();
-                if batch.is_empty() && !is_new && !matches!(batch.delivery, Delivery::Ended(_)) {
-                    break;
-                }
-                match self.database.write(&followed.session, followed.key, &batch) {
-                    Ok(key) => followed.key = Some(key),
-                    Err(error) => {
-                        followed.unwritten = Some(batch);
-                        return Err(error);
-                    }
-                }
-                n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
-                followed.n_bytes += batch.events.iter().map(|json| json.as_str().len() as u64).sum::<u64>();
-                if batch.restart.is_some() {
-                    followed.n_bytes = 0;
-                } else if followed.n_bytes > self.max_session_bytes {
-                    followed.cursor.restart();
-                    // The labels are read at once, while they stand in the place of what was just counted.
-                    continue;
-                }
-                match batch.delivery {
-                    Delivery::More => {}
-                    Delivery::UpToDate if is_old => {}
-                    Delivery::UpToDate => break,
-                    Delivery::Ended(_) => {
-                        ended.push(*number);
-                        break;
-                    }
-                }
-            }
-        }
-        for number in ended {
-            self.followed.remove(&number);
-        }
-        Ok(())
-    }
-
-    /// Takes what was forgotten out of the files; when that fails, it is tried again by itself.
-    fn scrub(&mut self) -> Result<(), StorageError> {
-        let now = Instant::now();
-        let outcome = self.database.scrub();
-        self.scrubbed_at = Some(now);
-        self.scrub_at = outcome.is_err().then(|| now + SCRUB_AGAIN);
-        outcome
-    }
-
-    /// Forgets what ended before this, and gives the ids; their traces leave the files within a day.
-    fn expire(&mut self, before: SystemTime) -> Result<BTreeSet<String>, StorageError> {
-        self.expired_at = Some(Instant::now());
-        let expired = self.database.expire(before)?;
-        if !expired.is_empty() {
-            tracing::info!(sessions = expired.len(), "kept sessions were forgotten because of their age");
-            let due = self.scrubbed_at.map_or_else(Instant::now, |at| at + SCRUB_EVERY);
-            self.scrub_at = Some(self.scrub_at.map_or(due, |at| at.min(due)));
-        }
-        Ok(expired)
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+mod corrections;
+mod ids;
+
 use super::*;
 use crate::hub::{Hub, HubParams};
 use crate::protocol::ServerMessage;
 use crate::session::scripted::{ScriptedFactory, script};
-use crate::session::{EngineFactory, JournalParams};
+use crate::session::{Cursor, Delivery, EngineFactory, JournalParams};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -55,6 +58,7 @@ fn a_kept_session_says_what_it_said_when_it_ran() {
     let storage = open(&path);
     let hub = hub(&storage, HubParams::default());
     let session = talk(&hub, "a", &[(0.1, 5), (0.0, 2), (0.3, 4), (0.0, 1)]);
+    session.set_title("Weekly");
     session.input().gap(1600, diarized_models::events::GapReason::Declared).unwrap();
     let range =
         diarized_dsp::SampleRange::new(diarized_dsp::SampleIndex(1600), diarized_dsp::SampleIndex(3200));
@@ -70,6 +74,7 @@ fn a_kept_session_says_what_it_said_when_it_ran() {
     let storage = open(&path);
     let kept = storage.list(10).unwrap();
     assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].title.as_deref(), Some("Weekly"));
     assert_eq!((kept[0].id.as_str(), kept[0].reason, kept[0].n_segments), ("a", Some(EndReason::Closed), 2));
     let again = storage.load("a").unwrap().unwrap();
     assert_eq!((all_of(&again, None), all_of(&again, Some(0))), (snapshot, events.clone()));
@@ -139,50 +144,6 @@ fn a_session_that_nobody_ended_is_interrupted_with_all_that_was_written() {
     storage.close();
     let storage = open(&copy.join("sessions.sqlite"));
     assert_eq!(all_of(&storage.load("a").unwrap().unwrap(), Some(0)), events);
-}
-
-#[test]
-fn an_id_is_never_given_again_while_its_session_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("sessions.sqlite");
-    let storage = open(&path);
-    let first = hub(&storage, HubParams::default());
-    end(&talk(&first, "a", &[(0.1, 5)]));
-    storage.write();
-    let said = all_of(&storage.load("a").unwrap().unwrap(), Some(0));
-    let again = talk(&first, "a", &[(0.2, 3)]);
-    assert_eq!(again.id(), "a-2");
-    end(&again);
-    storage.close();
-    drop((first, storage));
-    // After a restart nobody in memory knows the ids.
-    let storage = open(&path);
-    let second = hub(&storage, HubParams::default());
-    let third = talk(&second, "a", &[(0.4, 3)]);
-    assert_eq!(third.id(), "a-3");
-    end(&third);
-    storage.write();
-    assert_eq!(all_of(&storage.load("a").unwrap().unwrap(), Some(0)), said);
-    assert!(all_of(&storage.load("a-2").unwrap().unwrap(), Some(0))[0].contains("\"S2\""));
-    assert_eq!(storage.list(10).unwrap().len(), 3);
-    assert!(storage.forget("a").unwrap() && !storage.forget("a").unwrap());
-    assert_eq!(talk(&second, "a", &[(0.1, 1)]).id(), "a", "who deletes it frees it");
-}
-
-#[test]
-fn the_microphone_alone_takes_its_own_id_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let storage = open(&folder.path().join("sessions.sqlite"));
-    let hub = hub(&storage, HubParams::default());
-    assert_eq!(talk(&hub, crate::hub::MICROPHONE_SESSION, &[(0.1, 3)]).id(), "microphone-2");
-    for _ in 0..2 {
-        let id = Some(crate::hub::MICROPHONE_SESSION);
-        let session = hub.open(id, Source::Microphone, AudioFormat::default()).unwrap();
-        assert_eq!(session.id(), "microphone");
-        end(&session);
-        storage.write();
-    }
-    assert_eq!(storage.list(10).unwrap().len(), 2);
 }
 
 /// All bytes of all files of the store.

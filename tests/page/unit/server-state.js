@@ -27,6 +27,10 @@ export class ServerState {
         this.words = [];
         this.nextWord = 1;
         this.reason = undefined;
+        this.title = undefined;
+        this.notes = [];
+        this.undo = undefined;
+        this.redo = undefined;
     }
 
     pick(list) {
@@ -105,7 +109,27 @@ export class ServerState {
             this.merged.push(speaker.id);
             return this.event("speaker_merged", { from: speaker.id, into: into.id });
         }
+        if (draw < 0.96) {
+            this.title = this.pick(["Weekly", "<img src=x>", "Совещание", undefined]);
+            return this.event("title", this.title === undefined ? {} : { title: this.title });
+        }
+        if (draw < 0.965) {
+            const id = Math.floor(this.random() * 4) + 1;
+            this.notes = this.notes.filter((note) => note.id !== id);
+            const note = this.random() < 0.7 ? { id, text: "<b>who?</b>" } : { id };
+            if (note.text !== undefined && this.random() < 0.5) note.segment = segment.id;
+            if (note.text !== undefined) this.notes.push(note);
+            return this.event("note", note);
+        }
         if (draw < 0.97) {
+            const next = (kind) => (this.random() < 0.3 ? undefined : { id: Math.floor(this.random() * 9), kind });
+            [this.undo, this.redo] = [next("merge"), next("rename")];
+            return this.event("correction", {
+                id: 3, kind: "undo", of: 2, unix_s: 1,
+                ...(this.undo ? { undo: this.undo } : {}), ...(this.redo ? { redo: this.redo } : {}),
+            });
+        }
+        if (draw < 0.98) {
             const gap = { start: this.ms / 1000, end: (this.ms + 250) / 1000, reason: "overrun" };
             this.ms += 250;
             this.gaps.push(gap);
@@ -153,6 +177,10 @@ export class ServerState {
             type: "snapshot", session: this.id, seq: this.seq, at: this.at(), live: this.reason === undefined,
             source: "stream",
             ...(this.reason === undefined ? {} : { reason: this.reason }),
+            ...(this.title === undefined ? {} : { title: this.title }),
+            ...(this.undo === undefined ? {} : { undo: this.undo }),
+            ...(this.redo === undefined ? {} : { redo: this.redo }),
+            ...(this.notes.length === 0 ? {} : { notes: [...this.notes].sort((a, b) => a.id - b.id) }),
             speakers: [...this.speakers].sort(byNumber).map((s) => ({ ...s, total_s: total(s.id) })),
             segments: this.segments.map((s) => this.view(s)),
             gaps: this.gaps,

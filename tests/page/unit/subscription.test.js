@@ -208,3 +208,21 @@ test("what is not of the protocol makes it begin again", async () => {
     assert.equal(sockets[1].url.searchParams.get("since"), null);
     subscription.stop();
 });
+
+test("whoever stays gets later corrections, and comes back after a break", async () => {
+    const { sockets, model, subscription, states } = follow({ stays: true });
+    subscription.start();
+    assert.equal(sockets[0].url.searchParams.get("stay"), "true");
+    sockets[0].opens();
+    const server = new ServerState(1);
+    sockets[0].says(server.snapshot());
+    sockets[0].says(server.end());
+    sockets[0].says(server.event("title", { title: "Weekly" }));
+    assert.deepEqual([model.live, model.title, states.at(-1)], [false, "Weekly", "open"]);
+    sockets[0].closes(1001);
+    await pause();
+    assert.equal(sockets.length, 2, "a server that restarts is not the end");
+    sockets[1].opens();
+    sockets[1].closes(1000);
+    assert.equal(states.at(-1), "ended");
+});

@@ -145,7 +145,10 @@ impl Board {
         for session in hub.sessions() {
             if session.number() >= self.next_number {
                 self.next_number = session.number() + 1;
-                self.enter(hub, session, now);
+                // An old session that is corrected takes no room from the one that runs.
+                if !session.is_back() {
+                    self.enter(hub, session, now);
+                }
             }
         }
         let names: Vec<String> =

@@ -43,7 +43,9 @@ impl Events {
         for session in hub.sessions() {
             if session.number() >= self.next_number {
                 self.next_number = session.number() + 1;
-                self.cursors.push(Cursor::since(session.channel(), 0));
+                // Of an old session that is corrected nothing is sent once more.
+                let seq = if session.is_back() { session.channel().last_seq() } else { 0 };
+                self.cursors.push(Cursor::since(session.channel(), seq));
             }
         }
         let mut messages: Vec<Utf8Bytes> = Vec::new();

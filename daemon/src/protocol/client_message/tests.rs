@@ -15,6 +15,7 @@ fn every_type_round_trips() {
         ClientMessage::Start(Start {
             audio: Some(AudioFormat { channel: Some(0), ..AudioFormat::default() }),
             session: Some("kitchen".into()),
+            title: Some("Weekly".into()),
             speakers: SpeakerHints { expected: Some(3), max: None },
             latency: Some(Latency::High),
             resume: Some(Resume {
@@ -32,6 +33,10 @@ fn every_type_round_trips() {
         ClientMessage::Reassign(Reassign { segment: 7, speaker: "S2".into() }),
         ClientMessage::Split(Split { speaker: "S2".into(), segments: vec![5, 7] }),
         ClientMessage::Words(SendWords { words: Vec::new(), is_final: false }),
+        ClientMessage::Title(SetTitle { title: "Weekly".into() }),
+        ClientMessage::Note(WriteNote { id: Some(3), segment: Some(7), text: "who?".into() }),
+        ClientMessage::Undo(Undo { correction: Some(4) }),
+        ClientMessage::Redo(Redo { correction: Some(4) }),
         ClientMessage::Close(Close {}),
     ];
     assert_eq!(all.iter().map(ClientMessage::kind).collect::<Vec<_>>(), ClientMessage::TYPES);
@@ -66,7 +71,7 @@ fn what_is_wrong_is_named() {
 fn messages() -> Vec<Value> {
     let texts = [
         r#"{"type":"start","audio":{"encoding":"pcm_s16le","sample_rate":48000,"channels":2,"channel":1},
-            "session":"a","speakers":{"expected":2,"max":3},"latency":"low",
+            "session":"a","title":"Weekly","speakers":{"expected":2,"max":3},"latency":"low",
             "resume":{"session":"a","token":"t","received_s":2,"since":4}}"#,
         r#"{"type":"keep_alive"}"#,
         r#"{"type":"finalize"}"#,
@@ -76,6 +81,10 @@ fn messages() -> Vec<Value> {
         r#"{"type":"reassign","segment":7,"speaker":"S2"}"#,
         r#"{"type":"split","speaker":"S2","segments":[5,7]}"#,
         r#"{"type":"words","words":[{"start":1,"end":2,"text":"hello","confidence":1}],"final":false}"#,
+        r#"{"type":"title","title":"Weekly"}"#,
+        r#"{"type":"note","id":3,"segment":7,"text":"who?"}"#,
+        r#"{"type":"undo","correction":4}"#,
+        r#"{"type":"redo","correction":4}"#,
         r#"{"type":"close"}"#,
     ];
     texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()

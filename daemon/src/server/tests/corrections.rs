@@ -47,9 +47,10 @@ async fn a_correction_that_cannot_be_made_says_why() {
         ("a/rename", r#"{"speaker": "S1", "name": "Ada", "colour": 1}"#, 400, "unknown_field"),
         ("a/rename", "[]", 400, "bad_message"),
         ("a/rename", "Ada", 400, "bad_message"),
-        // The script only renames.
-        ("a/merge", r#"{"from": "S1", "into": "S2"}"#, 409, "refused"),
-        ("a/reassign", r#"{"segment": 1, "speaker": "S2"}"#, 409, "refused"),
+        ("a/merge", r#"{"from": "S1", "into": "S2"}"#, 404, "unknown_speaker"),
+        ("a/merge", r#"{"from": "S1", "into": "S1"}"#, 409, "refused"),
+        ("a/reassign", r#"{"segment": 9, "speaker": "S1"}"#, 404, "unknown_segment"),
+        ("a/reassign", r#"{"segment": 1, "speaker": "S1"}"#, 409, "refused"),
         ("a/split", r#"{"speaker": "S1", "segments": [1]}"#, 409, "refused"),
     ] {
         let (got, answer) = post(&server, &format!("/v1/sessions/{path}"), body).await;
@@ -59,9 +60,9 @@ async fn a_correction_that_cannot_be_made_says_why() {
     }
     publisher.send(r#"{"type": "close"}"#).await;
     publisher.rest().await;
-    let (status, answer) =
-        post(&server, "/v1/sessions/a/rename", r#"{"speaker": "S1", "name": "Ada"}"#).await;
-    assert!(status == 409 && answer.contains("has ended"), "{status} {answer}");
+    let word = r#"{"words":[{"start":0,"end":0.2,"text":"hi"}]}"#;
+    let (status, answer) = post(&server, "/v1/sessions/a/words", word).await;
+    assert!(status == 409 && answer.contains("takes no more words"), "{status} {answer}");
     // Without voices the server says so, wherever one asks.
     for path in ["/v1/speakers", "/v1/identify", "/v1/verify?speaker=x"] {
         let (status, answer) = post(&server, path, "x").await;

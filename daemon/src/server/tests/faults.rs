@@ -91,7 +91,8 @@ async fn a_session_outlives_messages_it_cannot_read() {
         (r#"{"type":"start"}"#, ErrorCode::AlreadyStarted),
         (r#"{"type":"rename","speaker":"Ada","name":"x"}"#, ErrorCode::BadMessage),
         (r#"{"type":"rename","speaker":"S9","name":"x"}"#, ErrorCode::UnknownSpeaker),
-        (r#"{"type":"merge","from":"S1","into":"S2"}"#, ErrorCode::Refused),
+        (r#"{"type":"merge","from":"S1","into":"S2"}"#, ErrorCode::UnknownSpeaker),
+        (r#"{"type":"undo"}"#, ErrorCode::Refused),
         (r#"{"type":"gap","duration_s":-1}"#, ErrorCode::BadMessage),
         (r#"{"type":"gap","duration_s":1e300}"#, ErrorCode::BadMessage),
     ];

@@ -1,6 +1,7 @@
 //! The server on real sockets, its diarizer scripted: what is checked here is the protocol.
 
 mod access;
+mod after_end;
 mod corrections;
 mod crowd;
 mod faults;
@@ -159,6 +160,15 @@ impl Ws {
     }
 
     /// Messages up to and including the first of this type.
+    /// The code of the close, when nothing but messages comes before it.
+    async fn next_close(&mut self) -> Option<u16> {
+        loop {
+            if let Err(code) = self.hear().await {
+                return code;
+            }
+        }
+    }
+
     async fn until(&mut self, kind: &str) -> Vec<ServerMessage> {
         let mut all = Vec::new();
         loop {
@@ -214,7 +224,7 @@ pub(crate) fn replay(messages: &[ServerMessage]) -> SessionState {
                 let Some(got) = message.seq else { continue };
                 assert_eq!(got, seq + 1, "no loss, no doubling");
                 seq = got;
-                if !matches!(body, Body::Ended(_) | Body::Warning(_)) {
+                if !crate::session::About::takes(body) && !matches!(body, Body::Ended(_) | Body::Warning(_)) {
                     state.apply(&body.to_event().unwrap()).unwrap();
                 }
             }

@@ -222,3 +222,38 @@ async fn what_a_client_wants_reaches_its_diarizer_only() {
     server.publisher("a").await;
     assert_eq!(wishes(), Wishes::default());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_has_the_title_that_its_publisher_or_a_subscriber_gives() {
+    let server = serve().await;
+    let mut publisher = server.ws("/v1/stream").await;
+    publisher.send(r#"{"type":"start","session":"a","title":" Weekly <b>3</b> "}"#).await;
+    publisher.until("started").await;
+    let said = publisher.next().await;
+    assert!(
+        matches!(&said.body, Body::Title(t) if t.title.as_deref() == Some("Weekly <b>3</b>")),
+        "{said:?}"
+    );
+    assert_eq!(said.seq, Some(1));
+    let mut subscriber = server.ws("/v1/events?session=a").await;
+    let Body::Snapshot(snapshot) = subscriber.next().await.body else { panic!("no snapshot") };
+    assert_eq!(snapshot.title.as_deref(), Some("Weekly <b>3</b>"));
+    subscriber.send(r#"{"type":"title","title":"Monthly"}"#).await;
+    for ws in [&mut publisher, &mut subscriber] {
+        let said = ws.next().await;
+        assert!(matches!(&said.body, Body::Title(t) if t.title.as_deref() == Some("Monthly")), "{said:?}");
+    }
+    let (_, listed) = server.http("GET", "/v1/sessions").await;
+    assert!(listed.contains(r#""title":"Monthly""#), "{listed}");
+    let long = format!(r#"{{"type":"title","title":"{}"}}"#, "x".repeat(10_000));
+    subscriber.send(&long).await;
+    let error = error(&subscriber.until("error").await).clone();
+    assert_eq!((error.code, error.fatal), (ErrorCode::BadMessage, false));
+    assert!(error.reason.contains("`title` has at most 200 characters"), "{}", error.reason);
+    subscriber.send(r#"{"type":"title","title":" "}"#).await;
+    let said = subscriber.until("title").await.pop().unwrap();
+    assert!(matches!(&said.body, Body::Title(t) if t.title.is_none()), "{said:?}");
+    let mut bad = server.ws("/v1/stream?title=a%0Ab").await;
+    let Body::Error(error) = bad.next().await.body else { panic!("no error") };
+    assert!(error.fatal && error.reason.contains("U+000A"), "{error:?}");
+}

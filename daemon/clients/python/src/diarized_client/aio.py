@@ -107,6 +107,23 @@ class AsyncClient:
         """A speaker is two people; `segments` are the second one's, or those that sound like a second one."""
         await self._correct(session, "split", {"speaker": speaker, "segments": list(segments)})
 
+    async def title(self, session: str, title: str) -> None:
+        """Gives a session a title; an empty one takes it away."""
+        await self._correct(session, "title", {"title": title})
+
+    async def note(self, session: str, text: str, *, segment: int | None = None, id: int | None = None) -> None:
+        """Adds a note to a session or to one of its segments, or changes the note `id`; an empty text removes it."""
+        fields = {"text": text, "segment": segment, "id": id}
+        await self._correct(session, "note", {name: value for name, value in fields.items() if value is not None})
+
+    async def undo(self, session: str) -> None:
+        """Takes back the newest correction that stands."""
+        await self._correct(session, "undo", {})
+
+    async def redo(self, session: str) -> None:
+        """Makes the correction again that was undone last."""
+        await self._correct(session, "redo", {})
+
     async def words(self, session: str, words: Sequence[Message], *, final: bool = True) -> None:
         """Adds recognised words: `text`, `start` and `end` in seconds on the session's clock, `confidence` if known."""
         for start in range(0, max(1, len(words)), MAX_WORDS_SENT):

@@ -13,7 +13,8 @@ Message: TypeAlias = dict[str, Any]
 """A message of docs/protocol.md."""
 
 EVENTS = frozenset(
-    ["segment", "segment_removed", "revision", "speaker", "speaker_merged", "words", "gap", "warning", "ended"]
+    ["segment", "segment_removed", "revision", "speaker", "speaker_merged", "words", "title", "note", "correction", "gap"]
+    + ["warning", "ended"]
 )
 KEPT_WARNINGS = 20
 
@@ -101,6 +102,12 @@ class SessionModel:
     live: bool = True
     source: str = "stream"
     reason: str | None = None
+    title: str | None = None
+    notes: dict[int, Message] = field(default_factory=dict)
+    """Notes by id: `id`, `text` and, where it is about one, `segment`."""
+    undo: Message | None = None
+    """The correction that `undo` would take back now: `id` and `kind`."""
+    redo: Message | None = None
     speakers: dict[str, Speaker] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     words: dict[int, Word] = field(default_factory=dict)
@@ -139,6 +146,8 @@ class SessionModel:
         self.gaps = [_read(Gap, fields) for fields in snapshot["gaps"]]
         self.seq, self.at, self.live = snapshot["seq"], snapshot["at"], snapshot["live"]
         self.source, self.reason = snapshot["source"], snapshot.get("reason")
+        self.title, self.undo, self.redo = (snapshot.get(name) for name in ("title", "undo", "redo"))
+        self.notes = {note["id"]: note for note in snapshot.get("notes", [])}
 
     def _segment(self, event: Message) -> None:
         self._known_speaker(event["speaker"])
@@ -178,6 +187,18 @@ class SessionModel:
         self.words.update((fields["id"], _read(Word, fields)) for fields in event["words"])
         for id in removed:
             del self.words[id]
+
+    def _title(self, event: Message) -> None:
+        self.title = event.get("title")
+
+    def _note(self, event: Message) -> None:
+        self.notes.pop(event["id"], None)
+        if "text" in event:
+            known = ("id", "segment", "text")
+            self.notes[event["id"]] = {name: event[name] for name in known if name in event}
+
+    def _correction(self, event: Message) -> None:
+        self.undo, self.redo = event.get("undo"), event.get("redo")
 
     def _gap(self, event: Message) -> None:
         gap = Gap(event["start"], event["end"], event["reason"])
@@ -223,7 +244,10 @@ class SessionModel:
         snapshot["gaps"] = [asdict(gap) for gap in self.gaps]
         if self.words:
             snapshot["words"] = [_plain(self.words[id]) for id in sorted(self.words)]
-        return snapshot if self.reason is None else snapshot | {"reason": self.reason}
+        if self.notes:
+            snapshot["notes"] = [self.notes[id] for id in sorted(self.notes)]
+        rest = {"reason": self.reason, "title": self.title, "undo": self.undo, "redo": self.redo}
+        return snapshot | {name: value for name, value in rest.items() if value is not None}
 
 
 _CLOSING = re.compile("[.,!?;:…%)\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]")

@@ -192,6 +192,22 @@ class Client:
         """A speaker is two people."""
         self._loop.run(self._client.split(session, speaker, segments))
 
+    def title(self, session: str, title: str) -> None:
+        """Gives a session a title; an empty one takes it away."""
+        self._loop.run(self._client.title(session, title))
+
+    def note(self, session: str, text: str, *, segment: int | None = None, id: int | None = None) -> None:
+        """Adds a note to a session or to one of its segments, or changes the note `id`; an empty text removes it."""
+        self._loop.run(self._client.note(session, text, segment=segment, id=id))
+
+    def undo(self, session: str) -> None:
+        """Takes back the newest correction that stands."""
+        self._loop.run(self._client.undo(session))
+
+    def redo(self, session: str) -> None:
+        """Makes the correction again that was undone last."""
+        self._loop.run(self._client.redo(session))
+
     def words(self, session: str, words: Sequence[Message], *, final: bool = True) -> None:
         """Adds recognised words."""
         self._loop.run(self._client.words(session, words, final=final))

@@ -1,0 +1,128 @@
+//! Sessions that are not running: found where they are kept, one copy at a time, and corrected.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::{Hub, Inner, MICROPHONE_SESSION, blocking};
+use crate::session::{Command, Correction, CorrectionError, Session, Source};
+use crate::storage::StorageError;
+
+/// Sessions outside the hub's own list that somebody still holds, so that all who look for one get the same.
+#[derive(Debug, Default)]
+pub(super) struct Held(BTreeMap<String, Weak<Session>>);
+
+impl Held {
+    /// The session of this id, if somebody holds it.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.0.get(id).and_then(Weak::upgrade)
+    }
+
+    /// Remembers a session as long as somebody holds it.
+    pub(super) fn add(&mut self, session: &Arc<Session>) {
+        self.0.retain(|_, held| held.strong_count() > 0);
+        self.0.insert(session.id().to_owned(), Arc::downgrade(session));
+    }
+
+    /// Forgets a session that is deleted.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+}
+
+impl Hub {
+    /// The session of this id, in memory or kept.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it could not be looked for.
+    pub async fn find(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
+        let found = self.get(id).or_else(|| self.inner.lock().held.get(id));
+        let (Some(storage), None) = (&self.storage, &found) else { return Ok(found) };
+        let (storage, id) = (Arc::clone(storage), id.to_owned());
+        let loaded = blocking(move || match storage.load(&id)? {
+            None if id == MICROPHONE_SESSION => storage.load_newest(Source::Microphone),
+            found => Ok(found),
+        });
+        let Some(loaded) = loaded.await? else { return Ok(None) };
+        let mut inner = self.inner.lock();
+        // Another one may have loaded it meanwhile: there is one copy.
+        let same = inner.sessions.get(loaded.id()).cloned().or_else(|| inner.held.get(loaded.id()));
+        Ok(Some(same.unwrap_or_else(|| {
+            inner.held.add(&loaded);
+            loaded
+        })))
+    }
+
+    /// Makes a correction of a session, running or ended, and keeps it where the session is kept; its events are in the
+    /// journal when this returns. `by` is the name of the token that wants it.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub async fn correct(
+        &self,
+        session: &Arc<Session>,
+        correction: Correction,
+        by: Option<String>,
+    ) -> Result<(), CorrectionError> {
+        let command = Command::Correct { correction: correction.clone(), by: by.clone() };
+        if let Ok(outcome) = session.input().command(command).await
+            && let Ok(outcome) = outcome.await
+        {
+            return outcome;
+        }
+        self.correct_ended(session, correction, by).await
+    }
+
+    /// The same for a session that takes no more input.
+    ///
+    /// # Errors
+    /// As [`Self::correct`].
+    pub async fn correct_ended(
+        &self,
+        session: &Arc<Session>,
+        correction: Correction,
+        by: Option<String>,
+    ) -> Result<(), CorrectionError> {
+        session.channel().wait_ended().await;
+        if !self.take_in(session) {
+            let reason = format!("session {:?} is deleted", session.id());
+            return Err(CorrectionError::Refused { reason });
+        }
+        session.correct_ended(&correction, by).await?;
+        if let Some(storage) = &self.storage {
+            storage.follow_again(session);
+        }
+        // The channel of a kept session has no part in the hub.
+        self.side.tick.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    /// Puts an ended session on the list, so that followers of all sessions get its corrections. Whether it is there still.
+    fn take_in(&self, session: &Arc<Session>) -> bool {
+        let mut inner = self.inner.lock();
+        if let Some(listed) = inner.sessions.get(session.id()) {
+            return Arc::ptr_eq(listed, session);
+        }
+        let is_held = inner.held.get(session.id()).is_some_and(|held| Arc::ptr_eq(&held, session));
+        if is_held {
+            session.come_back(inner.n_opened);
+            inner.n_opened += 1;
+            inner.sessions.insert(session.id().to_owned(), Arc::clone(session));
+            inner.order.push_back(Arc::clone(session));
+            self.forget_oldest(&mut inner);
+        }
+        is_held
+    }
+
+    /// Takes ended sessions off the list that are too many; who holds one goes on with it.
+    pub(super) fn forget_oldest(&self, inner: &mut Inner) {
+        let n_ended = inner.order.len() - inner.n_live();
+        for _ in self.params.max_ended..n_ended {
+            let oldest = inner.order.iter().position(|s| s.channel().ended().is_some());
+            if let Some(session) = oldest.and_then(|idx| inner.order.remove(idx)) {
+                inner.sessions.remove(session.id());
+                inner.held.add(&session);
+                self.counters.forget(&session);
+            }
+        }
+    }
+}
