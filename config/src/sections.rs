@@ -152,6 +152,8 @@ pub struct CaptureConfig {
     /// Size of the buffer between the device and the session, in ms; audio beyond it is dropped and reported as a
     /// gap. 100 to 60 000, default 2000.
     pub buffer_ms: u32,
+    /// Silence after which a new session begins; 0 for a new one on a new day only. 0 to a day, default 0.
+    pub session_silence: Duration,
 }
 
 impl CaptureConfig {
@@ -167,6 +169,7 @@ impl CaptureConfig {
             ),
             channel: Channel::read(r, "capture.channel"),
             buffer_ms: milliseconds(r, "capture.buffer_ms", 100..=60_000, 2000),
+            session_silence: r.seconds("capture.session_silence_s", 0.0..=DAY_S, 0.0),
         }
     }
 }

@@ -12,6 +12,7 @@ mod handle;
 mod messages;
 mod probe;
 mod ring;
+mod rollover;
 mod session;
 mod sink;
 mod stats;

@@ -1,19 +1,23 @@
 //! The microphone as a session of the hub, beside those of clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diarized_dsp::{ChannelSelect, IntakeError, SAMPLE_RATE_HZ};
 use diarized_models::events::GapReason;
+use jiff::ZonedDateTime;
+use jiff::civil::Date;
 
 use super::error::CaptureError;
 use super::front_end::{FrontEnd, MonoSink};
 use super::handle::Capture;
+use super::rollover::Rollover;
 use super::sink::{CaptureParams, SinkClosed};
 pub use crate::hub::MICROPHONE_SESSION;
 use crate::hub::{Hub, OpenError};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, Encoding};
-use crate::session::{Session, Source};
+use crate::session::{Closed, Session, Source};
 
 /// Why the microphone could not become a session.
 #[derive(Debug, thiserror::Error)]
@@ -27,70 +31,143 @@ pub enum MicrophoneError {
     Session(#[from] OpenError),
 }
 
-/// Opens the session [`MICROPHONE_SESSION`] and captures into it. The returned handle keeps the capture running; joining
-/// it hands over the captured audio and ends the session.
+/// Opens a session of the hub, called by the date, and captures into it. On another day, after `after_silence` if it is
+/// not zero, or when somebody has ended it, the session gives way to a new one. The returned handle keeps the capture
+/// running; joining it hands over the captured audio and ends the session.
 ///
 /// # Errors
 /// [`MicrophoneError`]; no session is left behind.
 pub fn open_microphone(
-    hub: &Hub,
+    hub: &Arc<Hub>,
     params: CaptureParams,
     channel: ChannelSelect,
+    after_silence: Duration,
 ) -> Result<Capture, MicrophoneError> {
-    let format =
-        AudioFormat { encoding: Encoding::PcmF32le, sample_rate: SAMPLE_RATE_HZ, channels: 1, channel: None };
-    let session = hub.open(Some(MICROPHONE_SESSION), Source::Microphone, format)?;
-    match Capture::start(params, FrontEnd::new(SessionSink(Arc::clone(&session)), channel)) {
+    let sink = SessionSink::open(hub, after_silence, || ZonedDateTime::now().date())?;
+    let session = Arc::clone(&sink.session);
+    match Capture::start(params, FrontEnd::new(sink, channel)) {
         Ok(capture) => Ok(capture),
         Err(error) => {
             session.finish(EndReason::SourceEnded);
             session.join();
-            hub.delete(MICROPHONE_SESSION);
+            hub.delete(session.id());
             Err(error.into())
         }
     }
 }
 
-struct SessionSink(Arc<Session>);
+/// The microphone's session of the moment, and what begins the next one.
+struct SessionSink<T> {
+    hub: Arc<Hub>,
+    session: Arc<Session>,
+    after_silence_s: u64,
+    rollover: Rollover,
+    /// Samples since it was last asked whether the session ends.
+    n_unasked: usize,
+    /// The date in the time zone of the machine.
+    today: T,
+}
 
-impl MonoSink for SessionSink {
+impl<T: Fn() -> Date> SessionSink<T> {
+    fn open(hub: &Arc<Hub>, after_silence: Duration, today: T) -> Result<Self, OpenError> {
+        let (day, after_silence_s) = (today(), after_silence.as_secs());
+        let session = open(hub, day)?;
+        let rollover = Rollover::new(day, after_silence_s);
+        Ok(Self { hub: Arc::clone(hub), session, after_silence_s, rollover, n_unasked: 0, today })
+    }
+
+    /// Gives way to a new session; the one so far ends for `reason`.
+    fn give_way(&mut self, reason: EndReason) -> Result<(), OpenError> {
+        let day = (self.today)();
+        let next = open(&self.hub, day)?;
+        let last = std::mem::replace(&mut self.session, next);
+        self.rollover = Rollover::new(day, self.after_silence_s);
+        last.finish(reason);
+        tracing::info!(session = self.session.id(), last = last.id(), "the microphone has a new session");
+        Ok(())
+    }
+
+    /// Asks about once in a second of audio whether the session ends here.
+    fn go_on(&mut self, n_samples: usize) {
+        self.n_unasked += n_samples;
+        if self.n_unasked < SAMPLE_RATE_HZ as usize {
+            return;
+        }
+        self.n_unasked = 0;
+        let last_speech = self.session.channel().last_speech();
+        if self.rollover.is_due((self.today)(), last_speech)
+            && let Err(error) = self.give_way(EndReason::Closed)
+        {
+            // The session goes on, and it is tried again in a second.
+            tracing::warn!(%error, "the microphone's next session cannot be opened yet");
+        }
+    }
+
+    /// Queues into the session, or into a new one where somebody has ended it.
+    fn queue(&mut self, queue: impl Fn(&Session) -> Result<(), Closed>) -> Result<(), SinkClosed> {
+        if queue(&self.session).is_ok() {
+            return Ok(());
+        }
+        if self.session.end_reason() != Some(EndReason::Deleted) {
+            return Err(SinkClosed);
+        }
+        self.give_way(EndReason::Deleted).map_err(|_| SinkClosed)?;
+        queue(&self.session).map_err(|_| SinkClosed)
+    }
+}
+
+/// A session called by the date.
+fn open(hub: &Hub, day: Date) -> Result<Arc<Session>, OpenError> {
+    let format =
+        AudioFormat { encoding: Encoding::PcmF32le, sample_rate: SAMPLE_RATE_HZ, channels: 1, channel: None };
+    hub.open(Some(&format!("{MICROPHONE_SESSION}-{day}")), Source::Microphone, format)
+}
+
+impl<T: Fn() -> Date + Send + 'static> MonoSink for SessionSink<T> {
     fn push(&mut self, samples: &[f32]) -> Result<(), SinkClosed> {
-        self.0.input().push_interleaved(samples).map_err(|_| SinkClosed)
+        self.go_on(samples.len());
+        self.queue(|session| session.input().push_interleaved(samples))?;
+        self.rollover.count(samples.len() as u64);
+        Ok(())
     }
 
     fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed> {
-        self.0.input().gap(n_samples, reason).map_err(|_| SinkClosed)
+        self.queue(|session| session.input().gap(n_samples, reason))?;
+        self.rollover.count(n_samples);
+        Ok(())
     }
 
     fn finish(&mut self, outcome: Result<(), IntakeError>) {
         match outcome {
-            Ok(()) => self.0.finish(EndReason::Shutdown),
+            Ok(()) => self.session.finish(EndReason::Shutdown),
             Err(error) => {
                 tracing::error!(%error, "what the capture device delivers cannot be taken");
-                self.0.finish(EndReason::SourceEnded);
+                self.session.finish(EndReason::SourceEnded);
             }
         }
     }
 }
 
-impl Drop for SessionSink {
+impl<T> Drop for SessionSink<T> {
     /// A session whose capture is gone, by a panic at worst, does not stay open in silence; the first reason stands.
     fn drop(&mut self) {
-        self.0.finish(EndReason::Failed);
+        self.session.finish(EndReason::Failed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI8, Ordering};
+
     use super::*;
     use crate::capture::{CaptureFormat, CaptureSink};
     use crate::hub::HubParams;
     use crate::session::scripted::ScriptedFactory;
 
-    fn front_end(hub: &Hub) -> (FrontEnd<SessionSink>, Arc<Session>) {
-        let format = AudioFormat { encoding: Encoding::PcmF32le, ..AudioFormat::default() };
-        let session = hub.open(Some(MICROPHONE_SESSION), Source::Microphone, format).unwrap();
-        (FrontEnd::new(SessionSink(Arc::clone(&session)), ChannelSelect::Mix), session)
+    fn front_end(hub: &Arc<Hub>) -> (FrontEnd<SessionSink<impl Fn() -> Date + use<>>>, Arc<Session>) {
+        let sink = SessionSink::open(hub, Duration::ZERO, || Date::new(2026, 11, 29).unwrap()).unwrap();
+        let session = Arc::clone(&sink.session);
+        (FrontEnd::new(sink, ChannelSelect::Mix), session)
     }
 
     #[test]
@@ -125,8 +202,61 @@ mod tests {
     fn a_device_that_is_not_there_leaves_no_session() {
         let hub = Hub::new(HubParams::default(), Arc::new(ScriptedFactory::default()));
         let params = CaptureParams { device: "no such microphone".to_owned(), ..CaptureParams::default() };
-        let error = open_microphone(&hub, params, ChannelSelect::Mix).unwrap_err();
+        let error = open_microphone(&hub, params, ChannelSelect::Mix, Duration::ZERO).unwrap_err();
         assert!(matches!(error, MicrophoneError::Capture(CaptureError::UnknownDevice { .. })), "{error}");
         assert!(hub.sessions().is_empty());
+    }
+
+    fn ids(hub: &Hub) -> Vec<String> {
+        hub.sessions().iter().map(|session| session.id().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_new_day_or_a_silence_begins_a_new_session() {
+        let hub = Hub::new(HubParams::default(), Arc::new(ScriptedFactory::default()));
+        let day = Arc::new(AtomicI8::new(28));
+        let today = {
+            let day = Arc::clone(&day);
+            move || Date::new(2026, 11, day.load(Ordering::SeqCst)).unwrap()
+        };
+        let mut sink = SessionSink::open(&hub, Duration::from_secs(60), today).unwrap();
+        let mut hear = |level: f32, seconds: usize| {
+            for _ in 0..seconds {
+                let session = Arc::clone(&sink.session);
+                sink.push(&[level; SAMPLE_RATE_HZ as usize]).unwrap();
+                // The session is up to date before the next second, as it is live.
+                let heard = sink.session.voice_of(diarized_models::SpeakerId(1));
+                assert!(Arc::ptr_eq(&session, &sink.session) || session.end_reason().is_some());
+                pollster::block_on(heard);
+            }
+        };
+        hear(0.1, 5);
+        day.store(29, Ordering::SeqCst);
+        hear(0.1, 5);
+        assert_eq!(ids(&hub), ["microphone-2026-11-28"], "nobody is cut off");
+        hear(0.0, 12);
+        hear(0.2, 3);
+        hear(0.0, 58);
+        assert_eq!(ids(&hub), ["microphone-2026-11-28", "microphone-2026-11-29"]);
+        hear(0.0, 100);
+        hear(0.1, 1);
+        let all = ["microphone-2026-11-28", "microphone-2026-11-29", "microphone-2026-11-29-2"];
+        assert_eq!(ids(&hub), all, "one silence begins one session");
+        assert_eq!(hub.get(MICROPHONE_SESSION).unwrap().id(), all[2], "the one that runs");
+        let first = hub.get(all[0]).unwrap();
+        first.join();
+        assert_eq!(first.channel().ended(), Some(EndReason::Closed));
+    }
+
+    #[test]
+    fn a_session_that_somebody_ends_is_followed_by_another() {
+        let hub = Hub::new(HubParams::default(), Arc::new(ScriptedFactory::default()));
+        let mut sink = SessionSink::open(&hub, Duration::ZERO, || Date::new(2026, 11, 29).unwrap()).unwrap();
+        sink.push(&[0.1; 16_000]).unwrap();
+        assert!(hub.delete(MICROPHONE_SESSION));
+        sink.push(&[0.2; 16_000]).unwrap();
+        assert_eq!(ids(&hub), ["microphone-2026-11-29", "microphone-2026-11-29-2"]);
+        hub.shut_down();
+        assert_eq!(sink.push(&[0.2; 16_000]), Err(SinkClosed));
     }
 }

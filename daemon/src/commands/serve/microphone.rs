@@ -12,7 +12,7 @@ use crate::hub::Hub;
 /// A running capture, if there is one.
 pub(super) struct Microphone(Option<Capture>);
 
-pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
+pub(super) fn start(config: &Config, hub: &Arc<Hub>) -> anyhow::Result<Microphone> {
     if !config.capture.enabled {
         return Ok(Microphone(None));
     }
@@ -22,7 +22,7 @@ pub(super) fn start(config: &Config, hub: &Hub) -> anyhow::Result<Microphone> {
         n_channels_min: n_channels_min(config.capture.channel),
         buffer_ms: config.capture.buffer_ms,
     };
-    let capture = open_microphone(hub, params, channel)?;
+    let capture = open_microphone(hub, params, channel, config.capture.session_silence)?;
     let stats = Arc::clone(capture.stats());
     hub.check(move || match stats.is_away() {
         true => Err("the capture device is away".to_owned()),
