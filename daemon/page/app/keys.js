@@ -5,8 +5,9 @@ import { t } from "./texts/index.js";
 
 /** What is told: keys, and what they do as a key of the texts. */
 const TOLD = [
-    ["1 – 6", "keys.views"],
+    ["1 – 7", "keys.views"],
     ["F", "keys.full"],
+    ["Ctrl Z", "keys.undo"],
     ["?", "keys.help"],
     ["← →", "keys.pan"],
     ["+ −", "keys.zoom"],
@@ -16,7 +17,7 @@ const TOLD = [
     ["Enter", "keys.enter"],
 ];
 /** The first ones work anywhere on the page; the others where the timeline has the focus. */
-const N_ANYWHERE = 3;
+const N_ANYWHERE = 4;
 
 /** The dialog, and the button that opens it. */
 export function keysHelp(app) {

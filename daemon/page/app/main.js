@@ -17,11 +17,13 @@ import { nowView } from "./views/now.js";
 import { sessionsView } from "./views/sessions.js";
 import { speakersView } from "./views/speakers.js";
 import { timelineView } from "./views/timeline.js";
+import { turnsView } from "./views/turns.js";
 import { Wake } from "./wake.js";
 
 const VIEWS = {
     now: nowView,
     timeline: timelineView,
+    turns: turnsView,
     speakers: speakersView,
     sessions: sessionsView,
     listen: listenView,
@@ -57,13 +59,13 @@ const app = {
     correct(message) {
         const { followed } = store;
         const isSent = followed?.canCorrect && followed.subscription.send(message);
-        if (!isSent) this.say(t(followed && !followed.model.live ? "speakers.ended" : "fault.notSent"));
+        if (!isSent) this.say(t("fault.notSent"));
         return Boolean(isSent);
     },
 
     /** Shows a sentence for a while, also to screen readers. */
-    say(sentence) {
-        frame.toast(sentence);
+    say(sentence, action) {
+        return frame.toast(sentence, action);
     },
 
     /** Says what went wrong. */
@@ -134,6 +136,11 @@ app.refresh = () => {
 
 document.addEventListener("keydown", (event) => {
     const isTyping = event.target.closest?.("input, select, textarea, dialog");
+    if (!isTyping && (event.ctrlKey || event.metaKey) && event.code === "KeyZ" && !event.altKey) {
+        event.preventDefault();
+        frame.takeBack(event.shiftKey ? "redo" : "undo");
+        return;
+    }
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (!settings.hasKeys) return;
     const names = Object.keys(VIEWS);
@@ -145,6 +152,11 @@ document.addEventListener("keydown", (event) => {
 });
 
 store.subscribe(schedule);
+addEventListener("pagehide", () => app.listening.leave());
+addEventListener("beforeunload", (event) => {
+    // Browsers ask in their own words whether the page may go.
+    if (app.listening.isOn) event.preventDefault();
+});
 store.onRefusal = (error) => app.say(t("fault.failed", { reason: error.reason }));
 app.listening.subscribe(schedule);
 settings.dark.addEventListener("change", () => {
@@ -156,3 +168,4 @@ addEventListener("resize", schedule);
 setInterval(announce, 500);
 route();
 store.start();
+void app.listening.takeUp();

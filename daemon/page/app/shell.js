@@ -2,6 +2,7 @@
 
 import { attribute, h, icon, keyed, text } from "./dom.js";
 import { LANGUAGES, known, t } from "./texts/index.js";
+import { undoBar } from "./undo.js";
 
 const TOAST_MS = 7000;
 const NEWEST = "";
@@ -31,13 +32,14 @@ export function shell(app, names, help) {
     const banner = h("div", { class: "banner", role: "alert", hidden: true }, h("span", {}), retry);
     const listening = h("a", { class: "listening-chip", href: "#/listen", hidden: true }, h("span", { class: "pulse" }),
         h("span", {}));
+    const undo = undoBar(app);
     const emptyTitle = h("h1", {});
     const emptyText = h("p", {});
     const emptyLink = h("a", { class: "button primary", href: "#/listen" });
     const empty = h("section", { class: "view empty", hidden: true },
         h("div", { class: "empty-bars", "aria-hidden": "true" }, h("i"), h("i"), h("i")), emptyTitle, emptyText, emptyLink);
     const place = h("div", { class: "place" });
-    const main = h("main", { id: "main", tabindex: "-1" }, banner, empty, place);
+    const main = h("main", { id: "main", tabindex: "-1" }, banner, undo.element, empty, place);
     const toasts = h("div", { class: "toasts", role: "status" });
     document.body.append(
         skip,
@@ -88,7 +90,7 @@ export function shell(app, names, help) {
             h("option", { value: tag, lang: tag, selected: tag === settings.language }, texts.language)
         )));
         text(retry, t("state.retry"));
-        text(listening.lastChild, t("listen.active"));
+        undo.words();
         text(emptyLink, t("empty.listen"));
     }
 
@@ -99,7 +101,9 @@ export function shell(app, names, help) {
         text(stateText, isTrouble ? t("state.waiting") : sentence);
         attribute(banner, "hidden", !isTrouble);
         text(banner.firstChild, sentence);
+        undo.update();
         attribute(listening, "hidden", !app.listening.isOn);
+        text(listening.lastChild, t(app.listening.isFileOnly ? "listen.sending" : "listen.active"));
         const who = store.followed?.hasSnapshot ? speaking(store.followed) : "";
         const title = who ? `${who} · diarized` : t("app.title");
         if (document.title !== title) document.title = title;
@@ -119,7 +123,7 @@ export function shell(app, names, help) {
                 const isAuto = chosen === undefined && followed;
                 text(option, isAuto ? t("session.newestIs", { session: followed.id }) : t("session.newest"));
             } else {
-                text(option, s.isGone ? s.session : `${s.session} · ${t(s.live ? "session.live" : "session.ended")}`);
+                text(option, s.isGone ? s.session : `${s.title ?? s.session} · ${t(s.live ? "session.live" : "session.ended")}`);
             }
         });
         const wanted = chosen ?? NEWEST;
@@ -143,18 +147,27 @@ export function shell(app, names, help) {
         main.scrollTop = 0;
     }
 
-    function toast(sentence) {
+    /** `action` is a button: its `word`, what it does, and for how long it is offered. */
+    function toast(sentence, action) {
         const close = h("button", { type: "button", class: "icon-button", "aria-label": t("timeline.close") }, icon("close"));
         const element = h("div", { class: "toast" }, h("span", {}, sentence), close);
         const remove = () => element.remove();
         close.addEventListener("click", remove);
-        setTimeout(remove, TOAST_MS);
+        if (action) {
+            const button = h("button", { type: "button", class: "button small" }, action.word);
+            button.addEventListener("click", () => {
+                remove();
+                action.act();
+            });
+            close.before(button);
+        }
+        setTimeout(remove, action?.ms ?? TOAST_MS);
         toasts.append(element);
         while (toasts.children.length > 3) toasts.firstChild.remove();
     }
 
     words();
-    return { words, update, show, showEmpty, toast };
+    return { words, update, show, showEmpty, toast, takeBack: undo.send };
 }
 
 /** Why there is nothing to see. */
@@ -178,15 +191,15 @@ export function connection(store) {
     if (store.isAway || state?.kind === "waiting") {
         const left = state?.kind === "waiting"
             ? Math.ceil((state.retryInMs - (performance.now() - followed.stateAt)) / 1000) : 0;
-        const why = state?.reason ? t("log.lostWhy", { reason: state.reason }) : t("state.waiting");
+        const why = state?.reason && state.reason !== "done" ? t("log.lostWhy", { reason: state.reason }) : t("state.waiting");
         const sentence = store.isAway && left > 1 ? t("state.waitingLong", { n: left }) : why;
         return { kind: "trouble", sentence, isTrouble: true };
     }
     if (!state) return store.hasAnswered ? { kind: "open", sentence: t("state.open") } : { kind: "busy", sentence: t("state.connecting") };
     switch (state.kind) {
     case "open":
-        return { kind: "open", sentence: t("state.open") };
     case "ended":
+        if (followed.model.live) return { kind: "open", sentence: t("state.open") };
         return followed.isForgotten
             ? { kind: "over", sentence: t("state.gone") }
             : { kind: "over", sentence: t("state.ended", { reason: known("reason", followed.model.reason) }) };

@@ -1,6 +1,7 @@
 // What the page knows: the sessions there are, the one that is followed, the connection, and what happened.
 
 import { Address, Api, LiveClock, SessionModel, Subscription, isToken, speakingAt } from "../client/index.js";
+import { known } from "./texts/index.js";
 import { TimelineModel } from "./timeline/model.js";
 
 const POLL_MS = 2500;
@@ -94,8 +95,8 @@ export class Store {
         if (followed) {
             const listed = sessions.find((s) => s.session === followed.id);
             const isBack = listed && ["gone", "refused", "unauthorised"].includes(followed.subscription.state.kind);
-            // A session that was taken again under its id is another one.
-            const isOther = listed && followed.subscription.state.kind === "ended"
+            // A session that was deleted leaves its id to another one.
+            const isOther = listed && followed.hasSnapshot && !followed.model.live
                 && followed.began !== undefined && listed.began_unix_s !== followed.began;
             if (!listed && !followed.model.live) followed.isForgotten = true;
             if (isBack || isOther) {
@@ -171,6 +172,11 @@ export class Store {
         return this.poll();
     }
 
+    /** What people call a session: its title, or else its id. */
+    nameOf(id) {
+        return this.sessions.find((s) => s.session === id)?.title ?? id;
+    }
+
     /** Ends or forgets a session. */
     async delete(id) {
         await this.api.delete(id);
@@ -195,6 +201,7 @@ export class Followed {
         this.wasOpen = false;
         this.subscription = new Subscription(store.address, this.model, {
             identify: () => this.#identify(),
+            stays: true,
             onState: (state) => this.#entered(state),
             onMessage: (message) => this.#heard(message),
         }).start();
@@ -217,14 +224,13 @@ export class Followed {
         const { store, id } = this;
         if (state.kind === "waiting" && this.wasOpen) {
             this.wasOpen = false;
-            if (state.reason) store.tell("log.lostWhy", { reason: state.reason });
+            // A server that closed without a fault says no more than that it is done.
+            if (state.reason && state.reason !== "done") store.tell("log.lostWhy", { reason: state.reason });
             else store.tell("log.lost");
         } else if (state.kind === "gone") {
             store.tell("log.gone", { session: id });
         } else if (state.kind === "unauthorised") {
             void store.poll();
-        } else if (state.kind === "ended") {
-            store.tell("log.ended", { session: id, reason: this.model.reason });
         }
         store.changed();
     }
@@ -252,6 +258,10 @@ export class Followed {
             break;
         case "lagged":
             this.store.tell("log.lagged", { n: message.missed });
+            break;
+        case "ended":
+            this.clock.hear(message.at, now);
+            this.store.tell("log.ended", { session: this.store.nameOf(this.id), reason: known("reason", message.reason) });
             break;
         case "warning":
             this.store.tell("log.warning", { reason: message.reason });
@@ -289,6 +299,6 @@ export class Followed {
 
     /** Whether a correction can be made now. */
     get canCorrect() {
-        return this.model.live && this.subscription.state.kind === "open";
+        return !this.isForgotten && this.subscription.state.kind === "open";
     }
 }

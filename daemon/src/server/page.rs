@@ -42,6 +42,7 @@ files! {
     "app/announcer.js"
     "app/confirmation.js"
     "app/dom.js"
+    "app/exports.js"
     "app/fullscreen.js"
     "app/keys.js"
     "app/main.js"
@@ -50,9 +51,11 @@ files! {
     "app/shell.js"
     "app/store.js"
     "app/swatch.js"
+    "app/undo.js"
     "app/wake.js"
     "app/audio/capture.js"
     "app/audio/file.js"
+    "app/audio/left.js"
     "app/audio/listening.js"
     "app/audio/pcm.js"
     "app/audio/worklet.js"
@@ -75,6 +78,7 @@ files! {
     "app/views/speakers.js"
     "app/views/split.js"
     "app/views/timeline.js"
+    "app/views/turns.js"
     "app/views/voices.js"
 }
 

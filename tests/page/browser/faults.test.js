@@ -132,7 +132,9 @@ test("a session that is ended and deleted while it is open", async () => {
     await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
     await until(async () => (await page.locator(".state").textContent()) === "This session has ended: ended by request", "the end");
     await page.getByRole("button", { name: "Delete: doomed" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("button", { name: "Undo", exact: true }).click();
+    await page.getByRole("button", { name: "Delete: doomed" }).click();
+    assert.equal((await fetch(`${daemon.url}v1/sessions/doomed`)).status, 200, "it can be taken back for some seconds");
     await until(async () => (await page.locator(".state").textContent()) === "This session is no longer on the server", "word of it");
     for (const view of ["now", "timeline", "speakers", "health"]) {
         await page.goto(`${daemon.url}#/${view}?session=doomed`);

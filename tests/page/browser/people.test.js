@@ -194,7 +194,8 @@ test("a speaker who is two people is split, by the server or by segments, and se
     await two.page.getByRole("dialog").getByRole("button", { name: "Split" }).click();
     await toast(two.page, "That did not work");
     await feed.finish();
-    await until(() => two.page.getByRole("button", { name: `Split: ${newest}` }).isDisabled(), "an ended session stays as it is");
+    await until(async () => (await two.page.locator(".state").textContent()).startsWith("This session has ended"), "the end");
+    assert.equal(await two.page.getByRole("button", { name: `Merge: ${newest}` }).isDisabled(), false, "it is corrected after its end, too");
     assert.deepEqual([one.trouble, two.trouble], [[], []]);
     await one.context.close();
     await two.context.close();

@@ -4,9 +4,17 @@ import { Backoff, CLOSE, PublishError, Publisher } from "../../client/index.js";
 import { CaptureError, capture } from "./capture.js";
 import { FileError, RATE_HZ, decode, play } from "./file.js";
 import { levelOf } from "./pcm.js";
+import { forget, left, remember } from "./left.js";
 
-/** Sessions have such ids. */
-export const SESSION_ID = /^[A-Za-z0-9_-]{1,64}$/;
+const SESSION_ID = /^[A-Za-z0-9_-]{1,64}$/;
+const MAX_TITLE = 200;
+const UNSEEN = /[\p{Cc}\u2028\u2029\p{Bidi_Control}]/gu;
+
+/** What a session is called by a text: its title, and its id where the text can be one. */
+export function naming(text) {
+    const title = [...text.replace(UNSEEN, "").trim()].slice(0, MAX_TITLE).join("").trimEnd();
+    return { title: title || undefined, session: SESSION_ID.test(title) ? title : undefined };
+}
 
 const RETRIED = new Set([CLOSE.shuttingDown, CLOSE.conflict, CLOSE.tooMany, CLOSE.internal, 1005, 1006]);
 const MAX_TRIES = 60;
@@ -36,6 +44,11 @@ export class Listening {
         return this.microphone.kind === "on" || this.microphone.kind === "again" || this.file.kind === "playing";
     }
 
+    /** Whether what is sent is a file, and the microphone is off. */
+    get isFileOnly() {
+        return this.file.kind === "playing" && this.microphone.kind === "off";
+    }
+
     #enterMicrophone(state) {
         this.microphone = state;
         this.#changed();
@@ -46,16 +59,30 @@ export class Listening {
         this.#changed();
     }
 
+    /** Goes on with the session that this tab recorded before it was loaded again, if there is one. */
+    async takeUp() {
+        const before = left();
+        if (before) await this.start({}, before);
+    }
+
+    /** The page goes: the session waits for it to come back. */
+    leave() {
+        const { publisher } = this.run ?? {};
+        if (this.microphone.kind === "off" || !publisher) return;
+        remember(publisher);
+        publisher.leave();
+    }
+
     /**
-     * Opens the microphone and a session for it.
+     * Opens the microphone and a session for it, or takes one up that the page has left.
      *
-     * @param {string} [session] id that the session shall have
+     * @param {{session?: string, title?: string}} called what the session shall be called
      * @returns {Promise<string | undefined>} the session's id
      */
-    async start(session) {
+    async start(called = {}, before = undefined) {
         if (this.microphone.kind !== "off") return undefined;
         this.#enterMicrophone({ kind: "starting" });
-        const run = { session, publisher: undefined, isStopped: false };
+        const run = { called, publisher: undefined, isStopped: false };
         this.run = run;
         try {
             run.device = await capture({
@@ -70,7 +97,7 @@ export class Listening {
                 await run.device.stop();
                 return undefined;
             }
-            await this.#publish(run);
+            await this.#publish(run, before);
         } catch (error) {
             await run.device?.stop();
             this.level = undefined;
@@ -82,18 +109,26 @@ export class Listening {
         return run.publisher.session;
     }
 
-    async #publish(run) {
+    async #publish(run, before) {
         const publisher = new Publisher(this.address, {
-            session: run.session,
+            ...run.called,
             sampleRate: run.device.sampleRate,
-            onMessage: () => this.#changed(),
+            onMessage: ({ type }) => {
+                // Whatever ends the page, its last second is known.
+                if (type === "ack" && run.publisher === publisher && !run.isStopped) remember(publisher);
+                this.#changed();
+            },
             onBreak: (error) => void this.#again(run, error),
             onState: (state) => {
                 if (run.publisher !== publisher || run.isStopped) return;
                 this.#enterMicrophone(state === "open" ? { kind: "on", publisher } : { kind: "again" });
             },
         });
-        await publisher.open();
+        if (before?.sampleRate === publisher.sampleRate) {
+            await publisher.takeUp({ ...before, gap_s: (Date.now() - before.at) / 1000 });
+        } else {
+            await publisher.open();
+        }
         run.publisher = publisher;
     }
 
@@ -126,6 +161,7 @@ export class Listening {
         const { run } = this;
         if (!run || run.isStopped) return;
         run.isStopped = true;
+        forget();
         this.level = undefined;
         this.#enterMicrophone({ kind: "off", ...(why ? { fault: { key: why } } : {}) });
         await run.device?.stop();
@@ -137,11 +173,11 @@ export class Listening {
      *
      * @param {File} file
      * @param {object} options
-     * @param {string} [options.session]
+     * @param {{session?: string, title?: string}} [options.called] the file's name is the title otherwise
      * @param {number} options.speed times real time
      * @param {(session: string) => void} options.onStarted
      */
-    async send(file, { session, speed, onStarted }) {
+    async send(file, { called = {}, speed, onStarted }) {
         if (!["none", "done"].includes(this.file.kind)) return;
         const task = { isStopped: false };
         this.task = task;
@@ -159,7 +195,8 @@ export class Listening {
                 setTimeout(resolve, ms);
             });
             const publisher = new Publisher(this.address, {
-                session,
+                session: called.session,
+                title: called.title ?? naming(name).title,
                 sampleRate: RATE_HZ,
                 onMessage: (message) => {
                     wake();

@@ -79,12 +79,11 @@ export function segmentPanel(app, closed) {
         attribute(form, "hidden", !followed.model.live);
         attribute(give, "disabled", !canGive);
         attribute(select, "disabled", !canGive);
-        text(hint, hintOf(followed, segment, others));
+        text(hint, hintOf(segment, others));
         attribute(hint, "hidden", hint.textContent === "");
     }
 
-    function hintOf(followed, segment, others) {
-        if (!followed.model.live) return t("speakers.ended");
+    function hintOf(segment, others) {
         if (!segment.final) return t("timeline.notYet");
         return others.length === 0 ? t("timeline.alone") : "";
     }

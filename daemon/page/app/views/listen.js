@@ -1,6 +1,6 @@
 // This device as a microphone: start and stop, or drop a file.
 
-import { SESSION_ID } from "../audio/listening.js";
+import { naming } from "../audio/listening.js";
 import { attribute, h, icon, text } from "../dom.js";
 import { clock, number, t } from "../texts/index.js";
 
@@ -11,7 +11,7 @@ export function listenView(app) {
     const { listening, store } = app;
     const title = h("h1", {});
     const intro = h("p", { class: "lead" });
-    const name = h("input", { id: "listen-name", type: "text", maxlength: "64", autocomplete: "off", spellcheck: "false" });
+    const name = h("input", { id: "listen-name", type: "text", maxlength: "200", autocomplete: "off", spellcheck: "false" });
     const nameLabel = h("label", { for: "listen-name" });
     const nameHint = h("p", { class: "hint", id: "listen-hint" });
     attribute(name, "aria-describedby", "listen-hint");
@@ -48,35 +48,18 @@ export function listenView(app) {
                 microphoneState, microphoneFault),
             drop));
 
-    /** The name for a session, none if it is empty; `null` if it cannot be one. */
-    function wantedName() {
-        const wanted = name.value.trim();
-        const isFine = wanted === "" || SESSION_ID.test(wanted);
-        attribute(name, "aria-invalid", isFine ? undefined : "true");
-        text(nameHint, t(isFine ? "listen.nameHint" : "listen.badName"));
-        attribute(nameHint, "data-bad", isFine ? undefined : "");
-        if (!isFine) name.focus();
-        return isFine ? wanted || undefined : null;
-    }
-    name.addEventListener("input", () => {
-        if (name.hasAttribute("aria-invalid")) wantedName();
-    });
-
     async function turn() {
         if (listening.microphone.kind !== "off") {
             await listening.stop();
             return;
         }
-        const session = wantedName();
-        if (session === null) return;
-        const started = await listening.start(session);
+        const started = await listening.start(naming(name.value));
         if (started) follow(started);
     }
 
     function send(file) {
-        const session = wantedName();
-        if (!file || session === null) return;
-        void listening.send(file, { session, speed: Number(speed.value), onStarted: follow });
+        if (!file) return;
+        void listening.send(file, { called: naming(name.value), speed: Number(speed.value), onStarted: follow });
     }
 
     function follow(session) {

@@ -13,7 +13,6 @@ const EVERY_MS = 250;
 export function speakersView(app) {
     const { store, settings } = app;
     const title = h("h1", {});
-    const ended = h("p", { class: "hint", hidden: true });
     const none = h("p", { class: "quiet", hidden: true });
     const shares = h("div", { class: "shares", "aria-hidden": "true" });
     const list = h("ul", { class: "people" });
@@ -21,7 +20,7 @@ export function speakersView(app) {
     const split = splitDialog(app);
     const voice = voices(app);
     const element = h("section", { class: "view speakers" },
-        h("div", { class: "view-head" }, title), ended, h("div", { class: "card shares-card" }, shares), none, list,
+        h("div", { class: "view-head" }, title), h("div", { class: "card shares-card" }, shares), none, list,
         voice.element, merge.element, split.element);
     let updatedAt = -Infinity;
     let rows = { version: -1 };
@@ -145,7 +144,6 @@ export function speakersView(app) {
         const all = talk(model);
         attribute(none, "hidden", all.length > 0);
         attribute(shares.parentElement, "hidden", all.length === 0);
-        attribute(ended, "hidden", model.live);
         const heard = all.filter((row) => row.share > 0);
         keyed(shares, heard, (row) => row.id, () => swatch("share"), (bar, row) => {
             bar.style.setProperty("--share", row.share.toFixed(4));
@@ -164,7 +162,6 @@ export function speakersView(app) {
     function words() {
         text(title, t("speakers.title"));
         text(none, t("speakers.none"));
-        text(ended, t("speakers.ended"));
         merge.words();
         split.words();
         voice.words();

@@ -1,0 +1,40 @@
+// Undo and redo of corrections, in reach while there is something to take back.
+
+import { attribute, h, icon, text } from "./dom.js";
+import { known, t } from "./texts/index.js";
+
+/** A bar with the two buttons; whoever corrects, the newest correction is the one that is taken back. */
+export function undoBar(app) {
+    const { store } = app;
+    const [undo, redo] = ["undo", "redo"].map((type) => {
+        const said = h("span", {});
+        const button = h("button", { type: "button", class: "button small", on: { click: () => send(type) } }, icon(type), said);
+        return Object.assign(button, { said });
+    });
+    const element = h("div", { class: "undo-bar", role: "group", hidden: true }, undo, redo);
+
+    function send(type) {
+        const next = store.followed?.model[type];
+        // What is shown is what is taken back: the server refuses if somebody was faster.
+        if (next) app.correct({ type, correction: next.id });
+    }
+
+    function update() {
+        const { followed } = store;
+        const isOff = !followed?.canCorrect;
+        for (const [type, button] of [["undo", undo], ["redo", redo]]) {
+            const next = isOff ? undefined : followed.model[type];
+            attribute(button, "hidden", !next);
+            if (next) text(button.said, t(`undo.${type}`, { what: known("act", next.kind) }));
+        }
+        attribute(element, "hidden", isOff || (!followed.model.undo && !followed.model.redo));
+    }
+
+    return {
+        element,
+        update,
+        words: () => attribute(element, "aria-label", t("undo.label")),
+        /** Takes back or makes again by key. */
+        send,
+    };
+}
