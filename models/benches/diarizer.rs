@@ -1,5 +1,5 @@
-//! Cost of one window for each plan length, with our operators and with tract's alone, and of a session's next ten
-//! seconds after an hour, eight, a day.
+//! Cost of one window of each length, in our kernels, in tract with our operators and in tract alone, and of a session's
+//! next ten seconds after an hour, eight, a day.
 //!
 //! The sessions hear synthetic voices and get stand-in embeddings, so that what is measured is the diarizer's own
 //! work: voice activity, features, clustering, labels. Its cost must not grow with the length of the session.
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use diarized_dsp::SampleRange;
 use diarized_models::diarizer::SpeechDetector;
-use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, ModelSource};
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, Engine, ModelSource};
 use tract_onnx::prelude::*;
 
 /// Length of a turn, in samples: four seconds, of which the last half is a pause.
@@ -22,9 +22,13 @@ const BLOCK: usize = 1600;
 
 fn windows(c: &mut Criterion) {
     let lengths = [100, 150, 200, 300];
-    let embedder = Embedder::load(&ModelSource::Builtin, &lengths).expect("the built-in model can be loaded");
+    let load = |engine, lengths: &[usize]| {
+        Embedder::load_in(engine, &ModelSource::Builtin, lengths).expect("the built-in model can be loaded")
+    };
+    let (embedder, tract) = (load(Engine::Best, &lengths), load(Engine::Tract, &lengths));
+    assert_eq!(embedder.engine(), Engine::Best, "our kernels are made for the built-in model");
     let n_mels = embedder.card().front_end.n_mels();
-    let any_length = Embedder::load(&ModelSource::Builtin, &[]).expect("the built-in model can be loaded");
+    let any_length = load(Engine::Tract, &[]);
     let mut group = c.benchmark_group("window");
     group.throughput(Throughput::Elements(1));
     for n_frames in lengths {
@@ -33,7 +37,10 @@ fn windows(c: &mut Criterion) {
         group.bench_function(format!("{n_frames}_frames"), |b| {
             b.iter(|| embedder.embed(black_box(&features), n_frames).expect("the features fit"));
         });
-        group.bench_function(format!("{n_frames}_frames_without_a_plan_of_their_own"), |b| {
+        group.bench_function(format!("{n_frames}_frames_in_tract"), |b| {
+            b.iter(|| tract.embed(black_box(&features), n_frames).expect("the features fit"));
+        });
+        group.bench_function(format!("{n_frames}_frames_in_tract_without_a_plan_of_their_own"), |b| {
             b.iter(|| any_length.embed(black_box(&features), n_frames).expect("the features fit"));
         });
         let plan = plain_plan(n_mels, n_frames).expect("tract runs the built-in model");

@@ -1,15 +1,16 @@
-//! The voice model: loads an ONNX network with its card, checks every dimension, and embeds windows through tract.
+//! The voice model: loads an ONNX network with its card, checks every dimension, and embeds windows.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 
 use crate::embedding::{Embedding, EmbeddingError};
+use crate::inference::plans::{PlanError, Plans};
+use crate::inference::{Level, nexttdnn};
 use crate::model_card::{CardError, ModelCard};
-use crate::operators;
 
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,35 +104,59 @@ pub enum EmbedError {
 /// Window that the plan for any length is tried with, in frames: a second.
 const ANY_LENGTH_FRAMES: usize = 100;
 
-type Plan = Arc<TypedRunnableModel>;
+/// What runs a voice model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Engine {
+    /// This crate's kernels for a graph that they are made for, and tract for every other one.
+    #[default]
+    Best,
+    /// tract, whatever the graph.
+    Tract,
+}
 
-/// A loaded voice model: one optimised plan for each window length asked for at load, and one for any length,
-/// built at its first use (it takes a quarter to a half longer).
+enum Network {
+    /// A graph that was recognised. One serves all lengths.
+    Fused(Arc<nexttdnn::Network>),
+    Tract(Box<Plans>),
+}
+
+/// A loaded voice model. A NeXt-TDNN as the training recipe exports it runs in kernels of this crate, for windows of any
+/// length. Every other network runs in tract: with one optimised plan for each window length asked for at load, and one
+/// for any length, built at its first use (it takes a quarter to a half longer).
 ///
 /// `Send + Sync`; [`embed`](Self::embed) allocates and takes milliseconds, so call it on a worker thread.
 pub struct Embedder {
     card: ModelCard,
-    onnx: Arc<[u8]>,
-    plans: BTreeMap<usize, Plan>,
-    any_length: OnceLock<Result<Plan, String>>,
+    network: Network,
+    window_frames: BTreeSet<usize>,
 }
 
 impl std::fmt::Debug for Embedder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Embedder")
             .field("name", &self.card.name)
-            .field("n_frames", &self.plans.keys())
+            .field("engine", &self.engine())
+            .field("n_frames", &self.window_frames)
             .finish_non_exhaustive()
     }
 }
 
 impl Embedder {
-    /// Loads a model and prepares plans for windows of each of `window_frames` frames, each run once; without any,
-    /// the plan for any length.
+    /// Loads a model and prepares it for windows of each of `window_frames` frames, each run once; without any, for any
+    /// length.
     ///
     /// # Errors
     /// [`LoadError`] names the file, key or dimension that is wrong.
     pub fn load(source: &ModelSource, window_frames: &[usize]) -> Result<Self, LoadError> {
+        Self::load_in(Engine::Best, source, window_frames)
+    }
+
+    /// Like [`load`](Self::load), in an engine of choice.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_in(engine: Engine, source: &ModelSource, window_frames: &[usize]) -> Result<Self, LoadError> {
         let (onnx, card): (Arc<[u8]>, ModelCard) = match source {
             ModelSource::Builtin => (
                 crate::builtin::ONNX.into(),
@@ -148,36 +173,54 @@ impl Embedder {
                 (onnx.into(), card)
             }
         };
-        Self::from_parts(onnx, card, window_frames)
+        Self::from_parts(engine, &onnx, card, window_frames)
     }
 
-    /// Like [`load`](Self::load), from the bytes of an ONNX file and a card.
+    /// Like [`load_in`](Self::load_in), from the bytes of an ONNX file and a card.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn from_parts(onnx: Arc<[u8]>, card: ModelCard, window_frames: &[usize]) -> Result<Self, LoadError> {
-        let digest = hex::encode(Sha256::digest(&onnx));
+    pub fn from_parts(
+        engine: Engine,
+        onnx: &[u8],
+        card: ModelCard,
+        window_frames: &[usize],
+    ) -> Result<Self, LoadError> {
+        let digest = hex::encode(Sha256::digest(onnx));
         if digest != card.onnx_sha256 {
             return Err(LoadError::Checksum { expected: card.onnx_sha256, got: digest });
         }
-        let mut plans = BTreeMap::new();
-        for &n_frames in window_frames {
-            if plans.contains_key(&n_frames) {
-                continue;
+        let failed = |n_frames: usize| {
+            move |(stage, reason): PlanError| LoadError::Network { stage, n_frames, reason }
+        };
+        let n_mels = card.front_end.n_mels();
+        let proto = tract_onnx::onnx()
+            .proto_model_for_read(&mut &*onnx)
+            .map_err(|e| failed(0)(("read", format!("{e:#}"))))?;
+        let fused = match engine {
+            Engine::Best => nexttdnn::Network::recognise(&proto, Level::new()),
+            Engine::Tract => None,
+        };
+        let network = match fused.filter(|network| network.n_mels() == n_mels) {
+            Some(network) => Network::Fused(network),
+            None => {
+                let mut plans = Plans::new(proto, n_mels);
+                for &n_frames in window_frames {
+                    plans.prepare(n_frames).map_err(failed(n_frames))?;
+                }
+                if window_frames.is_empty() {
+                    plans.prepare_any_length().map_err(failed(0))?;
+                }
+                Network::Tract(Box::new(plans))
             }
-            let plan = build(&onnx, card.front_end.n_mels(), Some(n_frames))
-                .map_err(|(stage, reason)| LoadError::Network { stage, n_frames, reason })?;
-            plans.insert(n_frames, plan);
-        }
-        let embedder = Self { card, onnx, plans, any_length: OnceLock::new() };
-        for &n_frames in embedder.plans.keys() {
+        };
+        let window_frames = window_frames.iter().copied().collect();
+        let embedder = Self { card, network, window_frames };
+        for &n_frames in &embedder.window_frames {
             embedder.warm_up(n_frames)?;
         }
-        if embedder.plans.is_empty() {
+        if embedder.window_frames.is_empty() {
             // Every dimension is checked at load, whatever lengths come later.
-            let plan = build(&embedder.onnx, embedder.card.front_end.n_mels(), None)
-                .map_err(|(stage, reason)| LoadError::Network { stage, n_frames: 0, reason })?;
-            let _ = embedder.any_length.set(Ok(plan));
             embedder.warm_up(ANY_LENGTH_FRAMES)?;
         }
         Ok(embedder)
@@ -202,9 +245,18 @@ impl Embedder {
         &self.card
     }
 
-    /// Window lengths that have a plan of their own, in frames, ascending.
+    /// What runs the model: [`Engine::Best`] stands for this crate's kernels.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self.network {
+            Network::Fused(_) => Engine::Best,
+            Network::Tract(_) => Engine::Tract,
+        }
+    }
+
+    /// Window lengths that were asked for at load, in frames, ascending.
     pub fn window_frames(&self) -> impl Iterator<Item = usize> + '_ {
-        self.plans.keys().copied()
+        self.window_frames.iter().copied()
     }
 
     /// Embeds one window. `features` has shape `(n_mels, n_frames)`, row-major, already mean-normalised as the
@@ -220,50 +272,19 @@ impl Embedder {
         if let Some(index) = features.iter().position(|v| !v.is_finite()) {
             return Err(EmbedError::NonFinite { index });
         }
-        let failed = |e: TractError| EmbedError::Inference(format!("{e:#}"));
-        let plan = match self.plans.get(&n_frames) {
-            Some(plan) => plan,
-            None => self
-                .any_length
-                .get_or_init(|| {
-                    build(&self.onnx, n_mels, None).map_err(|(stage, e)| format!("not {stage}: {e}"))
-                })
-                .as_ref()
-                .map_err(|e| EmbedError::Inference(e.clone()))?,
+        let values = match &self.network {
+            Network::Fused(network) if n_frames < network.least_frames() => Err(format!(
+                "a window of {n_frames} frames is too short: this network needs {}",
+                network.least_frames()
+            )),
+            Network::Fused(network) => Ok(network.run(features, n_frames)),
+            Network::Tract(plans) => plans.run(features, n_frames),
         };
-        let input = Tensor::from_shape(&[1, n_mels, n_frames], features).map_err(failed)?;
-        let output = plan.run(tvec!(input.into())).map_err(failed)?;
-        let values = output
-            .first()
-            .ok_or_else(|| EmbedError::Inference("the network has no output".to_owned()))?
-            .to_plain_array_view::<f32>()
-            .map_err(failed)?;
-        let values: Vec<f32> = values.iter().copied().collect();
+        let values = values.map_err(EmbedError::Inference)?;
         Ok(Embedding::from_raw(&values)?)
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
-}
-
-/// Builds the optimised plan for `n_frames`, or for any length.
-fn build(onnx: &[u8], n_mels: usize, n_frames: Option<usize>) -> Result<Plan, (&'static str, String)> {
-    let stage = |stage: &'static str| move |e: TractError| (stage, format!("{e:#}"));
-    let model = tract_onnx::onnx().model_for_read(&mut &*onnx).map_err(stage("read"))?;
-    let fact = match n_frames {
-        Some(n) => f32::fact([1, n_mels, n]),
-        None => {
-            let frames = model.symbols.sym("n_frames");
-            f32::fact([1.to_dim(), n_mels.to_dim(), frames.to_dim()])
-        }
-    };
-    model
-        .with_input_fact(0, fact.into())
-        .map_err(stage("given its input"))?
-        .into_typed()
-        .and_then(operators::optimise)
-        .map_err(stage("optimised"))?
-        .into_runnable()
-        .map_err(stage("prepared"))
 }

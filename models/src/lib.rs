@@ -10,6 +10,7 @@ pub mod diarizer;
 pub mod embedder;
 pub mod embedding;
 pub mod events;
+mod inference;
 pub mod logistic;
 pub mod model_card;
 pub mod names;
@@ -23,7 +24,7 @@ pub mod words;
 
 pub use calibration::Calibration;
 pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, SpeechDetector, WorkId};
-pub use embedder::{EmbedError, Embedder, LoadError, ModelSource};
+pub use embedder::{EmbedError, Embedder, Engine, LoadError, ModelSource};
 pub use embedding::Embedding;
 pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};
 pub use model_card::ModelCard;
