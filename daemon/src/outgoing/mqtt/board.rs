@@ -9,13 +9,13 @@ use diarized_models::SessionState;
 use serde::Serialize;
 
 use super::link::Message;
-use crate::hub::Hub;
+use crate::hub::{Hub, MICROPHONE_SESSION};
 use crate::outgoing::speaking::{LiveClock, speaking_at};
 use crate::protocol::{Decimal, Seconds};
-use crate::session::Session;
+use crate::session::{Session, Source};
 
-/// Rooms at most; further ones are left out.
-const MAX_ROOMS: usize = 500;
+/// Rooms at most: beyond it, the room whose session ended and began first is withdrawn.
+pub(super) const MAX_ROOMS: usize = 500;
 /// Speakers of a room that are listed.
 const MAX_SPEAKERS: usize = 200;
 /// Characters of the names of those who speak now: Home Assistant's states have 255 at most.
@@ -111,7 +111,7 @@ struct About<'a> {
 struct Room {
     session: Arc<Session>,
     clock: LiveClock,
-    /// Events of the session in the messages; once it has ended, they do not change any more.
+    /// Whether the session has ended and its messages say so; they do not change any more.
     is_done: bool,
 }
 
@@ -123,12 +123,20 @@ pub(super) struct Board {
     messages: BTreeMap<String, String>,
     /// Number of the next session that was not looked at.
     next_number: u64,
+    max_rooms: usize,
     is_full: bool,
 }
 
 impl Board {
-    pub(super) fn new(names: Names) -> Self {
-        Self { names, rooms: BTreeMap::new(), messages: BTreeMap::new(), next_number: 0, is_full: false }
+    pub(super) fn new(names: Names, max_rooms: usize) -> Self {
+        Self {
+            names,
+            rooms: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            next_number: 0,
+            max_rooms,
+            is_full: false,
+        }
     }
 
     pub(super) fn names(&self) -> &Names {
@@ -160,15 +168,17 @@ impl Board {
 
     /// Gives a session its room.
     fn enter(&mut self, hub: &Hub, session: Arc<Session>, now: Instant) {
-        let name = room_of(hub, session.id());
-        if !self.rooms.contains_key(&name) && self.rooms.len() >= MAX_ROOMS {
-            if !std::mem::replace(&mut self.is_full, true) {
-                tracing::warn!(
-                    room = name,
-                    "the MQTT broker is told of {MAX_ROOMS} rooms; further ones are left out"
-                );
-            }
-            return;
+        let name = room_of(hub, &session);
+        if !self.rooms.contains_key(&name) && self.rooms.len() >= self.max_rooms {
+            let done = self.rooms.iter().filter(|(_, room)| room.is_done);
+            let oldest = done.min_by_key(|(_, room)| room.session.number()).map(|(name, _)| name.clone());
+            let Some(oldest) = oldest else {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::warn!(room = name, max = self.max_rooms, "too many rooms for the MQTT broker");
+                }
+                return;
+            };
+            self.withdraw(&oldest);
         }
         if !is_made(&name) {
             self.messages.extend(self.names.sensor(&name));
@@ -185,10 +195,7 @@ impl Board {
         room.is_done = !is_live;
         if !is_live && is_made(name) {
             // Nobody waits for a room whose name was made for one session.
-            self.rooms.remove(name);
-            for what in ["speaking", "speakers", "session"] {
-                self.messages.remove(&self.names.of(name, what));
-            }
+            self.withdraw(name);
             return;
         }
         let heard = stats.map_or(moment.at, |stats| moment.at.max(SampleIndex::from(stats.heard_s)));
@@ -208,6 +215,17 @@ impl Board {
         let speakers: Vec<Speaker> =
             moment.state.speakers().take(MAX_SPEAKERS).map(|s| speaker_of(&moment.state, s.id)).collect();
         self.set(name, "speakers", &speakers);
+    }
+
+    /// Removes a room and all its messages.
+    fn withdraw(&mut self, name: &str) {
+        self.rooms.remove(name);
+        for what in ["speaking", "speakers", "session"] {
+            self.messages.remove(&self.names.of(name, what));
+        }
+        if let Some((topic, _)) = self.names.sensor(name) {
+            self.messages.remove(&topic);
+        }
     }
 
     fn set(&mut self, room: &str, what: &str, payload: &impl Serialize) {
@@ -261,8 +279,13 @@ fn speaker_of(state: &SessionState, id: diarized_models::SpeakerId) -> Speaker<'
     }
 }
 
-/// The room of a session: its id, without the number that an id gets whose name an earlier session has.
-fn room_of(hub: &Hub, id: &str) -> String {
+/// The room of a session: its id, without the number that an id gets whose name an earlier session has. All sessions of
+/// the server's microphone are one room.
+fn room_of(hub: &Hub, session: &Session) -> String {
+    let id = session.id();
+    if session.channel().source() == Source::Microphone {
+        return MICROPHONE_SESSION.to_owned();
+    }
     let Some((base, number)) = id.rsplit_once('-') else { return id.to_owned() };
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let is_known = || hub.get(base).is_some() || hub.storage().is_some_and(|storage| storage.holds(base));
@@ -272,4 +295,53 @@ fn room_of(hub: &Hub, id: &str) -> String {
 /// Whether the server made this id for a session without a name.
 fn is_made(id: &str) -> bool {
     id.len() == 17 && id.starts_with('s') && id[1..].bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::HubParams;
+    use crate::protocol::AudioFormat;
+    use crate::protocol::server_message::EndReason;
+    use crate::session::scripted::ScriptedFactory;
+
+    #[test]
+    fn the_oldest_ended_room_makes_room_for_a_new_one() {
+        let hub = Hub::new(HubParams::default(), Arc::new(ScriptedFactory::default()));
+        let discovery = Some("ha".to_owned());
+        let names = Names { client_id: "d".to_owned(), topic: "t".to_owned(), discovery };
+        let mut board = Board::new(names, 2);
+        let update = |board: &mut Board| {
+            board.update(&hub, Instant::now());
+            let rooms =
+                board.messages().keys().filter_map(|t| t.strip_prefix("t/")?.strip_suffix("/session"));
+            rooms.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let open = |id| hub.open(id, Source::Stream, AudioFormat::default()).unwrap();
+        let end = |session: &Session| {
+            session.finish(EndReason::Closed);
+            session.join();
+        };
+        let (a, b) = (open(Some("a")), open(Some("b")));
+        assert_eq!(update(&mut board), ["a", "b"]);
+        open(Some("left-out"));
+        assert_eq!(update(&mut board), ["a", "b"], "nobody who is there is withdrawn");
+        end(&b);
+        update(&mut board);
+        open(Some("c"));
+        assert_eq!(update(&mut board), ["a", "c"]);
+        assert!(!board.messages().contains_key("ha/sensor/d_b/config"));
+        // A second session of a room is the same room; one without a name is gone with its end.
+        end(&a);
+        let again = open(Some("a"));
+        assert_eq!((again.id(), update(&mut board)), ("a-2", vec!["a".to_owned(), "c".to_owned()]));
+        end(&again);
+        update(&mut board);
+        let made = open(None);
+        assert_eq!(update(&mut board).len(), 2);
+        assert!(board.messages().contains_key(&format!("t/{}/speaking", made.id())));
+        assert!(!board.messages().keys().any(|topic| topic.starts_with("ha/") && topic.contains(made.id())));
+        end(&made);
+        assert_eq!(update(&mut board), ["c"]);
+    }
 }

@@ -13,7 +13,7 @@ use diarized_config::{Endpoint, MqttConfig};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use self::board::{Board, Names};
+use self::board::{Board, MAX_ROOMS, Names};
 use self::link::{Link, LinkError, Login, Message};
 use super::{OutgoingError, secret_line, stopped};
 use crate::client::{Authorities, Backoff};
@@ -65,7 +65,7 @@ impl Broker {
 /// Keeps the broker up to date until the process ends. While the broker is away nothing is queued: on the next connection
 /// it gets everything as it stands then.
 pub(super) async fn run(broker: Broker, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
-    let mut board = Board::new(broker.names.clone());
+    let mut board = Board::new(broker.names.clone(), MAX_ROOMS);
     let mut backoff = Backoff::up_to(LONGEST_WAIT);
     let url = broker.url.to_string();
     let mut is_lost = false;
