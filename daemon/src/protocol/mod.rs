@@ -15,6 +15,7 @@ pub mod server_message;
 pub mod text;
 mod view;
 pub mod wishes;
+mod word_view;
 pub mod words;
 
 pub use audio::{AudioFormat, Encoding};

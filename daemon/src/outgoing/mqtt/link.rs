@@ -12,7 +12,7 @@ use rumqttc::mqttbytes::{Error as PacketError, QoS};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
-use super::board::Names;
+use super::names::Names;
 use crate::client::{Authorities, DialError, Stream, dial};
 
 /// Interval that the broker is promised a packet in.

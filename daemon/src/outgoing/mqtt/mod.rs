@@ -2,6 +2,7 @@
 
 mod board;
 mod link;
+mod names;
 
 pub use link::read_packets;
 
@@ -13,8 +14,9 @@ use diarized_config::{Endpoint, MqttConfig};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use self::board::{Board, MAX_ROOMS, Names};
+use self::board::{Board, MAX_ROOMS};
 use self::link::{Link, LinkError, Login, Message};
+use self::names::Names;
 use super::{OutgoingError, secret_line, stopped};
 use crate::client::{Authorities, Backoff};
 use crate::hub::Hub;
