@@ -13,8 +13,10 @@ Message: TypeAlias = dict[str, Any]
 """A message of docs/protocol.md."""
 
 EVENTS = frozenset(
-    ["segment", "segment_removed", "revision", "speaker", "speaker_merged", "words", "title", "note", "correction", "gap"]
-    + ["warning", "ended"]
+    [
+        *("segment", "segment_removed", "revision", "speaker", "speaker_merged", "words"),
+        *("title", "note", "correction", "gap", "warning", "ended"),
+    ]
 )
 KEPT_WARNINGS = 20
 
