@@ -180,7 +180,7 @@ pub fn front_end() -> LogMelParams {
     LogMelParams::try_new(LogMelRecipe::default()).expect("the recipe is valid")
 }
 
-/// One stream through the network. Memory: what the layers remember, about 400 kB.
+/// One stream through the network. Memory: what the layers remember, about 700 kB.
 #[derive(Debug)]
 pub struct SegmenterStream {
     segmenter: Arc<Segmenter>,

@@ -136,7 +136,7 @@ parameters! {
     pad_ms: u32, Integer = 50, milliseconds(0, 500);
 
     "Probability of two speakers at once above which the second one is labelled; 1 disables it. Needs vad_mode = \"network\"."
-    overlap_onset: f32, Number = 0.4, number(0.0, 1.0);
+    overlap_onset: f32, Number = 0.6, number(0.0, 1.0);
 
     "Maximum number of speakers; \"none\" is no limit."
     max_speakers: Option<usize>, Unset = None, Rule::Speakers { from: 1, to: 1000 };
