@@ -4,9 +4,43 @@ use std::collections::BTreeSet;
 
 use diarized_dsp::SampleIndex;
 
-use crate::diarizer::CorrectionError;
 use crate::events::{Change, Event, RevisionReason, SegmentId, SessionState, SpeakerId, SpeakerInfo};
-use crate::names::checked_name;
+use crate::names::{NameFault, checked_name};
+
+/// A correction that cannot be made. Nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorrectionError {
+    /// The session has no such speaker.
+    #[error("there is no speaker {0} in this session")]
+    NoSuchSpeaker(SpeakerId),
+    /// The session has no such segment.
+    #[error("there is no segment {} in this session", .0.0)]
+    NoSuchSegment(SegmentId),
+    /// The segment still grows.
+    #[error("segment {} is not final yet; correct it once it is", .0.0)]
+    NotFinal(SegmentId),
+    /// A speaker cannot be merged into itself.
+    #[error("{0} cannot be merged into itself")]
+    SameSpeaker(SpeakerId),
+    /// The segment is not of the speaker that is to be split.
+    #[error("segment {} belongs to {speaker}", segment.0)]
+    NotOfSpeaker {
+        /// The segment.
+        segment: SegmentId,
+        /// Whose it is.
+        speaker: SpeakerId,
+    },
+    /// The split would leave one side without a segment.
+    #[error("{0} cannot be split: each side needs a final segment; name the segments of the second person")]
+    NothingToSplit(SpeakerId),
+    /// What a correction did is no longer there to be undone or done again.
+    #[error("the labels have changed since; correct them as they are now")]
+    Changed,
+    /// A text that is no name.
+    #[error(transparent)]
+    BadName(#[from] NameFault),
+}
 
 /// What a merge changes.
 ///

@@ -138,11 +138,8 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     for problem in &summary.problems {
         terminal.note(&format!("{}: {problem}", args.file.display()));
     }
-    if !args.json {
-        for line in view.totals(&session) {
-            terminal.line(&line)?;
-        }
-    }
+    let totals = if args.json { Vec::new() } else { view.totals(&session) };
+    totals.iter().try_for_each(|line| terminal.line(line))?;
     Ok(exit::OK)
 }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::about::About;
-use super::engine::CorrectionError;
+use super::correction_error::CorrectionError;
 use super::journal::{Journal, JournalParams};
 use super::ledger::{Again, Entry, Ledger};
 use super::source::Source;

@@ -7,8 +7,9 @@ use diarized_models::Said;
 use diarized_models::events::ApplyError;
 
 use super::channel::Channel;
+use super::correction_error::CorrectionError;
 use super::desk;
-use super::engine::{Correction, CorrectionError};
+use super::engine::Correction;
 use super::ledger::{Again, Entry};
 use super::words::Words;
 use crate::protocol::corrections::Step;

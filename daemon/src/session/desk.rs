@@ -5,7 +5,8 @@ use diarized_models::corrections::{self, merged, reassigned, renamed, revision};
 use diarized_models::events::{Change, Event, SegmentId, SessionState, SpeakerId, SpeakerInfo, VoiceMatch};
 
 use super::about::About;
-use super::engine::{Correction, CorrectionError};
+use super::correction_error::CorrectionError;
+use super::engine::Correction;
 use crate::protocol::Body;
 use crate::protocol::corrections::{Note, Step};
 use crate::protocol::server_message::Title;

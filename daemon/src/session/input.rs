@@ -13,7 +13,8 @@ use pollster::block_on;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::engine::{Correction, CorrectionError};
+use super::correction_error::CorrectionError;
+use super::engine::Correction;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::rate::Rate;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::CorrectionError;
+use super::correction_error::CorrectionError;
 use crate::protocol::Decimal;
 use crate::protocol::corrections::{Correctable, Corrected, Step};
 

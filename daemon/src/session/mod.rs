@@ -6,6 +6,7 @@
 mod about;
 mod channel;
 mod correcting;
+mod correction_error;
 mod cursor;
 mod desk;
 pub mod engine;
@@ -26,9 +27,10 @@ use std::time::{Duration, SystemTime};
 
 pub use about::About;
 pub use channel::{Channel, Counted, HubSide, Moment};
+pub use correction_error::CorrectionError;
 pub use cursor::{Batch, Cursor, Delivery};
 pub(crate) use desk::restoration;
-pub use engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
+pub use engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;

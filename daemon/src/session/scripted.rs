@@ -13,7 +13,8 @@ use diarized_models::events::{Change, Event, GapReason, RevisionReason, Segment,
 use diarized_models::{Embedding, Said, SessionState, SpeakerId, SpeakerInfo};
 use parking_lot::{Condvar, Mutex};
 
-use super::engine::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
+use super::correction_error::CorrectionError;
+use super::engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::protocol::Wishes;
 
 const BLOCK: usize = 1600;

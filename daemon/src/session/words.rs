@@ -6,7 +6,7 @@ use diarized_dsp::{SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::words::{Book, NewWord};
 use diarized_models::{Said, SessionState};
 
-use super::engine::CorrectionError;
+use super::correction_error::CorrectionError;
 
 /// Seconds that words may be ahead of the audio received: recognisers that get the audio elsewhere may be earlier.
 const MAX_AHEAD_S: u64 = 60;

@@ -13,7 +13,8 @@ use diarized_models::words::NewWord;
 
 use super::channel::Channel;
 use super::correcting;
-use super::engine::{Correction, CorrectionError, Engine, EngineError};
+use super::correction_error::CorrectionError;
+use super::engine::{Correction, Engine, EngineError};
 use super::health::Health;
 use super::input::{Command, Inbox, Input};
 use super::words::Words;
@@ -138,49 +139,57 @@ impl Worker {
                 }
             };
             let began = Instant::now();
-            match queued.input {
-                Input::Bytes(bytes) => {
-                    if let Some(warning) = self.health.of_frame(&bytes) {
-                        self.channel.publish_body(self.heard, warning);
-                    }
-                    self.interleaved.clear();
-                    self.format.decode(&bytes, &mut self.interleaved);
-                    self.take_interleaved()?;
-                }
-                Input::Samples(block) => {
-                    self.interleaved = block;
-                    self.take_interleaved()?;
-                }
-                Input::Gap { n_samples, reason } => self.take_gap(n_samples, reason)?,
-                Input::Command(Command::Finalize, reply) => {
-                    self.engine.flush()?;
-                    self.drain()?;
-                    // The requester may be gone.
-                    let _ = reply.send(Ok(()));
-                }
-                Input::Command(Command::Correct { correction, by }, reply) => {
-                    let outcome = self.correct(&correction, by.as_deref())?;
-                    let _ = reply.send(outcome);
-                }
-                Input::Command(Command::Words { words, is_final }, reply) => {
-                    let outcome = self.take_words(&words, is_final)?;
-                    // The requester may be gone.
-                    let _ = reply.send(outcome);
-                }
-                Input::Voice(speaker, reply) => {
-                    // The requester may be gone.
-                    let _ = reply.send(self.engine.voice_of(speaker));
-                }
-                Input::Finish(reason) => {
-                    self.finish()?;
-                    self.stats_at -= STATS_EVERY;
-                    self.tell_stats();
-                    return Ok(reason);
-                }
+            if let Some(reason) = self.take(queued.input)? {
+                return Ok(reason);
             }
             self.drive()?;
             self.busy += began.elapsed();
             self.tell_stats();
+        }
+    }
+
+    /// Takes one input. Returns the reason if it ends the session.
+    fn take(&mut self, input: Input) -> Result<Option<EndReason>, Fault> {
+        // Whoever waits for a reply may be gone.
+        match input {
+            Input::Bytes(bytes) => {
+                if let Some(warning) = self.health.of_frame(&bytes) {
+                    self.channel.publish_body(self.heard, warning);
+                }
+                self.interleaved.clear();
+                self.format.decode(&bytes, &mut self.interleaved);
+                self.take_interleaved()?;
+            }
+            Input::Samples(block) => {
+                self.interleaved = block;
+                self.take_interleaved()?;
+            }
+            Input::Gap { n_samples, reason } => self.take_gap(n_samples, reason)?,
+            Input::Command(command, reply) => {
+                let _ = reply.send(self.obey(command)?);
+            }
+            Input::Voice(speaker, reply) => {
+                let _ = reply.send(self.engine.voice_of(speaker));
+            }
+            Input::Finish(reason) => {
+                self.finish()?;
+                self.stats_at -= STATS_EVERY;
+                self.tell_stats();
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
+    }
+
+    fn obey(&mut self, command: Command) -> Result<Result<(), CorrectionError>, Fault> {
+        match command {
+            Command::Finalize => {
+                self.engine.flush()?;
+                self.drain()?;
+                Ok(Ok(()))
+            }
+            Command::Correct { correction, by } => self.correct(&correction, by.as_deref()),
+            Command::Words { words, is_final } => self.take_words(&words, is_final),
         }
     }
 

@@ -1,11 +1,11 @@
-//! The table of corrections: who made them and when, and what undoes them.
+//! The table of corrections: who made them and when, and what undoes them. [`Database::write`] writes them.
 
-use std::sync::Arc;
+use rusqlite::{OptionalExtension as _, Row};
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
-
-use super::database::{Database, StorageError, damaged, lossy, signed, unsigned};
-use crate::session::{Entry, MAX_ENTRIES};
+use super::database::Database;
+use super::error::{StorageError, damaged};
+use super::values::{lossy, unsigned};
+use crate::session::Entry;
 
 impl Database {
     /// Row of a session with the numbers of its last event and its last correction.
@@ -28,25 +28,4 @@ impl Database {
         };
         rows.map(entry).collect()
     }
-}
-
-/// Writes corrections with what undoes them; those that the session no longer remembers leave.
-pub(super) fn write_corrections(
-    write: &Transaction,
-    key: i64,
-    corrections: &[Arc<Entry>],
-) -> Result<(), StorageError> {
-    let mut insert = write
-        .prepare_cached("INSERT OR REPLACE INTO corrections (session, id, entry) VALUES (?1, ?2, ?3)")?;
-    for entry in corrections {
-        let json = serde_json::to_string(&**entry).expect("text keys and finite numbers always serialise");
-        insert.execute(params![key, signed(entry.id), json])?;
-    }
-    if let Some(last) = corrections.last() {
-        let gone = last.id.saturating_sub(MAX_ENTRIES as u64);
-        write
-            .prepare_cached("DELETE FROM corrections WHERE session = ?1 AND id <= ?2")?
-            .execute(params![key, signed(gone)])?;
-    }
-    Ok(())
 }

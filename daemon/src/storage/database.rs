@@ -8,72 +8,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
 use diarized_models::{Event, SessionState};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::corrections::write_corrections;
+use super::error::{StorageError, damaged};
 use super::files::make_private;
-use super::migrations::{VERSION, migrate};
+use super::migrations::migrate;
+use super::values::{lossy, signed, unsigned};
 use super::{Kept, unix_ms};
 use crate::protocol::server_message::{Body, EndReason, Ended};
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
-use crate::session::{About, Archive, Batch, Delivery, Moment, Session, Source};
+use crate::session::{About, Archive, Batch, Delivery, Entry, MAX_ENTRIES, Moment, Session, Source};
 
 /// How long one connection waits for another's write.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Why sessions cannot be kept or read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StorageError {
-    /// The file or its folder cannot be made.
-    #[error("cannot make {}; choose another place with storage.path", path.display())]
-    Make {
-        /// The file.
-        path: PathBuf,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// Another process keeps its sessions there.
-    #[error("another process keeps its sessions in {}; give each server a storage.path of its own", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Error of SQLite.
-    #[error("the database of kept sessions fails")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The file was written by a newer version.
-    #[error("{} was written by a newer version of diarized (tables {got}, known {VERSION}); keep it and choose another storage.path", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Version of its tables.
-        got: i64,
-    },
-    /// What was read makes no sense.
-    #[error(
-        "the kept session {id:?} is damaged and set aside ({reason}); restore it from a backup, or delete it"
-    )]
-    Damaged {
-        /// Id of the session.
-        id: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// What was forgotten could not be taken out of the files yet.
-    #[error("{} was not written anew, so that what was deleted may be readable in it still ({reason}); the server tries again", path.display())]
-    Unclean {
-        /// The file.
-        path: PathBuf,
-        /// What stands in the way.
-        reason: String,
-    },
-    /// The operating system gave no thread.
-    #[error("cannot start the thread of the storage")]
-    Thread(#[source] std::io::Error),
-}
 
 /// One connection to the file.
 #[derive(Debug)]
@@ -112,22 +60,7 @@ impl Database {
         let write = self.sqlite.transaction()?;
         let key = match key {
             Some(key) => key,
-            None => {
-                let format = serde_json::to_string(&session.format()).unwrap_or_default();
-                write
-                    .prepare_cached(
-                        "INSERT INTO sessions (id, source, format, token_hash, began_ms, seq, at, n_speakers, n_segments)
-                         VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0)",
-                    )?
-                    .execute(params![
-                        session.id(),
-                        session.channel().source().as_str(),
-                        format,
-                        session.token_hash().to_string(),
-                        unix_ms(session.began())
-                    ])?;
-                write.last_insert_rowid()
-            }
+            None => insert(&write, session)?,
         };
         if let Some(moment) = &batch.restart {
             // Events were missed while writing failed: the labels as they stood then take their place.
@@ -284,36 +217,11 @@ impl Database {
             })
             .optional()
             .map_err(|error| or_damaged(id, error))?;
-        let Some((kept, key, base_seq, base, token_hash, mut last_speaker)) = row else { return Ok(None) };
+        let Some((kept, key, base_seq, base, token_hash, last_speaker)) = row else { return Ok(None) };
         let kept = kept?;
-        let (mut state, mut about) = match base.as_deref().map(ServerMessage::parse) {
-            None => (SessionState::new(), About::default()),
-            Some(Ok(ServerMessage { body: Body::Snapshot(base), .. })) => {
-                (base.to_state().map_err(|e| damaged(id, e))?, About::of(&base))
-            }
-            Some(_) => return Err(damaged(id, "its labels are no snapshot")),
-        };
-        let mut events = Vec::new();
-        let mut select =
-            self.sqlite.prepare_cached("SELECT seq, message FROM events WHERE session = ?1 ORDER BY seq")?;
-        let mut rows = select.query([key])?;
-        while let Some(row) = rows.next()? {
-            let read = || Ok((row.get(0)?, row.get(1)?));
-            let (seq, text): (i64, String) = read().map_err(|error| or_damaged(id, error))?;
-            if unsigned(seq) != base_seq + events.len() as u64 + 1 {
-                return Err(damaged(id, format!("event {} is missing", base_seq + events.len() as u64 + 1)));
-            }
-            let message = ServerMessage::parse(&text).map_err(|e| damaged(id, e))?;
-            about.apply(&message.body);
-            if !About::takes(&message.body) && !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
-                let event = message.body.to_event().map_err(|e| damaged(id, e))?;
-                state.apply(&event).map_err(|e| damaged(id, e))?;
-                if let Event::Speaker(info) = &event {
-                    last_speaker = last_speaker.max(info.id.0);
-                }
-            }
-            events.push(Utf8Bytes::from(text));
-        }
+        let mut replayed = Replayed::of(id, base.as_deref(), last_speaker)?;
+        self.replay(id, key, base_seq, &mut replayed)?;
+        let Replayed { state, about, last_speaker, events } = replayed;
         let highest = state.speakers().map(|info| info.id.0).max();
         let moment = Moment {
             last_speaker: last_speaker.max(highest.unwrap_or(0)),
@@ -335,6 +243,23 @@ impl Database {
             corrections: self.corrections(id, key)?,
         };
         Ok(Some((kept, archive)))
+    }
+
+    /// Applies the stored events behind `base_seq`, in order and without a hole.
+    fn replay(&self, id: &str, key: i64, base_seq: u64, replayed: &mut Replayed) -> Result<(), StorageError> {
+        let mut select =
+            self.sqlite.prepare_cached("SELECT seq, message FROM events WHERE session = ?1 ORDER BY seq")?;
+        let mut rows = select.query([key])?;
+        while let Some(row) = rows.next()? {
+            let read = || Ok((row.get(0)?, row.get(1)?));
+            let (seq, text): (i64, String) = read().map_err(|error| or_damaged(id, error))?;
+            let expected = base_seq + replayed.events.len() as u64 + 1;
+            if unsigned(seq) != expected {
+                return Err(damaged(id, format!("event {expected} is missing")));
+            }
+            replayed.apply(id, text)?;
+        }
+        Ok(())
     }
 }
 
@@ -377,10 +302,6 @@ fn kept(row: &Row) -> Result<Kept, StorageError> {
     })
 }
 
-pub(super) fn damaged(id: &str, reason: impl ToString) -> StorageError {
-    StorageError::Damaged { id: id.to_owned(), reason: reason.to_string() }
-}
-
 /// A value of the wrong kind is a fault of the session's row, not of the whole file.
 fn or_damaged(id: &str, error: rusqlite::Error) -> StorageError {
     use rusqlite::Error as E;
@@ -393,21 +314,74 @@ fn or_damaged(id: &str, error: rusqlite::Error) -> StorageError {
     }
 }
 
-/// A column as text, whatever it holds.
-pub(super) fn lossy(row: &Row, idx: usize) -> rusqlite::Result<String> {
-    Ok(match row.get_ref(idx)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        ValueRef::Integer(n) => n.to_string(),
-        ValueRef::Real(n) => n.to_string(),
-        ValueRef::Null => String::new(),
-    })
+/// What the stored events of a session make.
+struct Replayed {
+    state: SessionState,
+    about: About,
+    /// Highest speaker so far.
+    last_speaker: u32,
+    events: Vec<Utf8Bytes>,
 }
 
-/// SQLite counts with a sign; nothing that is counted here comes near the end of it.
-pub(super) fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+impl Replayed {
+    /// The labels before the first stored event; `base` is a snapshot as JSON.
+    fn of(id: &str, base: Option<&str>, last_speaker: u32) -> Result<Self, StorageError> {
+        let (state, about) = match base.map(ServerMessage::parse) {
+            None => (SessionState::new(), About::default()),
+            Some(Ok(ServerMessage { body: Body::Snapshot(base), .. })) => {
+                (base.to_state().map_err(|e| damaged(id, e))?, About::of(&base))
+            }
+            Some(_) => return Err(damaged(id, "its labels are no snapshot")),
+        };
+        Ok(Self { state, about, last_speaker, events: Vec::new() })
+    }
+
+    fn apply(&mut self, id: &str, text: String) -> Result<(), StorageError> {
+        let message = ServerMessage::parse(&text).map_err(|e| damaged(id, e))?;
+        self.about.apply(&message.body);
+        if !About::takes(&message.body) && !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
+            let event = message.body.to_event().map_err(|e| damaged(id, e))?;
+            self.state.apply(&event).map_err(|e| damaged(id, e))?;
+            if let Event::Speaker(info) = &event {
+                self.last_speaker = self.last_speaker.max(info.id.0);
+            }
+        }
+        self.events.push(Utf8Bytes::from(text));
+        Ok(())
+    }
 }
 
-pub(super) fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
+/// Adds the row of a session; returns its key.
+fn insert(write: &Transaction, session: &Session) -> Result<i64, StorageError> {
+    let format = serde_json::to_string(&session.format()).unwrap_or_default();
+    write
+        .prepare_cached(
+            "INSERT INTO sessions (id, source, format, token_hash, began_ms, seq, at, n_speakers, n_segments)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0)",
+        )?
+        .execute(params![
+            session.id(),
+            session.channel().source().as_str(),
+            format,
+            session.token_hash().to_string(),
+            unix_ms(session.began())
+        ])?;
+    Ok(write.last_insert_rowid())
+}
+
+/// Writes corrections with what undoes them; those that the session no longer remembers leave.
+fn write_corrections(write: &Transaction, key: i64, corrections: &[Arc<Entry>]) -> Result<(), StorageError> {
+    let mut insert = write
+        .prepare_cached("INSERT OR REPLACE INTO corrections (session, id, entry) VALUES (?1, ?2, ?3)")?;
+    for entry in corrections {
+        let json = serde_json::to_string(&**entry).expect("text keys and finite numbers always serialise");
+        insert.execute(params![key, signed(entry.id), json])?;
+    }
+    if let Some(last) = corrections.last() {
+        let gone = last.id.saturating_sub(MAX_ENTRIES as u64);
+        write
+            .prepare_cached("DELETE FROM corrections WHERE session = ?1 AND id <= ?2")?
+            .execute(params![key, signed(gone)])?;
+    }
+    Ok(())
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::database::{Database, StorageError};
+use super::database::Database;
+use super::error::StorageError;
 use super::unix_ms;
 
 /// Attempts at a checkpoint while another reader blocks it; each waits as long as a connection may.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::database::StorageError;
+use super::error::StorageError;
 
 /// Steps in order, the first one from an empty file. A released step never changes: what is new is a further step.
 const STEPS: &[&str] = &[
@@ -65,7 +65,7 @@ pub(super) fn migrate(sqlite: &mut Connection, path: &Path) -> Result<(), Storag
     let version_of = |sqlite: &Connection| sqlite.pragma_query_value(None, "user_version", |row| row.get(0));
     let known = |got: i64| match usize::try_from(got) {
         Ok(n) if n <= STEPS.len() => Ok(n),
-        _ => Err(StorageError::Newer { path: path.to_owned(), got }),
+        _ => Err(StorageError::Newer { path: path.to_owned(), got, known: VERSION }),
     };
     if known(version_of(sqlite)?)? == STEPS.len() {
         return Ok(());

@@ -6,15 +6,17 @@
 
 mod corrections;
 mod database;
+mod error;
 mod files;
 mod forget;
 mod migrations;
 #[cfg(test)]
 mod tests;
+mod values;
 mod wall_clock;
 mod writer;
 
-pub use database::StorageError;
+pub use error::StorageError;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -5,7 +5,8 @@ use std::time::{Instant, SystemTime};
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::database::{Database, StorageError};
+use super::database::Database;
+use super::error::StorageError;
 use super::unix_ms;
 
 /// Least that a clock is set forward by for it to be taken as wrong before, in ms: an hour.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::database::{Database, StorageError};
+use super::database::Database;
+use super::error::StorageError;
 use crate::session::{Batch, Cursor, Delivery, Session};
 
 /// Minimum time between two rewrites of the file for sessions that are too old.

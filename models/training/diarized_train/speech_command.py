@@ -14,6 +14,7 @@ from tqdm import tqdm
 from .front_end import FrontEnd, LogMel
 from .plda import read_turns
 from .segmenter import DELAY_FRAMES, OVERLAP_DELAY_FRAMES, load_segmenter
+from .segmenter_batch import features_of
 from .speech_errors import (
     Gate,
     Recording,
@@ -26,7 +27,7 @@ from .speech_errors import (
     regions,
     ticks_of_turns,
 )
-from .train_segmenter import average_precision, features_of
+from .train_segmenter import average_precision
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .conversations import Conversations, Example
 from .data import DataError
 from .front_end import FrontEnd, LogMel
 from .powerset import PowersetTeacher
+from .segmenter_batch import collate
 
 SHARD_EXAMPLES = 24
 COLUMNS = ("features", "voices", "snr_db", "c50_db", "teacher")
@@ -31,8 +32,6 @@ def make_shard(
     path: Path, talk: Conversations, mel: LogMel, teacher: PowersetTeacher | None, rng: np.random.Generator
 ) -> None:
     """Written beside its place and then moved there: a run that is killed leaves no half shard."""
-    from .train_segmenter import collate
-
     examples = [talk.draw(rng) for _ in range(SHARD_EXAMPLES)]
     features, voices, snr, c50 = collate(examples, mel)
     columns = (

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .conversations import Conversations, Example
+from .conversations import Conversations
 from .front_end import FrontEnd, LogMel
 from .segmenter import (
     C50_SPREAD_DB,
@@ -31,6 +31,7 @@ from .segmenter import (
     Segmenter,
     SegmenterConfig,
 )
+from .segmenter_batch import collate
 from .talk_shards import read_shard
 
 QUEUED_BATCHES = 8
@@ -77,14 +78,6 @@ class SegmenterTrainParams:
         return asdict(self)
 
 
-def features_of(mel: LogMel, samples: np.ndarray) -> np.ndarray:
-    """(n_mels, n_ticks): the frame that starts at each tick, the last ones repeated."""
-    n_ticks = samples.shape[-1] // mel.front.hop_samples
-    features = mel(samples)
-    missing = n_ticks - features.shape[-1]
-    return np.pad(features, ((0, 0), (0, missing)), mode="edge").astype(np.float32)
-
-
 def _work(params: SegmenterTrainParams, seed: int, queue: mp.Queue) -> None:
     rng = np.random.default_rng(seed)
     talk = Conversations(params.cache, params.noise_dir, seed, params.seconds, params.rooms_dir)
@@ -93,16 +86,6 @@ def _work(params: SegmenterTrainParams, seed: int, queue: mp.Queue) -> None:
         features, *labels = collate([talk.draw(rng) for _ in range(EXAMPLES_MADE_AT_ONCE)], mel)
         unasked = np.full((*labels[0].shape, 2), np.nan, np.float16)
         queue.put((features.astype(np.float16), *labels, unasked))
-
-
-def collate(examples: list[Example], mel: LogMel) -> tuple[np.ndarray, ...]:
-    """Features (N, n_mels, T); voices, SNR and C50, each (N, T)."""
-    return (
-        np.stack([features_of(mel, e.samples) for e in examples]),
-        np.stack([e.voices for e in examples]),
-        np.stack([e.snr_db for e in examples]),
-        np.stack([e.c50_db for e in examples]),
-    )
 
 
 class Pool:

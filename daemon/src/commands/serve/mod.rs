@@ -109,7 +109,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 
 async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let mut signals = StopSignals::new()?;
-    let mut hangups = Hangups::new()?;
+    let hangups = Hangups::new()?;
     let config = &reload.loaded.config.clone();
     let engines = match LiveEngines::start(config) {
         Ok(engines) => Arc::new(engines),
@@ -118,41 +118,15 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
             return Ok(exit::NO_INPUT);
         }
     };
-    let journal = JournalParams { max_events: config.server.journal_events, ..JournalParams::default() };
-    let params = HubParams { max_sessions: config.server.max_sessions, journal, ..HubParams::default() };
     // Before the storage, so that a server that cannot start leaves what another one keeps alone.
     let mut listeners = Vec::new();
     for &addr in &config.server.listen {
         listeners.push(listen(addr).await?);
     }
-    let storage = match config.storage.path.clone() {
-        None => None,
-        Some(path) => {
-            let keep = config.storage.keep_days.map(|days| Duration::from_secs(86_400) * days);
-            Some(
-                Storage::open(StorageParams {
-                    path,
-                    keep,
-                    max_bytes: config.storage.max_bytes,
-                    max_session_bytes: config.storage.max_session_bytes,
-                })
-                .context("sessions cannot be kept (storage.path)")?,
-            )
-        }
-    };
-    let hub = Hub::keeping(params, Arc::clone(&engines) as Arc<dyn EngineFactory>, storage);
+    let hub = open_hub(config, &engines)?;
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let (access, tls) = (Arc::clone(&reload.door.access), reload.door.tls.clone());
-    let mut server = Server::new(Arc::clone(&hub), limits(config), access, tls);
-    if let Some(registry) = engines.voices() {
-        let max_clip_bytes = config.voices.max_clip_bytes;
-        server = server.with_voices(Voices::new(
-            Arc::clone(registry),
-            Arc::clone(engines.embedder()),
-            max_clip_bytes,
-        ));
-        tokio::spawn(keep_known(Arc::clone(registry)));
-    }
+    let server = with_voices(Server::new(Arc::clone(&hub), limits(config), access, tls), &engines, config);
     let outgoing = match Outgoing::start(config, &hub) {
         Ok(outgoing) => outgoing,
         Err(error) => {
@@ -165,19 +139,10 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     tell_ready(&addresses, config);
     tell(NotifyState::Ready);
 
-    let mut reload = reload;
-    let reloading = async {
-        loop {
-            hangups.next().await;
-            tell_reloading();
-            reload.reload();
-            tell(NotifyState::Ready);
-        }
-    };
     let down = async {
         tokio::select! {
             () = signals.next() => {}
-            never = reloading => never,
+            never = keep_reloading(reload, hangups) => never,
             () = watchdog() => {}
         }
         tell(NotifyState::Stopping);
@@ -201,6 +166,39 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
     }
     Ok(tell_end(&leftovers))
+}
+
+/// Loads the configuration again at every hangup.
+async fn keep_reloading(mut reload: Reload, mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        tell_reloading();
+        reload.reload();
+        tell(NotifyState::Ready);
+    }
+}
+
+fn open_hub(config: &Config, engines: &Arc<LiveEngines>) -> anyhow::Result<Arc<Hub>> {
+    let journal = JournalParams { max_events: config.server.journal_events, ..JournalParams::default() };
+    let params = HubParams { max_sessions: config.server.max_sessions, journal, ..HubParams::default() };
+    Ok(Hub::keeping(params, Arc::clone(engines) as Arc<dyn EngineFactory>, open_storage(config)?))
+}
+
+/// The storage of sessions, if there is one.
+fn open_storage(config: &Config) -> anyhow::Result<Option<Arc<Storage>>> {
+    let Some(path) = config.storage.path.clone() else { return Ok(None) };
+    let keep = config.storage.keep_days.map(|days| Duration::from_secs(86_400) * days);
+    let (max_bytes, max_session_bytes) = (config.storage.max_bytes, config.storage.max_session_bytes);
+    let storage = Storage::open(StorageParams { path, keep, max_bytes, max_session_bytes });
+    storage.map(Some).context("sessions cannot be kept (storage.path)")
+}
+
+/// Adds enrolment and recognition to a server where they are enabled.
+fn with_voices(server: Server, engines: &LiveEngines, config: &Config) -> Server {
+    let Some(registry) = engines.voices() else { return server };
+    tokio::spawn(keep_known(Arc::clone(registry)));
+    let embedder = Arc::clone(engines.embedder());
+    server.with_voices(Voices::new(Arc::clone(registry), embedder, config.voices.max_clip_bytes))
 }
 
 /// Takes notice of who was enrolled or deleted by a command while the server runs.

@@ -210,7 +210,7 @@ impl Labeller {
 
     /// Voice of a speaker's settled and clean speech so far.
     pub(crate) fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
-        let (embedding, speech_s) = speech_of(&self.memory, &self.params, speaker)?;
+        let (embedding, speech_s) = naming::speech_of(&self.memory, &self.params, speaker)?;
         let snr_db = naming::mean_snr_db(self.publisher.state(), speaker);
         Some(SpeakerVoice { embedding, speech_s, snr_db })
     }
@@ -438,15 +438,9 @@ impl Labeller {
 
     /// Names speakers by voiceprint, as far as that is sure.
     fn recognise(&mut self) {
-        let speech_of = |speaker| speech_of(&self.memory, &self.params, speaker);
+        let speech_of = |speaker| naming::speech_of(&self.memory, &self.params, speaker);
         for info in self.names.recognised(self.publisher.state(), speech_of) {
             self.publisher.set_speaker(info);
         }
     }
-}
-
-/// Direction and seconds of a speaker's settled and clean speech. The memory bounds it.
-fn speech_of(memory: &SpeechMemory, params: &DiarizerParams, speaker: SpeakerId) -> Option<(Embedding, f32)> {
-    let (embedding, n_windows) = memory.voice(speaker)?;
-    Some((embedding, n_windows * params.options().step_ms as f32 / 1000.0))
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::diarizer::CorrectionError;
+use crate::diarizer::clustering::SpeechMemory;
+use crate::diarizer::{CorrectionError, DiarizerParams};
 use crate::embedding::Embedding;
 use crate::events::{SessionState, SpeakerId, SpeakerInfo, VoiceMatch};
 use crate::names::checked_name;
@@ -154,6 +155,16 @@ pub(super) fn mean_snr_db(state: &SessionState, speaker: SpeakerId) -> Option<f3
         }
     }
     (total_s > 0.0).then(|| weighted_db / total_s)
+}
+
+/// Direction and seconds of a speaker's settled and clean speech. The memory bounds it.
+pub(super) fn speech_of(
+    memory: &SpeechMemory,
+    params: &DiarizerParams,
+    speaker: SpeakerId,
+) -> Option<(Embedding, f32)> {
+    let (embedding, n_windows) = memory.voice(speaker)?;
+    Some((embedding, n_windows * params.options().step_ms as f32 / 1000.0))
 }
 
 #[cfg(test)]

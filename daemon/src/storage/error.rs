@@ -1,0 +1,61 @@
+//! Errors of the storage.
+
+use std::path::PathBuf;
+
+/// Why sessions cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file or its folder cannot be made.
+    #[error("cannot make {}; choose another place with storage.path", path.display())]
+    Make {
+        /// The file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// Another process keeps its sessions there.
+    #[error("another process keeps its sessions in {}; give each server a storage.path of its own", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Error of SQLite.
+    #[error("the database of kept sessions fails")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was written by a newer version.
+    #[error("{} was written by a newer version of diarized (tables {got}, known {known}); keep it and choose another storage.path", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Version of its tables.
+        got: i64,
+        /// Version that this program knows.
+        known: i64,
+    },
+    /// What was read makes no sense.
+    #[error(
+        "the kept session {id:?} is damaged and set aside ({reason}); restore it from a backup, or delete it"
+    )]
+    Damaged {
+        /// Id of the session.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What was forgotten could not be taken out of the files yet.
+    #[error("{} was not written anew, so that what was deleted may be readable in it still ({reason}); the server tries again", path.display())]
+    Unclean {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the thread of the storage")]
+    Thread(#[source] std::io::Error),
+}
+
+pub(super) fn damaged(id: &str, reason: impl ToString) -> StorageError {
+    StorageError::Damaged { id: id.to_owned(), reason: reason.to_string() }
+}
