@@ -56,7 +56,7 @@ pub(super) struct Container {
     time_base: Option<TimeBase>,
     n_promised_frames: Option<u64>,
     promise_is_exact: bool,
-    /// Rate in Hz and channels of what is given out; zeros until the first packet is decoded, unless the header tells.
+    /// Rate in Hz and channels of what is given out; zeros until the first packet is decoded, unless the header has them.
     spec: Spec,
     /// What turns sound of another format into this one, while there is such sound.
     conform: Option<Conform>,

@@ -1,4 +1,4 @@
-//! The formats that are read and must go on being read, as ffmpeg writes them; and what containers say of time.
+//! The formats that are read and must go on being read, as ffmpeg writes them; and the times of containers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::*;
 
 /// 0.3 s of silence, then a tone up to 1.2 s.
 const SIGNAL: &str = "aevalsrc=0.5*sin(2*PI*440*t)*gte(t\\,0.3):duration=1.2:sample_rate=";
-/// What encoders and the frames of a file may move the tone by, in seconds, where no timestamp says better.
+/// What encoders and the frames of a file may move the tone by, in seconds, without a timestamp.
 const SLACK_S: f64 = 0.06;
 
 /// Name, rate, channels and the arguments that make it.

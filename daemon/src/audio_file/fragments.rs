@@ -22,7 +22,7 @@ pub(super) struct TrackDefault {
 #[derive(Debug, Default)]
 struct TrackSeen {
     id: u32,
-    /// Where a fragment begins: one behind the other, and by what the file says. In order of the first.
+    /// Where a fragment begins: one behind the other, and by the file. In order of the first.
     starts: Vec<(i64, i64)>,
     /// Where the next fragment begins if one stands behind the other.
     end: i64,

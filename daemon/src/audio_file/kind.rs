@@ -13,7 +13,7 @@ const CONVERT: &str = "convert it, for example with `ffmpeg -i FILE out.wav`";
 const UNPACK: &str = "unpack it first";
 const NAME_ANOTHER: &str = "name an audio file";
 
-/// Where a mark stands, the mark, what bears it, and what to do.
+/// Where a mark stands, the mark, the kind of file that has it, and the remedy.
 type Mark = (usize, &'static [u8], &'static str, &'static str);
 
 const MARKS: [Mark; 27] = [

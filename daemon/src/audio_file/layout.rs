@@ -1,4 +1,4 @@
-//! What a container says of its audio tracks beyond what the demuxer passes on: which is the default one, and where
+//! The audio tracks of a container beyond what the demuxer passes on: which is the default one, and where
 //! its packets lie in time.
 
 use std::io::{self, SeekFrom};

@@ -48,7 +48,7 @@ impl TrackLayout {
     }
 }
 
-/// The audio tracks of a container, in its order, and its fragments; nothing where the container tells nothing.
+/// The audio tracks of a container, in its order, and its fragments; nothing where the container lists none.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub(super) tracks: Vec<TrackLayout>,

@@ -31,7 +31,7 @@ pub(super) fn speaking_at(state: &SessionState, position: SampleIndex) -> Vec<&S
     speaking
 }
 
-/// Where a live stream is now: the last position that was told, and the time since.
+/// Where a live stream is now: the last reported position, and the time since.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LiveClock {
     heard: SampleIndex,
@@ -43,7 +43,7 @@ impl LiveClock {
         Self { heard: SampleIndex::ZERO, at: now }
     }
 
-    /// The position at `now`, when so much was heard by the last event or number.
+    /// The position at `now`, by the position of the last event.
     pub(super) fn position(&mut self, heard: SampleIndex, now: Instant) -> SampleIndex {
         if heard > self.heard {
             (self.heard, self.at) = (heard, now);

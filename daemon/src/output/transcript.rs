@@ -1,4 +1,4 @@
-//! The transcript: who said what, one line for each stretch of one speaker's words.
+//! The transcript: the words by speaker, one line for each stretch of one speaker's words.
 
 use diarized_dsp::SAMPLE_RATE_HZ;
 use diarized_models::words::{Line, LineParams, lines};

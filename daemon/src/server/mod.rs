@@ -152,7 +152,7 @@ impl Leftovers {
 }
 
 impl Server {
-    /// A server of the sessions of `hub`, for whom `access` lets in, encrypted where there is a certificate.
+    /// A server of the sessions of `hub`, with this access, encrypted where there is a certificate.
     #[must_use]
     pub fn new(hub: Arc<Hub>, limits: Limits, access: Arc<Access>, tls: Option<Arc<Tls>>) -> Self {
         let places = Places::new(&limits);

@@ -57,7 +57,7 @@ impl Health {
         let non_finite = (intake.n_non_finite() > 0).then(|| {
             self.once(
                 "non_finite_samples",
-                "the audio holds NaN or infinite samples; they are heard as silence".to_owned(),
+                "the audio holds NaN or infinite samples; they count as silence".to_owned(),
             )
         });
         let scaled = intake.scaled_from_bits().map(|bits| {

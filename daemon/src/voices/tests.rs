@@ -1,4 +1,4 @@
-//! The store on real files: what it keeps, what it hides, what it forgets, and what it says when it cannot.
+//! The store on real files: what it keeps, what it hides, what it forgets, and its errors.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

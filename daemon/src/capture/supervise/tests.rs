@@ -18,7 +18,7 @@ const QUICK: Timing = Timing {
     probation: Duration::from_millis(100),
 };
 
-/// What a device does between being opened and being closed; it returns when its flag says that it was closed.
+/// What a device does between being opened and being closed; it returns when its flag is set.
 type Run = Box<dyn FnOnce(BlockWriter, FaultWriter, &AtomicBool) + Send>;
 
 struct FakeStream {
@@ -33,7 +33,7 @@ impl Drop for FakeStream {
     }
 }
 
-/// Opens what the script says, in order: a device, or nothing. After the script nothing is there any more.
+/// Opens what the script lists, in order: a device, or nothing. After the script nothing is there any more.
 struct FakeOpener {
     script: std::vec::IntoIter<Option<(CaptureFormat, Run)>>,
     buffer_ms: u32,

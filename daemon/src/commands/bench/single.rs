@@ -28,7 +28,7 @@ const STAGE_S: f64 = 30.0;
 /// Embeddings that are kept to feed the sessions whose memory is measured, in seconds of audio.
 const REPLAY_S: f64 = 900.0;
 
-/// What was measured. Times are in seconds unless the name says else; factors are seconds of work for a second of
+/// What was measured. Times are in seconds unless the name has another unit; factors are seconds of work for a second of
 /// audio.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Figures {

@@ -1,6 +1,6 @@
 //! One connection to a broker: MQTT 3.1.1 with retained messages of quality 0, through rumqttc's packets.
 //!
-//! Every message is a state that is sent anew after a reconnect, so none needs a receipt. The connection is made by the
+//! Every message is a state that is sent again after a reconnect, so none needs a receipt. The connection is made by the
 //! daemon's own TLS, which knows the authorities and the ciphers that all its connections use.
 
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects and logs in; the last will says that we are offline.
+    /// Connects and logs in; the last will reports that we are offline.
     pub(super) async fn open(
         url: &Endpoint,
         authorities: Option<&Authorities>,

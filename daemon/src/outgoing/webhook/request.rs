@@ -27,7 +27,7 @@ pub(super) enum Answer {
 /// The events of one request.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// The same for every attempt, so that a receiver can tell a repetition.
+    /// The same for every attempt, so that a receiver recognises a repetition.
     id: String,
     body: Bytes,
     n_events: usize,

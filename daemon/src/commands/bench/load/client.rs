@@ -123,7 +123,7 @@ impl Client {
 }
 
 impl Client {
-    /// Counts what a message says of lag and of labels, by a stream that began at `began`.
+    /// Counts the lag and the labels of a message, by a stream that began at `began`.
     fn take(&self, message: &ServerMessage, began: Instant, labels: &mut FirstLabels, heard: &mut Heard) {
         if let Body::Stats(stats) = &message.body {
             heard.server_lag_s_max = heard.server_lag_s_max.max(stats.lag_s.0);
