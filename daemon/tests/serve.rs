@@ -13,7 +13,7 @@ use diarized::session::{Engine, EngineFactory as _};
 use diarized_models::events::Event;
 use diarized_models::{Said, SessionState};
 
-use common::{conversation as example, diarized};
+use common::{address_of_ready, conversation as example, diarized};
 
 fn run(args: &[&str]) -> (i32, String, String) {
     common::run(&mut diarized(args))
@@ -34,11 +34,7 @@ impl Server {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let (_, rest) =
-            line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        let url = format!("ws://{}", rest.split(' ').next().unwrap());
+        let url = format!("ws://{}", address_of_ready(&mut stdout));
         Self { child, stdout, url }
     }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::BufReader;
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
@@ -13,7 +13,7 @@ use diarized_models::SessionState;
 use diarized_models::rttm::parse_rttm;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use common::diarized;
+use common::{address_of_ready, diarized, request};
 
 /// A server on a free port; killed when dropped.
 struct Server {
@@ -25,23 +25,13 @@ impl Server {
     fn start() -> Self {
         let mut command = diarized(&["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (_, rest) =
-            line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        Self { child, addr: rest.split(' ').next().unwrap().to_owned() }
+        let addr = address_of_ready(BufReader::new(child.stdout.take().unwrap()));
+        Self { child, addr }
     }
 
     /// Status and body of a request.
     fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut tcp = TcpStream::connect(&self.addr).unwrap();
-        let n = body.len();
-        let addr = &self.addr;
-        write!(tcp, "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {n}\r\n\r\n{body}").unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        request(&self.addr, method, path, body)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A server of the real binary, and clients that speak to it frame by frame or byte by byte.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::{Body, Error};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
+use super::common::address_of_ready;
 use super::diarized;
 
 /// Longer than any answer takes on a busy machine.
@@ -31,11 +32,7 @@ impl Server {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (_, rest) =
-            line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        let addr = rest.split(' ').next().unwrap().parse().unwrap();
+        let addr = address_of_ready(BufReader::new(child.stdout.take().unwrap())).parse().unwrap();
         Self { child, log, addr }
     }
 

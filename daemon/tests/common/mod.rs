@@ -1,6 +1,8 @@
 //! The real binary as a person runs it, and the example conversation; each test takes what it needs.
 #![allow(dead_code, reason = "this is compiled into every test, and hardly one of them uses all of it")]
 
+use std::io::{BufRead, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -30,6 +32,29 @@ pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     assert!(!stderr.contains("panicked"), "{command:?}: {stderr}");
     let code = status.code().unwrap_or_else(|| panic!("{command:?} was killed: {stderr}"));
     (code, String::from_utf8(stdout).unwrap(), stderr)
+}
+
+/// Address of a plain server, from the line in which it reports that it is ready.
+pub(crate) fn address_of_ready(mut stdout: impl BufRead) -> String {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let (_, rest) = line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
+    rest.split(' ').next().unwrap().to_owned()
+}
+
+/// Status and body of a request to the plain server at `addr`.
+pub(crate) fn request(addr: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut tcp = TcpStream::connect(addr).unwrap();
+    let n = body.len();
+    write!(
+        tcp,
+        "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {n}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// The example conversation.

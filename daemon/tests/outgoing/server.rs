@@ -1,6 +1,6 @@
 //! The binary as a server with a configuration file, and a client that talks into it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::BufReader;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::Body;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::common::{diarized, speech};
+use crate::common::{address_of_ready, diarized, request, speech};
 
 /// Longer than anything here takes on a busy machine: what waits this long hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,25 +28,13 @@ impl Server {
         std::fs::write(&path, config).unwrap();
         let mut command = diarized(&["serve", "--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (_, rest) =
-            line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        Self { child, addr: rest.split(' ').next().unwrap().to_owned() }
+        let addr = address_of_ready(BufReader::new(child.stdout.take().unwrap()));
+        Self { child, addr }
     }
 
     /// Status of a request.
     pub(crate) fn post(&self, path: &str, body: &str) -> u16 {
-        let mut tcp = TcpStream::connect(&self.addr).unwrap();
-        let (addr, n) = (&self.addr, body.len());
-        write!(
-            tcp,
-            "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: {n}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
+        request(&self.addr, "POST", path, body).0
     }
 
     /// Opens a session and sends the first seconds of the example conversation into it.

@@ -4,12 +4,14 @@
 mod common;
 mod rights;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
+
+use common::address_of_ready;
 
 /// Pieces of the example conversation in which one voice speaks alone, in seconds. The first ones are enrolled.
 const RMS: [(f64, f64); 4] = [(13.95, 22.05), (23.2, 28.2), (42.6, 45.6), (65.6, 69.2)];
@@ -197,11 +199,8 @@ impl Server {
     fn start(bench: &Bench, args: &[&str]) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
         let mut child = bench.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (_, rest) =
-            line.split_once("is ready at http://").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        Self { child, addr: rest.split(' ').next().unwrap().to_owned() }
+        let addr = address_of_ready(BufReader::new(child.stdout.take().unwrap()));
+        Self { child, addr }
     }
 
     /// Status and body of one request.
