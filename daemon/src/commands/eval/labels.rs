@@ -27,16 +27,10 @@ pub(super) struct Labels {
     pub(super) is_one_file: bool,
 }
 
-impl Labels {
-    /// The labels of a recording as turns. A recording that is not there has none.
-    pub(super) fn turns(&self, recording: &str) -> Vec<Turn> {
-        let labels = self.recordings.get(recording).into_iter().flatten();
-        let turns = |label: &Label| {
-            let turn = |span: &Span| Turn { span: *span, speaker: label.speaker.clone() };
-            label.speech.iter().map(turn).collect::<Vec<_>>()
-        };
-        labels.flat_map(turns).collect()
-    }
+/// Labels as turns, one for each part of their speech.
+pub(super) fn turns(labels: &[Label]) -> Vec<Turn> {
+    let turn = |label: &Label, span: &Span| Turn { span: *span, speaker: label.speaker.clone() };
+    labels.iter().flat_map(|label| label.speech.iter().map(move |span| turn(label, span))).collect()
 }
 
 /// Regions to be scored of each recording, by name.
@@ -248,11 +242,7 @@ mod tests {
     fn json(text: &str) -> Result<Vec<(String, Turn)>, String> {
         let labels = parse_json("x.jsonl", "x", text.as_bytes()).map_err(|e| e.to_string())?;
         let turns = |(recording, label): (String, Label)| {
-            let speaker = label.speaker;
-            label
-                .speech
-                .into_iter()
-                .map(move |span| (recording.clone(), Turn { span, speaker: speaker.clone() }))
+            turns(&[label]).into_iter().map(move |turn| (recording.clone(), turn))
         };
         Ok(labels.into_iter().flat_map(turns).collect())
     }

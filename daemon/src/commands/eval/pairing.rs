@@ -13,9 +13,7 @@ use super::labels::{self, Label, Labels, Uem};
 pub(super) struct Recording {
     pub(super) name: String,
     pub(super) reference: Vec<Turn>,
-    /// The labels, and the same as turns.
     pub(super) labels: Vec<Label>,
-    hypothesis: Vec<Turn>,
     /// The regions to be scored; all of it without.
     pub(super) regions: Option<Vec<Span>>,
 }
@@ -23,7 +21,7 @@ pub(super) struct Recording {
 impl Recording {
     /// DER with its parts, JER and the mapping of speakers.
     pub(super) fn score(&self, params: DerParams) -> FileScore {
-        score_recording(&self.reference, &self.hypothesis, self.regions.as_deref(), params)
+        score_recording(&self.reference, &labels::turns(&self.labels), self.regions.as_deref(), params)
     }
 }
 
@@ -39,8 +37,7 @@ pub(super) fn read(
     match_single_files(&mut reference, &mut hypothesis, uem.as_ref());
     let names = names(paths, &reference, &hypothesis, uem.as_ref())?;
     let recording = |name: String| Recording {
-        reference: reference.turns(&name),
-        hypothesis: hypothesis.turns(&name),
+        reference: reference.recordings.get(&name).map(|labels| labels::turns(labels)).unwrap_or_default(),
         labels: hypothesis.recordings.get(&name).cloned().unwrap_or_default(),
         regions: uem.as_ref().and_then(|uem| uem.get(&name)).cloned(),
         name,
