@@ -85,7 +85,7 @@ export class Publisher {
 
     /**
      * Takes a session up that another publisher of this client opened and left, such as that of a page before it was loaded
-     * again. What was not heard meanwhile is declared as a gap.
+     * again. Audio that is lost meanwhile is declared as a gap.
      *
      * @param {{session: string, token: string, gap_s?: number}} left
      * @returns {Promise<object>} the `started` message
@@ -201,7 +201,7 @@ export class Publisher {
         if (!this.isFinishing) this.onBreak(error);
     }
 
-    /** Sends samples at the declared rate; while the connection is being made anew they are kept and follow then. */
+    /** Sends samples at the declared rate; while the client reconnects they are kept and follow then. */
     send(samples) {
         if (this.isFinishing) return;
         if (this.graceMs > 0) {

@@ -218,7 +218,7 @@ export class SessionModel {
         return this.spoken.of(segment);
     }
 
-    /** What is said in a segment, as text; empty without words. */
+    /** The words of a segment as text; empty without words. */
     textOf(segment) {
         return joined(this.wordsOf(segment));
     }

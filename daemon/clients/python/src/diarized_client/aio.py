@@ -146,7 +146,7 @@ class AsyncClient:
         consent: str | None = None,
         force: bool = False,
     ) -> Message:
-        """Enrols a person from an audio file in which nobody else speaks, or from a speaker of a session."""
+        """Enrols a person from an audio file of that person alone, or from a speaker of a session."""
         fields: dict[str, Any] = {"name": name, "consent": consent, "force": force or None}
         fields = {key: value for key, value in fields.items() if value is not None}
         if clip is not None:
@@ -200,9 +200,9 @@ class AsyncClient:
         if answer.is_success:
             return answer
         try:
-            told = answer.json()
+            fault = answer.json()
         except ValueError:
             # A proxy on the way answers in its own words.
-            told = {}
-        reason = told.get("reason", f"{method} {path}: {answer.status_code}")
-        raise ApiError(reason, status=answer.status_code, code=told.get("code"))
+            fault = {}
+        reason = fault.get("reason", f"{method} {path}: {answer.status_code}")
+        raise ApiError(reason, status=answer.status_code, code=fault.get("code"))

@@ -8,7 +8,7 @@ class DiarizedError(Exception):
 
 
 class ApiError(DiarizedError):
-    """An answer of plain HTTP that is no success, or none at all (`status` is None)."""
+    """A failed HTTP request. `status` is None if there was no answer."""
 
     def __init__(self, reason: str, *, status: int | None = None, code: str | None = None) -> None:
         super().__init__(reason)

@@ -229,7 +229,7 @@ class SessionModel:
         return held.name if held and held.name else speaker
 
     def text_of(self, segment: int) -> str:
-        """What is said in a segment; empty without words."""
+        """The words of a segment as text; empty without words."""
         words = [word for word in self.words.values() if word.segment == segment]
         return join(word.text for word in sorted(words, key=lambda word: (word.start, word.id)))
 

@@ -123,7 +123,7 @@ class Publisher:
         await self._wait(self._ready)
 
     async def send(self, audio: bytes) -> None:
-        """Sends whole samples of every channel. Waits while the server is behind or the connection is made anew.
+        """Sends whole samples of every channel. Waits while the server is behind or the client reconnects.
 
         Raises Closed if the session is over.
         """
