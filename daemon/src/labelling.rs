@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Select;
 use diarized_dsp::SampleIndex;
 use diarized_models::events::{ApplyError, GapReason};
-use diarized_models::{Said, SessionState};
+use diarized_models::{SessionState, TimedEvent};
 
 use crate::audio_file::{AudioFileError, AudioProblem, MonoFile, Piece};
 use crate::session::{Engine, EngineError};
@@ -61,9 +61,9 @@ pub struct Labelled {
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
     /// Audio was processed up to here.
-    Heard(SampleIndex),
+    Processed(SampleIndex),
     /// An event, and the labels after it.
-    Said(&'a Said, &'a SessionState),
+    Event(&'a TimedEvent, &'a SessionState),
 }
 
 /// Labels `file` to its end, or until `stop` is set; either way the processed audio gets its final labels. Blocks the
@@ -79,7 +79,7 @@ pub fn label_file(
 ) -> Result<Labelled, LabelError> {
     let name = file.audio().name().to_owned();
     let mut drive =
-        Drive { engine, name, state: SessionState::new(), said: Vec::new(), heard: SampleIndex::ZERO };
+        Drive { engine, name, state: SessionState::new(), emitted: Vec::new(), heard: SampleIndex::ZERO };
     let mut samples = Vec::new();
     let mut read_error = None;
     let mut is_interrupted = false;
@@ -118,7 +118,7 @@ struct Drive<'a> {
     engine: &'a mut dyn Engine,
     name: String,
     state: SessionState,
-    said: Vec<Said>,
+    emitted: Vec<TimedEvent>,
     heard: SampleIndex,
 }
 
@@ -131,7 +131,7 @@ impl Drive<'_> {
             self.wait();
             self.drive(listener)?;
         }
-        listener(Progress::Heard(self.heard));
+        listener(Progress::Processed(self.heard));
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Drive<'_> {
         self.engine.gap(n_samples, GapReason::Declared).map_err(|source| self.failed(source))?;
         self.heard = self.heard.plus(n_samples);
         self.drive(listener)?;
-        listener(Progress::Heard(self.heard));
+        listener(Progress::Processed(self.heard));
         Ok(())
     }
 
@@ -162,12 +162,12 @@ impl Drive<'_> {
     }
 
     fn drive(&mut self, listener: &mut impl FnMut(Progress<'_>)) -> Result<(), LabelError> {
-        self.engine.drive(&mut self.said).map_err(|source| self.failed(source))?;
-        for said in self.said.drain(..) {
+        self.engine.drive(&mut self.emitted).map_err(|source| self.failed(source))?;
+        for emitted in self.emitted.drain(..) {
             self.state
-                .apply(&said.event)
+                .apply(&emitted.event)
                 .map_err(|source| LabelError::Apply { name: self.name.clone(), source })?;
-            listener(Progress::Said(&said, &self.state));
+            listener(Progress::Event(&emitted, &self.state));
         }
         Ok(())
     }
@@ -204,9 +204,9 @@ mod tests {
         let stop = AtomicBool::new(false);
         let mut replayed = SessionState::new();
         let labelled = label_file(&mut audio(), &mut *engine, &stop, |progress| match progress {
-            Progress::Heard(at) => stop.store(at.seconds() >= stop_at_s, Ordering::Relaxed),
-            Progress::Said(said, state) => {
-                replayed.apply(&said.event).unwrap();
+            Progress::Processed(at) => stop.store(at.seconds() >= stop_at_s, Ordering::Relaxed),
+            Progress::Event(emitted, state) => {
+                replayed.apply(&emitted.event).unwrap();
                 assert_eq!(&replayed, state);
             }
         });

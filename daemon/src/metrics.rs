@@ -37,7 +37,7 @@ pub struct Histogram {
 
 /// A histogram at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Reading {
+pub struct HistogramSnapshot {
     /// Upper bound in seconds, and how many were at most that long.
     pub buckets: Vec<(f64, u64)>,
     /// All of them.
@@ -63,7 +63,7 @@ impl Histogram {
 
     /// What was counted.
     #[must_use]
-    pub fn read(&self) -> Reading {
+    pub fn read(&self) -> HistogramSnapshot {
         let mut count = 0;
         let mut counts = self.buckets.iter().map(|bucket| {
             count += bucket.load(Ordering::Relaxed);
@@ -71,15 +71,15 @@ impl Histogram {
         });
         let buckets = self.bounds.iter().copied().zip(&mut counts).collect();
         counts.for_each(drop);
-        Reading { buckets, count, sum_s: self.sum_us.load(Ordering::Relaxed) as f64 / 1e6 }
+        HistogramSnapshot { buckets, count, sum_s: self.sum_us.load(Ordering::Relaxed) as f64 / 1e6 }
     }
 }
 
 /// A page in Prometheus' text format 0.0.4; every name gets the prefix `diarized_`.
 #[derive(Debug, Default)]
-pub struct Page(String);
+pub struct PrometheusText(String);
 
-impl Page {
+impl PrometheusText {
     /// A number that rises and falls.
     pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.head(name, "gauge", help);
@@ -107,7 +107,7 @@ impl Page {
     }
 
     /// Times, by their bounds.
-    pub fn histogram(&mut self, name: &str, help: &str, reading: &Reading) {
+    pub fn histogram(&mut self, name: &str, help: &str, reading: &HistogramSnapshot) {
         self.head(name, "histogram", help);
         for (bound, n) in &reading.buckets {
             self.line(name, "_bucket", &format!("{{le=\"{bound}\"}}"), *n as f64);
@@ -152,7 +152,7 @@ mod tests {
     fn a_page_is_what_prometheus_reads() {
         let histogram = Histogram::new(&[0.25]);
         histogram.observe(0.5);
-        let mut page = Page::default();
+        let mut page = PrometheusText::default();
         page.gauge("sessions", "Sessions that run.", 2.0);
         page.counters("errors_total", "Errors.", "code", [("idle", 3), ("internal", 0)]);
         page.histogram("lag_seconds", "Lag.", &histogram.read());

@@ -8,10 +8,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use diarized::engine::LiveEngines;
 use diarized::protocol::server_message::{Body, EndReason, Snapshot};
-use diarized::protocol::{Latency, ServerMessage, SpeakerHints, Wishes};
+use diarized::protocol::{Latency, ServerMessage, SessionOptions, SpeakerHints};
 use diarized::session::{Engine, EngineFactory as _};
 use diarized_models::events::Event;
-use diarized_models::{Said, SessionState};
+use diarized_models::{SessionState, TimedEvent};
 
 use common::{address_of_ready, conversation as example, diarized};
 
@@ -80,22 +80,22 @@ fn replay(json: &str) -> (SessionState, Option<EndReason>) {
 /// The labels of a whole signal.
 fn label(engine: &mut dyn Engine, samples: &[f32]) -> SessionState {
     let mut state = SessionState::new();
-    events(engine, samples).iter().for_each(|said| state.apply(&said.event).unwrap());
+    events(engine, samples).iter().for_each(|emitted| state.apply(&emitted.event).unwrap());
     state
 }
 
-fn events(engine: &mut dyn Engine, samples: &[f32]) -> Vec<Said> {
+fn events(engine: &mut dyn Engine, samples: &[f32]) -> Vec<TimedEvent> {
     engine.push(samples).unwrap();
     engine.finish().unwrap();
-    let mut said = Vec::new();
-    engine.drive(&mut said).unwrap();
+    let mut emitted = Vec::new();
+    engine.drive(&mut emitted).unwrap();
     while engine.n_pending() > 0 {
         let mut select = crossbeam_channel::Select::new();
         engine.register(&mut select);
         select.ready();
-        engine.drive(&mut said).unwrap();
+        engine.drive(&mut emitted).unwrap();
     }
-    said
+    emitted
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_session_that_knows_its_number_of_speakers_has_no_more() {
     let config = diarized_config::Config::default();
     let engines = LiveEngines::start(&config).unwrap();
     let samples = common::speech(Some(30));
-    let wish = |speakers| Wishes { speakers, ..Wishes::default() };
+    let wish = |speakers| SessionOptions { speakers, ..SessionOptions::default() };
     let n_speakers = |hints: SpeakerHints| {
         let mut engine = engines.engine_for(wish(hints)).unwrap();
         label(&mut *engine, &samples).speakers().len()
@@ -148,11 +148,11 @@ fn a_session_says_how_long_its_labels_may_wait() {
     let samples = common::speech(Some(20));
     // How long after its end a segment that has run for two seconds is told, in the median.
     let wait_s = |latency| {
-        let mut engine = engines.engine_for(Wishes { latency, ..Wishes::default() }).unwrap();
-        let said = events(&mut *engine, &samples);
-        let waits = said.iter().filter_map(|said| match &said.event {
+        let mut engine = engines.engine_for(SessionOptions { latency, ..SessionOptions::default() }).unwrap();
+        let emitted = events(&mut *engine, &samples);
+        let waits = emitted.iter().filter_map(|emitted| match &emitted.event {
             Event::Segment(s) if !s.is_final && s.range.len() > 32_000 => {
-                Some((said.at.0 - s.range.end().0) as f64 / 16_000.0)
+                Some((emitted.at.0 - s.range.end().0) as f64 / 16_000.0)
             }
             _ => None,
         });

@@ -142,8 +142,8 @@ impl Session {
                 self.diarizer.provide(request.id, Ok(embedding)).expect("the diarizer asked for it");
                 spent += began.elapsed();
             }
-            while let Some(said) = self.diarizer.poll_event() {
-                black_box(said);
+            while let Some(emitted) = self.diarizer.poll_event() {
+                black_box(emitted);
             }
             self.at += BLOCK as u64;
         }

@@ -23,7 +23,9 @@ pub mod voiceprint;
 pub mod words;
 
 pub use calibration::Calibration;
-pub use diarizer::{Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, Said, SpeechDetector, WorkId};
+pub use diarizer::{
+    Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, SpeechDetector, TimedEvent, WorkId,
+};
 pub use embedder::{EmbedError, Embedder, Engine, LoadError, ModelSource};
 pub use embedding::Embedding;
 pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};

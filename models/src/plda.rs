@@ -124,7 +124,7 @@ impl Plda {
 /// What is known of one voice: the weighted sum of its projected embeddings and their weight, and with them its
 /// posterior `N(α, diag(1/L))`.
 #[derive(Debug, Clone)]
-pub(crate) struct Voice {
+pub(crate) struct SpeakerPosterior {
     sum: Vec<f32>,
     weight: f32,
     /// Mean of the posterior.
@@ -133,7 +133,7 @@ pub(crate) struct Voice {
     offset: f32,
 }
 
-impl Voice {
+impl SpeakerPosterior {
     /// Without speech: the prior.
     pub(crate) fn prior(phi: &[f32]) -> Self {
         let mut voice =
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn gains_add_up_to_the_evidence() {
         let phi = [3.0, 0.7];
-        let mut voice = Voice::prior(&phi);
+        let mut voice = SpeakerPosterior::prior(&phi);
         let mut total = 0.0;
         for (sum, weight) in [([1.0, 0.2], 1.0), ([0.4, -0.8], 0.5), ([2.0, 0.1], 2.0)] {
             total += voice.merge_gain(&sum, weight, &phi);

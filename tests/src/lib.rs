@@ -1,6 +1,6 @@
 //! What the conformance tests and the accuracy tools of `diarized` share.
 
-pub mod desk;
+pub mod cached_labeller;
 pub mod fuzz;
 pub mod peers;
 pub mod recordings;

@@ -33,7 +33,7 @@ const FRAME_NS: i64 = 10_000_000;
 
 /// One line of `diarized label --events`, as far as labels go.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TimedEvent {
+pub struct ScoredEvent {
     /// Audio known when it was emitted, in seconds.
     pub at_s: f64,
     /// What it changes.
@@ -73,7 +73,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// The first line that is not as the command writes it.
-pub fn parse_events(text: &str) -> anyhow::Result<Vec<TimedEvent>> {
+pub fn parse_events(text: &str) -> anyhow::Result<Vec<ScoredEvent>> {
     let mut events = Vec::new();
     for (idx, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let event = parse_event(line).with_context(|| format!("line {} of the events", idx + 1))?;
@@ -85,7 +85,7 @@ pub fn parse_events(text: &str) -> anyhow::Result<Vec<TimedEvent>> {
     Ok(events)
 }
 
-fn parse_event(line: &str) -> anyhow::Result<Option<TimedEvent>> {
+fn parse_event(line: &str) -> anyhow::Result<Option<ScoredEvent>> {
     let value: Value = serde_json::from_str(line)?;
     let number = |value: &Value, key: &str| value[key].as_f64().with_context(|| format!("no number `{key}`"));
     let id = |value: &Value| value["id"].as_u64().context("no `id`");
@@ -114,7 +114,7 @@ fn parse_event(line: &str) -> anyhow::Result<Option<TimedEvent>> {
         }
         _ => return Ok(None),
     };
-    Ok(Some(TimedEvent { at_s: number(&value, "at")?, kind }))
+    Ok(Some(ScoredEvent { at_s: number(&value, "at")?, kind }))
 }
 
 /// Segments as they stand: id to (speech, speaker).
@@ -151,7 +151,7 @@ pub struct Views {
 
 /// Builds the views of the events of `duration_s` seconds of audio.
 #[must_use]
-pub fn views(events: &[TimedEvent], duration_s: f64) -> Views {
+pub fn views(events: &[ScoredEvent], duration_s: f64) -> Views {
     Views {
         first: first_view(events, duration_s),
         later: later_view(events, duration_s),
@@ -168,7 +168,7 @@ fn frames_of(start_s: f64, end_s: f64, n_frames: usize) -> std::ops::Range<usize
     at(start_s)..at(end_s)
 }
 
-fn first_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
+fn first_view(events: &[ScoredEvent], duration_s: f64) -> Vec<Turn> {
     let n = n_frames(duration_s);
     let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); n];
     let mut state = State::new();
@@ -209,7 +209,7 @@ fn holds(speech: &[Part], at_s: f64) -> bool {
     speech.iter().any(|(start, end)| *start <= at_s && at_s < *end)
 }
 
-fn later_view(events: &[TimedEvent], duration_s: f64) -> Vec<Turn> {
+fn later_view(events: &[ScoredEvent], duration_s: f64) -> Vec<Turn> {
     let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); n_frames(duration_s)];
     let mut state = State::new();
     let mut next = 0;
@@ -281,7 +281,7 @@ pub fn collared() -> DerParams {
 
 /// Measures the events of one recording against its reference; peers are for the caller to add.
 #[must_use]
-pub fn measure(name: &str, events: &[TimedEvent], reference: &Reference, duration_s: f64) -> Measured {
+pub fn measure(name: &str, events: &[ScoredEvent], reference: &Reference, duration_s: f64) -> Measured {
     let Reference { turns: reference, uem } = reference;
     let views = views(events, duration_s);
     let scores = |params| {
@@ -307,11 +307,11 @@ pub fn measure(name: &str, events: &[TimedEvent], reference: &Reference, duratio
 }
 
 /// See [`Measured::label_delays_s`]; `mapping` is (hypothesis, reference).
-fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, String)]) -> Vec<f64> {
+fn label_delays(events: &[ScoredEvent], reference: &[Turn], mapping: &[(String, String)]) -> Vec<f64> {
     let delay = |(label, speaker): &(String, String)| {
         let own: Vec<Span> = reference.iter().filter(|t| t.speaker == *speaker).map(|t| t.span).collect();
         let first = own.iter().map(|span| span.start).min()?;
-        let says = |event: &&TimedEvent| match &event.kind {
+        let says = |event: &&ScoredEvent| match &event.kind {
             Kind::Segment { speech, speaker, .. } if speaker == label => {
                 let span =
                     |(start, end): &Part| Span::new(Nanos::from_seconds(*start), Nanos::from_seconds(*end));
@@ -327,13 +327,14 @@ fn label_delays(events: &[TimedEvent], reference: &[Turn], mapping: &[(String, S
 }
 
 /// The labels as they stand before the last pass.
-fn standing(events: &[TimedEvent]) -> Vec<Turn> {
-    let is_last_pass = |event: &&TimedEvent| matches!(event.kind, Kind::Revision { is_final_pass: true, .. });
+fn standing(events: &[ScoredEvent]) -> Vec<Turn> {
+    let is_last_pass =
+        |event: &&ScoredEvent| matches!(event.kind, Kind::Revision { is_final_pass: true, .. });
     turns_after(events.iter().take_while(|event| !is_last_pass(event)))
 }
 
 /// The labels as they stand after these events.
-fn turns_after<'a>(events: impl Iterator<Item = &'a TimedEvent>) -> Vec<Turn> {
+fn turns_after<'a>(events: impl Iterator<Item = &'a ScoredEvent>) -> Vec<Turn> {
     let mut state = State::new();
     events.for_each(|event| apply(&mut state, &event.kind));
     let turns = |(speech, speaker): &(Vec<Part>, String)| -> Vec<Turn> {

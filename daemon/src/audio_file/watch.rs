@@ -41,8 +41,8 @@ impl Watched {
     /// The source, and the flag for one that declares too much.
     pub(super) fn new(source: Box<dyn MediaSource>, patience: Patience) -> (Self, Arc<AtomicBool>) {
         let is_too_much = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_too_much);
-        (Self { source, patience, pos: 0, seen: 0, tail: Vec::new(), n_promised: 0, is_too_much }, told)
+        let flag = Arc::clone(&is_too_much);
+        (Self { source, patience, pos: 0, seen: 0, tail: Vec::new(), n_promised: 0, is_too_much }, flag)
     }
 
     /// Looks through the bytes that were read at `pos`, as far as they are new.

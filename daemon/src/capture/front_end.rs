@@ -109,33 +109,33 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Clone, PartialEq)]
-    enum Heard {
+    enum Received {
         Samples(Vec<f32>),
         Gap(u64),
         Finish(Result<(), IntakeError>),
     }
 
     #[derive(Clone, Default)]
-    struct Notes(Arc<Mutex<Vec<Heard>>>);
+    struct Notes(Arc<Mutex<Vec<Received>>>);
 
     impl MonoSink for Notes {
         fn push(&mut self, samples: &[f32]) -> Result<(), SinkClosed> {
             let mut heard = self.0.lock();
-            if let Some(Heard::Samples(last)) = heard.last_mut() {
+            if let Some(Received::Samples(last)) = heard.last_mut() {
                 last.extend_from_slice(samples);
             } else {
-                heard.push(Heard::Samples(samples.to_vec()));
+                heard.push(Received::Samples(samples.to_vec()));
             }
             Ok(())
         }
 
         fn gap(&mut self, n_samples: u64, _: GapReason) -> Result<(), SinkClosed> {
-            self.0.lock().push(Heard::Gap(n_samples));
+            self.0.lock().push(Received::Gap(n_samples));
             Ok(())
         }
 
         fn finish(&mut self, outcome: Result<(), IntakeError>) {
-            self.0.lock().push(Heard::Finish(outcome));
+            self.0.lock().push(Received::Finish(outcome));
         }
     }
 
@@ -157,8 +157,12 @@ mod tests {
         front_end.push(&[0.25; 100]).unwrap();
         front_end.finish();
         let heard = notes.0.lock();
-        let [Heard::Samples(first), Heard::Gap(77), Heard::Samples(second), Heard::Finish(Ok(()))] =
-            &heard[..]
+        let [
+            Received::Samples(first),
+            Received::Gap(77),
+            Received::Samples(second),
+            Received::Finish(Ok(())),
+        ] = &heard[..]
         else {
             panic!("{heard:?}");
         };
@@ -172,6 +176,6 @@ mod tests {
         let notes = Notes::default();
         let mut front_end = FrontEnd::new(notes.clone(), ChannelSelect::One(2));
         assert_eq!(front_end.format(format(48_000, 2)), Err(SinkClosed));
-        assert!(matches!(notes.0.lock()[..], [Heard::Finish(Err(IntakeError::ChannelIndex { .. }))]));
+        assert!(matches!(notes.0.lock()[..], [Received::Finish(Err(IntakeError::ChannelIndex { .. }))]));
     }
 }

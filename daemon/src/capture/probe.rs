@@ -47,7 +47,7 @@ impl ProbeReport {
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Listening {
     format: Option<CaptureFormat>,
     n_frames: u64,
     first: Option<Instant>,
@@ -58,7 +58,7 @@ struct Heard {
     n_gap_samples: u64,
 }
 
-struct ProbeSink(Arc<Mutex<Heard>>);
+struct ProbeSink(Arc<Mutex<Listening>>);
 
 impl CaptureSink for ProbeSink {
     fn format(&mut self, format: CaptureFormat) -> Result<(), SinkClosed> {
@@ -99,7 +99,7 @@ fn dbfs(amplitude: f64) -> f32 {
 /// # Errors
 /// Whatever keeps the device from being opened.
 pub fn probe(params: CaptureParams, duration: Duration) -> Result<ProbeReport, CaptureError> {
-    let heard = Arc::new(Mutex::new(Heard::default()));
+    let heard = Arc::new(Mutex::new(Listening::default()));
     let opened = Instant::now();
     let capture = Capture::start(params, ProbeSink(Arc::clone(&heard)))?;
     loop {

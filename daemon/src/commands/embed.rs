@@ -134,8 +134,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let bar = progress(!args.quiet && io::stderr().is_terminal(), utterances.len());
     let stop = {
         let bar = bar.clone();
-        let told = "diarized: interrupted; Ctrl-C again ends at once";
-        on_interrupt(move || bar.suspend(|| eprintln!("{told}")))?
+        let notice = "diarized: interrupted; Ctrl-C again ends at once";
+        on_interrupt(move || bar.suspend(|| eprintln!("{notice}")))?
     };
     let table = match Table::create(args.output.as_deref(), embedder.card().embedding_dim) {
         Ok(table) => table,

@@ -309,10 +309,10 @@ impl Job<'_> {
         let recording = self.outputs.name(idx);
         let mut events = self.args.events.then(String::new);
         let listener = |progress: Progress<'_>| match progress {
-            Progress::Heard(at) => bar.heard(at),
-            Progress::Said(said, state) => {
+            Progress::Processed(at) => bar.heard(at),
+            Progress::Event(emitted, state) => {
                 if let Some(events) = &mut events {
-                    outputs::append_event(events, recording, said, state);
+                    outputs::append_event(events, recording, emitted, state);
                 }
             }
         };

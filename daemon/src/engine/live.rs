@@ -7,12 +7,12 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use diarized_config::Config;
 use diarized_models::diarizer::{CorrectionError as Refusal, DiarizerError, SpeakerVoice};
 use diarized_models::events::GapReason;
-use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard, Said, SpeakerId};
+use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard, SpeakerId, TimedEvent};
 
 use super::options::{SetUpError, diarizer_params, load_embedder};
 use super::pool::{Answer, InferencePool};
-use super::queue::{Schedule, Thinning};
-use crate::protocol::{Latency, Wishes};
+use super::queue::{Schedule, WindowDecimation};
+use crate::protocol::{Latency, SessionOptions};
 use crate::session::restoration;
 use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
 use crate::voices::Registry;
@@ -74,17 +74,17 @@ impl LiveEngines {
         self.voices.as_ref()
     }
 
-    fn params_for(&self, wishes: Wishes) -> Result<DiarizerParams, EngineError> {
-        if wishes.is_empty() {
+    fn params_for(&self, wanted: SessionOptions) -> Result<DiarizerParams, EngineError> {
+        if wanted.is_empty() {
             return Ok(self.params.clone());
         }
         let mut options = self.params.options().clone();
-        let speakers = wishes.speakers;
+        let speakers = wanted.speakers;
         if !speakers.is_empty() {
             options.expected_speakers = speakers.expected.map(|n| n as usize);
             options.max_speakers = speakers.max.map(|n| n as usize);
         }
-        if let Some(ms) = wishes.latency.and_then(Latency::hold_back_ms) {
+        if let Some(ms) = wanted.latency.and_then(Latency::hold_back_ms) {
             options.hold_back_ms = ms.min(options.settle_ms);
         }
         DiarizerParams::try_new(options).map_err(|faults| {
@@ -95,10 +95,10 @@ impl LiveEngines {
 }
 
 impl EngineFactory for LiveEngines {
-    fn engine_for(&self, wishes: Wishes) -> Result<Box<dyn Engine>, EngineError> {
+    fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError> {
         let (to_us, answers) = bounded(MAX_OUT);
         Ok(Box::new(LiveEngine {
-            diarizer: Diarizer::new(self.params_for(wishes)?, &self.card),
+            diarizer: Diarizer::new(self.params_for(options)?, &self.card),
             pool: Arc::clone(&self.pool),
             to_us,
             answers,
@@ -108,7 +108,7 @@ impl EngineFactory for LiveEngines {
             known_version: None,
             has_learned: false,
             schedule: Schedule::default(),
-            thinning: self.thins.then(Thinning::default),
+            decimation: self.thins.then(WindowDecimation::default),
             whole_frames: self.whole_frames,
         }))
     }
@@ -137,14 +137,14 @@ struct LiveEngine {
     /// When windows are due.
     schedule: Schedule,
     /// Which of them are left out while the machine is too slow, if that is allowed.
-    thinning: Option<Thinning>,
+    decimation: Option<WindowDecimation>,
     /// Frames of a window of full length.
     whole_frames: usize,
 }
 
 impl LiveEngine {
     /// Gives the diarizer a changed gallery.
-    fn meet(&mut self) {
+    fn sync_gallery(&mut self) {
         let Some(registry) = &self.voices else { return };
         let version = registry.version();
         if self.known_version != Some(version) {
@@ -154,7 +154,7 @@ impl LiveEngine {
     }
 
     /// Lets voiceprints learn from a stream that is over, if they may. Writes to the disk.
-    fn learn(&mut self) {
+    fn adapt_voiceprints(&mut self) {
         let Some(registry) = self.voices.as_ref().filter(|r| r.learns() && !self.has_learned) else { return };
         self.has_learned = true;
         let recognised = self.diarizer.state().speakers().filter_map(|s| Some((s.id, s.voice.clone()?)));
@@ -221,13 +221,13 @@ impl Engine for LiveEngine {
         self.diarizer.voice_of(speaker)
     }
 
-    fn drive(&mut self, out: &mut Vec<Said>) -> Result<(), EngineError> {
-        self.meet();
+    fn drive(&mut self, out: &mut Vec<TimedEvent>) -> Result<(), EngineError> {
+        self.sync_gallery();
         while let Ok(answer) = self.answers.try_recv() {
             self.n_out -= 1;
             self.busy += answer.busy;
-            if let Some(thinning) = &mut self.thinning {
-                thinning.learn(answer.late);
+            if let Some(decimation) = &mut self.decimation {
+                decimation.observe(answer.late);
             }
             if let Err(error) = &answer.result {
                 tracing::warn!(%error, "a window could not be embedded and is left out of the labels");
@@ -237,8 +237,8 @@ impl Engine for LiveEngine {
         while self.n_out < MAX_OUT
             && let Some(request) = self.diarizer.poll_work()
         {
-            if let Some(thinning) = &mut self.thinning
-                && thinning.leaves_out(request.n_frames == self.whole_frames)
+            if let Some(decimation) = &mut self.decimation
+                && decimation.leaves_out(request.n_frames == self.whole_frames)
             {
                 let left_out = EmbedError::Inference("left out, because the machine is too slow".to_owned());
                 self.diarizer.provide(request.id, Err(left_out))?;
@@ -249,11 +249,11 @@ impl Engine for LiveEngine {
             let due = self.schedule.due(position, Instant::now());
             self.pool.submit(due, request, &self.to_us);
         }
-        while let Some(said) = self.diarizer.poll_event() {
-            out.push(said);
+        while let Some(emitted) = self.diarizer.poll_event() {
+            out.push(emitted);
         }
         if self.diarizer.is_finished() {
-            self.learn();
+            self.adapt_voiceprints();
         }
         Ok(())
     }
@@ -275,7 +275,7 @@ impl Engine for LiveEngine {
     }
 
     fn n_left_out(&self) -> u64 {
-        self.thinning.as_ref().map_or(0, |thinning| thinning.n_left_out)
+        self.decimation.as_ref().map_or(0, |decimation| decimation.n_left_out)
     }
 
     fn take_busy(&mut self) -> Duration {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use diarized_models::{EmbedError, EmbedRequest, Embedder, Embedding, WorkId};
 
-use super::queue::DueQueue;
+use super::queue::DeadlineQueue;
 use crate::metrics::{Count, Histogram};
 use crate::session::InferenceStats;
 
@@ -41,7 +41,7 @@ struct Job {
 /// What pool and threads share.
 #[derive(Debug)]
 struct Shared {
-    queue: DueQueue<Job>,
+    queue: DeadlineQueue<Job>,
     seconds: Histogram,
     failed: Count,
 }
@@ -69,7 +69,7 @@ impl InferencePool {
     ) -> std::io::Result<Self> {
         let n_threads = crate::threads::n_threads(n_threads);
         let (seconds, failed) = (Histogram::new(INFERENCE_BOUNDS_S), Count::default());
-        let shared = Arc::new(Shared { queue: DueQueue::new(QUEUE), seconds, failed });
+        let shared = Arc::new(Shared { queue: DeadlineQueue::new(QUEUE), seconds, failed });
         let embed = Arc::new(embed);
         // Made first, so that threads that did start end when a later one does not.
         let mut pool = Self { shared, threads: Vec::new() };

@@ -10,11 +10,11 @@ use parking_lot::{Condvar, Mutex};
 /// label then takes more than the second that it is promised in.
 const TOO_LATE: Duration = Duration::from_secs(1);
 /// For how long after such a window the machine counts as overloaded.
-const AFTERMATH: Duration = Duration::from_secs(5);
+const OVERLOAD_HOLD: Duration = Duration::from_secs(5);
 
 /// Bounded earliest-deadline-first queue; first in, first out among equal deadlines.
 #[derive(Debug)]
-pub(super) struct DueQueue<T> {
+pub(super) struct DeadlineQueue<T> {
     inner: Mutex<Inner<T>>,
     filled: Condvar,
     emptied: Condvar,
@@ -37,7 +37,7 @@ struct Waiting<T> {
     job: T,
 }
 
-impl<T> DueQueue<T> {
+impl<T> DeadlineQueue<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let inner = Inner { heap: BinaryHeap::new(), n_pushed: 0, closed: false, late_at: None };
         Self { inner: Mutex::new(inner), filled: Condvar::new(), emptied: Condvar::new(), capacity }
@@ -95,7 +95,7 @@ impl<T> DueQueue<T> {
     /// Whether jobs were taken too late just now, or the one that is due first already waits too long.
     pub(super) fn is_overloaded(&self) -> bool {
         let inner = self.inner.lock();
-        inner.late_at.is_some_and(|at| at.elapsed() < AFTERMATH)
+        inner.late_at.is_some_and(|at| at.elapsed() < OVERLOAD_HOLD)
             || inner.heap.peek().is_some_and(|first| first.due.elapsed() > TOO_LATE)
     }
 }
@@ -141,7 +141,7 @@ impl Schedule {
 
 /// Leaves out every second window while they come back late, so that the hop is longer until the machine keeps up.
 #[derive(Debug, Default)]
-pub(super) struct Thinning {
+pub(super) struct WindowDecimation {
     is_late: bool,
     left_out_last: bool,
     pub(super) n_left_out: u64,
@@ -152,9 +152,9 @@ const THIN_ABOVE: Duration = Duration::from_millis(500);
 /// How late it may be for the thinning to end.
 const THIN_UNTIL: Duration = Duration::from_millis(100);
 
-impl Thinning {
+impl WindowDecimation {
     /// Learns how late a window was taken.
-    pub(super) fn learn(&mut self, late: Duration) {
+    pub(super) fn observe(&mut self, late: Duration) {
         self.is_late = late > if self.is_late { THIN_UNTIL } else { THIN_ABOVE };
     }
 
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_due_first_is_taken_first_and_equals_in_the_order_of_coming() {
-        let (queue, now) = (DueQueue::new(10), Instant::now());
+        let (queue, now) = (DeadlineQueue::new(10), Instant::now());
         for (seconds, job) in [(3, "c"), (1, "a"), (3, "d"), (2, "b")] {
             queue.push(now + seconds * SECOND, job);
         }
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_holds_up_whoever_pushes_until_there_is_room() {
-        let queue = Arc::new(DueQueue::new(2));
+        let queue = Arc::new(DeadlineQueue::new(2));
         let pushing = {
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || (0..5).for_each(|n| queue.push(Instant::now(), n)))
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn jobs_that_are_taken_late_mean_overload() {
         let Some(past) = Instant::now().checked_sub(2 * SECOND) else { return };
-        let queue = DueQueue::new(10);
+        let queue = DeadlineQueue::new(10);
         queue.push(past, ());
         assert!(queue.is_overloaded(), "it waits too long already");
         assert!(queue.pop().unwrap().1 >= 2 * SECOND);
@@ -229,16 +229,16 @@ mod tests {
 
     #[test]
     fn every_second_whole_window_is_left_out_while_they_are_late() {
-        let mut thinning = Thinning::default();
+        let mut decimation = WindowDecimation::default();
         let mut next = |late_ms: u64, is_whole| {
-            thinning.learn(Duration::from_millis(late_ms));
-            thinning.leaves_out(is_whole)
+            decimation.observe(Duration::from_millis(late_ms));
+            decimation.leaves_out(is_whole)
         };
         assert!(!next(0, true) && !next(400, true));
         assert!(next(600, true) && !next(600, true) && next(600, true));
         assert!(!next(300, true) && next(300, true), "it goes on until they are nearly in time");
         assert!(!next(300, false) && !next(300, false), "never a short one");
         assert!(!next(50, true) && !next(400, true));
-        assert_eq!(thinning.n_left_out, 3);
+        assert_eq!(decimation.n_left_out, 3);
     }
 }

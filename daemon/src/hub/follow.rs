@@ -7,7 +7,7 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
 use super::Hub;
-use crate::session::{Cursor, Delivery, Session};
+use crate::session::{Cursor, ReadStatus, Session};
 
 /// Follows every live session; a session that opens later begins with its snapshot too, and so does an ended one when it is
 /// corrected.
@@ -44,7 +44,7 @@ impl FollowAll {
     }
 
     /// Appends what comes next to `out`, at most `max` events a session.
-    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> Delivery {
+    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> ReadStatus {
         self.tick.mark_unchanged();
         let sessions = self.hub.sessions();
         let first_new = self.next_number;
@@ -59,19 +59,19 @@ impl FollowAll {
         }
         let mut more = false;
         self.cursors.retain(|number, cursor| match cursor.read(max, out) {
-            Delivery::More => {
+            ReadStatus::More => {
                 more = true;
                 true
             }
             // An ended session is followed as long as the hub lists it.
-            Delivery::UpToDate if cursor.is_after_the_end() => {
+            ReadStatus::UpToDate if cursor.is_after_the_end() => {
                 sessions.iter().any(|session| session.number() == *number)
             }
-            Delivery::UpToDate => true,
-            Delivery::Ended(_) => false,
+            ReadStatus::UpToDate => true,
+            ReadStatus::Ended(_) => false,
         });
         self.quiet.retain(|number, _| sessions.iter().any(|session| session.number() == *number));
-        if more { Delivery::More } else { Delivery::UpToDate }
+        if more { ReadStatus::More } else { ReadStatus::UpToDate }
     }
 
     /// Waits for an event after the last [`Self::read`].

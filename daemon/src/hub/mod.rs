@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::protocol::server_message::EndReason;
-use crate::protocol::{AudioFormat, Wishes};
+use crate::protocol::{AudioFormat, SessionOptions};
 use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
-use crate::session::{Counted, HubSide, InferenceStats};
-use crate::storage::{Kept, Storage, StorageError};
+use crate::session::{HubHandle, InferenceStats, SessionMetrics};
+use crate::storage::{Storage, StorageError, StoredSession};
 
 mod follow;
 mod ids;
@@ -80,7 +80,7 @@ pub struct Hub {
     storage: Option<Arc<Storage>>,
     inner: Mutex<Inner>,
     /// Counters shared with sessions: events, openings, and common metrics.
-    side: HubSide,
+    side: HubHandle,
     /// What else must be well for the server to be ready.
     checks: Mutex<Vec<Check>>,
     shutting_down: watch::Sender<bool>,
@@ -121,7 +121,7 @@ impl Hub {
             factory,
             storage,
             inner: Mutex::default(),
-            side: HubSide::new(),
+            side: HubHandle::new(),
             checks: Mutex::default(),
             shutting_down: watch::Sender::new(false),
             counters: Counters::default(),
@@ -145,7 +145,7 @@ impl Hub {
         source: Source,
         format: AudioFormat,
     ) -> Result<Arc<Session>, OpenError> {
-        self.open_with(id, source, format, Wishes::default())
+        self.open_with(id, source, format, SessionOptions::default())
     }
 
     /// Like [`Self::open`], with what its client wants of it.
@@ -157,9 +157,9 @@ impl Hub {
         id: Option<&str>,
         source: Source,
         format: AudioFormat,
-        wishes: Wishes,
+        options: SessionOptions,
     ) -> Result<Arc<Session>, OpenError> {
-        let outcome = self.try_open(id, source, format, wishes);
+        let outcome = self.try_open(id, source, format, options);
         match &outcome {
             Ok(session) => {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +188,7 @@ impl Hub {
         id: Option<&str>,
         source: Source,
         format: AudioFormat,
-        wishes: Wishes,
+        options: SessionOptions,
     ) -> Result<Arc<Session>, OpenError> {
         // Making an engine takes milliseconds at most; the lock is held so that two of one id cannot both open.
         let mut inner = self.inner.lock();
@@ -213,7 +213,7 @@ impl Hub {
         if source == Source::Stream && self.inference().overloaded {
             return Err(OpenError::Overloaded);
         }
-        let engine = self.factory.engine_for(wishes).map_err(StartError::Engine)?;
+        let engine = self.factory.engine_for(options).map_err(StartError::Engine)?;
         let channel = Channel::new(&id, source, self.params.journal, self.side.clone());
         let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
         inner.n_opened += 1;
@@ -234,7 +234,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`StorageError`]
-    pub async fn kept(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+    pub async fn kept(&self, max: usize) -> Result<Vec<StoredSession>, StorageError> {
         let Some(storage) = &self.storage else { return Ok(Vec::new()) };
         let storage = Arc::clone(storage);
         let mut all = blocking(move || storage.list(max)).await?;
@@ -327,7 +327,7 @@ impl Hub {
 
     /// What all sessions have counted together.
     #[must_use]
-    pub fn counted(&self) -> &Counted {
+    pub fn counted(&self) -> &SessionMetrics {
         &self.side.counted
     }
 

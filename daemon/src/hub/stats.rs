@@ -51,16 +51,16 @@ impl Hub {
             ..HubStats::default()
         };
         for session in sessions {
-            let said = session.channel().stats();
+            let reported = session.channel().stats();
             stats.events += session.channel().last_seq();
             stats.missed += session.channel().n_missed();
-            stats.heard_s += said.map_or(0.0, |s| s.heard_s.0);
-            stats.dropped_s += said.map_or(0.0, |s| s.dropped_s.0);
+            stats.heard_s += reported.map_or(0.0, |s| s.heard_s.0);
+            stats.dropped_s += reported.map_or(0.0, |s| s.dropped_s.0);
             if session.channel().ended().is_some() {
                 stats.ended += 1;
             } else {
                 stats.live += 1;
-                stats.max_lag_s = stats.max_lag_s.max(said.map_or(0.0, |s| s.lag_s.0));
+                stats.max_lag_s = stats.max_lag_s.max(reported.map_or(0.0, |s| s.lag_s.0));
             }
         }
         stats

@@ -8,7 +8,7 @@ use super::*;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::Body;
 use crate::session::scripted::{ScriptedFactory, script};
-use crate::session::{Command, Correction, CorrectionError, Cursor, Delivery};
+use crate::session::{Command, Correction, CorrectionError, Cursor, ReadStatus};
 
 fn hub(params: HubParams) -> (Arc<Hub>, Arc<ScriptedFactory>) {
     let factory = Arc::new(ScriptedFactory::default());
@@ -60,7 +60,7 @@ impl Follower {
         }
     }
 
-    fn read(&mut self, cursor: &mut Cursor, max: usize) -> Delivery {
+    fn read(&mut self, cursor: &mut Cursor, max: usize) -> ReadStatus {
         let mut out = Vec::new();
         let delivery = cursor.read(max, &mut out);
         out.iter().for_each(|json| self.take(json));
@@ -71,9 +71,9 @@ impl Follower {
         run(async {
             loop {
                 match self.read(cursor, 7) {
-                    Delivery::More => {}
-                    Delivery::UpToDate => cursor.changed().await,
-                    Delivery::Ended(_) => break,
+                    ReadStatus::More => {}
+                    ReadStatus::UpToDate => cursor.changed().await,
+                    ReadStatus::Ended(_) => break,
                 }
             }
         });
@@ -279,7 +279,7 @@ fn whoever_follows_all_misses_no_session() {
         run(session.channel().wait_ended());
     }
     let mut out = Vec::new();
-    while follow.read(4, &mut out) == Delivery::More {}
+    while follow.read(4, &mut out) == ReadStatus::More {}
     let ended: Vec<_> = out
         .iter()
         .map(|json| ServerMessage::parse(json).unwrap())
@@ -359,7 +359,7 @@ proptest! {
         cuts in prop::collection::vec(1usize..9000, 0..12),
     ) {
         let parts: Vec<_> = parts.iter().map(|&(level, n)| (f32::from(level) / 10.0, n)).collect();
-        let said = |cuts: &[usize]| {
+        let emitted = |cuts: &[usize]| {
             let (hub, _) = hub(HubParams::default());
             let session = open(&hub, "a");
             let mut rest = Bytes::from(script(&parts));
@@ -372,10 +372,10 @@ proptest! {
             run(session.channel().wait_ended());
             let mut out = Vec::new();
             let mut cursor = Cursor::since(session.channel(), 0);
-            while cursor.read(64, &mut out) == Delivery::More {}
+            while cursor.read(64, &mut out) == ReadStatus::More {}
             out.retain(|json| !json.contains("\"stats\""));
             out
         };
-        prop_assert_eq!(said(&cuts), said(&[]));
+        prop_assert_eq!(emitted(&cuts), emitted(&[]));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::kinds::kinds;
 use super::lenient::settled;
 use super::words::SendWords;
-use super::{AudioFormat, ErrorCode, Latency, SpeakerHints, Wishes};
+use super::{AudioFormat, ErrorCode, Latency, SessionOptions, SpeakerHints};
 
 /// Opens a session on `/v1/stream`, or takes one up again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -35,8 +35,8 @@ pub struct Start {
 impl Start {
     /// What is wanted of the session.
     #[must_use]
-    pub fn wishes(&self) -> Wishes {
-        Wishes { speakers: self.speakers, latency: self.latency }
+    pub fn session_options(&self) -> SessionOptions {
+        SessionOptions { speakers: self.speakers, latency: self.latency }
     }
 }
 

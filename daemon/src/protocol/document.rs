@@ -82,10 +82,10 @@ fn every_label_that_an_example_shows_can_be_applied() {
 
 #[test]
 fn every_word_and_every_close_code_is_explained() {
-    let said = |word: &str| assert!(DOCUMENT.contains(&format!("`{word}`")), "`{word}` is not explained");
-    ErrorCode::ALL.iter().for_each(|code| said(code.as_str()));
-    EndReason::ALL.iter().for_each(|reason| said(reason.as_str()));
-    Encoding::ALL.iter().for_each(|encoding| said(encoding.as_str()));
+    let explains = |word: &str| assert!(DOCUMENT.contains(&format!("`{word}`")), "`{word}` is not explained");
+    ErrorCode::ALL.iter().for_each(|code| explains(code.as_str()));
+    EndReason::ALL.iter().for_each(|reason| explains(reason.as_str()));
+    Encoding::ALL.iter().for_each(|encoding| explains(encoding.as_str()));
     for code in CloseCode::ALL {
         let row = DOCUMENT.lines().find(|line| line.starts_with(&format!("| {} |", code.as_u16())));
         let row = row.unwrap_or_else(|| panic!("{} has no row", code.as_u16()));

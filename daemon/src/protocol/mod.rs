@@ -12,9 +12,9 @@ mod end_reason;
 mod kinds;
 pub(crate) mod lenient;
 pub mod server_message;
+pub mod session_options;
 pub mod text;
 mod view;
-pub mod wishes;
 mod word_view;
 pub mod words;
 
@@ -22,7 +22,7 @@ pub use audio::{AudioFormat, Encoding};
 pub use client_message::{ClientMessage, MessageError, Start};
 pub use codes::{CloseCode, ErrorCode};
 pub use server_message::{Body, ServerMessage};
-pub use wishes::{Latency, SpeakerHints, Wishes};
+pub use session_options::{Latency, SessionOptions, SpeakerHints};
 
 /// Version of the protocol, in the path of every endpoint as `/v1`.
 pub const VERSION: u32 = 1;

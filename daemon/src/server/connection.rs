@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite;
 use super::Shared;
 use super::command::Wanted;
 use super::visitor::Visitor;
-use super::writer::{Out, Writer};
+use super::writer::{Outgoing, Writer};
 use crate::protocol::server_message::{Ack, Error};
 use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::rate::Rate;
@@ -28,7 +28,7 @@ const REPLIES: usize = 16;
 
 /// What comes from the peer next.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum Received {
     Text(Utf8Bytes),
     Binary(Bytes),
     /// The peer closed properly, with this code.
@@ -49,12 +49,12 @@ pub(super) enum Heard {
 
 /// The outgoing half has ended, and with it the connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Over;
+pub(super) struct ConnectionClosed;
 
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     stream: SplitStream<WebSocket>,
-    out: mpsc::Sender<Out>,
+    out: mpsc::Sender<Outgoing>,
     writer: JoinHandle<()>,
     writer_is_done: bool,
     /// What comes next is the middle of a message that was too large.
@@ -116,7 +116,7 @@ impl Connection {
     }
 
     /// The next thing from the peer, or [`Heard::Idle`] when `deadline` passes first.
-    pub(super) async fn hear(&mut self, deadline: Option<Instant>) -> Result<Heard, Over> {
+    pub(super) async fn recv(&mut self, deadline: Option<Instant>) -> Result<Received, ConnectionClosed> {
         loop {
             let dead_at = self.last_heard + 3 * self.shared.limits.ping;
             let wake_at = deadline.map_or(dead_at, |d| d.min(dead_at));
@@ -124,17 +124,17 @@ impl Connection {
                 next = self.stream.next() => next,
                 _ = &mut self.writer => {
                     self.writer_is_done = true;
-                    return Err(Over);
+                    return Err(ConnectionClosed);
                 }
                 // The sender lives in `shared`, so this cannot fail.
                 _ = self.visitor.reloaded.changed() => {
                     if self.shared.access.is_still_good(&self.visitor.identity) {
                         continue;
                     }
-                    return Ok(Heard::Revoked);
+                    return Ok(Received::Revoked);
                 }
                 () = sleep_until(wake_at) => {
-                    return Ok(if wake_at < dead_at { Heard::Idle } else { Heard::Gone });
+                    return Ok(if wake_at < dead_at { Received::Idle } else { Received::Gone });
                 }
             };
             self.last_heard = Instant::now();
@@ -143,25 +143,25 @@ impl Connection {
             }
             return Ok(match next {
                 Some(Ok(Message::Text(_))) if !self.messages.takes_one_more(self.last_heard) => {
-                    Heard::TooMany
+                    Received::TooMany
                 }
-                Some(Ok(Message::Text(text))) => Heard::Text(text),
-                Some(Ok(Message::Binary(bytes))) => Heard::Binary(bytes),
+                Some(Ok(Message::Text(text))) => Received::Text(text),
+                Some(Ok(Message::Binary(bytes))) => Received::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(frame))) => Heard::Closed(frame.map(|f| f.code)),
+                Some(Ok(Message::Close(frame))) => Received::Closed(frame.map(|f| f.code)),
                 Some(Err(error)) => {
-                    let heard = broken(error);
-                    self.is_unreadable = matches!(heard, Heard::TooLarge(_));
-                    heard
+                    let received = broken(error);
+                    self.is_unreadable = matches!(received, Received::TooLarge(_));
+                    received
                 }
-                None => Heard::Gone,
+                None => Received::Gone,
             });
         }
     }
 
     /// Counts a frame and, where too many came, waits: nothing is read of the peer meanwhile, so that what it sends waits
     /// on its side.
-    async fn pace(&mut self) -> Result<(), Over> {
+    async fn pace(&mut self) -> Result<(), ConnectionClosed> {
         let wait = self.frames.owes_one_more(Instant::now());
         if wait.is_zero() {
             return Ok(());
@@ -171,12 +171,12 @@ impl Connection {
     }
 
     /// Waits for something of our own side; the peer's silence meanwhile is not held against it.
-    pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
+    pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, ConnectionClosed> {
         let done = tokio::select! {
             done = work => done,
             _ = &mut self.writer => {
                 self.writer_is_done = true;
-                return Err(Over);
+                return Err(ConnectionClosed);
             }
         };
         self.last_heard = Instant::now();
@@ -184,38 +184,38 @@ impl Connection {
     }
 
     /// Passes something to the outgoing half.
-    pub(super) async fn say(&mut self, out: Out) -> Result<(), Over> {
+    pub(super) async fn send(&mut self, out: Outgoing) -> Result<(), ConnectionClosed> {
         let sender = self.out.clone();
-        self.wait(sender.send(out)).await?.map_err(|_| Over)
+        self.wait(sender.send(out)).await?.map_err(|_| ConnectionClosed)
     }
 
     /// An error after which the connection goes on.
-    pub(super) async fn complain(
+    pub(super) async fn send_error(
         &mut self,
         session: Option<&Session>,
         code: ErrorCode,
         reason: impl ToString,
-    ) -> Result<(), Over> {
+    ) -> Result<(), ConnectionClosed> {
         self.shared.metrics.error(code);
-        self.say(Out::Reply(error(session.map(Session::id), code, reason, false))).await
+        self.send(Outgoing::Reply(error(session.map(Session::id), code, reason, false))).await
     }
 
     /// An error after which the connection closes, when the session that it follows has ended.
-    pub(super) async fn fail(
+    pub(super) async fn send_fatal(
         &mut self,
         session: Option<&str>,
         code: ErrorCode,
         reason: impl ToString,
-    ) -> Result<(), Over> {
+    ) -> Result<(), ConnectionClosed> {
         self.shared.metrics.error(code);
-        self.say(Out::Fatal(error(session, code, reason, true), code.close_code())).await
+        self.send(Outgoing::Fatal(error(session, code, reason, true), code.close_code())).await
     }
 
     /// Sends an error for an invalid token, and closes.
-    pub(super) async fn revoke(&mut self, session: Option<&str>) -> Result<(), Over> {
+    pub(super) async fn revoke(&mut self, session: Option<&str>) -> Result<(), ConnectionClosed> {
         let code = ErrorCode::Unauthorised;
-        self.fail(session, code, "the token was revoked").await?;
-        self.say(Out::Close(code.close_code())).await
+        self.send_fatal(session, code, "the token was revoked").await?;
+        self.send(Outgoing::Close(code.close_code())).await
     }
 
     /// Why a peer that sends too many messages is closed.
@@ -225,12 +225,12 @@ impl Connection {
     }
 
     /// What a message that could not be read is answered with.
-    pub(super) async fn complain_of(
+    pub(super) async fn send_error_of(
         &mut self,
         session: Option<&Session>,
         error: &MessageError,
-    ) -> Result<(), Over> {
-        self.complain(session, error.code(), error).await
+    ) -> Result<(), ConnectionClosed> {
+        self.send_error(session, error.code(), error).await
     }
 
     /// Why a peer whose message is too large is closed.
@@ -240,7 +240,11 @@ impl Connection {
     }
 
     /// Acts on what is wanted of a session; its outcome is sent when known.
-    pub(super) async fn command(&mut self, session: &Arc<Session>, wanted: Wanted) -> Result<(), Over> {
+    pub(super) async fn command(
+        &mut self,
+        session: &Arc<Session>,
+        wanted: Wanted,
+    ) -> Result<(), ConnectionClosed> {
         let correction = match wanted {
             Wanted::Run(command) => return self.run(session, command).await,
             Wanted::Correct(correction) => correction,
@@ -274,7 +278,7 @@ impl Connection {
     }
 
     /// Queues what is for a running session only.
-    async fn run(&mut self, session: &Arc<Session>, command: Command) -> Result<(), Over> {
+    async fn run(&mut self, session: &Arc<Session>, command: Command) -> Result<(), ConnectionClosed> {
         let is_finalize = command == Command::Finalize;
         let Ok(outcome) = self.wait(session.input().command(command)).await? else {
             // The session has just ended; the peer receives that event.
@@ -285,7 +289,7 @@ impl Connection {
             match outcome.await {
                 Ok(Ok(())) if is_finalize => {
                     let reply = ServerMessage::to_connection(Some(session.id()), ack(&session, true));
-                    let _ = out.send(Out::Reply(reply)).await;
+                    let _ = out.send(Outgoing::Reply(reply)).await;
                 }
                 Ok(outcome) => tell(&out, &session, outcome).await,
                 // An ended session needs no reply.
@@ -337,7 +341,7 @@ fn rate(per_s: usize) -> Rate {
 }
 
 /// Sends why a correction was not made; one that was made speaks for itself through its events.
-async fn tell(out: &mpsc::Sender<Out>, session: &Session, outcome: Result<(), CorrectionError>) {
+async fn tell(out: &mpsc::Sender<Outgoing>, session: &Session, outcome: Result<(), CorrectionError>) {
     let Err(refusal) = outcome else { return };
     let code = match &refusal {
         CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
@@ -346,7 +350,7 @@ async fn tell(out: &mpsc::Sender<Out>, session: &Session, outcome: Result<(), Co
         | CorrectionError::TooManyWords { .. }
         | CorrectionError::Refused { .. } => ErrorCode::Refused,
     };
-    let _ = out.send(Out::Reply(error(Some(session.id()), code, refusal, false))).await;
+    let _ = out.send(Outgoing::Reply(error(Some(session.id()), code, refusal, false))).await;
 }
 
 /// How much the session has taken.
@@ -359,20 +363,20 @@ fn error(session: Option<&str>, code: ErrorCode, reason: impl ToString, fatal: b
 }
 
 /// What a failed read means.
-fn broken(error: axum::Error) -> Heard {
+fn broken(error: axum::Error) -> Received {
     let error = error.into_inner();
     match error.downcast_ref::<tungstenite::Error>() {
         Some(tungstenite::Error::Capacity(tungstenite::error::CapacityError::MessageTooLong {
             size,
             ..
-        })) => Heard::TooLarge(*size),
-        Some(tungstenite::Error::Utf8(_)) => Heard::NotUtf8,
+        })) => Received::TooLarge(*size),
+        Some(tungstenite::Error::Utf8(_)) => Received::NotUtf8,
         _ => {
             tracing::debug!(%error, "a connection broke");
-            Heard::Gone
+            Received::Gone
         }
     }
 }
 
 /// The close that a peer asked for by message.
-pub(super) const ASKED: Out = Out::Close(CloseCode::Done);
+pub(super) const CLOSE_REQUESTED: Outgoing = Outgoing::Close(CloseCode::Done);

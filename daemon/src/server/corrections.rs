@@ -24,7 +24,7 @@ const CORRECTIONS: [&str; 9] =
 
 /// One correction in the list.
 #[derive(Debug, Serialize)]
-struct Listed<'a> {
+struct CorrectionSummary<'a> {
     id: u64,
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub(super) async fn list(
     let entries = session.channel().corrections();
     let listed: Vec<_> = entries
         .iter()
-        .map(|entry| Listed {
+        .map(|entry| CorrectionSummary {
             id: entry.id,
             kind: &entry.kind,
             of: entry.of,

@@ -8,9 +8,9 @@ use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
 use super::command::as_command;
-use super::connection::{ASKED, Connection, Heard, Over, accept};
+use super::connection::{CLOSE_REQUESTED, Connection, ConnectionClosed, Received, accept};
 use super::visitor::Visitor;
-use super::writer::{Feed, Out};
+use super::writer::{Feed, Outgoing};
 use super::{Shared, http};
 use crate::access::{Denied, Scope};
 use crate::hub::FollowAll;
@@ -107,9 +107,9 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
     });
     let followed = match outcome {
         Ok((session, feed, _place)) => follow(&mut connection, session, feed).await,
-        Err((code, reason)) => connection.fail(None, code, reason).await,
+        Err((code, reason)) => connection.send_fatal(None, code, reason).await,
     };
-    // Over or not, the peer is given the time to read the last words.
+    // Closed or not, the peer is given the time to read the last words.
     let _ = followed;
     connection.linger().await;
 }
@@ -127,57 +127,61 @@ async fn find(shared: &Shared, id: String) -> Result<Arc<Session>, (ErrorCode, S
 }
 
 /// Delivers until either side has enough.
-async fn follow(connection: &mut Connection, session: Option<Arc<Session>>, feed: Feed) -> Result<(), Over> {
-    connection.say(Out::Follow(feed)).await?;
+async fn follow(
+    connection: &mut Connection,
+    session: Option<Arc<Session>>,
+    feed: Feed,
+) -> Result<(), ConnectionClosed> {
+    connection.send(Outgoing::Follow(feed)).await?;
     let session = session.as_ref();
     loop {
-        match connection.hear(None).await? {
-            Heard::Text(text) => match ClientMessage::parse(&text) {
-                Ok(ClientMessage::Close(_)) => return connection.say(ASKED).await,
+        match connection.recv(None).await? {
+            Received::Text(text) => match ClientMessage::parse(&text) {
+                Ok(ClientMessage::Close(_)) => return connection.send(CLOSE_REQUESTED).await,
                 Ok(ClientMessage::KeepAlive(_)) => {}
                 Ok(_) if !connection.visitor.identity.may(Scope::Publish) => {
                     let name = connection.visitor.identity.name().to_owned();
                     let denied = Denied::Scope { name, needed: Scope::Publish };
-                    connection.complain(session.map(Arc::as_ref), ErrorCode::Forbidden, denied).await?;
+                    connection.send_error(session.map(Arc::as_ref), ErrorCode::Forbidden, denied).await?;
                 }
                 Ok(message) => match (as_command(message), session) {
                     (Ok(Ok(command)), Some(session)) => connection.command(session, command).await?,
                     (Ok(Err(error)), Some(session)) => {
-                        connection.complain(Some(session), ErrorCode::BadMessage, error).await?;
+                        connection.send_error(Some(session), ErrorCode::BadMessage, error).await?;
                     }
                     (Ok(_), None) => {
                         let reason = "a correction needs one session, not session=*";
-                        connection.complain(None, ErrorCode::NotHere, reason).await?;
+                        connection.send_error(None, ErrorCode::NotHere, reason).await?;
                     }
                     (Err(other), _) => {
                         let reason = format!("`{}` belongs on /v1/stream", other.kind());
-                        connection.complain(session.map(Arc::as_ref), ErrorCode::NotHere, reason).await?;
+                        connection.send_error(session.map(Arc::as_ref), ErrorCode::NotHere, reason).await?;
                     }
                 },
-                Err(error) => connection.complain_of(session.map(Arc::as_ref), &error).await?,
+                Err(error) => connection.send_error_of(session.map(Arc::as_ref), &error).await?,
             },
-            Heard::Binary(_) => {
+            Received::Binary(_) => {
                 let reason = "audio belongs on /v1/stream";
-                connection.fail(session.map(|s| s.id()), ErrorCode::NotHere, reason).await?;
-                return connection.say(Out::Close(ErrorCode::NotHere.close_code())).await;
+                connection.send_fatal(session.map(|s| s.id()), ErrorCode::NotHere, reason).await?;
+                return connection.send(Outgoing::Close(ErrorCode::NotHere.close_code())).await;
             }
-            Heard::NotUtf8 => {
+            Received::NotUtf8 => {
                 let code = ErrorCode::BadMessage;
-                connection.fail(session.map(|s| s.id()), code, "a text frame is not UTF-8").await?;
-                return connection.say(Out::Close(code.close_code())).await;
+                connection.send_fatal(session.map(|s| s.id()), code, "a text frame is not UTF-8").await?;
+                return connection.send(Outgoing::Close(code.close_code())).await;
             }
-            Heard::TooLarge(got) => {
+            Received::TooLarge(got) => {
                 let (code, reason) = (ErrorCode::FrameTooLarge, connection.too_large(got));
-                connection.fail(session.map(|s| s.id()), code, reason).await?;
-                return connection.say(Out::Close(code.close_code())).await;
+                connection.send_fatal(session.map(|s| s.id()), code, reason).await?;
+                return connection.send(Outgoing::Close(code.close_code())).await;
             }
-            Heard::TooMany => {
+            Received::TooMany => {
                 let (code, reason) = (ErrorCode::TooManyMessages, connection.too_many_messages());
-                connection.fail(session.map(|s| s.id()), code, reason).await?;
-                return connection.say(Out::Close(code.close_code())).await;
+                connection.send_fatal(session.map(|s| s.id()), code, reason).await?;
+                return connection.send(Outgoing::Close(code.close_code())).await;
             }
-            Heard::Revoked => return connection.revoke(session.map(|s| s.id())).await,
-            Heard::Closed(_) | Heard::Gone | Heard::Idle => return Ok(()),
+            Received::Revoked => return connection.revoke(session.map(|s| s.id())).await,
+            Received::Closed(_) | Received::Gone | Received::Idle => return Ok(()),
         }
     }
 }

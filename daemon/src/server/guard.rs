@@ -119,12 +119,12 @@ async fn turn_away(
     let stranger = Visitor::stranger(&shared, &request);
     let (mut parts, _) = request.into_parts();
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        let told = async move |mut connection: super::connection::Connection| {
-            // Over: the peer is gone.
-            let _ = connection.fail(None, code, reason).await;
+        let refuse = async move |mut connection: super::connection::Connection| {
+            // The peer is gone.
+            let _ = connection.send_fatal(None, code, reason).await;
             connection.linger().await;
         };
-        return super::connection::accept(shared, upgrade, stranger, told);
+        return super::connection::accept(shared, upgrade, stranger, refuse);
     }
     let mut response = http::failure(status, code, reason);
     if status == StatusCode::UNAUTHORIZED {

@@ -16,14 +16,14 @@ use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::{Body, EndReason, Error};
 use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
 use crate::session::{Session, Source};
-use crate::storage::{Kept, StorageError};
+use crate::storage::{StorageError, StoredSession};
 
-/// Kept sessions in the list, the newest ones.
+/// StoredSession sessions in the list, the newest ones.
 const MAX_LISTED: usize = 1000;
 
 /// One session in the list.
 #[derive(Debug, Serialize)]
-struct Listed {
+struct SessionSummary {
     session: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -41,7 +41,7 @@ struct Listed {
     reason: Option<EndReason>,
 }
 
-impl Listed {
+impl SessionSummary {
     fn of(session: &Session, shared: &Shared) -> Self {
         let now = session.channel().now();
         let began = session.began().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -64,8 +64,8 @@ impl Listed {
     }
 }
 
-impl Listed {
-    fn of_kept(kept: Kept) -> Self {
+impl SessionSummary {
+    fn of_kept(kept: StoredSession) -> Self {
         let began = kept.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             session: kept.id,
@@ -151,8 +151,8 @@ pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
         Err(error) => return unreadable(&error),
     };
     // Oldest first, and what is in memory last: it is the newest.
-    let mut all: Vec<_> = kept.into_iter().rev().map(Listed::of_kept).collect();
-    all.extend(shared.hub.sessions().iter().map(|session| Listed::of(session, &shared)));
+    let mut all: Vec<_> = kept.into_iter().rev().map(SessionSummary::of_kept).collect();
+    all.extend(shared.hub.sessions().iter().map(|session| SessionSummary::of(session, &shared)));
     let (version, model) = (env!("CARGO_PKG_VERSION"), shared.hub.model());
     let voices = shared.voices.get().is_some();
     Json(serde_json::json!({ "version": version, "model": model, "voices": voices, "sessions": all }))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::hub::Hub;
-use crate::metrics::{Count, Page};
+use crate::metrics::{Count, PrometheusText};
 use crate::protocol::ErrorCode;
 
 /// Number of subscribers by session.
@@ -106,7 +106,7 @@ impl Metrics {
     #[must_use]
     pub fn page(&self, hub: &Hub, n_shed: u64) -> String {
         let (stats, counted, inference) = (hub.stats(), hub.counted(), hub.inference());
-        let mut page = Page::default();
+        let mut page = PrometheusText::default();
         page.gauge("sessions", "Running sessions.", stats.live as f64);
         page.gauge("sessions_ended", "Ended sessions in memory.", stats.ended as f64);
         page.counter("sessions_opened_total", "Sessions opened.", stats.opened as f64);

@@ -136,14 +136,14 @@ pub struct Server {
 
 /// What is left undone when the grace period of a shutdown is over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Leftovers {
+pub struct DrainReport {
     /// Sessions that had not ended, by id.
     pub sessions: Vec<String>,
     /// Connections that were not closed.
     pub n_connections: usize,
 }
 
-impl Leftovers {
+impl DrainReport {
     /// Whether everything was done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -206,7 +206,7 @@ impl Server {
 
     /// Serves on `listeners` until the hub shuts down ([`Hub::shut_down`]), then sees the sessions and the
     /// connections to their end, for at most the grace period.
-    pub async fn run(self, listeners: Vec<TcpListener>) -> Leftovers {
+    pub async fn run(self, listeners: Vec<TcpListener>) -> DrainReport {
         let shared = Arc::clone(&self.shared);
         let n_sockets = shared.places.n_sockets();
         let open = Arc::new(Semaphore::new(n_sockets));
@@ -224,18 +224,18 @@ impl Server {
             while serving.join_next().await.is_some() {}
         };
         let in_time = tokio::time::timeout(shared.limits.grace, orderly).await.is_ok();
-        let mut leftovers = Leftovers::default();
+        let mut drained = DrainReport::default();
         for session in shared.hub.sessions() {
             if session.channel().ended().is_some() {
                 session.join();
             } else {
-                leftovers.sessions.push(session.id().to_owned());
+                drained.sessions.push(session.id().to_owned());
             }
         }
         if !in_time {
-            leftovers.n_connections = n_sockets - shared.connections.available_permits();
+            drained.n_connections = n_sockets - shared.connections.available_permits();
         }
-        leftovers
+        drained
     }
 }
 

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use diarized_models::events::GapReason;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Heard, Over};
-use super::writer::{Feed, Out};
+use super::connection::{Connection, ConnectionClosed, Received};
+use super::writer::{Feed, Outgoing};
 use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
 use crate::protocol::lenient::read_number;
 use crate::protocol::server_message::Started;
+use crate::protocol::session_options::SpeakerHintsError;
 use crate::protocol::text::checked_title;
-use crate::protocol::wishes::SpeakerHintsError;
 use crate::protocol::{
-    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, Latency, ServerMessage, Start, Wishes,
+    AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, Latency, ServerMessage, SessionOptions, Start,
     is_session_id, whole_ms,
 };
-use crate::session::{Cursor, Seated, Session, Source};
+use crate::session::{Cursor, PublisherGuard, Session, Source};
 
 /// Longest gap that a client may declare, in seconds.
 pub(super) const MAX_GAP_S: f64 = 86_400.0;
@@ -41,7 +41,7 @@ impl From<SpeakerHintsError> for Fault {
 /// A session whose publisher has been greeted.
 pub(super) struct Opened {
     pub(super) session: Arc<Session>,
-    pub(super) seat: Seated,
+    pub(super) slot: PublisherGuard,
     /// Samples of each channel that the session has already and the client sends once more.
     pub(super) n_known: u64,
 }
@@ -50,12 +50,14 @@ pub(super) struct Opened {
 pub(super) async fn open(
     connection: &mut Connection,
     query: Vec<(String, String)>,
-) -> Result<Option<Opened>, Over> {
+) -> Result<Option<Opened>, ConnectionClosed> {
     let start = if query.is_empty() { first_message(connection).await? } else { start_of_query(&query) };
     let opened = match start {
         Ok(start)
             if start.resume.is_some()
-                && (start.session.is_some() || start.title.is_some() || !start.wishes().is_empty()) =>
+                && (start.session.is_some()
+                    || start.title.is_some()
+                    || !start.session_options().is_empty()) =>
         {
             let reason = "`resume` names the session that goes on; `session`, `title`, `speakers` and `latency` are for a new one";
             Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
@@ -70,19 +72,19 @@ pub(super) async fn open(
             if code == ErrorCode::Internal {
                 tracing::error!(reason, "a session could not be started");
             }
-            connection.fail(None, code, reason).await?;
+            connection.send_fatal(None, code, reason).await?;
             return Ok(None);
         }
     };
     let id = opened.session.id();
     let greet = async {
-        connection.say(Out::Reply(ServerMessage::to_connection(Some(id), started))).await?;
-        connection.say(Out::Follow(Feed::Own(feed))).await
+        connection.send(Outgoing::Reply(ServerMessage::to_connection(Some(id), started))).await?;
+        connection.send(Outgoing::Follow(Feed::Own(feed))).await
     };
     match greet.await {
         Ok(()) => Ok(Some(opened)),
         Err(over) => {
-            wait_for_return(connection, opened.session, opened.seat);
+            wait_for_return(connection, opened.session, opened.slot);
             Err(over)
         }
     }
@@ -101,7 +103,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
     let title = start.title.as_deref().map(checked_title).transpose();
     let title = title.map_err(|fault| Fault(ErrorCode::BadMessage, fault.to_string()))?;
     let hub = &connection.shared.hub;
-    let opened = hub.open_with(start.session.as_deref(), Source::Stream, audio, start.wishes());
+    let opened = hub.open_with(start.session.as_deref(), Source::Stream, audio, start.session_options());
     let session = opened.map_err(|error| {
         let code = match &error {
             OpenError::Conflict { .. } => ErrorCode::Conflict,
@@ -118,11 +120,11 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
     let (peer, token) = (connection.visitor.peer(), connection.visitor.token());
     tracing::info!(session = session.id(), peer, token, "a client opened the session");
     // No other connection can hold the new session, so this does not wait.
-    let seat = session.take_seat().await;
+    let slot = session.acquire_publisher_slot().await;
     let started = Started { resumed: false, ..greeting(connection, &session) };
     let started = Started { token: session.take_token().unwrap_or_default(), ..started };
     let cursor = Cursor::since(session.channel(), 0);
-    Ok((Opened { session, seat, n_known: 0 }, cursor, started))
+    Ok((Opened { session, slot, n_known: 0 }, cursor, started))
 }
 
 /// Resumes a session, running or ended: events continue where the client stopped.
@@ -130,13 +132,13 @@ async fn take_up(
     connection: &mut Connection,
     resume: Resume,
     audio: Option<AudioFormat>,
-) -> Result<Outcome, Over> {
+) -> Result<Outcome, ConnectionClosed> {
     let session = match known(connection, &resume, audio).await {
         Ok(session) => session,
         Err(fault) => return Ok(Err(fault)),
     };
     // A present holder, such as an undetected dead connection, leaves first.
-    let seat = connection.wait(session.take_seat()).await?;
+    let slot = connection.wait(session.acquire_publisher_slot()).await?;
     let n_received = session.input().n_received();
     let mut n_known = 0;
     if let Some(received_s) = resume.received_s {
@@ -163,7 +165,7 @@ async fn take_up(
         Some(seq) => Cursor::since(session.channel(), seq),
         None => Cursor::from_now(session.channel()),
     };
-    Ok(Ok((Opened { session, seat, n_known }, cursor, started)))
+    Ok(Ok((Opened { session, slot, n_known }, cursor, started)))
 }
 
 /// The session that a client may take up.
@@ -228,12 +230,12 @@ fn greeting(connection: &Connection, session: &Session) -> Started {
 }
 
 /// Waits for `start`.
-async fn first_message(connection: &mut Connection) -> Result<Result<Start, Fault>, Over> {
+async fn first_message(connection: &mut Connection) -> Result<Result<Start, Fault>, ConnectionClosed> {
     let deadline = Instant::now() + connection.shared.limits.idle;
     let fault = |code, reason: &str| Ok(Err(Fault(code, reason.to_owned())));
     loop {
-        match connection.hear(Some(deadline)).await? {
-            Heard::Text(text) => match ClientMessage::parse(&text) {
+        match connection.recv(Some(deadline)).await? {
+            Received::Text(text) => match ClientMessage::parse(&text) {
                 Ok(ClientMessage::Start(start)) => return Ok(Ok(start)),
                 Ok(ClientMessage::KeepAlive(_)) => {}
                 Ok(other) => {
@@ -242,19 +244,19 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
                 }
                 Err(error) => return fault(error.code(), &error.to_string()),
             },
-            Heard::Binary(_) => {
+            Received::Binary(_) => {
                 let reason = "audio came before `start`: send a start message first, or declare the audio \
                               in the query, as /v1/stream?sample_rate=16000";
                 return fault(ErrorCode::NotStarted, reason);
             }
-            Heard::TooMany => {
+            Received::TooMany => {
                 return fault(ErrorCode::TooManyMessages, &connection.too_many_messages());
             }
-            Heard::Revoked => return fault(ErrorCode::Unauthorised, "the token was revoked"),
-            Heard::NotUtf8 => return fault(ErrorCode::BadMessage, "a text frame is not UTF-8"),
-            Heard::TooLarge(got) => return fault(ErrorCode::FrameTooLarge, &connection.too_large(got)),
-            Heard::Idle => return fault(ErrorCode::Idle, "no `start` came (server.idle_timeout_s)"),
-            Heard::Closed(_) | Heard::Gone => return Err(Over),
+            Received::Revoked => return fault(ErrorCode::Unauthorised, "the token was revoked"),
+            Received::NotUtf8 => return fault(ErrorCode::BadMessage, "a text frame is not UTF-8"),
+            Received::TooLarge(got) => return fault(ErrorCode::FrameTooLarge, &connection.too_large(got)),
+            Received::Idle => return fault(ErrorCode::Idle, "no `start` came (server.idle_timeout_s)"),
+            Received::Closed(_) | Received::Gone => return Err(ConnectionClosed),
         }
     }
 }
@@ -269,7 +271,7 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
         })
     }
     let (mut audio, mut session, mut title) = (None::<AudioFormat>, None, None);
-    let mut wishes = Wishes::default();
+    let mut options = SessionOptions::default();
     let (mut resume, mut token, mut received_s, mut since) = (None, None, None, None);
     for (key, value) in query {
         match key.as_str() {
@@ -286,11 +288,11 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             "channel" => audio.get_or_insert_default().channel = Some(number(key, value)?),
             "session" => session = Some(value.clone()),
             "title" => title = Some(value.clone()),
-            "expected_speakers" => wishes.speakers.expected = Some(number(key, value)?),
-            "max_speakers" => wishes.speakers.max = Some(number(key, value)?),
+            "expected_speakers" => options.speakers.expected = Some(number(key, value)?),
+            "max_speakers" => options.speakers.max = Some(number(key, value)?),
             "latency" => {
                 let named = Latency::ALL.into_iter().find(|latency| latency.as_str() == value);
-                wishes.latency = Some(named.ok_or_else(|| {
+                options.latency = Some(named.ok_or_else(|| {
                     let all = Latency::ALL.map(Latency::as_str).join(", ");
                     Fault(ErrorCode::BadMessage, format!("latency ({value:?}) must be one of {all}"))
                 })?);
@@ -313,7 +315,7 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             return Err(Fault(ErrorCode::BadMessage, reason.to_owned()));
         }
     };
-    let Wishes { speakers, latency } = wishes;
+    let SessionOptions { speakers, latency } = options;
     Ok(Start { audio, session, title, speakers, latency, resume })
 }
 
@@ -330,9 +332,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Gives the publisher of a broken connection the time to come back.
-pub(super) fn wait_for_return(connection: &Connection, session: Arc<Session>, seat: Seated) {
+pub(super) fn wait_for_return(connection: &Connection, session: Arc<Session>, slot: PublisherGuard) {
     let grace = connection.shared.limits.resume_grace;
-    let vacancy = seat.leave();
+    let vacated = slot.release();
     if session.channel().ended().is_none() && !grace.is_zero() {
         tracing::info!(
             session = session.id(),
@@ -340,5 +342,5 @@ pub(super) fn wait_for_return(connection: &Connection, session: Arc<Session>, se
             "the publisher's connection broke"
         );
     }
-    tokio::spawn(async move { session.await_return(vacancy, grace).await });
+    tokio::spawn(async move { session.await_return(vacated, grace).await });
 }

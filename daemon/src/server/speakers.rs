@@ -107,7 +107,7 @@ async fn body_of(shared: &Shared, voices: &Voices, headers: &HeaderMap, body: Bo
 
 /// A person as the wire shows them: no embedding ever leaves over HTTP.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct VoiceSummary {
     id: String,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,7 +120,7 @@ struct Shown {
     changed_unix_s: i64,
 }
 
-impl Shown {
+impl VoiceSummary {
     fn of(voice: Voice, registry: &Registry) -> Self {
         let recognisable = registry.gallery().voices().iter().any(|known| *known.id == *voice.id);
         let speech_s: f32 = voice.recordings.iter().map(|r| r.content.speech_s).sum();
@@ -149,7 +149,10 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
                     Err(StoreError::Absent { .. }) => Vec::new(),
                     other => other?,
                 };
-                Ok(stored.into_iter().map(|voice| Shown::of(voice, &voices.registry)).collect::<Vec<_>>())
+                Ok(stored
+                    .into_iter()
+                    .map(|voice| VoiceSummary::of(voice, &voices.registry))
+                    .collect::<Vec<_>>())
             })
             .await?;
         Ok(Json(json!({ "speakers": all })).into_response())
@@ -162,7 +165,7 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(id): Path<Strin
         let shown = voices_of(&shared)?
             .run(move |voices| {
                 let voice = voices.registry.with_store(|store| store.find(&id))?;
-                Ok(Shown::of(voice, &voices.registry))
+                Ok(VoiceSummary::of(voice, &voices.registry))
             })
             .await?;
         Ok(Json(shown).into_response())
@@ -222,7 +225,7 @@ pub(super) async fn enrol(
                 .await?
         };
         let status = if enrolment.is_new { StatusCode::CREATED } else { StatusCode::OK };
-        Ok((status, Json(Shown::of(enrolment.voice, &voices.registry))).into_response())
+        Ok((status, Json(VoiceSummary::of(enrolment.voice, &voices.registry))).into_response())
     };
     answer(work.await)
 }
@@ -265,9 +268,9 @@ async fn enrol_speaker(
     if !visitor.identity.may(Scope::Publish) {
         return Ok(enrolment);
     }
-    let told =
+    let correction =
         Correction::Voice { speaker, voice: enrolment.voice.id.clone(), name: enrolment.voice.name.clone() };
-    if let Err(refusal) = shared.hub.correct(&session, told, visitor.author()).await {
+    if let Err(refusal) = shared.hub.correct(&session, correction, visitor.author()).await {
         tracing::info!(session = session.id(), %refusal, "an enrolled speaker is not named in its session");
     }
     Ok(enrolment)
@@ -301,7 +304,7 @@ pub(super) async fn edit(
                     store.edit(&id, name.as_deref(), consent.as_deref(), "http")
                 };
                 let voice = voices.registry.with_store(edit)?;
-                Ok(Shown::of(voice, &voices.registry))
+                Ok(VoiceSummary::of(voice, &voices.registry))
             })
             .await?;
         Ok(Json(shown).into_response())

@@ -10,14 +10,14 @@ use diarized_models::events::GapReason;
 use tokio::time::Instant;
 
 use super::command::as_command;
-use super::connection::{Connection, Heard, Over, accept, ack};
+use super::connection::{Connection, ConnectionClosed, Received, accept, ack};
 use super::open::{MAX_GAP_S, Opened, open, wait_for_return};
 use super::visitor::Visitor;
-use super::writer::Out;
+use super::writer::Outgoing;
 use super::{Shared, http};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
-use crate::session::{Seated, Session};
+use crate::session::{PublisherGuard, Session};
 
 /// Audio between two `ack` messages, in seconds.
 const ACK_EVERY_S: f64 = 1.0;
@@ -38,17 +38,17 @@ pub(super) async fn upgrade(
 
 async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
     match open(&mut connection, query).await {
-        Ok(Some(Opened { session, seat, n_known })) => {
+        Ok(Some(Opened { session, slot, n_known })) => {
             let publisher = Publisher {
                 acked_s: session.input().received_s(),
                 session,
                 n_known,
                 alive_at: Instant::now(),
             };
-            publisher.run(connection, seat).await;
+            publisher.run(connection, slot).await;
         }
-        // Over: the outgoing half has ended, because the session has or because the peer is gone.
-        Ok(None) | Err(Over) => connection.linger().await,
+        // The outgoing half has ended, because the session has or because the peer is gone.
+        Ok(None) | Err(ConnectionClosed) => connection.linger().await,
     }
 }
 
@@ -74,13 +74,13 @@ enum Step {
 
 impl Publisher {
     /// Takes audio and messages until the connection or the session ends, or a newer connection comes.
-    async fn run(mut self, mut connection: Connection, mut seat: Seated) {
+    async fn run(mut self, mut connection: Connection, mut slot: PublisherGuard) {
         let step = loop {
             // A step that a successor cuts short has queued its audio and counted it, or neither.
             let step = tokio::select! {
                 biased;
-                () = seat.superseded() => {
-                    drop(seat);
+                () = slot.superseded() => {
+                    drop(slot);
                     return supersede(connection, &self.session).await;
                 }
                 step = self.step(&mut connection) => step,
@@ -89,58 +89,62 @@ impl Publisher {
                 Ok(Step::Next) => {}
                 Ok(step) => break step,
                 // The outgoing half has ended: the session has, or the peer does not read.
-                Err(Over) => break Step::Lost,
+                Err(ConnectionClosed) => break Step::Lost,
             }
         };
         if let Step::Lost = step {
-            wait_for_return(&connection, self.session, seat);
+            wait_for_return(&connection, self.session, slot);
         }
         connection.linger().await;
     }
 
     /// Waits for the next thing and deals with it.
-    async fn step(&mut self, connection: &mut Connection) -> Result<Step, Over> {
+    async fn step(&mut self, connection: &mut Connection) -> Result<Step, ConnectionClosed> {
         let deadline = self.alive_at + connection.shared.limits.idle;
-        let step = match connection.hear(Some(deadline)).await? {
-            Heard::Binary(bytes) => {
+        let step = match connection.recv(Some(deadline)).await? {
+            Received::Binary(bytes) => {
                 connection.shared.metrics.audio_bytes.add(bytes.len() as u64);
                 self.audio(connection, bytes).await?
             }
-            Heard::Text(text) => self.message(connection, &text).await?,
-            Heard::NotUtf8 => {
+            Received::Text(text) => self.message(connection, &text).await?,
+            Received::NotUtf8 => {
                 let reason = "a text frame is not UTF-8".to_owned();
                 self.end_with(connection, ErrorCode::BadMessage, reason).await?
             }
-            Heard::TooMany => {
+            Received::TooMany => {
                 let reason = connection.too_many_messages();
                 self.end_with(connection, ErrorCode::TooManyMessages, reason).await?
             }
-            Heard::Revoked => {
+            Received::Revoked => {
                 // The session waits for a connection with a valid token.
                 connection.revoke(Some(self.session.id())).await?;
                 return Ok(Step::Lost);
             }
-            Heard::TooLarge(got) => {
+            Received::TooLarge(got) => {
                 let reason = connection.too_large(got);
                 self.end_with(connection, ErrorCode::FrameTooLarge, reason).await?
             }
-            Heard::Idle => {
+            Received::Idle => {
                 self.session.finish(EndReason::Idle);
                 return Ok(Step::Ended);
             }
             // 1000 and 1001 are how a client says that it is done; all else is an accident.
-            Heard::Closed(Some(1000 | 1001) | None) => {
+            Received::Closed(Some(1000 | 1001) | None) => {
                 self.session.finish(EndReason::Closed);
                 return Ok(Step::Ended);
             }
-            Heard::Closed(_) | Heard::Gone => return Ok(Step::Lost),
+            Received::Closed(_) | Received::Gone => return Ok(Step::Lost),
         };
         self.alive_at = Instant::now();
         Ok(step)
     }
 
     /// Queues one binary frame.
-    async fn audio(&mut self, connection: &mut Connection, bytes: axum::body::Bytes) -> Result<Step, Over> {
+    async fn audio(
+        &mut self,
+        connection: &mut Connection,
+        bytes: axum::body::Bytes,
+    ) -> Result<Step, ConnectionClosed> {
         let n_samples = match self.session.format().n_samples(bytes.len()) {
             Ok(n_samples) => n_samples as u64,
             Err(error) => return self.end_with(connection, ErrorCode::BadFrame, error.to_string()).await,
@@ -156,24 +160,28 @@ impl Publisher {
         if received_s - self.acked_s >= ACK_EVERY_S {
             self.acked_s = received_s;
             let reply = ServerMessage::to_connection(Some(self.session.id()), ack(&self.session, false));
-            connection.say(Out::Reply(reply)).await?;
+            connection.send(Outgoing::Reply(reply)).await?;
         }
         Ok(Step::Next)
     }
 
     /// Acts on one text frame.
-    async fn message(&mut self, connection: &mut Connection, text: &Utf8Bytes) -> Result<Step, Over> {
+    async fn message(
+        &mut self,
+        connection: &mut Connection,
+        text: &Utf8Bytes,
+    ) -> Result<Step, ConnectionClosed> {
         let session = &self.session;
         let message = match ClientMessage::parse(text) {
             Ok(message) => message,
             Err(error) => {
-                connection.complain_of(Some(session), &error).await?;
+                connection.send_error_of(Some(session), &error).await?;
                 return Ok(Step::Next);
             }
         };
         match as_command(message) {
             Ok(Ok(command)) => connection.command(session, command).await?,
-            Ok(Err(error)) => connection.complain(Some(session), ErrorCode::BadMessage, error).await?,
+            Ok(Err(error)) => connection.send_error(Some(session), ErrorCode::BadMessage, error).await?,
             Err(ClientMessage::KeepAlive(_)) => {}
             Err(ClientMessage::Close(_)) => {
                 session.finish(EndReason::Closed);
@@ -183,7 +191,7 @@ impl Publisher {
                 let duration_s = gap.duration_s;
                 if !(duration_s > 0.0 && duration_s <= MAX_GAP_S) {
                     let reason = format!("duration_s ({duration_s}) must be above 0 and at most {MAX_GAP_S}");
-                    connection.complain(Some(session), ErrorCode::BadMessage, reason).await?;
+                    connection.send_error(Some(session), ErrorCode::BadMessage, reason).await?;
                     return Ok(Step::Next);
                 }
                 if session.channel().now().state.gaps().len() >= MAX_GAPS {
@@ -202,7 +210,7 @@ impl Publisher {
             }
             Err(other) => {
                 let reason = format!("`{}` came when the session had started already", other.kind());
-                connection.complain(Some(session), ErrorCode::AlreadyStarted, reason).await?;
+                connection.send_error(Some(session), ErrorCode::AlreadyStarted, reason).await?;
             }
         }
         Ok(Step::Next)
@@ -214,8 +222,8 @@ impl Publisher {
         connection: &mut Connection,
         code: ErrorCode,
         reason: String,
-    ) -> Result<Step, Over> {
-        connection.fail(Some(self.session.id()), code, reason).await?;
+    ) -> Result<Step, ConnectionClosed> {
+        connection.send_fatal(Some(self.session.id()), code, reason).await?;
         self.session.finish(EndReason::BadRequest);
         Ok(Step::Ended)
     }
@@ -225,11 +233,11 @@ impl Publisher {
 async fn supersede(mut connection: Connection, session: &Session) {
     let code = ErrorCode::Superseded;
     let reason = "a newer connection with this session's token has taken it over";
-    let told = async {
-        connection.fail(Some(session.id()), code, reason).await?;
-        connection.say(Out::Close(code.close_code())).await
+    let report = async {
+        connection.send_fatal(Some(session.id()), code, reason).await?;
+        connection.send(Outgoing::Close(code.close_code())).await
     };
     // A closed connection needs no message.
-    let _ = told.await;
+    let _ = report.await;
     connection.linger().await;
 }

@@ -11,14 +11,14 @@ use super::Shared;
 use crate::hub::FollowAll;
 use crate::protocol::server_message::{EndReason, Error};
 use crate::protocol::{CloseCode, ErrorCode, ServerMessage};
-use crate::session::{Cursor, Delivery};
+use crate::session::{Cursor, ReadStatus};
 
 /// Events taken from a journal at a time, so that replies get between them.
 const BATCH: usize = 64;
 
 /// What the incoming half asks of the outgoing one.
 #[derive(Debug)]
-pub(super) enum Out {
+pub(super) enum Outgoing {
     /// A reply; it follows the events so far.
     Reply(ServerMessage),
     /// Follow this from now on.
@@ -45,7 +45,7 @@ struct Gone;
 
 pub(super) struct Writer<S> {
     sink: S,
-    requests: mpsc::Receiver<Out>,
+    requests: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
     down: watch::Receiver<bool>,
     feed: Option<Feed>,
@@ -57,7 +57,7 @@ impl<S> Writer<S>
 where
     S: Sink<Message, Error = axum::Error> + Unpin,
 {
-    pub(super) fn new(sink: S, requests: mpsc::Receiver<Out>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(sink: S, requests: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) -> Self {
         let down = shared.hub.shutting_down();
         Self { sink, requests, shared, down, feed: None, fatal: None, batch: Vec::new() }
     }
@@ -73,8 +73,8 @@ where
     /// One round; whether there is another.
     async fn step(&mut self, ping: &mut tokio::time::Interval) -> Result<bool, Gone> {
         match self.deliver().await? {
-            Delivery::More => return Ok(true),
-            Delivery::Ended(reason) => {
+            ReadStatus::More => return Ok(true),
+            ReadStatus::Ended(reason) => {
                 // The error that ended the session was queued before its end, and may still wait.
                 while let Ok(request) = self.requests.try_recv() {
                     if !self.handle(request).await? {
@@ -83,7 +83,7 @@ where
                 }
                 return self.end(reason).await;
             }
-            Delivery::UpToDate => {}
+            ReadStatus::UpToDate => {}
         }
         let is_down = *self.down.borrow_and_update();
         if is_down && self.has_nothing_to_wait_for() {
@@ -114,29 +114,29 @@ where
         }
     }
 
-    async fn handle(&mut self, request: Out) -> Result<bool, Gone> {
+    async fn handle(&mut self, request: Outgoing) -> Result<bool, Gone> {
         match request {
-            Out::Reply(message) => {
-                while self.deliver().await? == Delivery::More {}
-                self.say(&message).await?;
+            Outgoing::Reply(message) => {
+                while self.deliver().await? == ReadStatus::More {}
+                self.send_message(&message).await?;
             }
-            Out::Follow(feed) => self.feed = Some(feed),
-            Out::Fatal(message, code) => {
-                self.say(&message).await?;
+            Outgoing::Follow(feed) => self.feed = Some(feed),
+            Outgoing::Fatal(message, code) => {
+                self.send_message(&message).await?;
                 if self.feed.is_none() {
                     return self.close(code).await;
                 }
                 self.fatal = Some(code);
             }
-            Out::Close(code) => return self.close(code).await,
+            Outgoing::Close(code) => return self.close(code).await,
         }
         Ok(true)
     }
 
     /// Sends the next events of what is followed.
-    async fn deliver(&mut self) -> Result<Delivery, Gone> {
+    async fn deliver(&mut self) -> Result<ReadStatus, Gone> {
         let delivery = match &mut self.feed {
-            None => return Ok(Delivery::UpToDate),
+            None => return Ok(ReadStatus::UpToDate),
             Some(Feed::Own(cursor) | Feed::One(cursor)) => cursor.read(BATCH, &mut self.batch),
             Some(Feed::All(follow)) => follow.read(BATCH, &mut self.batch),
         };
@@ -176,7 +176,7 @@ where
             };
             self.shared.metrics.error(code);
             let error = Error { code, reason: reason.to_owned(), fatal: true };
-            self.say(&ServerMessage::to_connection(session.as_deref(), error)).await?;
+            self.send_message(&ServerMessage::to_connection(session.as_deref(), error)).await?;
         }
         self.close(code).await
     }
@@ -187,7 +187,7 @@ where
         Ok(false)
     }
 
-    async fn say(&mut self, message: &ServerMessage) -> Result<(), Gone> {
+    async fn send_message(&mut self, message: &ServerMessage) -> Result<(), Gone> {
         self.shared.metrics.messages_sent.add(1);
         self.send(Message::Text(message.to_json().into())).await
     }

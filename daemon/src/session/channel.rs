@@ -8,7 +8,7 @@ use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::SampleIndex;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{ApplyError, Event, SpeakerId};
-use diarized_models::{Said, SessionState};
+use diarized_models::{SessionState, TimedEvent};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -23,7 +23,7 @@ use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Sna
 
 /// What all sessions of a hub count together.
 #[derive(Debug)]
-pub struct Counted {
+pub struct SessionMetrics {
     /// Audio received and not yet processed, at each `stats`.
     pub lag: Histogram,
     /// Emitted events, in the order of [`Body::TYPES`].
@@ -35,14 +35,14 @@ const LAG_BOUNDS_S: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 /// What is no event of a session.
 const NOT_EVENTS: [&str; 6] = ["started", "snapshot", "ack", "stats", "lagged", "error"];
 
-impl Default for Counted {
+impl Default for SessionMetrics {
     fn default() -> Self {
         let events = Body::TYPES.iter().map(|_| Count::default()).collect();
         Self { lag: Histogram::new(LAG_BOUNDS_S), events }
     }
 }
 
-impl Counted {
+impl SessionMetrics {
     /// Emitted events by type.
     pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let all = Body::TYPES.iter().zip(&self.events).map(|(kind, n)| (*kind, n.get()));
@@ -58,14 +58,14 @@ impl Counted {
 
 /// Counts and notifications of a session for its hub.
 #[derive(Debug, Clone)]
-pub struct HubSide {
+pub struct HubHandle {
     /// Number of all events, for followers of all sessions.
     pub tick: watch::Sender<u64>,
     /// What all sessions count together.
-    pub counted: Arc<Counted>,
+    pub counted: Arc<SessionMetrics>,
 }
 
-impl HubSide {
+impl HubHandle {
     /// The hub's side before any event.
     #[must_use]
     pub fn new() -> Self {
@@ -73,7 +73,7 @@ impl HubSide {
     }
 }
 
-impl Default for HubSide {
+impl Default for HubHandle {
     fn default() -> Self {
         Self::new()
     }
@@ -86,10 +86,10 @@ pub struct Channel {
     source: Source,
     pub(super) inner: Mutex<Inner>,
     /// Held while a session that has ended is corrected.
-    pub(super) desk: Mutex<()>,
+    pub(super) correcting: Mutex<()>,
     /// Number of all events, so that readers know when to read.
     pub(super) tick: watch::Sender<u64>,
-    hub: HubSide,
+    hub: HubHandle,
     /// Events that slow readers got a snapshot instead of.
     pub(super) n_missed: AtomicU64,
     /// The newest snapshot that was encoded, its `seq` and whether it is the last.
@@ -113,12 +113,12 @@ pub(super) struct Inner {
     pub(super) n_stats: u64,
     /// Speech of each speaker, after the end of the session.
     voices: BTreeMap<SpeakerId, SpeakerVoice>,
-    counted: Arc<Counted>,
+    counted: Arc<SessionMetrics>,
 }
 
 /// The state of a session at one moment.
 #[derive(Debug, Clone)]
-pub struct Moment {
+pub struct StateAt {
     /// Number of the last event in it.
     pub seq: u64,
     /// Audio processed at that event.
@@ -133,7 +133,7 @@ pub struct Moment {
     pub ended: Option<EndReason>,
 }
 
-impl Moment {
+impl StateAt {
     /// What a late subscriber gets of session `id`.
     #[must_use]
     pub(crate) fn snapshot(&self, id: &str, source: Source) -> ServerMessage {
@@ -151,7 +151,7 @@ impl Moment {
 impl Channel {
     /// A channel without events; `hub` is notified of every event.
     #[must_use]
-    pub fn new(id: &str, source: Source, journal: JournalParams, hub: HubSide) -> Arc<Self> {
+    pub fn new(id: &str, source: Source, journal: JournalParams, hub: HubHandle) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
             source,
@@ -169,7 +169,7 @@ impl Channel {
                 voices: BTreeMap::new(),
                 counted: Arc::clone(&hub.counted),
             }),
-            desk: Mutex::default(),
+            correcting: Mutex::default(),
             tick: watch::Sender::new(0),
             hub,
             n_missed: AtomicU64::new(0),
@@ -182,12 +182,12 @@ impl Channel {
     pub(super) fn archived(
         id: &str,
         source: Source,
-        moment: Moment,
+        moment: StateAt,
         events: Vec<Utf8Bytes>,
         corrections: Vec<Entry>,
     ) -> Arc<Self> {
         let base_seq = moment.seq.saturating_sub(events.len() as u64);
-        let channel = Self::new(id, source, JournalParams::default(), HubSide::new());
+        let channel = Self::new(id, source, JournalParams::default(), HubHandle::new());
         {
             let mut inner = channel.inner.lock();
             inner.journal = Journal::archived(base_seq, events);
@@ -215,7 +215,7 @@ impl Channel {
 
     /// The labels as they stand.
     #[must_use]
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> StateAt {
         self.inner.lock().moment()
     }
 
@@ -232,7 +232,7 @@ impl Channel {
     }
 
     /// The snapshot of a moment, encoded once for all who ask for it: of a long session that takes a while.
-    pub(super) fn encoded(&self, moment: &Moment) -> Utf8Bytes {
+    pub(super) fn encoded(&self, moment: &StateAt) -> Utf8Bytes {
         let mut newest = self.encoded.lock();
         let key = (moment.seq, moment.ended.is_some());
         if let Some((seq, is_last, json)) = newest.as_ref()
@@ -299,13 +299,13 @@ impl Channel {
     ///
     /// # Errors
     /// The event that does not fit the state; events before it are emitted, those after it are not.
-    pub(super) fn publish(&self, said: &[Said]) -> Result<(), ApplyError> {
-        if said.is_empty() {
+    pub(super) fn publish(&self, emitted: &[TimedEvent]) -> Result<(), ApplyError> {
+        if emitted.is_empty() {
             return Ok(());
         }
         let outcome = {
             let mut inner = self.inner.lock();
-            said.iter().try_for_each(|said| inner.say(&self.id, said))
+            emitted.iter().try_for_each(|emitted| inner.record(&self.id, emitted))
         };
         self.announce();
         outcome
@@ -322,8 +322,8 @@ impl Channel {
         {
             let mut inner = self.inner.lock();
             let entry = entry(inner.ledger.next_id());
-            let said = inner.ledger.push(entry);
-            inner.push(&self.id, at, said.into());
+            let emitted = inner.ledger.push(entry);
+            inner.push(&self.id, at, emitted.into());
         }
         self.announce();
     }
@@ -389,21 +389,21 @@ impl Channel {
 }
 
 impl Inner {
-    pub(super) fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> StateAt {
         let (state, about) = (Arc::clone(&self.state), Arc::clone(&self.about));
         let (seq, last_speaker) = (self.journal.last_seq(), self.last_speaker);
-        Moment { seq, at: self.at, state, about, last_speaker, ended: self.ended }
+        StateAt { seq, at: self.at, state, about, last_speaker, ended: self.ended }
     }
 
-    fn say(&mut self, id: &str, said: &Said) -> Result<(), ApplyError> {
-        Arc::make_mut(&mut self.state).apply(&said.event)?;
-        match &said.event {
+    fn record(&mut self, id: &str, emitted: &TimedEvent) -> Result<(), ApplyError> {
+        Arc::make_mut(&mut self.state).apply(&emitted.event)?;
+        match &emitted.event {
             Event::Segment(segment) => self.last_speech = self.last_speech.max(Some(segment.range.end())),
             Event::Speaker(info) => self.last_speaker = self.last_speaker.max(info.id.0),
             _ => {}
         }
-        match Body::from_event(&said.event, &self.state) {
-            Ok(body) => self.push(id, said.at, body),
+        match Body::from_event(&emitted.event, &self.state) {
+            Ok(body) => self.push(id, emitted.at, body),
             // An event kind that this protocol version has no message for still is in the snapshots.
             Err(error) => tracing::warn!(session = id, %error, "an event is not published"),
         }

@@ -3,14 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use diarized_dsp::SampleIndex;
-use diarized_models::Said;
+use diarized_models::TimedEvent;
 use diarized_models::events::ApplyError;
 
 use super::channel::Channel;
 use super::correction_error::CorrectionError;
-use super::desk;
 use super::engine::Correction;
 use super::ledger::{Again, Entry};
+use super::without_diarizer;
 use super::words::Words;
 use crate::protocol::corrections::Step;
 
@@ -29,7 +29,7 @@ pub(super) fn correct(
     let before = channel.now();
     let outcome = match correction {
         Correction::Title { .. } | Correction::Note { .. } => {
-            let written = desk::write(correction, &before.about, &before.state)?;
+            let written = without_diarizer::write(correction, &before.about, &before.state)?;
             written.map(|(body, undo, redo)| {
                 channel.push_body(at, body);
                 (None, undo, redo)
@@ -50,7 +50,8 @@ pub(super) fn correct(
         _ => {
             labels(correction)?;
             let after = channel.now();
-            desk::steps(correction, &before.state, &after.state).map(|(undo, redo)| (None, undo, redo))
+            without_diarizer::steps(correction, &before.state, &after.state)
+                .map(|(undo, redo)| (None, undo, redo))
         }
     };
     if let Some((of, undo, redo)) = outcome {
@@ -73,15 +74,16 @@ impl Channel {
         by: Option<&str>,
     ) -> Result<(), CorrectionError> {
         // Of two who correct at once, the second one sees what the first one did.
-        let _desk = self.desk.lock();
+        let _turn = self.correcting.lock();
         let at = self.now().at;
         correct(self, at, correction, by, &mut |correction| {
             let state = self.now().state;
-            let events = desk::events(&state, correction, self.next_speaker())?;
-            let mut said: Vec<Said> = events.into_iter().map(|event| Said { at, event }).collect();
-            Words::of(&state).follow(&mut said);
+            let events = without_diarizer::events(&state, correction, self.next_speaker())?;
+            let mut emitted: Vec<TimedEvent> =
+                events.into_iter().map(|event| TimedEvent { at, event }).collect();
+            Words::of(&state).follow(&mut emitted);
             let failed = |error: ApplyError| CorrectionError::Refused { reason: error.to_string() };
-            self.publish(&said).map_err(failed)
+            self.publish(&emitted).map_err(failed)
         })
     }
 }

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
-use super::channel::{Channel, Moment};
+use super::channel::{Channel, StateAt};
 use super::ledger::Entry;
 use crate::protocol::server_message::{EndReason, Lagged, ServerMessage};
 
 /// What [`Cursor::read`] left to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
+pub enum ReadStatus {
     /// There is more to read now.
     More,
     /// All events so far were read; [`Cursor::changed`] waits for more.
@@ -26,7 +26,7 @@ pub enum Delivery {
 #[derive(Debug)]
 pub struct Batch {
     /// The labels to restart from, when the events before `first_seq` are gone.
-    pub restart: Option<Moment>,
+    pub snapshot: Option<StateAt>,
     /// Number of the first of `events`; of the next event, where there are none.
     pub first_seq: u64,
     /// Encoded events, one after the other.
@@ -34,16 +34,16 @@ pub struct Batch {
     /// Corrections that came with them.
     pub corrections: Vec<Arc<Entry>>,
     /// The session when this was read.
-    pub now: Moment,
+    pub now: StateAt,
     /// What is left to read.
-    pub delivery: Delivery,
+    pub delivery: ReadStatus,
 }
 
 impl Batch {
     /// Whether nothing new is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.restart.is_none() && self.events.is_empty()
+        self.snapshot.is_none() && self.events.is_empty()
     }
 }
 
@@ -127,8 +127,8 @@ impl Cursor {
         let inner = self.channel.inner.lock();
         let now = inner.moment();
         let is_behind = self.wants_snapshot || self.next_seq < inner.journal.first_seq();
-        let restart = is_behind.then(|| now.clone());
-        if restart.is_some() {
+        let snapshot = is_behind.then(|| now.clone());
+        if snapshot.is_some() {
             self.next_seq = now.seq + 1;
             self.wants_snapshot = false;
         }
@@ -136,18 +136,18 @@ impl Cursor {
         let events: Vec<_> = inner.journal.from(first_seq, max).into_iter().flatten().cloned().collect();
         self.next_seq += events.len() as u64;
         let delivery = match now.ended {
-            _ if self.next_seq <= inner.journal.last_seq() => Delivery::More,
-            Some(reason) => Delivery::Ended(reason),
-            None => Delivery::UpToDate,
+            _ if self.next_seq <= inner.journal.last_seq() => ReadStatus::More,
+            Some(reason) => ReadStatus::Ended(reason),
+            None => ReadStatus::UpToDate,
         };
         let is_all = self.next_seq > inner.journal.last_seq();
         let corrections = if is_all { inner.ledger.after(self.last_correction) } else { Vec::new() };
         self.last_correction = corrections.last().map_or(self.last_correction, |last| last.id);
-        Batch { restart, first_seq, events, corrections, now, delivery }
+        Batch { snapshot, first_seq, events, corrections, now, delivery }
     }
 
     /// Appends what comes next to `out`, at most `max` events.
-    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> Delivery {
+    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> ReadStatus {
         self.tick.mark_unchanged();
         let (moment, more, ended, stats) = {
             let inner = self.channel.inner.lock();
@@ -188,10 +188,10 @@ impl Cursor {
             out.push(json);
         }
         match ended {
-            _ if more => Delivery::More,
-            Some(_) if self.stays => Delivery::UpToDate,
-            Some(reason) => Delivery::Ended(reason),
-            None => Delivery::UpToDate,
+            _ if more => ReadStatus::More,
+            Some(_) if self.stays => ReadStatus::UpToDate,
+            Some(reason) => ReadStatus::Ended(reason),
+            None => ReadStatus::UpToDate,
         }
     }
 

@@ -1,14 +1,14 @@
 //! Interface of a session's thread to a diarizer and its inference workers.
 
 use crossbeam_channel::Select;
-use diarized_models::Said;
+use diarized_models::TimedEvent;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
 
 use super::correction_error::CorrectionError;
 use super::ledger::Again;
-use crate::metrics::Reading;
-use crate::protocol::Wishes;
+use crate::metrics::HistogramSnapshot;
+use crate::protocol::SessionOptions;
 use crate::protocol::corrections::Step;
 
 /// A correction by a person.
@@ -141,7 +141,7 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// [`EngineError`] ends the session.
-    fn drive(&mut self, out: &mut Vec<Said>) -> Result<(), EngineError>;
+    fn drive(&mut self, out: &mut Vec<TimedEvent>) -> Result<(), EngineError>;
 
     /// Windows handed out whose results are not back.
     fn n_pending(&self) -> usize;
@@ -168,7 +168,7 @@ pub trait Engine: Send {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct InferenceStats {
     /// Time that each window took.
-    pub seconds: Reading,
+    pub seconds: HistogramSnapshot,
     /// Windows without an embedding because the network failed.
     pub failed: u64,
     /// Windows that wait for a thread.
@@ -188,14 +188,14 @@ pub trait EngineFactory: Send + Sync {
     /// # Errors
     /// [`EngineError`] if it cannot be made.
     fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
-        self.engine_for(Wishes::default())
+        self.engine_for(SessionOptions::default())
     }
 
     /// Creates a diarizer with per-session options. If any speaker hint is set, both configured hints are replaced.
     ///
     /// # Errors
     /// [`EngineError`] if it cannot be made.
-    fn engine_for(&self, wishes: Wishes) -> Result<Box<dyn Engine>, EngineError>;
+    fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError>;
 
     /// Name of the voice model that the engines use.
     fn model(&self) -> &str;

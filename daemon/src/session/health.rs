@@ -24,14 +24,14 @@ const MARKS: [(usize, &[u8], &str); 9] = [
 /// Problems reported so far.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    told: Vec<&'static str>,
+    reported: Vec<&'static str>,
 }
 
 impl Health {
     /// What is wrong with a binary frame, going by its first bytes; samples begin so once in billions.
     pub(super) fn of_frame(&mut self, frame: &[u8]) -> Option<Warning> {
         const CODE: &str = "not_raw_audio";
-        if self.told.contains(&CODE) {
+        if self.reported.contains(&CODE) {
             return None;
         }
         let begins = |(at, mark, _): &&(usize, &[u8], &str)| {
@@ -77,10 +77,10 @@ impl Health {
     }
 
     fn once(&mut self, code: &'static str, reason: String) -> Option<Warning> {
-        if self.told.contains(&code) {
+        if self.reported.contains(&code) {
             return None;
         }
-        self.told.push(code);
+        self.reported.push(code);
         Some(Warning { code: code.to_owned(), reason })
     }
 }

@@ -179,8 +179,8 @@ mod tests {
             _ => None,
         };
         let of = again.map(|again| ledger.next(again, None).unwrap().0);
-        let said = ledger.push(entry(ledger, kind, of));
-        (said.undo.map(|c| c.id), said.redo.map(|c| c.id))
+        let emitted = ledger.push(entry(ledger, kind, of));
+        (emitted.undo.map(|c| c.id), emitted.redo.map(|c| c.id))
     }
 
     #[test]

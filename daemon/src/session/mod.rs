@@ -8,16 +8,16 @@ mod channel;
 mod correcting;
 mod correction_error;
 mod cursor;
-mod desk;
 pub mod engine;
 mod health;
 mod input;
 mod journal;
 mod ledger;
+mod publisher_slot;
 #[cfg(test)]
 pub(crate) mod scripted;
-mod seat;
 mod source;
+mod without_diarizer;
 mod words;
 mod worker;
 
@@ -26,19 +26,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use about::About;
-pub use channel::{Channel, Counted, HubSide, Moment};
+pub use channel::{Channel, HubHandle, SessionMetrics, StateAt};
 pub use correction_error::CorrectionError;
-pub use cursor::{Batch, Cursor, Delivery};
-pub(crate) use desk::restoration;
+pub use cursor::{Batch, Cursor, ReadStatus};
 pub use engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;
 pub use ledger::{Again, Entry};
-pub use seat::{Seated, Vacancy};
+pub use publisher_slot::{PublisherGuard, VacatedSlot};
 pub use source::Source;
+pub(crate) use without_diarizer::restoration;
 
-use seat::Seat;
+use publisher_slot::PublisherSlot;
 
 use axum::extract::ws::Utf8Bytes;
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ};
@@ -73,7 +73,7 @@ pub(crate) struct Archive {
     pub(crate) format: AudioFormat,
     pub(crate) began: SystemTime,
     pub(crate) token_hash: SecretHash,
-    pub(crate) moment: Moment,
+    pub(crate) moment: StateAt,
     /// The last events before `moment`, encoded.
     pub(crate) events: Vec<Utf8Bytes>,
     /// Its corrections, the oldest first.
@@ -94,7 +94,7 @@ pub struct Session {
     /// The publisher's secret until it is sent, and its hash.
     token: Mutex<Option<String>>,
     token_hash: SecretHash,
-    seat: Seat,
+    publisher_slot: PublisherSlot,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -132,7 +132,7 @@ impl Session {
             began: SystemTime::now(),
             token_hash: SecretHash::of(&token),
             token: Mutex::new(Some(token)),
-            seat: Seat::new(),
+            publisher_slot: PublisherSlot::new(),
             thread: Mutex::new(Some(thread)),
         }))
     }
@@ -154,7 +154,7 @@ impl Session {
             began,
             token: Mutex::new(None),
             token_hash,
-            seat: Seat::new(),
+            publisher_slot: PublisherSlot::new(),
             thread: Mutex::new(None),
         })
     }
@@ -236,23 +236,23 @@ impl Session {
     }
 
     /// Acquires the publisher's place; asks its present holder to leave, and waits for it.
-    pub async fn take_seat(&self) -> Seated {
-        self.seat.take().await
+    pub async fn acquire_publisher_slot(&self) -> PublisherGuard {
+        self.publisher_slot.acquire().await
     }
 
     /// Whether a connection holds the publisher's place.
     #[must_use]
     pub fn has_publisher(&self) -> bool {
-        self.seat.is_taken()
+        self.publisher_slot.is_held()
     }
 
     /// Gives the publisher, whose connection broke, so long to come back, and ends the session if it does not.
-    pub async fn await_return(&self, vacancy: Vacancy, grace: Duration) {
+    pub async fn await_return(&self, vacated: VacatedSlot, grace: Duration) {
         tokio::select! {
             () = self.channel.wait_ended() => {}
-            () = self.seat.taken_again(vacancy) => {}
+            () = self.publisher_slot.acquired_again(vacated) => {}
             () = tokio::time::sleep(grace) => {
-                self.seat.if_vacant(vacancy, || self.finish(EndReason::Disconnected));
+                self.publisher_slot.if_vacant(vacated, || self.finish(EndReason::Disconnected));
             }
         }
     }

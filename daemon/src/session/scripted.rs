@@ -10,12 +10,12 @@ use crossbeam_channel::Select;
 use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{Change, Event, GapReason, RevisionReason, Segment, SegmentId};
-use diarized_models::{Embedding, Said, SessionState, SpeakerId, SpeakerInfo};
+use diarized_models::{Embedding, SessionState, SpeakerId, SpeakerInfo, TimedEvent};
 use parking_lot::{Condvar, Mutex};
 
 use super::correction_error::CorrectionError;
 use super::engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
-use crate::protocol::Wishes;
+use crate::protocol::SessionOptions;
 
 const BLOCK: usize = 1600;
 
@@ -48,13 +48,13 @@ impl Gate {
 pub(crate) struct ScriptedFactory {
     pub(crate) gate: Arc<Gate>,
     /// What was wanted of the engine that was made last.
-    pub(crate) wishes: Mutex<Wishes>,
+    pub(crate) options: Mutex<SessionOptions>,
     pub(crate) overloaded: std::sync::atomic::AtomicBool,
 }
 
 impl EngineFactory for ScriptedFactory {
-    fn engine_for(&self, wishes: Wishes) -> Result<Box<dyn Engine>, EngineError> {
-        *self.wishes.lock() = wishes;
+    fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError> {
+        *self.options.lock() = options;
         Ok(Box::new(Scripted { gate: Arc::clone(&self.gate), ..Scripted::default() }))
     }
 
@@ -77,13 +77,13 @@ struct Scripted {
     next_id: u64,
     last_speaker: u32,
     state: SessionState,
-    said: Vec<Said>,
+    emitted: Vec<TimedEvent>,
 }
 
 impl Scripted {
     fn say(&mut self, event: Event) {
         self.state.apply(&event).expect("the script is consistent");
-        self.said.push(Said { at: self.at, event });
+        self.emitted.push(TimedEvent { at: self.at, event });
     }
 
     fn close(&mut self) {
@@ -187,7 +187,7 @@ impl Engine for Scripted {
         let last = self.state.speakers().map(|info| info.id.0).max().unwrap_or(0);
         self.last_speaker = self.last_speaker.max(last);
         let next = SpeakerId(self.last_speaker + 1);
-        for event in super::desk::events(&self.state, correction, next)? {
+        for event in super::without_diarizer::events(&self.state, correction, next)? {
             self.say(event);
         }
         let open = self.open.as_ref().map(|open| open.id);
@@ -206,8 +206,8 @@ impl Engine for Scripted {
         Some(SpeakerVoice { embedding, speech_s: speech_s as f32, snr_db: None })
     }
 
-    fn drive(&mut self, out: &mut Vec<Said>) -> Result<(), EngineError> {
-        out.append(&mut self.said);
+    fn drive(&mut self, out: &mut Vec<TimedEvent>) -> Result<(), EngineError> {
+        out.append(&mut self.emitted);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diarized_dsp::{SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::words::{Book, NewWord};
-use diarized_models::{Said, SessionState};
+use diarized_models::{SessionState, TimedEvent};
 
 use super::correction_error::CorrectionError;
 
@@ -25,14 +25,14 @@ impl Words {
     }
 
     /// Inserts behind every event of labels what it changes of the words.
-    pub(super) fn follow(&mut self, said: &mut Vec<Said>) {
+    pub(super) fn follow(&mut self, emitted: &mut Vec<TimedEvent>) {
         let Some(book) = &mut self.book else { return };
-        let labels = std::mem::take(said);
+        let labels = std::mem::take(emitted);
         for label in labels {
             let at = label.at;
             let words = book.observe(&label.event);
-            said.push(label);
-            said.extend(words.into_iter().map(|event| Said { at, event }));
+            emitted.push(label);
+            emitted.extend(words.into_iter().map(|event| TimedEvent { at, event }));
         }
     }
 
@@ -48,7 +48,7 @@ impl Words {
         is_final: bool,
         at: SampleIndex,
         received: SampleIndex,
-    ) -> Result<Vec<Said>, CorrectionError> {
+    ) -> Result<Vec<TimedEvent>, CorrectionError> {
         let end = received.plus(MAX_AHEAD_S * u64::from(SAMPLE_RATE_HZ));
         if let Some((idx, word)) = words.iter().enumerate().find(|(_, word)| word.range.end() > end) {
             let (word_s, received_s) = (word.range.end().seconds(), received.seconds());
@@ -62,6 +62,6 @@ impl Words {
         let events = book
             .add(words, is_final)
             .map_err(|full| CorrectionError::Refused { reason: full.to_string() })?;
-        Ok(events.into_iter().map(|event| Said { at, event }).collect())
+        Ok(events.into_iter().map(|event| TimedEvent { at, event }).collect())
     }
 }

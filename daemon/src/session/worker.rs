@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Select;
 use diarized_dsp::{Intake, SAMPLE_RATE_HZ, SampleIndex};
-use diarized_models::Said;
+use diarized_models::TimedEvent;
 use diarized_models::events::GapReason;
 use diarized_models::words::NewWord;
 
@@ -58,7 +58,7 @@ pub(super) struct Worker {
     stats_heard: SampleIndex,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
-    said: Vec<Said>,
+    emitted: Vec<TimedEvent>,
     words: Words,
 }
 
@@ -85,7 +85,7 @@ impl Worker {
             stats_heard: SampleIndex::ZERO,
             interleaved: Vec::new(),
             mono: Vec::new(),
-            said: Vec::new(),
+            emitted: Vec::new(),
             words: Words::default(),
         }
     }
@@ -245,7 +245,7 @@ impl Worker {
         self.flush_intake()?;
         self.intake.reset();
         self.n_taken += n_samples;
-        // Counted from the start of the stream, so that many gaps do not add up many roundings.
+        // SessionMetrics from the start of the stream, so that many gaps do not add up many roundings.
         let target = at_16k(self.n_taken, self.format.sample_rate);
         let n_missing = target.0.saturating_sub(self.heard.0);
         if n_missing > 0 {
@@ -277,10 +277,10 @@ impl Worker {
 
     /// Submits work, takes results, emits events.
     fn drive(&mut self) -> Result<(), Fault> {
-        self.engine.drive(&mut self.said)?;
-        self.words.follow(&mut self.said);
-        let outcome = self.channel.publish(&self.said);
-        self.said.clear();
+        self.engine.drive(&mut self.emitted)?;
+        self.words.follow(&mut self.emitted);
+        let outcome = self.channel.publish(&self.emitted);
+        self.emitted.clear();
         Ok(outcome?)
     }
 
@@ -295,7 +295,7 @@ impl Worker {
             at_16k(self.inbox.counters.n_received.load(Ordering::Relaxed), self.format.sample_rate);
         let state = || self.channel.now().state;
         match self.words.add(state, words, is_final, self.heard, received) {
-            Ok(said) => Ok(Ok(self.channel.publish(&said)?)),
+            Ok(emitted) => Ok(Ok(self.channel.publish(&emitted)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }

@@ -14,11 +14,11 @@ use super::error::{StorageError, damaged};
 use super::files::make_private;
 use super::migrations::migrate;
 use super::values::{lossy, signed, unsigned};
-use super::{Kept, unix_ms};
+use super::{StoredSession, unix_ms};
 use crate::protocol::server_message::{Body, EndReason, Ended};
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
-use crate::session::{About, Archive, Batch, Delivery, Entry, MAX_ENTRIES, Moment, Session, Source};
+use crate::session::{About, Archive, Batch, Entry, MAX_ENTRIES, ReadStatus, Session, Source, StateAt};
 
 /// How long one connection waits for another's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ impl Database {
             Some(key) => key,
             None => insert(&write, session)?,
         };
-        if let Some(moment) = &batch.restart {
+        if let Some(moment) = &batch.snapshot {
             // Events were missed while writing failed: the labels as they stood then take their place.
             let base = moment.snapshot(session.id(), session.channel().source()).to_json();
             write.prepare_cached("DELETE FROM events WHERE session = ?1")?.execute([key])?;
@@ -79,7 +79,7 @@ impl Database {
         }
         write_corrections(&write, key, &batch.corrections)?;
         let (reason, ended_ms) = match batch.delivery {
-            Delivery::Ended(reason) => (Some(reason.as_str()), Some(unix_ms(SystemTime::now()))),
+            ReadStatus::Ended(reason) => (Some(reason.as_str()), Some(unix_ms(SystemTime::now()))),
             _ => (None, None),
         };
         let now = &batch.now;
@@ -156,7 +156,7 @@ impl Database {
     }
 
     /// The newest sessions, newest first; damaged ones are left out.
-    pub(super) fn list(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+    pub(super) fn list(&self, max: usize) -> Result<Vec<StoredSession>, StorageError> {
         let read = self.rows(max)?.into_iter();
         let is_served = |row: &Result<_, StorageError>| !matches!(row, Err(StorageError::Damaged { .. }));
         read.filter(is_served).collect()
@@ -168,7 +168,7 @@ impl Database {
         Ok(rows.filter_map(Result::err).filter(|e| matches!(e, StorageError::Damaged { .. })).collect())
     }
 
-    fn rows(&self, max: usize) -> Result<Vec<Result<Kept, StorageError>>, StorageError> {
+    fn rows(&self, max: usize) -> Result<Vec<Result<StoredSession, StorageError>>, StorageError> {
         let mut select = self.sqlite.prepare_cached(
             "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason, title
              FROM sessions
@@ -201,7 +201,7 @@ impl Database {
     }
 
     /// A session with all its events, read back.
-    fn read(&self, id: &str) -> Result<Option<(Kept, Archive)>, StorageError> {
+    fn read(&self, id: &str) -> Result<Option<(StoredSession, Archive)>, StorageError> {
         let row = self
             .sqlite
             .prepare_cached(
@@ -223,7 +223,7 @@ impl Database {
         self.replay(id, key, base_seq, &mut replayed)?;
         let Replayed { state, about, last_speaker, events } = replayed;
         let highest = state.speakers().map(|info| info.id.0).max();
-        let moment = Moment {
+        let moment = StateAt {
             last_speaker: last_speaker.max(highest.unwrap_or(0)),
             seq: base_seq + events.len() as u64,
             at: SampleIndex(kept.at),
@@ -272,7 +272,7 @@ impl Database {
 }
 
 /// The first ten columns of a row.
-fn kept(row: &Row) -> Result<Kept, StorageError> {
+fn kept(row: &Row) -> Result<StoredSession, StorageError> {
     let id = lossy(row, 0)?;
     let columns = || {
         let words: (String, String, Option<String>, Option<String>) =
@@ -288,7 +288,7 @@ fn kept(row: &Row) -> Result<Kept, StorageError> {
     let reason = reason
         .map(|word| EndReason::parse(&word).ok_or_else(|| damaged(&id, format!("reason {word:?}"))))
         .transpose()?;
-    Ok(Kept {
+    Ok(StoredSession {
         id,
         title,
         source,

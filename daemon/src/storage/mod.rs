@@ -66,7 +66,7 @@ impl StorageParams {
 
 /// One kept session, without its labels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct StoredSession {
     /// Id of the session.
     pub id: String,
     /// Its title, if it has one.
@@ -207,7 +207,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`]
-    pub fn list(&self, max: usize) -> Result<Vec<Kept>, StorageError> {
+    pub fn list(&self, max: usize) -> Result<Vec<StoredSession>, StorageError> {
         self.reader.lock().list(max)
     }
 

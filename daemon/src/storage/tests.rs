@@ -9,7 +9,7 @@ use super::*;
 use crate::hub::{Hub, HubParams};
 use crate::protocol::ServerMessage;
 use crate::session::scripted::{ScriptedFactory, script};
-use crate::session::{Cursor, Delivery, EngineFactory, JournalParams};
+use crate::session::{Cursor, EngineFactory, JournalParams, ReadStatus};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -47,7 +47,7 @@ fn all_of(session: &Session, since: Option<u64>) -> Vec<String> {
         None => Cursor::from_now(session.channel()),
     };
     let mut out = Vec::new();
-    while cursor.read(7, &mut out) == Delivery::More {}
+    while cursor.read(7, &mut out) == ReadStatus::More {}
     out.iter().map(|m| m.as_str().to_owned()).filter(|m| !m.contains("\"stats\"")).collect()
 }
 
@@ -276,8 +276,8 @@ fn what_left_the_journal_while_writing_failed_is_made_up_for() {
     storage.writer.lock().database.give_up_at_once();
     storage.write();
     assert!(storage.is_failing() && storage.n_errors() >= 1);
-    let told = all_of(&session, Some(session.channel().last_seq() - 1));
-    assert!(told[0].contains("\"storage_failed\""), "who follows the session is warned: {told:?}");
+    let events = all_of(&session, Some(session.channel().last_seq() - 1));
+    assert!(events[0].contains("\"storage_failed\""), "who follows the session is warned: {events:?}");
     let samples: Vec<f32> = script(&[(0.2, 5), (0.0, 1), (0.4, 5)])
         .chunks(2)
         .map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32_768.0)

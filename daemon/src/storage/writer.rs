@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::database::Database;
 use super::error::StorageError;
-use crate::session::{Batch, Cursor, Delivery, Session};
+use crate::session::{Batch, Cursor, ReadStatus, Session};
 
 /// Minimum time between two rewrites of the file for sessions that are too old.
 const SCRUB_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -76,7 +76,7 @@ impl Writer {
                 let is_old = unwritten.is_some();
                 let batch = unwritten.unwrap_or_else(|| followed.cursor.read_events(MAX_BATCH));
                 let is_new = followed.key.is_none();
-                if batch.is_empty() && !is_new && !matches!(batch.delivery, Delivery::Ended(_)) {
+                if batch.is_empty() && !is_new && !matches!(batch.delivery, ReadStatus::Ended(_)) {
                     break;
                 }
                 match self.database.write(&followed.session, followed.key, &batch) {
@@ -88,7 +88,7 @@ impl Writer {
                 }
                 n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
                 followed.n_bytes += batch.events.iter().map(|json| json.as_str().len() as u64).sum::<u64>();
-                if batch.restart.is_some() {
+                if batch.snapshot.is_some() {
                     followed.n_bytes = 0;
                 } else if followed.n_bytes > self.max_session_bytes {
                     followed.cursor.restart();
@@ -96,10 +96,10 @@ impl Writer {
                     continue;
                 }
                 match batch.delivery {
-                    Delivery::More => {}
-                    Delivery::UpToDate if is_old => {}
-                    Delivery::UpToDate => break,
-                    Delivery::Ended(_) => {
+                    ReadStatus::More => {}
+                    ReadStatus::UpToDate if is_old => {}
+                    ReadStatus::UpToDate => break,
+                    ReadStatus::Ended(_) => {
                         ended.push(*number);
                         break;
                     }

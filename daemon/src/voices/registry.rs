@@ -281,15 +281,15 @@ impl Registry {
         }
         let model = ModelId::of(&self.card);
         self.with_store(|store| {
-            let told = store.find(id)?.recordings.into_iter().map(|r| (r.model, r.content));
-            let told: Vec<Recording> = told
+            let enrolled = store.find(id)?.recordings.into_iter().map(|r| (r.model, r.content));
+            let enrolled: Vec<Recording> = enrolled
                 .filter(|(of, content)| *of == model && content.source != LEARNED)
                 .filter_map(|(_, content)| {
                     let embedding = diarized_models::Embedding::from_raw(&content.embedding).ok()?;
                     Some(Recording { embedding, seconds: content.speech_s, weight: content.weight })
                 })
                 .collect();
-            let Ok(print) = Print::try_new(model.clone(), told) else { return Ok(false) };
+            let Ok(print) = Print::try_new(model.clone(), enrolled) else { return Ok(false) };
             let cosine = print.centre().cosine(&voice.embedding);
             if self.card.print_calibrations.llr(cosine, print.seconds(), voice.speech_s) < LEARN_LLR {
                 return Ok(false);

@@ -92,8 +92,8 @@ fn a_disk_that_fills_up_and_is_cleared_costs_no_event() {
     let during = play("during");
     server.wait_for_log("sessions are not kept");
     assert_eq!(metric(&server, "diarized_storage_failing"), 1.0);
-    let (said, reason) = replay(&during);
-    assert!(said.segments().len() > 5 && reason == Some(EndReason::Closed));
+    let (state, reason) = replay(&during);
+    assert!(state.segments().len() > 5 && reason == Some(EndReason::Closed));
     std::fs::remove_file(filler).unwrap();
     server.wait_for_log("sessions are kept again");
     server.signal("TERM");
@@ -103,7 +103,7 @@ fn a_disk_that_fills_up_and_is_cleared_costs_no_event() {
     assert_eq!(server.http("GET", "/v1/sessions/before").0, 200);
     let (_, snapshot) = server.http("GET", "/v1/sessions/during");
     let Body::Snapshot(kept) = ServerMessage::parse(&snapshot).unwrap().body else { panic!("{snapshot}") };
-    assert_eq!(kept.to_state().unwrap(), said);
+    assert_eq!(kept.to_state().unwrap(), state);
 }
 
 /// What lies on the disk, by name.

@@ -79,10 +79,10 @@ fn a_publisher_cannot_touch_what_others_said_and_a_deletion_leaves_nothing() {
     assert_eq!(http_as(&server, &admin, "GET", "/v1/sessions/meeting-2", "").0, 200);
 
     let log = server.log();
-    let said = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
-    assert!(said(&["opened", "meeting-2", "bob", "127.0.0.1"]), "{log}");
-    assert!(said(&["deleted", "meeting", "root", "127.0.0.1"]), "{log}");
-    assert!(said(&["turned away", "bob", "127.0.0.1"]) && !log.contains(&"x".repeat(200)), "{log}");
+    let logged = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(logged(&["opened", "meeting-2", "bob", "127.0.0.1"]), "{log}");
+    assert!(logged(&["deleted", "meeting", "root", "127.0.0.1"]), "{log}");
+    assert!(logged(&["turned away", "bob", "127.0.0.1"]) && !log.contains(&"x".repeat(200)), "{log}");
     for secret in [&ann, &bob, &admin] {
         assert!(!log.contains(&secret[3..]), "a token is in the log");
     }

@@ -92,11 +92,11 @@ fn the_enrolled_are_recognised_in_clips_and_files_and_strangers_are_not() {
 
     let rhys = bench.wav("held_out.wav", &bench.cut(&RMS[2..]));
     let stranger = bench.wav("stranger.wav", &bench.cut(&SLT));
-    let (code, said) = bench.json(&["identify", &rhys, "--json"]);
-    assert_eq!((code, said["name"].as_str()), (0, Some("Rhys")), "{said}");
-    let (code, said) = bench.json(&["identify", &stranger, "--json"]);
-    assert_eq!((code, said["name"].as_str()), (1, None), "{said}");
-    assert!(said["stranger"].as_f64().unwrap() > 0.5, "{said}");
+    let (code, answer) = bench.json(&["identify", &rhys, "--json"]);
+    assert_eq!((code, answer["name"].as_str()), (0, Some("Rhys")), "{answer}");
+    let (code, answer) = bench.json(&["identify", &stranger, "--json"]);
+    assert_eq!((code, answer["name"].as_str()), (1, None), "{answer}");
+    assert!(answer["stranger"].as_f64().unwrap() > 0.5, "{answer}");
     let enrolled = bench.path("Rhys.wav").display().to_string();
     assert_eq!(bench.json(&["verify", &enrolled, &rhys, "--json"]).1["same"], true);
     let (code, different) = bench.json(&["verify", &enrolled, &stranger, "--json"]);
@@ -115,9 +115,9 @@ fn the_enrolled_are_recognised_in_clips_and_files_and_strangers_are_not() {
             *seconds.entry((name, truth)).or_default() += shared;
         }
     }
-    let said = |name: &str, truth| seconds.get(&(name.to_owned(), truth)).copied().unwrap_or(0.0);
-    assert!(said("Rhys", "Rhys") > 10.0 && said("Abel", "Abel") > 8.0, "{seconds:?}");
-    assert!(said("Rhys", "stranger") + said("Abel", "stranger") < 1.0, "{seconds:?}");
+    let answer = |name: &str, truth| seconds.get(&(name.to_owned(), truth)).copied().unwrap_or(0.0);
+    assert!(answer("Rhys", "Rhys") > 10.0 && answer("Abel", "Abel") > 8.0, "{seconds:?}");
+    assert!(answer("Rhys", "stranger") + answer("Abel", "stranger") < 1.0, "{seconds:?}");
     // Without the flag nobody is named, though they are enrolled.
     let (_, labels, _) = bench.run(&["label", "-f", "json", &talk]);
     assert!(!labels.contains("\"name\""), "{labels}");
@@ -255,10 +255,10 @@ fn voices_are_enrolled_compared_and_deleted_over_http() {
     let (status, better) = server.http("POST", "/v1/speakers?name=rhys", "audio/wav", &more);
     assert_eq!((status, better["id"].as_str(), better["recordings"].as_u64()), (200, Some(&*id), Some(2)));
 
-    let (_, said) = server.http("POST", "/v1/identify", "audio/wav", &more);
-    assert_eq!((said["name"].as_str(), said["voice"].as_str()), (Some("Rhys"), Some(&*id)), "{said}");
-    let (_, said) = server.http("POST", "/v1/identify", "audio/wav", &stranger);
-    assert!(said["name"].is_null() && said["stranger"].as_f64().unwrap() > 0.5, "{said}");
+    let (_, answer) = server.http("POST", "/v1/identify", "audio/wav", &more);
+    assert_eq!((answer["name"].as_str(), answer["voice"].as_str()), (Some("Rhys"), Some(&*id)), "{answer}");
+    let (_, answer) = server.http("POST", "/v1/identify", "audio/wav", &stranger);
+    assert!(answer["name"].is_null() && answer["stranger"].as_f64().unwrap() > 0.5, "{answer}");
     let verify = |query: &str, body: &[u8]| server.http("POST", &format!("/v1/verify?{query}"), "", body);
     assert_eq!(verify("speaker=Rhys", &more).1["same"], true);
     assert_eq!(verify("speaker=Rhys", &stranger).1["same"], false);

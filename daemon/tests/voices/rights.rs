@@ -78,11 +78,11 @@ fn one_voice_gets_one_name_and_only_one_person_who_speaks_gets_any() {
     let server = Server::start(&bench, &["--voices"]);
     let post = |path: &str, samples: &[f32]| {
         let clip = std::fs::read(bench.wav("clip.wav", samples)).unwrap();
-        let (status, said) = server.http("POST", path, "audio/wav", &clip);
-        (status, said["code"].as_str().unwrap_or_default().to_owned(), said.to_string())
+        let (status, answer) = server.http("POST", path, "audio/wav", &clip);
+        (status, answer["code"].as_str().unwrap_or_default().to_owned(), answer.to_string())
     };
-    let (status, code, said) = post("/v1/speakers?name=Reese", &bench.cut(&RMS[2..]));
-    assert!(status == 409 && code == "conflict" && said.contains("sounds like Rhys"), "{said}");
+    let (status, code, answer) = post("/v1/speakers?name=Reese", &bench.cut(&RMS[2..]));
+    assert!(status == 409 && code == "conflict" && answer.contains("sounds like Rhys"), "{answer}");
     // A stranger's clip is nobody's yet, and who insists is believed.
     assert_eq!(post("/v1/speakers?name=Sally", &bench.cut(&SLT)).0, 201);
     let (code, _, stderr) = bench.run(&["enrol", "Reese", &again, "--force"]);
@@ -96,13 +96,13 @@ fn one_voice_gets_one_name_and_only_one_person_who_speaks_gets_any() {
     let steady: Vec<f32> = (0..16_000 * 10).map(|_| noise()).collect();
     let tone = |n: usize| 0.3 * (std::f32::consts::TAU * 440.0 * n as f32 / 16_000.0).sin();
     for samples in [steady, (0..16_000 * 10).map(tone).collect()] {
-        let (status, code, said) = post("/v1/identify", &samples);
-        assert!(status == 422 && code == "bad_clip" && said.contains("no speech"), "{said}");
+        let (status, code, answer) = post("/v1/identify", &samples);
+        assert!(status == 422 && code == "bad_clip" && answer.contains("no speech"), "{answer}");
     }
     // Two seconds in which somebody speaks are enough to ask.
-    let (status, _, said) = post("/v1/identify", &bench.cut(&[(14.0, 16.0)]));
-    assert_eq!(status, 200, "{said}");
+    let (status, _, answer) = post("/v1/identify", &bench.cut(&[(14.0, 16.0)]));
+    assert_eq!(status, 200, "{answer}");
     let two = [bench.cut(&RMS[..2]), bench.cut(&SLT)].concat();
-    let (status, code, said) = post("/v1/identify", &two);
-    assert!(status == 422 && code == "bad_clip" && said.contains("two voices"), "{said}");
+    let (status, code, answer) = post("/v1/identify", &two);
+    assert!(status == 422 && code == "bad_clip" && answer.contains("two voices"), "{answer}");
 }

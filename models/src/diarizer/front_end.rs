@@ -31,9 +31,15 @@ pub(crate) enum FactKind {
     Open { start: SampleIndex },
     /// Measures of the region's next frames.
     Frames(FrameMeasures),
-    /// A window of the open region is to be embedded; it may reach beyond what is decided. `tiled`: shorter than its
+    /// A window of the open region is to be embedded; it may reach beyond what is decided. `padded_by_repetition`: shorter than its
     /// frames, and repeated.
-    Window { support: SampleRange, decided: SampleIndex, n_frames: usize, features: Vec<f32>, tiled: bool },
+    Window {
+        support: SampleRange,
+        decided: SampleIndex,
+        n_frames: usize,
+        features: Vec<f32>,
+        padded_by_repetition: bool,
+    },
     /// The open region pauses, and may be over: no window for the time being. `voiced`: the end of its latest speech.
     Pause { voiced: SampleIndex },
     /// Speech ended.
@@ -306,9 +312,9 @@ impl FrontEnd {
         subtract_mean(&mut features, self.n_mels, Layout::MelMajor, self.mean)
             .expect("whole rows were taken");
         let support = SampleRange::new(self.position(start), self.position(end));
-        let (decided, tiled) = (self.position(decided), n_taken < n_frames);
+        let (decided, padded_by_repetition) = (self.position(decided), n_taken < n_frames);
         let n_frames = n_frames as usize;
-        self.tell(FactKind::Window { support, decided, n_frames, features, tiled }, facts);
+        self.tell(FactKind::Window { support, decided, n_frames, features, padded_by_repetition }, facts);
         if let Some(s) = &mut self.schedule {
             s.made = Some((end, u64::midpoint(start, end)));
         }

@@ -54,7 +54,7 @@ pub struct EmbedRequest {
 
 /// An event, and the audio that it needed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said {
+pub struct TimedEvent {
     /// Stream position up to which audio had to be known for this event.
     pub at: SampleIndex,
     /// The event.
@@ -249,7 +249,7 @@ impl Diarizer {
     }
 
     /// The next event.
-    pub fn poll_event(&mut self) -> Option<Said> {
+    pub fn poll_event(&mut self) -> Option<TimedEvent> {
         self.labeller.poll()
     }
 
@@ -373,8 +373,9 @@ impl Diarizer {
             match step {
                 Step::Open { start } => self.labeller.open_region(at, start),
                 Step::Frames(measures) => self.labeller.add_frames(&measures),
-                Step::Window { support, decided, n_frames, tiled, embedding } => {
-                    let is_full = n_frames as u32 * 10 == self.params.options().window_ms && !tiled;
+                Step::Window { support, decided, n_frames, padded_by_repetition, embedding } => {
+                    let is_full =
+                        n_frames as u32 * 10 == self.params.options().window_ms && !padded_by_repetition;
                     self.labeller.add_window(at, support, decided, embedding, is_full);
                 }
                 Step::Pause { voiced } => self.labeller.pause(at, voiced),

@@ -16,13 +16,13 @@ pub(super) enum Step {
     Open { start: SampleIndex },
     /// Measures of the open region's next frames.
     Frames(FrameMeasures),
-    /// A window of the open region. `n_frames` is its length, `tiled` whether it was repeated to fill that; without an
+    /// A window of the open region. `n_frames` is its length, `padded_by_repetition` whether it was repeated to fill that; without an
     /// embedding it has failed.
     Window {
         support: SampleRange,
         decided: SampleIndex,
         n_frames: usize,
-        tiled: bool,
+        padded_by_repetition: bool,
         embedding: Option<Embedding>,
     },
     /// The open region pauses.
@@ -69,12 +69,12 @@ impl ReorderBuffer {
         let step = match fact.kind {
             FactKind::Open { start } => Step::Open { start },
             FactKind::Frames(measures) => Step::Frames(measures),
-            FactKind::Window { support, decided, n_frames, features, tiled } => {
+            FactKind::Window { support, decided, n_frames, features, padded_by_repetition } => {
                 let id = WorkId(self.n_windows);
                 self.n_windows += 1;
                 self.results.push_back(WindowResult::Pending);
                 request = Some(EmbedRequest { id, range: support, features, n_frames });
-                Step::Window { support, decided, n_frames, tiled, embedding: None }
+                Step::Window { support, decided, n_frames, padded_by_repetition, embedding: None }
             }
             FactKind::Pause { voiced } => Step::Pause { voiced },
             FactKind::Close { end } => Step::Close { end },
@@ -130,7 +130,7 @@ mod tests {
     fn window(at: u64) -> Fact {
         let support = SampleRange::new(SampleIndex(0), SampleIndex(at));
         let (decided, features) = (support.end(), vec![0.0; 4]);
-        let kind = FactKind::Window { support, decided, n_frames: 1, features, tiled: false };
+        let kind = FactKind::Window { support, decided, n_frames: 1, features, padded_by_repetition: false };
         Fact { at: SampleIndex(at), kind }
     }
 

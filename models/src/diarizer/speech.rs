@@ -199,10 +199,10 @@ mod tests {
         let params = DiarizerParams::try_new(DiarizerOptions::default()).unwrap();
         let mut gate = ScoreGate::new(&params);
         let mut n = 0;
-        let mut told: Vec<Transition> =
+        let mut transitions: Vec<Transition> =
             scores.into_iter().inspect(|_| n += 1).filter_map(|(s, db)| gate.push(s, db)).collect();
-        told.extend(gate.finish(n));
-        told
+        transitions.extend(gate.finish(n));
+        transitions
     }
 
     fn ticks(n: usize, score: f32, level_db: f32) -> impl Iterator<Item = (f32, f32)> {
@@ -211,8 +211,11 @@ mod tests {
 
     #[test]
     fn a_start_reaches_back_to_where_the_odds_rose() {
-        let told = run(ticks(100, -4.0, -70.0).chain(ticks(20, 1.0, -40.0)).chain(ticks(100, 6.0, -40.0)));
-        let [Transition::Start(start), Transition::End(220)] = told[..] else { panic!("{told:?}") };
+        let transitions =
+            run(ticks(100, -4.0, -70.0).chain(ticks(20, 1.0, -40.0)).chain(ticks(100, 6.0, -40.0)));
+        let [Transition::Start(start), Transition::End(220)] = transitions[..] else {
+            panic!("{transitions:?}")
+        };
         // Padded by 50 ms; the mean over 50 ms blurs the rise.
         assert!((93..=98).contains(&start), "{start}");
     }
@@ -220,27 +223,30 @@ mod tests {
     #[test]
     fn doubtful_odds_alone_are_no_speech_and_short_pauses_none_either() {
         assert!(run(ticks(300, 1.0, -40.0)).is_empty());
-        let told = run(ticks(100, 5.0, -40.0).chain(ticks(30, -3.0, -60.0)).chain(ticks(100, 5.0, -40.0)));
-        assert_eq!(told, [Transition::Start(0), Transition::End(230)]);
+        let transitions =
+            run(ticks(100, 5.0, -40.0).chain(ticks(30, -3.0, -60.0)).chain(ticks(100, 5.0, -40.0)));
+        assert_eq!(transitions, [Transition::Start(0), Transition::End(230)]);
     }
 
     #[test]
     fn a_session_does_not_begin_with_a_murmur_but_may_be_all_quiet() {
         assert!(run(ticks(150, 5.0, -80.0)).is_empty());
         // As quiet, and it goes on: after some seconds it is what there is.
-        let told = run(ticks(1500, 5.0, -80.0));
-        let [Transition::Start(start), Transition::End(1500)] = told[..] else { panic!("{told:?}") };
+        let transitions = run(ticks(1500, 5.0, -80.0));
+        let [Transition::Start(start), Transition::End(1500)] = transitions[..] else {
+            panic!("{transitions:?}")
+        };
         assert!((50..900).contains(&start), "{start}");
-        let told = run(ticks(300, 5.0, -62.0));
-        assert_eq!(told, [Transition::Start(0), Transition::End(300)]);
+        let transitions = run(ticks(300, 5.0, -62.0));
+        assert_eq!(transitions, [Transition::Start(0), Transition::End(300)]);
     }
 
     #[test]
     fn a_voice_far_below_the_others_is_not_of_the_conversation() {
         let near = || ticks(200, 5.0, -30.0).chain(ticks(100, -5.0, -80.0));
-        let told = run(near().chain(ticks(200, 3.5, -66.0)));
-        assert_eq!(told.len(), 2, "{told:?}");
-        let told = run(near().chain(ticks(200, 3.5, -42.0)));
-        assert_eq!(told.len(), 4, "{told:?}");
+        let transitions = run(near().chain(ticks(200, 3.5, -66.0)));
+        assert_eq!(transitions.len(), 2, "{transitions:?}");
+        let transitions = run(near().chain(ticks(200, 3.5, -42.0)));
+        assert_eq!(transitions.len(), 4, "{transitions:?}");
     }
 }

@@ -115,7 +115,7 @@ fn run(
     samples: &[f32],
     blocks: impl FnMut() -> usize,
     order: impl FnMut(usize) -> usize,
-) -> (Vec<Said>, SessionState) {
+) -> (Vec<TimedEvent>, SessionState) {
     run_with(options(), script, samples, blocks, order)
 }
 
@@ -125,10 +125,10 @@ fn run_with(
     samples: &[f32],
     mut blocks: impl FnMut() -> usize,
     mut order: impl FnMut(usize) -> usize,
-) -> (Vec<Said>, SessionState) {
+) -> (Vec<TimedEvent>, SessionState) {
     let params = DiarizerParams::try_new(options).expect("the options are valid");
     let mut diarizer = Diarizer::new(params, &card());
-    let mut said = Vec::new();
+    let mut emitted = Vec::new();
     let mut waiting: Vec<EmbedRequest> = Vec::new();
     let mut rest = samples;
     loop {
@@ -147,9 +147,9 @@ fn run_with(
             assert!(Diarizer::window_frames(diarizer.params()).contains(&request.n_frames));
             diarizer.provide(request.id, Ok(embedding(script, request.range))).expect("it was asked for");
         }
-        said.extend(std::iter::from_fn(|| diarizer.poll_event()));
+        emitted.extend(std::iter::from_fn(|| diarizer.poll_event()));
         if diarizer.is_finished() {
-            return (said, diarizer.state().clone());
+            return (emitted, diarizer.state().clone());
         }
     }
 }
@@ -191,12 +191,14 @@ fn purity(script: &Script, state: &SessionState) -> f64 {
 #[test]
 fn a_dialogue_is_labelled() {
     let (script, samples) = dialogue();
-    let (said, state) = run(&script, &samples, || 1600, |_| 0);
+    let (emitted, state) = run(&script, &samples, || 1600, |_| 0);
     assert_eq!(state.speakers().count(), 3, "{state:#?}");
     let purity = purity(&script, &state);
     assert!(purity > 0.9, "{purity}");
     assert!(state.segments().all(|s| s.is_final && (0.0..=1.0).contains(&s.confidence)));
-    for version in said.iter().filter_map(|s| if let Event::Segment(s) = &s.event { Some(s) } else { None }) {
+    for version in
+        emitted.iter().filter_map(|s| if let Event::Segment(s) = &s.event { Some(s) } else { None })
+    {
         let (first, last) = (version.speech.first().unwrap(), version.speech.last().unwrap());
         assert!(first.start() >= version.range.start() && last.end() <= version.range.end(), "{version:?}");
         assert!(version.speech.is_sorted_by(|a, b| a.end() < b.start()), "{version:?}");
@@ -205,26 +207,26 @@ fn a_dialogue_is_labelled() {
     let pause = SampleIndex::from_seconds(14.4);
     assert!(!state.segments().any(|s| s.speech.iter().any(|part| part.contains(pause))), "{state:#?}");
     // The first label of the first turn is said within 1.2 s of its start.
-    let first = said.iter().find(|s| matches!(s.event, Event::Segment(_))).expect("somebody spoke");
+    let first = emitted.iter().find(|s| matches!(s.event, Event::Segment(_))).expect("somebody spoke");
     assert!(first.at.seconds() < 0.5 + 1.2, "{}", first.at);
 }
 
 #[test]
 fn events_rebuild_the_state_from_any_moment() {
     let (script, samples) = dialogue();
-    let (said, state) = run(&script, &samples, || 1600, |_| 0);
-    for joined in 0..said.len() {
+    let (emitted, state) = run(&script, &samples, || 1600, |_| 0);
+    for joined in 0..emitted.len() {
         let mut snapshot = SessionState::new();
-        for s in &said[..joined] {
+        for s in &emitted[..joined] {
             snapshot.apply(&s.event).unwrap();
         }
         let mut late = snapshot.clone();
-        for s in &said[joined..] {
+        for s in &emitted[joined..] {
             late.apply(&s.event).unwrap();
         }
         assert_eq!(late, state, "joined after {joined} events");
     }
-    assert!(said.is_sorted_by_key(|s| s.at));
+    assert!(emitted.is_sorted_by_key(|s| s.at));
 }
 
 #[test]
@@ -287,8 +289,8 @@ proptest! {
         }
         diarizer.finish();
         answer_all(&mut diarizer, &script);
-        while let Some(said) = diarizer.poll_event() {
-            state.apply(&said.event).unwrap();
+        while let Some(emitted) = diarizer.poll_event() {
+            state.apply(&emitted.event).unwrap();
         }
         prop_assert_eq!(&state, diarizer.state());
         prop_assert!(state.speakers().all(|s| state.segments().any(|x| x.speaker == s.id)));
@@ -388,9 +390,9 @@ fn a_person_has_the_last_word() {
     assert_eq!(speaker_at(&diarizer, 7.0).1, speaker_at(&diarizer, 2.0).1, "merged voices stay together");
     let mut rebuilt = SessionState::new();
     let mut corrected = false;
-    while let Some(said) = diarizer.poll_event() {
-        corrected |= matches!(said.event, Event::Revision { reason: RevisionReason::Correction, .. });
-        rebuilt.apply(&said.event).unwrap();
+    while let Some(emitted) = diarizer.poll_event() {
+        corrected |= matches!(emitted.event, Event::Revision { reason: RevisionReason::Correction, .. });
+        rebuilt.apply(&emitted.event).unwrap();
     }
     assert!(corrected);
     assert_eq!(&rebuilt, diarizer.state());

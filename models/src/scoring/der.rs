@@ -366,8 +366,8 @@ fn jaccard(atoms: &[Atom], mapping: &[Option<usize>], n_reference: usize) -> Jer
         let has_reference = |r: usize| atom.reference.iter().any(|(active, _)| *active == r);
         let mapped = |(h, _): &(usize, i64)| mapping[*h];
         for (r, _) in &atom.reference {
-            let said = atom.hypothesis.iter().filter_map(mapped).any(|mapped| mapped == *r);
-            *(if said { &mut both[*r] } else { &mut alone[*r] }) += atom.len_ns;
+            let emitted = atom.hypothesis.iter().filter_map(mapped).any(|mapped| mapped == *r);
+            *(if emitted { &mut both[*r] } else { &mut alone[*r] }) += atom.len_ns;
         }
         for r in atom.hypothesis.iter().filter_map(mapped).filter(|r| !has_reference(*r)) {
             other[r] += atom.len_ns;

@@ -10,10 +10,10 @@ use diarized_models::diarizer::{LabelMeasures, N_FEATURES};
 use diarized_models::logistic::{Sample, fit_logistic};
 use diarized_models::rttm::Nanos;
 use diarized_models::scoring::{DerParams, Reliability, Span, Turn, is_right, score_recording};
-use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Said, SegmentId};
-use diarized_tests::desk::Desk;
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, SegmentId, TimedEvent};
+use diarized_tests::cached_labeller::CachedLabeller;
 use diarized_tests::recordings::{Reference, recordings};
-use diarized_tests::suite::{TimedEvent, views};
+use diarized_tests::suite::{ScoredEvent, views};
 
 /// Labels folders of recordings and fits the weights of `models/src/diarizer/labelling/confidence.rs`: how much each
 /// measure of a label says that it is right. Labels while speech goes on are taken when they appear and before they
@@ -59,10 +59,10 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let params = DiarizerParams::try_new(DiarizerOptions::default())
         .map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
-    let desk = Desk::new(args.model.as_deref(), &args.cache, params)?;
+    let labeller = CachedLabeller::new(args.model.as_deref(), &args.cache, params)?;
     let mut of_recordings = Vec::new();
     for folder in &args.folders {
-        of_recordings.extend(judged_labels(&desk, folder)?);
+        of_recordings.extend(judged_labels(&labeller, folder)?);
     }
     for (name, is_last) in [("LIVE", false), ("LAST", true)] {
         let of_stage = |judged: &[Judged]| -> Vec<Judged> {
@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
         print_line("unseen recordings", &unseen);
         for folder in &args.judged {
             let mut reliability = Reliability::default();
-            for judged in of_stage(&judged_labels(&desk, folder)?.concat()) {
+            for judged in of_stage(&judged_labels(&labeller, folder)?.concat()) {
                 reliability.add(f64::from(judged.measures.confidence()), judged.is_right);
             }
             print_line(&folder.file_name().unwrap_or_default().to_string_lossy(), &reliability);
@@ -132,10 +132,10 @@ fn probability(weights: &[f64; N_FEATURES], measures: &LabelMeasures) -> f64 {
 }
 
 /// The labels of every recording of a folder. Each recording weighs the same, 1 for the folder in all.
-fn judged_labels(desk: &Desk, folder: &Path) -> anyhow::Result<Vec<Vec<Judged>>> {
+fn judged_labels(labeller: &CachedLabeller, folder: &Path) -> anyhow::Result<Vec<Vec<Judged>>> {
     let mut of_folder = Vec::new();
     for audio in recordings(folder)? {
-        let judged = judged_of(desk, &audio).with_context(|| audio.display().to_string())?;
+        let judged = judged_of(labeller, &audio).with_context(|| audio.display().to_string())?;
         of_folder.push(judged);
     }
     let n_recordings = of_folder.len();
@@ -147,12 +147,12 @@ fn judged_labels(desk: &Desk, folder: &Path) -> anyhow::Result<Vec<Vec<Judged>>>
 }
 
 /// The labels of one recording.
-fn judged_of(desk: &Desk, audio: &Path) -> anyhow::Result<Vec<Judged>> {
-    let mut said: Vec<Said> = Vec::new();
+fn judged_of(labeller: &CachedLabeller, audio: &Path) -> anyhow::Result<Vec<Judged>> {
+    let mut emitted: Vec<TimedEvent> = Vec::new();
     // The first and the latest version of each label.
     let mut live: BTreeMap<SegmentId, [Label; 2]> = BTreeMap::new();
-    let diarizer = desk.label(audio, |diarizer| {
-        said.extend(std::iter::from_fn(|| diarizer.poll_event()));
+    let diarizer = labeller.label(audio, |diarizer| {
+        emitted.extend(std::iter::from_fn(|| diarizer.poll_event()));
         if !diarizer.is_finished() {
             for (id, label) in labels(diarizer) {
                 let first = live.get(&id).map_or_else(|| label.clone(), |[first, _]| first.clone());
@@ -160,7 +160,7 @@ fn judged_of(desk: &Desk, audio: &Path) -> anyhow::Result<Vec<Judged>> {
             }
         }
     })?;
-    let events: Vec<TimedEvent> = said.iter().filter_map(TimedEvent::of).collect();
+    let events: Vec<ScoredEvent> = emitted.iter().filter_map(ScoredEvent::of).collect();
     let reference = Reference::beside(audio)?;
     let views = views(&events, diarizer.heard().seconds());
     let mapping = |view: &[Turn]| {

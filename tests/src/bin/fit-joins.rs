@@ -10,7 +10,7 @@ use diarized_models::logistic::{Sample, fit_logistic, log_loss};
 use diarized_models::rttm::Nanos;
 use diarized_models::scoring::{Span, Turn};
 use diarized_models::{DiarizerOptions, DiarizerParams};
-use diarized_tests::desk::Desk;
+use diarized_tests::cached_labeller::CachedLabeller;
 use diarized_tests::recordings::{Reference, recordings};
 use diarized_tests::suite::main_label;
 
@@ -53,12 +53,12 @@ fn main() -> anyhow::Result<()> {
     }
     let options = DiarizerOptions { final_pass: false, ..DiarizerOptions::default() };
     let params = DiarizerParams::try_new(options).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
-    let desk = Desk::new(args.model.as_deref(), &args.cache, params)?;
+    let labeller = CachedLabeller::new(args.model.as_deref(), &args.cache, params)?;
     let mut of_recordings: Vec<Vec<Pair>> = Vec::new();
     for folder in &args.folders {
         let mut of_folder = Vec::new();
         for audio in recordings(folder)? {
-            let pairs = pairs_of(&desk, &audio, &args.after);
+            let pairs = pairs_of(&labeller, &audio, &args.after);
             let pairs = pairs.with_context(|| audio.display().to_string())?;
             eprintln!("{}: {} pairs", audio.display(), pairs.len());
             of_folder.push(pairs);
@@ -117,13 +117,13 @@ fn samples(pairs: &[Pair]) -> Vec<Sample<5>> {
 }
 
 /// The pairs of one recording after each of the shares `after`.
-fn pairs_of(desk: &Desk, audio: &Path, after: &[f64]) -> anyhow::Result<Vec<Pair>> {
+fn pairs_of(labeller: &CachedLabeller, audio: &Path, after: &[f64]) -> anyhow::Result<Vec<Pair>> {
     let turns = Reference::beside(audio)?.turns;
     let length_s = turns.iter().map(|turn| turn.span.end.seconds()).fold(0.0, f64::max);
     let mut cuts: Vec<f64> = after.iter().map(|share| length_s * share / 100.0).collect();
     cuts.sort_by(f64::total_cmp);
     let (mut pairs, mut next) = (Vec::new(), 0);
-    desk.label(audio, |diarizer| {
+    labeller.label(audio, |diarizer| {
         while diarizer.poll_event().is_some() {}
         if cuts.get(next).is_some_and(|cut| diarizer.heard().seconds() >= *cut) {
             pairs.extend(judged(&diarizer.voice_groups(), &turns));

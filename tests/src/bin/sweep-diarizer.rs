@@ -10,10 +10,10 @@ use clap::Parser;
 use diarized::engine::diarizer_params;
 use diarized_config::Sources;
 use diarized_models::scoring::TotalScore;
-use diarized_models::{DiarizerParams, Said};
-use diarized_tests::desk::Desk;
+use diarized_models::{DiarizerParams, TimedEvent};
+use diarized_tests::cached_labeller::CachedLabeller;
 use diarized_tests::recordings::{Reference, name_of, recordings};
-use diarized_tests::suite::{Measured, Returns, TimedEvent, measure};
+use diarized_tests::suite::{Measured, Returns, ScoredEvent, measure};
 
 /// Labels folders of recordings with each of several settings of `[diarization]` and prints DER, its parts and
 /// speaker counts at collar 0.25 s with overlap scored: as first emitted, 5 s later, and at the end.
@@ -46,12 +46,12 @@ fn main() -> anyhow::Result<()> {
         "view: DER = missed + false alarm + confusion, exact counts; collar 0.25 s, overlap scored, in percent"
     );
     for setting in &args.settings {
-        let desk = Desk::new(args.model.as_deref(), &args.cache, params_of(setting)?)?;
+        let labeller = CachedLabeller::new(args.model.as_deref(), &args.cache, params_of(setting)?)?;
         println!("{}", if setting.is_empty() { "defaults" } else { setting });
         for folder in &args.folders {
             let mut files = Vec::new();
             for audio in recordings(folder)? {
-                let measured = label(&desk, &audio);
+                let measured = label(&labeller, &audio);
                 files.push(measured.with_context(|| audio.display().to_string())?);
             }
             let group = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -73,11 +73,12 @@ fn params_of(setting: &str) -> anyhow::Result<DiarizerParams> {
     Ok(diarizer_params(&sources.load()?.config.diarization)?)
 }
 
-fn label(desk: &Desk, audio: &Path) -> anyhow::Result<Measured> {
-    let mut said: Vec<Said> = Vec::new();
-    let diarizer = desk.label(audio, |diarizer| said.extend(std::iter::from_fn(|| diarizer.poll_event())))?;
+fn label(labeller: &CachedLabeller, audio: &Path) -> anyhow::Result<Measured> {
+    let mut emitted: Vec<TimedEvent> = Vec::new();
+    let diarizer =
+        labeller.label(audio, |diarizer| emitted.extend(std::iter::from_fn(|| diarizer.poll_event())))?;
     let reference = Reference::beside(audio)?;
-    let events: Vec<TimedEvent> = said.iter().filter_map(TimedEvent::of).collect();
+    let events: Vec<ScoredEvent> = emitted.iter().filter_map(ScoredEvent::of).collect();
     Ok(measure(&name_of(audio)?, &events, &reference, diarizer.heard().seconds()))
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Shared {
 
 /// A report of a place.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum ClientReport {
     /// An event came so much later than the audio that it needed was spoken, in seconds.
     Lag(f64),
     /// What went wrong; the place goes on.
@@ -55,18 +55,18 @@ pub(super) enum Told {
 
 impl Place {
     /// Plays until it is stopped, and the session of that moment to its end.
-    pub(super) async fn run(self, shared: Arc<Shared>, tell: mpsc::Sender<Told>) {
+    pub(super) async fn run(self, shared: Arc<Shared>, report: mpsc::Sender<ClientReport>) {
         let mut round = 0;
         while !shared.stop.load(Ordering::Relaxed) {
             let id = format!("soak-{}-{round}", self.idx);
             let file = &self.files[usize::from(round > 0)];
-            match self.session(&id, file, &shared, &tell).await {
+            match self.session(&id, file, &shared, &report).await {
                 Ok(()) => {
                     shared.n_sessions.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(fault) => {
                     // Whoever listens has an interest in the first faults, not in all of them.
-                    let _ = tell.try_send(Told::Fault(format!("{id}: {fault:#}")));
+                    let _ = report.try_send(ClientReport::Fault(format!("{id}: {fault:#}")));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -79,11 +79,11 @@ impl Place {
         id: &str,
         path: &Path,
         shared: &Shared,
-        tell: &mpsc::Sender<Told>,
+        report: &mpsc::Sender<ClientReport>,
     ) -> anyhow::Result<()> {
         let file = AudioFile::open(path)?;
         let length_s = file.duration().map_or(f64::INFINITY, |length| length.as_secs_f64());
-        let mut own = Heard::default();
+        let mut own = Received::default();
         let mut follower = None;
         let began = Instant::now();
         let playing = publish(&self.address, Some(id), file, Playback { speed: 1.0 }, |news| match news {
@@ -96,7 +96,8 @@ impl Place {
                     && at.0 < length_s - TAIL_S
                 {
                     // A full queue of measurements loses one, which is as good as another.
-                    let _ = tell.try_send(Told::Lag(began.elapsed().as_secs_f64() + FRAME_S - at.0));
+                    let _ =
+                        report.try_send(ClientReport::Lag(began.elapsed().as_secs_f64() + FRAME_S - at.0));
                 }
                 own.take(&message);
             }
@@ -118,13 +119,13 @@ impl Place {
 }
 
 /// Follows a session to its end.
-async fn follow(address: Address, id: String) -> anyhow::Result<Heard> {
+async fn follow(address: Address, id: String) -> anyhow::Result<Received> {
     let mut follow = Follow::connect(address, &id, Some(0)).await?;
-    let mut heard = Heard::default();
+    let mut received = Received::default();
     loop {
         match follow.next().await {
-            News::Message(message, _) => heard.take(&message),
-            News::Closed { code: 1000, .. } => return Ok(heard),
+            News::Message(message, _) => received.take(&message),
+            News::Closed { code: 1000, .. } => return Ok(received),
             News::Closed { code, reason } => {
                 anyhow::bail!("the subscriber was closed with {code}: {reason:?}")
             }
@@ -135,13 +136,13 @@ async fn follow(address: Address, id: String) -> anyhow::Result<Heard> {
 
 /// What the events of a session make, and what was wrong with them.
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     state: SessionState,
     seq: u64,
     fault: Option<String>,
 }
 
-impl Heard {
+impl Received {
     fn take(&mut self, message: &ServerMessage) {
         match (&message.body, message.seq) {
             (Body::Snapshot(_), _) => self.fault = Some("events were lost; a snapshot came".to_owned()),

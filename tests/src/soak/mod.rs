@@ -18,7 +18,7 @@ use diarized::percentile::percentile;
 use diarized_test_network::{Fate, Proxy};
 use tokio::sync::mpsc;
 
-use clients::{Place, Shared, Told};
+use clients::{ClientReport, Place, Shared};
 pub use line::Line;
 pub use server::Measured;
 use server::Server;
@@ -115,15 +115,15 @@ async fn soak(
         .map(|idx| Fate { lasts: Some(Duration::from_secs(HOLDS_S + idx % HOLDS_S)), ..Fate::default() });
     let network = Proxy::with(server.addr, lasting);
     let shared = Arc::new(Shared::default());
-    let (tell, told) = mpsc::channel(100_000);
+    let (report, reports) = mpsc::channel(100_000);
     let before = server.measure()?;
     let mut places = tokio::task::JoinSet::new();
     for place in places_of(plan, server, &network, folder)? {
-        places.spawn(place.run(Arc::clone(&shared), tell.clone()));
+        places.spawn(place.run(Arc::clone(&shared), report.clone()));
     }
-    drop(tell);
+    drop(report);
     let length_s = plan.length.as_secs_f64();
-    let mut look = Look { from_s: length_s * WARM_UP, told, seen: Seen::default() };
+    let mut look = Look { from_s: length_s * WARM_UP, reports, seen: Seen::default() };
     let began = Instant::now();
     let mut looked = tokio::time::interval(LOOK_EVERY);
     while began.elapsed() < plan.length {
@@ -182,7 +182,7 @@ struct Seen {
 struct Look {
     /// Memory and lag count from here on.
     from_s: f64,
-    told: mpsc::Receiver<Told>,
+    reports: mpsc::Receiver<ClientReport>,
     seen: Seen,
 }
 
@@ -190,13 +190,13 @@ impl Look {
     fn once(&mut self, now_s: f64, measured: Measured, shared: &Shared, note: &mut impl FnMut(&str)) {
         let (seen, is_measured) = (&mut self.seen, now_s >= self.from_s);
         let mut largest_s: Option<f64> = None;
-        while let Ok(told) = self.told.try_recv() {
-            match told {
-                Told::Lag(lag_s) => {
+        while let Ok(reports) = self.reports.try_recv() {
+            match reports {
+                ClientReport::Lag(lag_s) => {
                     largest_s = Some(largest_s.map_or(lag_s, |largest| largest.max(lag_s)));
                     seen.lags_s.extend(Some(lag_s).filter(|_| is_measured));
                 }
-                Told::Fault(fault) => {
+                ClientReport::Fault(fault) => {
                     if seen.faults.len() < MAX_FAULTS {
                         note(&format!("{:.1} min: {fault}", now_s / 60.0));
                     }
@@ -222,8 +222,8 @@ impl Look {
 
     /// Everything seen, with the faults that came after the last look.
     fn rest(mut self) -> Seen {
-        while let Ok(told) = self.told.try_recv() {
-            if let Told::Fault(fault) = told {
+        while let Ok(reports) = self.reports.try_recv() {
+            if let ClientReport::Fault(fault) = reports {
                 self.seen.faults.push(fault);
             }
         }

@@ -1,14 +1,14 @@
 //! Events as the diarizer emits them.
 
-use diarized_models::Said;
+use diarized_models::TimedEvent;
 use diarized_models::events::{Event, RevisionReason};
 
-use super::{Kind, TimedEvent};
+use super::{Kind, ScoredEvent};
 
-impl TimedEvent {
+impl ScoredEvent {
     /// The event of a diarizer in this process. `None` if it changes no label.
     #[must_use]
-    pub fn of(emitted: &Said) -> Option<Self> {
+    pub fn of(emitted: &TimedEvent) -> Option<Self> {
         let kind = match &emitted.event {
             Event::Segment(s) => Kind::Segment {
                 id: s.id.0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diarized_models::scoring::{Span, Turn};
 
-use super::{TimedEvent, turns_after};
+use super::{ScoredEvent, turns_after};
 
 /// A speaker who is silent for this long and speaks again has returned, in seconds.
 pub const AWAY_S: f64 = 60.0;
@@ -42,7 +42,7 @@ impl std::fmt::Display for Returns {
 }
 
 /// `later` is the view 5 s later.
-pub(super) fn returns(events: &[TimedEvent], reference: &[Turn], later: &[Turn]) -> Returns {
+pub(super) fn returns(events: &[ScoredEvent], reference: &[Turn], later: &[Turn]) -> Returns {
     let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     for turn in reference {
         spans.entry(&turn.speaker).or_default().push(turn.span);

@@ -65,7 +65,7 @@ impl Opener for FakeOpener {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Heard {
+enum Received {
     Format(CaptureFormat),
     Samples(usize),
     Gap(u64, GapReason),
@@ -73,29 +73,30 @@ enum Heard {
 }
 
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<Heard>>>);
+struct Notes(Arc<Mutex<Vec<Received>>>);
 
 impl Notes {
-    fn all(&self) -> Vec<Heard> {
+    fn all(&self) -> Vec<Received> {
         self.0.lock().clone()
     }
 
     fn gaps(&self) -> Vec<(u64, GapReason)> {
-        let gap = |heard: Heard| if let Heard::Gap(n, reason) = heard { Some((n, reason)) } else { None };
+        let gap =
+            |heard: Received| if let Received::Gap(n, reason) = heard { Some((n, reason)) } else { None };
         self.all().into_iter().filter_map(gap).collect()
     }
 
     /// Samples of the clock: audio and gaps. Right for mono at 16 kHz only.
     fn clock(&self) -> u64 {
-        let n = |heard: &Heard| match heard {
-            Heard::Samples(n) => *n as u64,
-            Heard::Gap(n, _) => *n,
+        let n = |heard: &Received| match heard {
+            Received::Samples(n) => *n as u64,
+            Received::Gap(n, _) => *n,
             _ => 0,
         };
         self.all().iter().map(n).sum()
     }
 
-    fn wait_for(&self, what: impl Fn(&[Heard]) -> bool) {
+    fn wait_for(&self, what: impl Fn(&[Received]) -> bool) {
         let since = Instant::now();
         while !what(&self.0.lock()) {
             assert!(since.elapsed() < Duration::from_secs(20), "waited in vain: {:?}", self.all());
@@ -112,24 +113,24 @@ struct NotingSink<F> {
 
 impl<F: FnMut(usize) -> Result<(), SinkClosed> + Send + 'static> CaptureSink for NotingSink<F> {
     fn format(&mut self, format: CaptureFormat) -> Result<(), SinkClosed> {
-        self.notes.0.lock().push(Heard::Format(format));
+        self.notes.0.lock().push(Received::Format(format));
         Ok(())
     }
 
     fn push(&mut self, interleaved: &[f32]) -> Result<(), SinkClosed> {
-        let n_blocks = self.notes.0.lock().iter().filter(|h| matches!(h, Heard::Samples(_))).count();
+        let n_blocks = self.notes.0.lock().iter().filter(|h| matches!(h, Received::Samples(_))).count();
         (self.delay)(n_blocks)?;
-        self.notes.0.lock().push(Heard::Samples(interleaved.len()));
+        self.notes.0.lock().push(Received::Samples(interleaved.len()));
         Ok(())
     }
 
     fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed> {
-        self.notes.0.lock().push(Heard::Gap(n_samples, reason));
+        self.notes.0.lock().push(Received::Gap(n_samples, reason));
         Ok(())
     }
 
     fn finish(&mut self) {
-        self.notes.0.lock().push(Heard::Finish);
+        self.notes.0.lock().push(Received::Finish);
     }
 }
 
@@ -183,8 +184,8 @@ fn falls_silent_after(n_blocks: u64) -> Run {
     })
 }
 
-fn n_samples(heard: &[Heard]) -> usize {
-    heard.iter().map(|h| if let Heard::Samples(n) = h { *n } else { 0 }).sum()
+fn n_samples(heard: &[Received]) -> usize {
+    heard.iter().map(|h| if let Received::Samples(n) = h { *n } else { 0 }).sum()
 }
 
 /// The clock may be off by what the scheduler of a busy machine does to two wake-ups; the absence is longer.
@@ -230,7 +231,7 @@ fn a_device_that_dies_and_returns_leaves_a_gap_of_its_absence() {
         let began = Instant::now();
         let (notes, capture) = start(vec![Some((MONO, death)), None, None, Some((MONO, lives_on(MONO)))]);
         // The loss is told while the device is still away, ...
-        notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Heard::Gap(..))));
+        notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Received::Gap(..))));
         assert_eq!(n_samples(&notes.all()), 20 * 160);
         // ... and the rest once it is back.
         notes.wait_for(|heard| n_samples(heard) >= 40 * 160);
@@ -242,8 +243,8 @@ fn a_device_that_dies_and_returns_leaves_a_gap_of_its_absence() {
         let gaps = notes.gaps();
         assert_eq!(gaps.len(), 2, "{gaps:?}");
         assert!(gaps.iter().all(|(_, reason)| *reason == GapReason::DeviceLost));
-        assert_eq!(notes.all().iter().filter(|h| matches!(h, Heard::Format(_))).count(), 1);
-        assert_eq!(notes.all().last(), Some(&Heard::Finish));
+        assert_eq!(notes.all().iter().filter(|h| matches!(h, Received::Format(_))).count(), 1);
+        assert_eq!(notes.all().last(), Some(&Received::Finish));
     }
 }
 
@@ -251,12 +252,12 @@ fn a_device_that_dies_and_returns_leaves_a_gap_of_its_absence() {
 fn a_device_that_returns_with_another_format_says_so_before_its_audio() {
     let stereo = CaptureFormat { sample_rate_hz: 48_000, n_channels: 2 };
     let (notes, capture) = start(vec![Some((MONO, dies_after(5))), Some((stereo, lives_on(stereo)))]);
-    notes.wait_for(|heard| heard.contains(&Heard::Samples(960)));
+    notes.wait_for(|heard| heard.contains(&Received::Samples(960)));
     capture.join().unwrap();
     let all = notes.all();
-    let told = all.iter().position(|h| *h == Heard::Format(stereo)).unwrap();
-    let first = all.iter().position(|h| *h == Heard::Samples(960)).unwrap();
-    assert_eq!(all[0], Heard::Format(MONO));
+    let told = all.iter().position(|h| *h == Received::Format(stereo)).unwrap();
+    let first = all.iter().position(|h| *h == Received::Samples(960)).unwrap();
+    assert_eq!(all[0], Received::Format(MONO));
     assert!(told < first);
 }
 
@@ -272,13 +273,13 @@ fn a_device_that_never_says_anything_is_opened_again_and_costs_no_time() {
 fn stopping_while_the_device_is_away_tells_its_absence_and_finishes() {
     let began = Instant::now();
     let (notes, capture) = start(vec![Some((MONO, dies_after(10)))]);
-    notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Heard::Gap(..))));
+    notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Received::Gap(..))));
     thread::sleep(Duration::from_millis(200));
     assert!(capture.stats().is_away());
     capture.join().unwrap();
     assert_clock_true(&notes, began);
     assert_eq!(notes.gaps().len(), 2);
-    assert_eq!(notes.all().last(), Some(&Heard::Finish));
+    assert_eq!(notes.all().last(), Some(&Received::Finish));
 }
 
 #[test]
@@ -293,7 +294,7 @@ fn a_sink_that_is_late_loses_audio_but_no_time() {
     let mut opener = FakeOpener::new(vec![Some((MONO, falls_silent_after(80)))]);
     opener.buffer_ms = 100;
     let capture = spawn(opener, NotingSink { notes: notes.clone(), delay }, QUICK).unwrap();
-    notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Heard::Gap(_, GapReason::DeviceLost))));
+    notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Received::Gap(_, GapReason::DeviceLost))));
     let n_dropped = capture.stats().n_dropped_frames();
     capture.join().unwrap();
     let overruns: u64 = notes.gaps().iter().filter(|g| g.1 == GapReason::Overrun).map(|g| g.0).sum();
@@ -336,7 +337,7 @@ fn a_sink_that_closes_ends_the_capture_without_finish() {
     notes.wait_for(|_| capture.is_finished());
     capture.join().unwrap();
     assert_eq!(n_samples(&notes.all()), 3 * 160);
-    assert!(!notes.all().contains(&Heard::Finish));
+    assert!(!notes.all().contains(&Received::Finish));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::machine::{ThreadTimes, memory_of, thread_times, time_between};
 use super::progress::Progress;
 use super::spread::Spread;
 use crate::engine::{diarizer_params, load_embedder};
-use client::{Client, Heard};
+use client::{Client, Received};
 use server::ServerProcess;
 
 /// Audio before the measurement: every session is under way and has its first windows.
@@ -243,12 +243,12 @@ async fn run(
     // The sessions live until their clients are stopped, after this.
     let after = Counted::now(&server);
     let before = before.context("the measurement is shorter than its clock")?;
-    let mut heard = Heard::default();
+    let mut received = Received::default();
     while let Some(joined) = clients.join_next().await {
-        heard.add(joined.context("a client panicked")?);
+        received.add(joined.context("a client panicked")?);
     }
     let windows_per_s = windows_per_session * n_sessions as f64;
-    Ok(Some(run_of(&before, &after, heard, n_sessions, base_bytes, windows_per_s)))
+    Ok(Some(run_of(&before, &after, received, n_sessions, base_bytes, windows_per_s)))
 }
 
 /// Starts a client for each session. It sends until the end of `measured`, and its figures count from the start.
@@ -257,7 +257,7 @@ fn start_clients(
     audio: &BenchAudio,
     n_sessions: usize,
     measured: (Instant, Instant),
-) -> anyhow::Result<tokio::task::JoinSet<Heard>> {
+) -> anyhow::Result<tokio::task::JoinSet<Received>> {
     let round =
         Arc::new(audio.start(f64::INFINITY).iter().map(|s| (s * 32_767.0) as i16).collect::<Vec<_>>());
     let mut clients = tokio::task::JoinSet::new();
@@ -281,7 +281,7 @@ fn start_clients(
 fn run_of(
     before: &Counted,
     after: &Counted,
-    mut heard: Heard,
+    mut received: Received,
     n_sessions: usize,
     base_bytes: Option<u64>,
     windows_per_s: f64,
@@ -294,23 +294,23 @@ fn run_of(
     cpu_by_thread.sort_by(|a, b| b.1.total_cmp(&a.1));
     let cpu: f64 = cpu_by_thread.iter().map(|(_, s)| s).sum();
     let clients_s: f64 = time_between(&before.clients, &after.clients).values().sum();
-    let told = !after.server.is_empty();
+    let is_measured = !after.server.is_empty();
     Run {
         n_sessions,
         seconds,
-        onset_to_label_s: Spread::of(&mut heard.onset_to_label_s),
-        lag_s: Spread::of(&mut heard.lag_s),
-        server_lag_s_max: heard.server_lag_s_max,
-        cpu_per_session_second: told.then_some(cpu),
+        onset_to_label_s: Spread::of(&mut received.onset_to_label_s),
+        lag_s: Spread::of(&mut received.lag_s),
+        server_lag_s_max: received.server_lag_s_max,
+        cpu_per_session_second: is_measured.then_some(cpu),
         cpu_by_thread,
-        cores_busy: told.then_some(cpu * n_sessions as f64),
-        client_cores_busy: told.then_some(clients_s / seconds),
+        cores_busy: is_measured.then_some(cpu * n_sessions as f64),
+        client_cores_busy: is_measured.then_some(clients_s / seconds),
         base_bytes,
         bytes_per_session: base_bytes
             .zip(after.resident_bytes)
             .map(|(base, after)| after.saturating_sub(base) / n_sessions as u64),
         windows_per_s,
-        faults: heard.faults,
+        faults: received.faults,
     }
 }
 

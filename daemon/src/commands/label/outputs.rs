@@ -14,7 +14,7 @@ use crate::exit;
 use crate::output::OutputFormat;
 use crate::protocol::server_message::Body;
 use crate::whole_file::WholeFile;
-use diarized_models::Said;
+use diarized_models::TimedEvent;
 
 /// Why the outputs cannot be what was asked for; nothing was labelled yet.
 #[derive(Debug, thiserror::Error)]
@@ -96,12 +96,12 @@ impl Outputs {
         events: bool,
     ) -> Result<Self, PlanError> {
         let folder = output.filter(|path| is_folder(path, inputs.len()));
-        let told = output.filter(|_| folder.is_none()).and_then(format_of);
+        let by_name = output.filter(|_| folder.is_none()).and_then(format_of);
         let default = match output.is_none() && io::stdout().is_terminal() {
             true => OutputFormat::Table,
             false => OutputFormat::Rttm,
         };
-        let format = format.or(told).unwrap_or(default);
+        let format = format.or(by_name).unwrap_or(default);
         let is_subtitle = matches!(format, OutputFormat::Srt | OutputFormat::Vtt);
         if is_subtitle && !events && inputs.len() > 1 && folder.is_none() {
             return Err(PlanError::SubtitlesInOne);
@@ -214,10 +214,10 @@ struct EventLine<'a> {
 }
 
 /// Appends an event as one line of JSON; `state` is the state after it.
-pub(super) fn append_event(lines: &mut String, recording: &str, said: &Said, state: &SessionState) {
+pub(super) fn append_event(lines: &mut String, recording: &str, emitted: &TimedEvent, state: &SessionState) {
     // An event that the wire has no word for is none for a person either.
-    let Ok(body) = Body::from_event(&said.event, state) else { return };
-    let line = EventLine { file: recording, at: said.at.seconds(), r#type: body.kind(), body };
+    let Ok(body) = Body::from_event(&emitted.event, state) else { return };
+    let line = EventLine { file: recording, at: emitted.at.seconds(), r#type: body.kind(), body };
     lines.push_str(&serde_json::to_string(&line).expect("a message has a JSON form"));
     lines.push('\n');
 }

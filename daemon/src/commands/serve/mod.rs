@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use self::door::{Door, make_first_token};
+use self::access_setup::{AccessSetup, make_first_token};
 use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::engine::LiveEngines;
@@ -23,12 +23,12 @@ use crate::exit;
 use crate::hub::{Hub, HubParams};
 use crate::interrupt::StopSignals;
 use crate::outgoing::Outgoing;
-use crate::server::{Leftovers, Limits, Server, Voices};
+use crate::server::{DrainReport, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::storage::{Storage, StorageParams};
 use crate::voices::Registry;
 
-mod door;
+mod access_setup;
 #[cfg(feature = "microphone")]
 mod microphone;
 #[cfg(not(feature = "microphone"))]
@@ -88,8 +88,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     };
     let log = start_log(&loaded.config.log);
     let first = if args.first_token { make_first_token(&loaded.config.server) } else { Ok(()) };
-    let door = match first.and_then(|()| Door::open(&loaded.config.server)) {
-        Ok(door) => door,
+    let access = match first.and_then(|()| AccessSetup::open(&loaded.config.server)) {
+        Ok(access) => access,
         Err(error) => {
             eprintln!("diarized: {}", error_chain(&*error));
             return Ok(exit::CONFIG);
@@ -100,7 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         .thread_name("server")
         .enable_all()
         .build()?;
-    let reload = Reload { config: args.config, flags, loaded, log, door };
+    let reload = Reload { config: args.config, flags, loaded, log, access };
     let code = runtime.block_on(serve(reload));
     // A capture that is stuck in its device must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -125,7 +125,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     }
     let hub = open_hub(config, &engines)?;
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-    let (access, tls) = (Arc::clone(&reload.door.access), reload.door.tls.clone());
+    let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
     let server = with_voices(Server::new(Arc::clone(&hub), limits(config), access, tls), &engines, config);
     let outgoing = match Outgoing::start(config, &hub) {
         Ok(outgoing) => outgoing,
@@ -150,22 +150,22 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         microphone.stop(config.server.shutdown_grace).await;
         hub.shut_down();
     };
-    let leftovers = tokio::select! {
-        leftovers = &mut running => leftovers,
+    let drained = tokio::select! {
+        drained = &mut running => drained,
         () = down => tokio::select! {
-            leftovers = &mut running => leftovers,
+            drained = &mut running => drained,
             () = signals.next() => {
                 tracing::warn!("stopped by a second signal; open segments are lost");
                 return Ok(exit::FAILURE);
             }
         },
     };
-    let leftovers = leftovers.context("the server panicked")?;
+    let drained = drained.context("the server panicked")?;
     outgoing.stop(OUTGOING_GRACE).await;
     if let Some(storage) = hub.storage().cloned() {
         tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
     }
-    Ok(tell_end(&leftovers))
+    Ok(report_shutdown(&drained))
 }
 
 /// Loads the configuration again at every hangup.
@@ -196,21 +196,21 @@ fn open_storage(config: &Config) -> anyhow::Result<Option<Arc<Storage>>> {
 /// Adds enrolment and recognition to a server where they are enabled.
 fn with_voices(server: Server, engines: &LiveEngines, config: &Config) -> Server {
     let Some(registry) = engines.voices() else { return server };
-    tokio::spawn(keep_known(Arc::clone(registry)));
+    tokio::spawn(refresh_voices(Arc::clone(registry)));
     let embedder = Arc::clone(engines.embedder());
     server.with_voices(Voices::new(Arc::clone(registry), embedder, config.voices.max_clip_bytes))
 }
 
 /// Takes notice of who was enrolled or deleted by a command while the server runs.
-async fn keep_known(registry: Arc<Registry>) {
-    let mut told = false;
+async fn refresh_voices(registry: Arc<Registry>) {
+    let mut reported = false;
     loop {
         tokio::time::sleep(VOICES_EVERY).await;
         let registry = Arc::clone(&registry);
         match tokio::task::spawn_blocking(move || registry.refresh()).await {
-            Ok(Ok(())) => told = false,
-            Ok(Err(error)) if !told => {
-                told = true;
+            Ok(Ok(())) => reported = false,
+            Ok(Err(error)) if !reported => {
+                reported = true;
                 tracing::warn!(%error, "the voiceprint store cannot be read; who was known stays known");
             }
             _ => {}
@@ -275,14 +275,14 @@ fn tell_ready(addresses: &[SocketAddr], config: &Config) {
     let _ = out.flush();
 }
 
-fn tell_end(leftovers: &Leftovers) -> u8 {
-    if leftovers.is_empty() {
+fn report_shutdown(drained: &DrainReport) -> u8 {
+    if drained.is_empty() {
         tracing::info!("stopped; every session was finished");
         return exit::OK;
     }
     tracing::error!(
-        sessions = leftovers.sessions.join(" "),
-        connections = leftovers.n_connections,
+        sessions = drained.sessions.join(" "),
+        connections = drained.n_connections,
         "stopped before everything was done, because the grace period (server.shutdown_grace_s) is over"
     );
     exit::FAILURE
@@ -316,7 +316,7 @@ struct Reload {
     flags: Vec<FlagValue>,
     loaded: Loaded,
     log: LogHandle,
-    door: Door,
+    access: AccessSetup,
 }
 
 /// Keys that take effect without a restart, besides the content of the files that the configuration names.
@@ -325,7 +325,7 @@ const LIVE_KEYS: [&str; 1] = ["log.level"];
 impl Reload {
     /// Loads tokens, certificates and what of the configuration can change; what cannot be loaded stays as it was.
     fn reload(&mut self) {
-        self.door.reload();
+        self.access.reload();
         let loaded = match self.config.load(&self.flags) {
             Ok(loaded) => loaded,
             Err(_) => return tracing::error!("the configuration is faulty and stays as it was"),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::queue::Queue;
 use crate::hub::Hub;
-use crate::session::{Cursor, Delivery};
+use crate::session::{Cursor, ReadStatus};
 
 /// Events of one session that are read at once.
 const BATCH: usize = 256;
@@ -55,9 +55,9 @@ impl Events {
                 let delivery = cursor.read(BATCH, &mut messages);
                 messages.drain(..).for_each(|message| take(&message, wanted, queue));
                 match delivery {
-                    Delivery::More => {}
-                    Delivery::UpToDate => return true,
-                    Delivery::Ended(_) => return false,
+                    ReadStatus::More => {}
+                    ReadStatus::UpToDate => return true,
+                    ReadStatus::Ended(_) => return false,
                 }
             }
         });

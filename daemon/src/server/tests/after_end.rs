@@ -50,19 +50,19 @@ async fn every_correction_is_made_after_the_end_and_reaches_every_follower() {
         assert_eq!(correct(&server, what, body).await, (204, String::new()), "{what}");
     }
     stays.send(r#"{"type":"rename","speaker":"S3","name":"Bob"}"#).await;
-    let (mut said, mut n_corrections) = (before, 0);
+    let (mut events, mut n_corrections) = (before, 0);
     while n_corrections < 7 {
-        said.push(stays.next().await);
-        n_corrections += usize::from(matches!(said.last().unwrap().body, Body::Correction(_)));
+        events.push(stays.next().await);
+        n_corrections += usize::from(matches!(events.last().unwrap().body, Body::Correction(_)));
     }
-    let seqs: Vec<u64> = said.iter().filter_map(|message| message.seq).collect();
+    let seqs: Vec<u64> = events.iter().filter_map(|message| message.seq).collect();
     let first = end.seq.unwrap();
     assert_eq!(seqs, (first..first + seqs.len() as u64).collect::<Vec<_>>(), "the numbers count on");
     let now = snapshot(&server).await;
     assert_eq!(speakers(&now), ["Ada", "Bob", "Bob"]);
     assert_eq!((now.title.as_deref(), now.notes[0].text.as_deref()), (Some("Weekly"), Some("who?\nask")));
     assert!(!now.live && now.undo.as_ref().is_some_and(|undo| undo.kind == "rename" && undo.id == 7));
-    assert_eq!(replay(&said), now.to_state().unwrap());
+    assert_eq!(replay(&events), now.to_state().unwrap());
     let followed = loop {
         let next = all.next().await;
         if let Body::Correction(correction) = &next.body
@@ -71,7 +71,7 @@ async fn every_correction_is_made_after_the_end_and_reaches_every_follower() {
             break next;
         }
     };
-    assert_eq!(followed.seq, said.last().unwrap().seq, "who follows all sessions gets it too");
+    assert_eq!(followed.seq, events.last().unwrap().seq, "who follows all sessions gets it too");
     let (_, rttm) = server.http("GET", "/v1/sessions/a.rttm").await;
     assert!(rttm.contains(" Bob ") && rttm.contains(" Ada "), "{rttm}");
     let (_, csv) = server.http("GET", "/v1/sessions/a.csv").await;
@@ -82,7 +82,7 @@ async fn every_correction_is_made_after_the_end_and_reaches_every_follower() {
     assert!(written.contains("**Bob** (0:00.7)\n\n> who?\n> ask\n"), "{written}");
     let (_, list) = server.http("GET", "/v1/sessions/a/corrections").await;
     assert_eq!(list.matches("\"kind\"").count(), 7, "{list}");
-    assert_eq!(server.shut_down().await, Leftovers::default(), "who stays does not hold up the end");
+    assert_eq!(server.shut_down().await, DrainReport::default(), "who stays does not hold up the end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -90,11 +90,11 @@ async fn a_storm_of_corrections_is_refused_and_the_session_goes_on() {
     // Some more are earned while they come.
     assert!((15..=30).contains(&refused), "{refused}");
     let body = r#"{"speaker": "S1", "name": "Ada"}"#;
-    let mut said = Vec::new();
+    let mut statuses = Vec::new();
     for _ in 0..3 {
-        said.push(post(&server, "/v1/sessions/a/rename", body).await.0);
+        statuses.push(post(&server, "/v1/sessions/a/rename", body).await.0);
     }
-    assert!(said.contains(&429), "{said:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
     // Another session has its own share.
     let _b = server.speaking("b").await;
     assert_eq!(post(&server, "/v1/sessions/b/rename", body).await.0, 204);

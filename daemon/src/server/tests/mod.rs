@@ -38,7 +38,7 @@ pub(crate) struct Running {
     pub(crate) hub: Arc<Hub>,
     gate: Arc<Gate>,
     factory: Arc<ScriptedFactory>,
-    task: JoinHandle<Leftovers>,
+    task: JoinHandle<DrainReport>,
 }
 
 pub(crate) async fn serve() -> Running {
@@ -121,7 +121,7 @@ impl Running {
         answering.await.unwrap()
     }
 
-    pub(crate) async fn shut_down(self) -> Leftovers {
+    pub(crate) async fn shut_down(self) -> DrainReport {
         self.hub.shut_down();
         timeout(PATIENCE, self.task).await.unwrap().unwrap()
     }
@@ -142,7 +142,7 @@ impl Ws {
     }
 
     /// The next message, or the close code.
-    async fn hear(&mut self) -> Result<ServerMessage, Option<u16>> {
+    async fn recv(&mut self) -> Result<ServerMessage, Option<u16>> {
         loop {
             let next = timeout(PATIENCE, self.socket.next()).await.expect("the server answers");
             match next {
@@ -156,14 +156,14 @@ impl Ws {
 
     /// The next message.
     async fn next(&mut self) -> ServerMessage {
-        self.hear().await.expect("a message, not a close")
+        self.recv().await.expect("a message, not a close")
     }
 
     /// Messages up to and including the first of this type.
     /// The code of the close, when nothing but messages comes before it.
     async fn next_close(&mut self) -> Option<u16> {
         loop {
-            if let Err(code) = self.hear().await {
+            if let Err(code) = self.recv().await {
                 return code;
             }
         }
@@ -183,7 +183,7 @@ impl Ws {
     pub(crate) async fn rest(mut self) -> (Vec<ServerMessage>, Option<u16>) {
         let mut all = Vec::new();
         loop {
-            match self.hear().await {
+            match self.recv().await {
                 Ok(message) => all.push(message),
                 Err(code) => return (all, code),
             }

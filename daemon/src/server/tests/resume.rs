@@ -295,7 +295,7 @@ async fn a_session_that_waits_for_its_publisher_ends_with_the_server() {
     let session = server.hub.get("a").unwrap();
     let (_, list) = server.http("GET", "/v1/sessions").await;
     assert!(list.contains(r#""live":true"#), "{list}");
-    assert_eq!(server.shut_down().await, Leftovers::default());
+    assert_eq!(server.shut_down().await, DrainReport::default());
     assert_eq!(session.channel().ended(), Some(EndReason::Shutdown));
     assert!(session.channel().now().state.segments().all(|s| s.is_final));
 }

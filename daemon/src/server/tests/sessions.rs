@@ -1,7 +1,7 @@
 //! Publishers and subscribers that keep to the protocol.
 
 use super::*;
-use crate::protocol::{Latency, SpeakerHints, Wishes};
+use crate::protocol::{Latency, SessionOptions, SpeakerHints};
 use crate::session::scripted::script;
 
 const CONVERSATION: [(f32, usize); 7] =
@@ -48,7 +48,7 @@ async fn a_stream_is_labelled_from_start_to_end() {
     assert_eq!((ended.duration_s.0, ended.speakers, ended.reason), (2.05, 2, EndReason::Closed));
     assert_eq!(replay(&all).segments().len(), 2);
     assert!(all.iter().any(|m| matches!(&m.body, Body::Gap(g) if g.reason == "declared")));
-    assert_eq!(server.shut_down().await, Leftovers::default());
+    assert_eq!(server.shut_down().await, DrainReport::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,8 +183,8 @@ async fn a_shutdown_says_the_final_segments_first() {
     }
     let (all, code) = waiting.rest().await;
     assert_eq!((error(&all).code, code), (ErrorCode::ShuttingDown, Some(1001)));
-    let leftovers = timeout(PATIENCE, server.task).await.unwrap().unwrap();
-    assert_eq!(leftovers, Leftovers::default());
+    let drained = timeout(PATIENCE, server.task).await.unwrap().unwrap();
+    assert_eq!(drained, DrainReport::default());
     assert!(std::net::TcpStream::connect(server.addr).is_err(), "nothing listens any more");
 }
 
@@ -200,27 +200,27 @@ async fn a_shutdown_that_cannot_be_orderly_ends_with_the_grace_period() {
         tokio::task::yield_now().await;
     }
     server.hub.shut_down();
-    let leftovers = timeout(PATIENCE, server.task).await.unwrap().unwrap();
-    assert_eq!(leftovers.sessions, ["stuck"]);
-    assert_eq!(leftovers.n_connections, 1);
+    let drained = timeout(PATIENCE, server.task).await.unwrap().unwrap();
+    assert_eq!(drained.sessions, ["stuck"]);
+    assert_eq!(drained.n_connections, 1);
     server.gate.open();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_client_wants_reaches_its_diarizer_only() {
     let server = serve().await;
-    let wishes = || *server.factory.wishes.lock();
+    let options = || *server.factory.options.lock();
     let mut ws = server.ws("/v1/stream").await;
     ws.send(r#"{"type":"start","speakers":{"expected":3,"max":4},"latency":"low"}"#).await;
     assert_eq!(ws.next().await.body.kind(), "started");
     let speakers = SpeakerHints { expected: Some(3), max: Some(4) };
-    assert_eq!(wishes(), Wishes { speakers, latency: Some(Latency::Low) });
+    assert_eq!(options(), SessionOptions { speakers, latency: Some(Latency::Low) });
     let mut ws = server.ws("/v1/stream?max_speakers=2&latency=high").await;
     assert_eq!(ws.next().await.body.kind(), "started");
     let speakers = SpeakerHints { expected: None, max: Some(2) };
-    assert_eq!(wishes(), Wishes { speakers, latency: Some(Latency::High) });
+    assert_eq!(options(), SessionOptions { speakers, latency: Some(Latency::High) });
     server.publisher("a").await;
-    assert_eq!(wishes(), Wishes::default());
+    assert_eq!(options(), SessionOptions::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,19 +229,22 @@ async fn a_session_has_the_title_that_its_publisher_or_a_subscriber_gives() {
     let mut publisher = server.ws("/v1/stream").await;
     publisher.send(r#"{"type":"start","session":"a","title":" Weekly <b>3</b> "}"#).await;
     publisher.until("started").await;
-    let said = publisher.next().await;
+    let message = publisher.next().await;
     assert!(
-        matches!(&said.body, Body::Title(t) if t.title.as_deref() == Some("Weekly <b>3</b>")),
-        "{said:?}"
+        matches!(&message.body, Body::Title(t) if t.title.as_deref() == Some("Weekly <b>3</b>")),
+        "{message:?}"
     );
-    assert_eq!(said.seq, Some(1));
+    assert_eq!(message.seq, Some(1));
     let mut subscriber = server.ws("/v1/events?session=a").await;
     let Body::Snapshot(snapshot) = subscriber.next().await.body else { panic!("no snapshot") };
     assert_eq!(snapshot.title.as_deref(), Some("Weekly <b>3</b>"));
     subscriber.send(r#"{"type":"title","title":"Monthly"}"#).await;
     for ws in [&mut publisher, &mut subscriber] {
-        let said = ws.next().await;
-        assert!(matches!(&said.body, Body::Title(t) if t.title.as_deref() == Some("Monthly")), "{said:?}");
+        let message = ws.next().await;
+        assert!(
+            matches!(&message.body, Body::Title(t) if t.title.as_deref() == Some("Monthly")),
+            "{message:?}"
+        );
     }
     let (_, listed) = server.http("GET", "/v1/sessions").await;
     assert!(listed.contains(r#""title":"Monthly""#), "{listed}");
@@ -251,8 +254,8 @@ async fn a_session_has_the_title_that_its_publisher_or_a_subscriber_gives() {
     assert_eq!((error.code, error.fatal), (ErrorCode::BadMessage, false));
     assert!(error.reason.contains("`title` has at most 200 characters"), "{}", error.reason);
     subscriber.send(r#"{"type":"title","title":" "}"#).await;
-    let said = subscriber.until("title").await.pop().unwrap();
-    assert!(matches!(&said.body, Body::Title(t) if t.title.is_none()), "{said:?}");
+    let message = subscriber.until("title").await.pop().unwrap();
+    assert!(matches!(&message.body, Body::Title(t) if t.title.is_none()), "{message:?}");
     let mut bad = server.ws("/v1/stream?title=a%0Ab").await;
     let Body::Error(error) = bad.next().await.body else { panic!("no error") };
     assert!(error.fatal && error.reason.contains("U+000A"), "{error:?}");

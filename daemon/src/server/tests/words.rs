@@ -20,35 +20,35 @@ async fn words_come_by_every_way_and_follow_the_labels() {
     let server = serve().await;
     let mut publisher = server.publisher("a").await;
     let mut subscriber = server.ws("/v1/events?session=a").await;
-    let mut heard = subscriber.until("snapshot").await;
+    let mut messages = subscriber.until("snapshot").await;
     // Before the audio, and of both kinds.
     publisher
         .send(&HELLO.replace("}]}", "},{\"start\":1.4,\"end\":1.5,\"text\":\"al\"}],\"final\":false}"))
         .await;
-    heard.extend(subscriber.until("words").await);
+    messages.extend(subscriber.until("words").await);
     subscriber.send(HELLO).await;
-    heard.extend(subscriber.until("words").await);
-    assert_eq!(spoken(&replay(&heard)), [word(1, "hello", None)]);
+    messages.extend(subscriber.until("words").await);
+    assert_eq!(spoken(&replay(&messages)), [word(1, "hello", None)]);
     // Speaker 1, then speaker 3, who proves to be speaker 1 when the segment ends.
     publisher.audio(script(&[(0.1, 5), (0.0, 5), (0.3, 5)])).await;
-    while spoken(&replay(&heard))[0].2.is_none() {
-        heard.push(subscriber.next().await);
+    while spoken(&replay(&messages))[0].2.is_none() {
+        messages.push(subscriber.next().await);
     }
     let later =
         r#"{"words":[{"start":1.2,"end":1.3,"text":"three"},{"start":30.0,"end":30.5,"text":"far"}]}"#;
     assert_eq!(post(&server, "/v1/sessions/a/words", later).await.0, 204);
-    while replay(&heard).words().len() < 3 {
-        heard.push(subscriber.next().await);
+    while replay(&messages).words().len() < 3 {
+        messages.push(subscriber.next().await);
     }
     let expected = [word(1, "hello", Some("S1")), word(3, "three", Some("S3")), word(4, "far", None)];
     // The label of the first may still come.
-    while spoken(&replay(&heard)) != expected {
-        heard.push(subscriber.next().await);
+    while spoken(&replay(&messages)) != expected {
+        messages.push(subscriber.next().await);
     }
     publisher.audio(script(&[(0.0, 3)])).await;
     publisher.send(r#"{"type":"close"}"#).await;
-    heard.extend(subscriber.rest().await.0);
-    let state = replay(&heard);
+    messages.extend(subscriber.rest().await.0);
+    let state = replay(&messages);
     let expected = [word(1, "hello", Some("S1")), word(3, "three", Some("S1")), word(4, "far", None)];
     assert_eq!(spoken(&state), expected, "a revision gives them their new speaker");
     let (_, snapshot) = server.http("GET", "/v1/sessions/a").await;

@@ -1,4 +1,4 @@
-//! Kept sessions are corrected, and what was corrected is kept.
+//! StoredSession sessions are corrected, and what was corrected is kept.
 
 use super::*;
 use crate::protocol::server_message::Snapshot;
@@ -47,12 +47,12 @@ fn corrections_of_kept_sessions_outlive_the_process_and_are_undone_after_it() {
     let kept = storage.list(10).unwrap();
     assert_eq!((kept[0].title.as_deref(), kept[0].n_speakers), (Some("Weekly"), 1));
     assert_eq!((kept[0].reason, ended_ms()), (Some(EndReason::Closed), ended), "it has not ended anew");
-    // Kept, by a process that never heard it.
+    // StoredSession, by a process that never heard it.
     let session = correct(&second, "a", Again::Undo.correction(Some(2)));
     correct(&second, "a", Again::Undo.correction(None));
     let corrected = session.channel().now();
     // Numbers are kept as they are on the wire.
-    let labels = |moment: &crate::session::Moment| Snapshot::of(&moment.state, "stream", None);
+    let labels = |moment: &crate::session::StateAt| Snapshot::of(&moment.state, "stream", None);
     assert_eq!((labels(&corrected), &corrected.about.title), (labels(&before), &None));
     let entries = session.channel().corrections();
     let kinds: Vec<_> = entries.iter().map(|entry| entry.kind.as_str()).collect();

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use super::super::viterbi::best_path;
-use super::vbx::{Item, group_voices, is_linked, n_groups, numbered, upper_half};
+use super::vbx::{Item, group_posteriors, is_linked, n_groups, numbered, upper_half};
 use super::{MemoryParams, SpeechMemory};
-use crate::plda::Voice;
+use crate::plda::SpeakerPosterior;
 
 /// How many clusters there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Split {
         };
         let sides: [Vec<usize>; 2] = [side(false), side(true)];
         let evidence = |members: &[usize]| {
-            let mut voice = Voice::prior(phi);
+            let mut voice = SpeakerPosterior::prior(phi);
             members.iter().for_each(|&i| voice.add(items[i].sum, items[i].weight));
             voice.evidence(phi)
         };
@@ -115,7 +115,7 @@ fn split_further(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>, n: usi
 fn moved(items: &[Item<'_>], phi: &[f32], mut groups: Vec<usize>) -> Vec<usize> {
     let n = n_groups(&groups);
     for _ in 0..MOVING_ROUNDS {
-        let voices = group_voices(items, phi, &groups);
+        let voices = group_posteriors(items, phi, &groups);
         let fits = items
             .iter()
             .flat_map(|item| voices.iter().map(|voice| voice.log_likelihood(item.sum, item.weight)));

@@ -6,7 +6,7 @@
 //!
 //! 1. [`vbx`] clusters the exemplars from two starts: the present labels, and an average-linkage clustering ([`ahc`]) with
 //!    more clusters than there are speakers. The better evidence lower bound (ELBO) wins; at the end of the stream a local
-//!    search improves it. The more speech there is, the less each second counts (`evidence_share`).
+//!    search improves it. The more speech there is, the less each second counts (`evidence_discount`).
 //! 2. Clusters with too little speech are dissolved.
 //! 3. [`merging`] merges the clusters of one speaker, since VBx finds rather too many. [`limits`] holds the number of speakers
 //!    within a user's limits.
@@ -31,11 +31,11 @@ use diarized_dsp::SampleRange;
 use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
-use crate::plda::{Plda, Voice};
+use crate::plda::{Plda, SpeakerPosterior};
 use ahc::Similarities;
 use limits::Limits;
 pub use merging::{GroupPair, VoiceGroups};
-use vbx::{Item, Outcome, cluster, group_voices, is_linked, n_groups, numbered, refine};
+use vbx::{Item, Outcome, cluster, group_posteriors, is_linked, n_groups, numbered, refine};
 
 /// Parameters of the memory and its clustering.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +121,7 @@ pub(crate) struct SpeechMemory {
     exemplars: Vec<Exemplar>,
     similarities: Similarities,
     links: BTreeMap<SegmentId, Vec<Link>>,
-    models: BTreeMap<SpeakerId, Voice>,
+    models: BTreeMap<SpeakerId, SpeakerPosterior>,
 }
 
 impl SpeechMemory {
@@ -145,7 +145,7 @@ impl SpeechMemory {
     }
 
     /// Posterior of a speaker's voice.
-    pub(crate) fn model(&self, speaker: SpeakerId) -> Option<&Voice> {
+    pub(crate) fn model(&self, speaker: SpeakerId) -> Option<&SpeakerPosterior> {
         self.models.get(&speaker)
     }
 
@@ -170,7 +170,7 @@ impl SpeechMemory {
         let link = Link { exemplar: self.exemplars.len(), weight: exemplar.weight, span };
         self.links.entry(segment).or_default().push(link);
         let phi = self.plda.phi();
-        let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::prior(phi));
+        let model = self.models.entry(exemplar.speaker).or_insert_with(|| SpeakerPosterior::prior(phi));
         if exemplar.constraint != Constraint::UserAssigned {
             model.add(&exemplar.projected, exemplar.trust);
             model.update(phi);
@@ -263,7 +263,7 @@ impl SpeechMemory {
         let (mut groups, evidence) = self.best_groups(free, thorough);
         // While speech goes on, a speaker with little speech may go on speaking; at the end none does.
         let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
-        self.dissolve_small(free, &mut groups, least, n_kept);
+        self.absorb_small_clusters(free, &mut groups, least, n_kept);
         (numbered(&groups), evidence / SURPLUS)
     }
 
@@ -292,10 +292,10 @@ impl SpeechMemory {
     /// How much of the evidence counts. The voices of a session scatter otherwise than the model has it, and what comes
     /// of that grows with every minute while a speaker's price does not: counted in full, an hour of two people is ten
     /// speakers. In a crowd each of `n_speakers` has spoken less, so it fades later.
-    fn evidence_share(&self, free: &[usize], n_speakers: usize) -> f32 {
+    fn evidence_discount(&self, free: &[usize], n_speakers: usize) -> f32 {
         let trust: f32 = free.iter().map(|&i| self.exemplars[i].trust).sum();
         let speech_s = trust / self.params.window_weight * self.params.window_s;
-        let crowd = n_speakers.max(CROWD) as f32 / CROWD as f32;
+        let crowd = n_speakers.max(MANY_SPEAKERS) as f32 / MANY_SPEAKERS as f32;
         let fading = (crowd * FADING_FROM_S / speech_s).powf(FADING);
         (EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_EVIDENCE)
     }
@@ -306,7 +306,7 @@ impl SpeechMemory {
         if free.is_empty() {
             1.0
         } else {
-            (self.evidence_share(&free, self.models.len()) / EVIDENCE).min(1.0)
+            (self.evidence_discount(&free, self.models.len()) / EVIDENCE).min(1.0)
         }
     }
 
@@ -314,7 +314,7 @@ impl SpeechMemory {
     /// evidence that so many people as `held` allow.
     fn settled_groups(&self, free: &[usize], held: &[usize], thorough: bool) -> (Outcome, f32) {
         let phi = self.plda.phi();
-        let evidence = SURPLUS * self.evidence_share(free, self.substantial(free, held));
+        let evidence = SURPLUS * self.evidence_discount(free, self.n_speakers_with_enough_speech(free, held));
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
         let mut best = cluster(&items, phi, held);
@@ -333,8 +333,10 @@ impl SpeechMemory {
         let mut held = numbered(&speakers);
         let (mut best, mut evidence) = self.settled_groups(free, &held, thorough);
         // More people than were thought to be there mean more evidence, and that may find more.
-        for _ in 0..if thorough { CROWD_ROUNDS } else { 0 } {
-            if self.substantial(free, &best.groups) <= self.substantial(free, &held).max(CROWD) {
+        for _ in 0..if thorough { MANY_SPEAKERS_ROUNDS } else { 0 } {
+            if self.n_speakers_with_enough_speech(free, &best.groups)
+                <= self.n_speakers_with_enough_speech(free, &held).max(MANY_SPEAKERS)
+            {
                 break;
             }
             held = numbered(&best.groups);
@@ -344,7 +346,7 @@ impl SpeechMemory {
     }
 
     /// How many groups hold enough speech to be a person.
-    fn substantial(&self, free: &[usize], groups: &[usize]) -> usize {
+    fn n_speakers_with_enough_speech(&self, free: &[usize], groups: &[usize]) -> usize {
         self.clean_windows(free, groups)
             .iter()
             .filter(|w| **w >= self.params.min_speaker_windows)
@@ -363,7 +365,7 @@ impl SpeechMemory {
 
     /// Gives the exemplars of groups with less than `least` windows, too few for a speaker, to the group that each fits
     /// best. The largest `n_kept` groups stay whatever their size.
-    fn dissolve_small(&self, free: &[usize], groups: &mut [usize], least: f32, n_kept: usize) {
+    fn absorb_small_clusters(&self, free: &[usize], groups: &mut [usize], least: f32, n_kept: usize) {
         let items = self.items(free, None, 1.0);
         let windows = self.clean_windows(free, groups);
         let mut stays: Vec<bool> =
@@ -376,7 +378,7 @@ impl SpeechMemory {
         small.sort_by(|&a, &b| windows[b].total_cmp(&windows[a]));
         let n_large = stays.iter().filter(|stays| **stays).count();
         small.iter().take(n_kept.saturating_sub(n_large)).for_each(|&g| stays[g] = true);
-        let voices = group_voices(&items, self.plda.phi(), groups);
+        let voices = group_posteriors(&items, self.plda.phi(), groups);
         for (item, group) in items.iter().zip(groups.iter_mut()).filter(|(_, g)| !stays[**g]) {
             let mut best: Option<(usize, f32)> = None;
             for (g, voice) in voices.iter().enumerate().filter(|(g, _)| stays[*g]) {
@@ -393,7 +395,7 @@ impl SpeechMemory {
         self.models.clear();
         let phi = self.plda.phi();
         for exemplar in self.exemplars.iter().filter(|e| e.constraint != Constraint::UserAssigned) {
-            let model = self.models.entry(exemplar.speaker).or_insert_with(|| Voice::prior(phi));
+            let model = self.models.entry(exemplar.speaker).or_insert_with(|| SpeakerPosterior::prior(phi));
             model.add(&exemplar.projected, exemplar.trust);
         }
         self.models.values_mut().for_each(|model| model.update(phi));
@@ -408,8 +410,8 @@ const SPARE_GROUPS: usize = 8;
 const FADING_FROM_S: f32 = 180.0;
 const FADING: f32 = 0.7;
 /// More people than this are a crowd; how often its number is estimated again.
-const CROWD: usize = 10;
-const CROWD_ROUNDS: usize = 4;
+const MANY_SPEAKERS: usize = 10;
+const MANY_SPEAKERS_ROUNDS: usize = 4;
 /// Evidence fades no further than to this share: to where 45 minutes of speech bring it.
 const LEAST_EVIDENCE: f32 = 0.15;
 /// Share of the evidence after `FADING_FROM_S`, and the most that it may be after less.

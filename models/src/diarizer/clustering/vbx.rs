@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::embedding::dot;
-use crate::plda::Voice;
+use crate::plda::SpeakerPosterior;
 pub(crate) use refine::{refine, upper_half};
 
 /// A few neighbouring windows.
@@ -85,8 +85,8 @@ pub(crate) fn joined(groups: &[usize], a: usize, b: usize) -> Vec<usize> {
 }
 
 /// The voice of each group, every item wholly in its own.
-pub(crate) fn group_voices(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<Voice> {
-    let mut voices = vec![Voice::prior(phi); n_groups(groups)];
+pub(crate) fn group_posteriors(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<SpeakerPosterior> {
+    let mut voices = vec![SpeakerPosterior::prior(phi); n_groups(groups)];
     for (item, &group) in items.iter().zip(groups) {
         voices[group].add(item.sum, item.weight);
     }
@@ -114,7 +114,7 @@ fn closest_pair(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Option<((u
 
 /// Every pair of groups that may be joined, with the gain in evidence.
 pub(crate) fn pairs(items: &[Item<'_>], phi: &[f32], groups: &[usize]) -> Vec<((usize, usize), f32)> {
-    let voices = group_voices(items, phi, groups);
+    let voices = group_posteriors(items, phi, groups);
     let alone: Vec<f32> = voices.iter().map(|voice| voice.evidence(phi)).collect();
     let linked: Vec<bool> = (0..voices.len()).map(|g| is_linked(items, groups, g)).collect();
     let mut pairs = Vec::new();
@@ -182,7 +182,7 @@ fn voices_of(
     phi: &[f32],
     responsibilities: &[f32],
     n_groups: usize,
-) -> Vec<Voice> {
+) -> Vec<SpeakerPosterior> {
     let mut weights = vec![0.0; n_groups];
     for (item, row) in items.iter().zip(responsibilities.chunks_exact(n_groups)) {
         weights.iter_mut().zip(row).for_each(|(weight, share)| *weight += item.weight * share);
@@ -195,7 +195,7 @@ fn voices_of(
         .into_iter()
         .zip(weights)
         .map(|(sum, weight)| {
-            let mut voice = Voice::prior(phi);
+            let mut voice = SpeakerPosterior::prior(phi);
             voice.add(sum.as_slice().expect("rows are contiguous"), weight);
             voice.update(phi);
             voice
@@ -204,7 +204,7 @@ fn voices_of(
 }
 
 /// How well each item fits each voice, shape `(n_items, n_groups)`, row-major.
-fn scores_of(items: &[Item<'_>], sums: ArrayView2<'_, f32>, voices: &[Voice]) -> Vec<f32> {
+fn scores_of(items: &[Item<'_>], sums: ArrayView2<'_, f32>, voices: &[SpeakerPosterior]) -> Vec<f32> {
     let mut means = Array2::zeros((sums.ncols(), voices.len()));
     for (mut column, voice) in means.columns_mut().into_iter().zip(voices) {
         column.assign(&ArrayView1::from(voice.mean()));

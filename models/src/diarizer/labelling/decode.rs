@@ -94,7 +94,7 @@ fn label(
     }
     let (best, gain) = scores.best_known(windows.clone())?;
     let is_new = rules.needed_llr(windows.len(), state.is_none(), closing).is_some_and(|needed| {
-        let lead = scores.evidence_share() * (scores.evidence_of_one(windows) - gain) - needed.handicap;
+        let lead = scores.evidence_discount() * (scores.evidence_of_one(windows) - gain) - needed.handicap;
         lead > needed.llr
     });
     if is_new && rules.max_new > 0 { None } else { state.or(Some(best)) }

@@ -34,7 +34,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::clustering::{SpeechMemory, VoiceGroups};
 use super::front_end::FrameMeasures;
-use super::{DiarizerParams, Said, SpeakerVoice};
+use super::{DiarizerParams, SpeakerVoice, TimedEvent};
 use crate::calibration::Calibration;
 use crate::embedding::Embedding;
 use crate::events::{GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
@@ -102,7 +102,7 @@ impl Labeller {
         self.memory.len()
     }
 
-    pub(crate) fn poll(&mut self) -> Option<Said> {
+    pub(crate) fn poll(&mut self) -> Option<TimedEvent> {
         self.publisher.poll()
     }
 

@@ -8,7 +8,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::speech_parts::SpeechParts;
 use super::zone::Zone;
-use crate::diarizer::Said;
+use crate::diarizer::TimedEvent;
 use crate::events::{
     Change, Event, GapReason, RevisionReason, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo,
 };
@@ -33,7 +33,7 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Publisher {
     state: SessionState,
-    queue: VecDeque<Said>,
+    queue: VecDeque<TimedEvent>,
     /// Stream position of the events that follow.
     position: SampleIndex,
     next_segment: u64,
@@ -60,7 +60,7 @@ impl Publisher {
     }
 
     /// The oldest queued event.
-    pub(super) fn poll(&mut self) -> Option<Said> {
+    pub(super) fn poll(&mut self) -> Option<TimedEvent> {
         self.queue.pop_front()
     }
 
@@ -90,7 +90,7 @@ impl Publisher {
     fn emit(&mut self, event: Event) {
         let applied = self.state.apply(&event);
         debug_assert!(applied.is_ok(), "{event:?}: {applied:?}");
-        self.queue.push_back(Said { at: self.position, event });
+        self.queue.push_back(TimedEvent { at: self.position, event });
     }
 
     fn new_segment_id(&mut self) -> SegmentId {

@@ -10,7 +10,7 @@ use super::zone::{Run, Window, Zone};
 use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::SpeechMemory;
 use crate::events::SpeakerId;
-use crate::plda::{Voice, evidence};
+use crate::plda::{SpeakerPosterior, evidence};
 
 /// Speakers with more windows in the memory than this are scored without the unsettled windows.
 const WELL_KNOWN_WINDOWS: f32 = 20.0;
@@ -33,7 +33,7 @@ pub(super) struct Scores<'a> {
     /// Speakers of the memory and of the zone, by id.
     speakers: Vec<SpeakerId>,
     /// Voices with the zone's own windows, for speakers with little memory.
-    zone_voices: BTreeMap<SpeakerId, Voice>,
+    zone_voices: BTreeMap<SpeakerId, SpeakerPosterior>,
 }
 
 impl<'a> Scores<'a> {
@@ -124,7 +124,7 @@ impl<'a> Scores<'a> {
     }
 
     /// Share of the evidence for a new voice that counts after this much speech, in `(0, 1]`.
-    pub(super) fn evidence_share(&self) -> f32 {
+    pub(super) fn evidence_discount(&self) -> f32 {
         self.memory.fading()
     }
 
@@ -153,17 +153,18 @@ impl<'a> Scores<'a> {
 
 /// Voices of the speakers that unsettled windows are labelled with, those windows included, where the memory holds at
 /// most `well_known` of them, as weight.
-fn zone_voices(memory: &SpeechMemory, zone: &Zone, well_known: f32) -> BTreeMap<SpeakerId, Voice> {
+fn zone_voices(memory: &SpeechMemory, zone: &Zone, well_known: f32) -> BTreeMap<SpeakerId, SpeakerPosterior> {
     let phi = memory.plda().phi();
-    let mut voices: BTreeMap<SpeakerId, Voice> = BTreeMap::new();
+    let mut voices: BTreeMap<SpeakerId, SpeakerPosterior> = BTreeMap::new();
     for window in &zone.windows {
         let Some(label) = window.label else { continue };
         let known = memory.model(label);
         if known.is_some_and(|voice| voice.weight() > well_known) {
             continue;
         }
-        let voice =
-            voices.entry(label).or_insert_with(|| known.cloned().unwrap_or_else(|| Voice::prior(phi)));
+        let voice = voices
+            .entry(label)
+            .or_insert_with(|| known.cloned().unwrap_or_else(|| SpeakerPosterior::prior(phi)));
         voice.add(&window.projected, window.trust);
     }
     voices.values_mut().for_each(|voice| voice.update(phi));

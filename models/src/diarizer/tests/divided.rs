@@ -16,7 +16,7 @@ fn script() -> (Script, Vec<f32>) {
 #[test]
 fn a_segment_that_holds_two_people_is_divided_where_they_change() {
     let (script, samples) = script();
-    let (said, state) = run_with(reluctant(), &script, &samples, || 1600, |_| 0);
+    let (emitted, state) = run_with(reluctant(), &script, &samples, || 1600, |_| 0);
     assert_eq!(state.speakers().count(), 2, "{state:#?}");
     let purity = purity(&script, &state);
     assert!(purity > 0.93, "{purity}: {state:#?}");
@@ -29,7 +29,7 @@ fn a_segment_that_holds_two_people_is_divided_where_they_change() {
     // then the label changes.
     let mut held = SessionState::new();
     let mut divided = 0;
-    for s in &said {
+    for s in &emitted {
         if let Event::Segment(new) = &s.event
             && let Some(old) = held.segment(new.id).filter(|old| old.is_final)
         {

@@ -10,8 +10,8 @@ fn counts(options: DiarizerOptions) -> (usize, usize) {
     let (events, state) = run_with(options, &script, &samples, || 1600, |_| 0);
     let mut replayed = SessionState::new();
     let mut most = 0;
-    for said in &events {
-        replayed.apply(&said.event).expect("events follow each other");
+    for emitted in &events {
+        replayed.apply(&emitted.event).expect("events follow each other");
         most = most.max(n_labelled(&replayed));
     }
     assert_eq!(replayed, state);

@@ -66,8 +66,8 @@ impl Live {
             let embedding = embedding(&self.script, request.range);
             self.diarizer.provide(request.id, Ok(embedding)).unwrap();
         }
-        while let Some(said) = self.diarizer.poll_event() {
-            self.replayed.apply(&said.event).unwrap();
+        while let Some(emitted) = self.diarizer.poll_event() {
+            self.replayed.apply(&emitted.event).unwrap();
         }
         assert_eq!(&self.replayed, self.diarizer.state(), "the events tell the state");
     }
@@ -141,8 +141,8 @@ fn the_word_of_a_person_wins_over_recognition() {
     live.hear(f64::INFINITY);
     assert_eq!(live.who(3).1.as_deref(), Some("Zoe"));
     assert_eq!(live.who(4).1, None);
-    let told = live.diarizer.state().speaker(live.who(3).0).unwrap();
-    assert_eq!(told.voice, None, "the name is a person's, not a voiceprint's");
+    let named = live.diarizer.state().speaker(live.who(3).0).unwrap();
+    assert_eq!(named.voice, None, "the name is a person's, not a voiceprint's");
 
     let mut live = Live::start(talk(&TALK), &[0]);
     live.hear(f64::INFINITY);

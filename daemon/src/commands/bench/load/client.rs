@@ -36,7 +36,7 @@ pub(super) struct Client {
 
 /// Results of clients.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct Received {
     pub(super) onset_to_label_s: Vec<f64>,
     pub(super) lag_s: Vec<f64>,
     pub(super) server_lag_s_max: f64,
@@ -44,7 +44,7 @@ pub(super) struct Heard {
     pub(super) faults: Vec<String>,
 }
 
-impl Heard {
+impl Received {
     /// Adds the results of another client.
     pub(super) fn add(&mut self, other: Self) {
         self.onset_to_label_s.extend(other.onset_to_label_s);
@@ -56,15 +56,15 @@ impl Heard {
 
 impl Client {
     /// Streams until the end and returns the results; they include a fault.
-    pub(super) async fn run(self) -> Heard {
-        let mut heard = Heard::default();
-        if let Err(fault) = self.stream(&mut heard).await {
-            heard.faults.push(fault);
+    pub(super) async fn run(self) -> Received {
+        let mut received = Received::default();
+        if let Err(fault) = self.stream(&mut received).await {
+            received.faults.push(fault);
         }
-        heard
+        received
     }
 
-    async fn stream(&self, heard: &mut Heard) -> Result<(), String> {
+    async fn stream(&self, received: &mut Received) -> Result<(), String> {
         tokio::time::sleep(self.delay).await;
         let opening = tokio_tungstenite::connect_async(self.request.clone());
         let (socket, _) = opening.await.map_err(|e| e.to_string())?;
@@ -102,7 +102,7 @@ impl Client {
                 match &message.body {
                     Body::Error(error) => return Err(error.reason.clone()),
                     Body::Ended(_) => return Ok(()),
-                    _ => self.take(&message, began, &mut labels, heard),
+                    _ => self.take(&message, began, &mut labels, received),
                 }
             }
         };
@@ -124,9 +124,15 @@ impl Client {
 
 impl Client {
     /// Counts the lag and the labels of a message, by a stream that began at `began`.
-    fn take(&self, message: &ServerMessage, began: Instant, labels: &mut FirstLabels, heard: &mut Heard) {
+    fn take(
+        &self,
+        message: &ServerMessage,
+        began: Instant,
+        labels: &mut FirstLabels,
+        received: &mut Received,
+    ) {
         if let Body::Stats(stats) = &message.body {
-            heard.server_lag_s_max = heard.server_lag_s_max.max(stats.lag_s.0);
+            received.server_lag_s_max = received.server_lag_s_max.max(stats.lag_s.0);
             return;
         }
         let Ok(event) = message.body.to_event() else { return };
@@ -138,9 +144,9 @@ impl Client {
         let needed = began + Duration::from_secs_f64(at.0);
         let now = Instant::now();
         if first.is_onset {
-            heard.onset_to_label_s.push((now - onset).as_secs_f64());
+            received.onset_to_label_s.push((now - onset).as_secs_f64());
         }
-        heard.lag_s.push(now.saturating_duration_since(needed).as_secs_f64());
+        received.lag_s.push(now.saturating_duration_since(needed).as_secs_f64());
     }
 }
 

@@ -142,8 +142,8 @@ fn labeller(overlap_onset: f32) -> Labeller {
 
 /// The events so far; checks that they give the labeller's own state.
 fn replay(labeller: &mut Labeller, state: &mut SessionState) {
-    while let Some(said) = labeller.poll() {
-        state.apply(&said.event).expect("events fit together");
+    while let Some(emitted) = labeller.poll() {
+        state.apply(&emitted.event).expect("events fit together");
     }
     assert_eq!(state, labeller.state());
 }
@@ -180,12 +180,12 @@ fn a_second_voice_is_labelled_where_two_speak() {
 fn a_second_voice_is_shown_before_it_is_settled() {
     let (mut labeller, mut state) = (labeller(0.5), SessionState::new());
     run(&mut labeller);
-    let said: Vec<_> = std::iter::from_fn(|| labeller.poll()).collect();
-    said.iter().for_each(|said| state.apply(&said.event).expect("events fit together"));
+    let emitted: Vec<_> = std::iter::from_fn(|| labeller.poll()).collect();
+    emitted.iter().for_each(|emitted| state.apply(&emitted.event).expect("events fit together"));
     let of_overlap = |frame: u64| {
-        said.iter().find_map(|said| match &said.event {
+        emitted.iter().find_map(|emitted| match &emitted.event {
             Event::Segment(s) if s.overlap && (s.range.start()..s.range.end()).contains(&at(frame)) => {
-                Some((said.at, s))
+                Some((emitted.at, s))
             }
             _ => None,
         })

@@ -57,14 +57,14 @@ impl Latency {
 
 /// All that a client wants of a session beside its audio format; the default wants nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wishes {
+pub struct SessionOptions {
     /// How many speakers there are.
     pub speakers: SpeakerHints,
     /// How soon labels come.
     pub latency: Option<Latency>,
 }
 
-impl Wishes {
+impl SessionOptions {
     /// Whether nothing is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

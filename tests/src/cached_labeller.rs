@@ -13,13 +13,13 @@ use crate::recordings::name_of;
 
 /// A voice model, settings, and the embeddings known so far.
 #[derive(Debug)]
-pub struct Desk {
+pub struct CachedLabeller {
     embedder: Embedder,
     params: DiarizerParams,
     cache: PathBuf,
 }
 
-impl Desk {
+impl CachedLabeller {
     /// With the model in the folder `model`, or the one inside the binary; `cache` is made unless it is there.
     ///
     /// # Errors

@@ -53,12 +53,12 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// Authentication and TLS set-up of the server.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct AccessSetup {
     pub(super) access: Arc<Access>,
     pub(super) tls: Option<Arc<Tls>>,
 }
 
-impl Door {
+impl AccessSetup {
     /// Loads what the configuration names.
     pub(super) fn open(config: &ServerConfig) -> anyhow::Result<Self> {
         let origins = Origins::new(config.allowed_origins.clone());

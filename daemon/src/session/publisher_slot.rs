@@ -1,0 +1,116 @@
+//! Ensures that one publisher connection at a time feeds a session; the newest wins.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+
+/// The right to queue audio of a session; one connection at a time holds it.
+#[derive(Debug)]
+pub(super) struct PublisherSlot {
+    /// Number of connections that have asked for the slot; the newest one gets it.
+    newest: watch::Sender<u64>,
+    /// Lock of the connection that may queue audio, so that its successor reads a stable sample count.
+    held: Arc<Mutex<()>>,
+}
+
+/// The acquired slot; dropping it releases the slot.
+#[derive(Debug)]
+pub struct PublisherGuard {
+    number: u64,
+    newest: watch::Receiver<u64>,
+    _held: OwnedMutexGuard<()>,
+}
+
+/// A slot released because the connection broke.
+#[derive(Debug, Clone, Copy)]
+pub struct VacatedSlot(u64);
+
+impl PublisherSlot {
+    pub(super) fn new() -> Self {
+        Self { newest: watch::Sender::new(0), held: Arc::default() }
+    }
+
+    /// Asks the present holder to release the slot, and waits for it.
+    pub(super) async fn acquire(&self) -> PublisherGuard {
+        let mut number = 0;
+        self.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
+        let newest = self.newest.subscribe();
+        PublisherGuard { number, newest, _held: Arc::clone(&self.held).lock_owned().await }
+    }
+
+    /// Whether a connection holds the slot.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.try_lock().is_err()
+    }
+
+    /// Waits for a successor in the vacated slot.
+    pub(super) async fn acquired_again(&self, vacated: VacatedSlot) {
+        // The sender lives in `self`, so the wait cannot fail while we are here.
+        let _ = self.newest.subscribe().wait_for(|newest| *newest != vacated.0).await;
+    }
+
+    /// Runs `act` unless the vacated slot has a successor; none can come during `act`.
+    pub(super) fn if_vacant(&self, vacated: VacatedSlot, act: impl FnOnce()) {
+        self.newest.send_if_modified(|newest| {
+            if *newest == vacated.0 {
+                act();
+            }
+            false
+        });
+    }
+}
+
+impl PublisherGuard {
+    /// Waits until a newer connection asks for the slot.
+    pub async fn superseded(&mut self) {
+        let number = self.number;
+        if self.newest.wait_for(|newest| *newest != number).await.is_err() {
+            // The session is gone; no successor is possible.
+            std::future::pending().await
+        }
+    }
+
+    /// Whether a newer connection has asked for the slot.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        *self.newest.borrow() != self.number
+    }
+
+    /// Releases the slot for a successor.
+    #[must_use]
+    pub fn release(self) -> VacatedSlot {
+        VacatedSlot(self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newest_connection_gets_the_slot_once_the_one_before_has_released_it() {
+        let slot = Arc::new(PublisherSlot::new());
+        let mut first = slot.acquire().await;
+        assert!(slot.is_held() && !first.is_superseded());
+        let second = {
+            let slot = Arc::clone(&slot);
+            tokio::spawn(async move { slot.acquire().await })
+        };
+        first.superseded().await;
+        assert!(first.is_superseded() && !second.is_finished());
+        drop(first);
+        let second = second.await.unwrap();
+        assert!(!second.is_superseded());
+        let vacated = second.release();
+        assert!(!slot.is_held());
+        let mut n_acts = 0;
+        slot.if_vacant(vacated, || n_acts += 1);
+        let _third = slot.acquire().await;
+        slot.acquired_again(vacated).await;
+        slot.if_vacant(vacated, || n_acts += 1);
+        assert_eq!(n_acts, 1);
+    }
+}
