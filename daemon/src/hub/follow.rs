@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use tokio::sync::watch;
 
 use super::Hub;
@@ -44,7 +44,7 @@ impl FollowAll {
     }
 
     /// Appends what comes next to `out`, at most `max` events a session.
-    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> ReadStatus {
+    pub fn read(&mut self, max: usize, out: &mut Vec<ByteString>) -> ReadStatus {
         self.tick.mark_unchanged();
         let sessions = self.hub.sessions();
         let first_new = self.next_number;

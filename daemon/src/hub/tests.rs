@@ -1,5 +1,5 @@
-use axum::body::Bytes;
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
+use bytestring::ByteString;
 use diarized_models::SessionState;
 use diarized_models::events::GapReason;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn take(&mut self, json: &Utf8Bytes) {
+    fn take(&mut self, json: &ByteString) {
         let message = ServerMessage::parse(json).unwrap();
         if let Body::Snapshot(snapshot) = &message.body {
             self.state = snapshot.to_state().unwrap();
@@ -261,9 +261,9 @@ fn a_snapshot_is_encoded_once_for_all_who_ask_at_one_moment() {
         out.remove(0)
     };
     let (first, second) = (read(), read());
-    assert!(first.as_str().contains("\"snapshot\""));
-    assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr(), "the same bytes");
-    assert_eq!(session.channel().snapshot_json().as_str(), session.channel().snapshot().to_json());
+    assert!(first.contains("\"snapshot\""));
+    assert_eq!(first.as_ptr(), second.as_ptr(), "the same bytes");
+    assert_eq!(session.channel().snapshot_json(), session.channel().snapshot().to_json());
 }
 
 #[test]

@@ -175,7 +175,7 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
     };
     let (format, content_type) = match extension {
         None | Some("json") => {
-            let json = session.channel().snapshot_json().as_str().to_owned();
+            let json = session.channel().snapshot_json().into_bytes();
             return ([(header::CONTENT_TYPE, "application/json")], json).into_response();
         }
         Some("rttm") => (OutputFormat::Rttm, "text/plain; charset=utf-8"),

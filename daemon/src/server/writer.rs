@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
+use bytestring::ByteString;
 use futures_util::{Sink, SinkExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -50,7 +51,7 @@ pub(super) struct Writer<S> {
     down: watch::Receiver<bool>,
     feed: Option<Feed>,
     fatal: Option<CloseCode>,
-    batch: Vec<Utf8Bytes>,
+    batch: Vec<ByteString>,
 }
 
 impl<S> Writer<S>
@@ -143,7 +144,7 @@ where
         if !self.batch.is_empty() {
             self.shared.metrics.messages_sent.add(self.batch.len() as u64);
             for json in std::mem::take(&mut self.batch) {
-                self.feed_one(Message::Text(json)).await?;
+                self.feed_one(text_frame(json)).await?;
             }
             self.flush().await?;
         }
@@ -224,11 +225,31 @@ async fn in_time(
     }
 }
 
+/// A frame that shares the bytes of an encoded event.
+fn text_frame(event: ByteString) -> Message {
+    Message::Text(Utf8Bytes::try_from(event.into_bytes()).expect("a ByteString is UTF-8"))
+}
+
 /// Waits until what is followed has more; for ever while nothing is.
 async fn changed(feed: &mut Option<Feed>) {
     match feed {
         None => std::future::pending().await,
         Some(Feed::Own(cursor) | Feed::One(cursor)) => cursor.changed().await,
         Some(Feed::All(follow)) => follow.changed().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_share_the_bytes_of_an_event() {
+        let event = ByteString::from("{\"type\":\"segment\",\"name\":\"Ánn\"}".to_owned());
+        let frames = [text_frame(event.clone()), text_frame(event.clone())];
+        for frame in frames {
+            let Message::Text(text) = frame else { panic!("{frame:?}") };
+            assert_eq!((text.as_str(), text.as_ptr()), (&*event, event.as_ptr()));
+        }
     }
 }

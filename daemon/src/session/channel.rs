@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use diarized_dsp::SampleIndex;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{ApplyError, Event, SpeakerId};
@@ -93,7 +93,7 @@ pub struct Channel {
     /// Events that slow readers got a snapshot instead of.
     pub(super) n_missed: AtomicU64,
     /// The newest snapshot that was encoded, its `seq` and whether it is the last.
-    encoded: Mutex<Option<(u64, bool, Utf8Bytes)>>,
+    encoded: Mutex<Option<(u64, bool, ByteString)>>,
 }
 
 #[derive(Debug)]
@@ -109,7 +109,7 @@ pub(super) struct Inner {
     /// End of the latest speech.
     last_speech: Option<SampleIndex>,
     pub(super) ended: Option<EndReason>,
-    pub(super) stats: Option<(Stats, Utf8Bytes)>,
+    pub(super) stats: Option<(Stats, ByteString)>,
     pub(super) n_stats: u64,
     /// Speech of each speaker, after the end of the session.
     voices: BTreeMap<SpeakerId, SpeakerVoice>,
@@ -183,7 +183,7 @@ impl Channel {
         id: &str,
         source: Source,
         moment: StateAt,
-        events: Vec<Utf8Bytes>,
+        events: Vec<ByteString>,
         corrections: Vec<Entry>,
     ) -> Arc<Self> {
         let base_seq = moment.seq.saturating_sub(events.len() as u64);
@@ -227,12 +227,12 @@ impl Channel {
 
     /// The labels as they stand, as the wire's `snapshot`, encoded.
     #[must_use]
-    pub fn snapshot_json(&self) -> Utf8Bytes {
+    pub fn snapshot_json(&self) -> ByteString {
         self.encoded(&self.now())
     }
 
     /// The snapshot of a moment, encoded once for all who ask for it: of a long session that takes a while.
-    pub(super) fn encoded(&self, moment: &StateAt) -> Utf8Bytes {
+    pub(super) fn encoded(&self, moment: &StateAt) -> ByteString {
         let mut newest = self.encoded.lock();
         let key = (moment.seq, moment.ended.is_some());
         if let Some((seq, is_last, json)) = newest.as_ref()
@@ -240,7 +240,7 @@ impl Channel {
         {
             return json.clone();
         }
-        let json = Utf8Bytes::from(moment.snapshot(&self.id, self.source).to_json());
+        let json = ByteString::from(moment.snapshot(&self.id, self.source).to_json());
         if newest.as_ref().is_none_or(|(seq, is_last, _)| (*seq, *is_last) < key) {
             *newest = Some((key.0, key.1, json.clone()));
         }

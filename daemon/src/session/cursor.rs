@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use tokio::sync::watch;
 
 use super::channel::{Channel, StateAt};
@@ -30,7 +30,7 @@ pub struct Batch {
     /// Number of the first of `events`; of the next event, where there are none.
     pub first_seq: u64,
     /// Encoded events, one after the other.
-    pub events: Vec<Utf8Bytes>,
+    pub events: Vec<ByteString>,
     /// Corrections that came with them.
     pub corrections: Vec<Arc<Entry>>,
     /// The session when this was read.
@@ -147,7 +147,7 @@ impl Cursor {
     }
 
     /// Appends what comes next to `out`, at most `max` events.
-    pub fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> ReadStatus {
+    pub fn read(&mut self, max: usize, out: &mut Vec<ByteString>) -> ReadStatus {
         self.tick.mark_unchanged();
         let (moment, more, ended, stats) = {
             let inner = self.channel.inner.lock();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, TrySendError, bounded};
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::events::{GapReason, SpeakerId};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 
 /// How much a journal keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Default for JournalParams {
 #[derive(Debug)]
 pub(super) struct Journal {
     params: JournalParams,
-    entries: VecDeque<Utf8Bytes>,
+    entries: VecDeque<ByteString>,
     n_bytes: usize,
     last_seq: u64,
 }
@@ -34,9 +34,9 @@ impl Journal {
     }
 
     /// A journal that holds these events alone, after `base_seq` that it does not.
-    pub(super) fn archived(base_seq: u64, events: Vec<Utf8Bytes>) -> Self {
+    pub(super) fn archived(base_seq: u64, events: Vec<ByteString>) -> Self {
         let params = JournalParams { max_events: usize::MAX, max_bytes: usize::MAX };
-        let n_bytes = events.iter().map(|json| json.as_str().len()).sum();
+        let n_bytes = events.iter().map(|json| json.len()).sum();
         let last_seq = base_seq + events.len() as u64;
         Self { params, entries: events.into(), n_bytes, last_seq }
     }
@@ -52,21 +52,21 @@ impl Journal {
     }
 
     /// Appends the event whose number is [`Self::last_seq`] + 1.
-    pub(super) fn push(&mut self, json: Utf8Bytes) {
+    pub(super) fn push(&mut self, json: ByteString) {
         self.last_seq += 1;
-        self.n_bytes += json.as_str().len();
+        self.n_bytes += json.len();
         self.entries.push_back(json);
         while self.entries.len() > 1
             && (self.entries.len() > self.params.max_events || self.n_bytes > self.params.max_bytes)
         {
             if let Some(old) = self.entries.pop_front() {
-                self.n_bytes -= old.as_str().len();
+                self.n_bytes -= old.len();
             }
         }
     }
 
     /// Events from number `seq` on, at most `max`; `None` if `seq` has left the journal already.
-    pub(super) fn from(&self, seq: u64, max: usize) -> Option<impl Iterator<Item = &Utf8Bytes>> {
+    pub(super) fn from(&self, seq: u64, max: usize) -> Option<impl Iterator<Item = &ByteString>> {
         let skip = seq.checked_sub(self.first_seq())?;
         Some(self.entries.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(max))
     }
@@ -81,14 +81,14 @@ mod tests {
         let mut journal = Journal::new(JournalParams { max_events: 3, max_bytes: 10 });
         assert_eq!((journal.first_seq(), journal.last_seq()), (1, 0));
         for n in 1..=5 {
-            journal.push(Utf8Bytes::from(n.to_string()));
+            journal.push(ByteString::from(n.to_string()));
         }
         assert_eq!((journal.first_seq(), journal.last_seq()), (3, 5));
-        let kept: Vec<_> = journal.from(4, 9).unwrap().map(|j| j.as_str().to_owned()).collect();
+        let kept: Vec<_> = journal.from(4, 9).unwrap().map(|j| j.to_string()).collect();
         assert_eq!(kept, ["4", "5"]);
         assert!(journal.from(2, 9).is_none());
         assert_eq!(journal.from(6, 9).unwrap().count(), 0);
-        journal.push(Utf8Bytes::from("a text of more than ten bytes"));
+        journal.push(ByteString::from("a text of more than ten bytes"));
         assert_eq!((journal.first_seq(), journal.last_seq()), (6, 6));
     }
 }

@@ -40,7 +40,7 @@ pub(crate) use without_diarizer::restoration;
 
 use publisher_slot::PublisherSlot;
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ};
 use diarized_models::SpeakerId;
 use diarized_models::diarizer::SpeakerVoice;
@@ -75,7 +75,7 @@ pub(crate) struct Archive {
     pub(crate) token_hash: SecretHash,
     pub(crate) moment: StateAt,
     /// The last events before `moment`, encoded.
-    pub(crate) events: Vec<Utf8Bytes>,
+    pub(crate) events: Vec<ByteString>,
     /// Its corrections, the oldest first.
     pub(crate) corrections: Vec<Entry>,
 }

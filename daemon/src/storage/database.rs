@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use diarized_dsp::SampleIndex;
 use diarized_models::{Event, SessionState};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -74,7 +74,7 @@ impl Database {
             let mut insert =
                 write.prepare_cached("INSERT INTO events (session, seq, message) VALUES (?1, ?2, ?3)")?;
             for (seq, message) in (batch.first_seq..).zip(&batch.events) {
-                insert.execute(params![key, signed(seq), message.as_str()])?;
+                insert.execute(params![key, signed(seq), &**message])?;
             }
         }
         write_corrections(&write, key, &batch.corrections)?;
@@ -320,7 +320,7 @@ struct Replayed {
     about: About,
     /// Highest speaker so far.
     last_speaker: u32,
-    events: Vec<Utf8Bytes>,
+    events: Vec<ByteString>,
 }
 
 impl Replayed {
@@ -346,7 +346,7 @@ impl Replayed {
                 self.last_speaker = self.last_speaker.max(info.id.0);
             }
         }
-        self.events.push(Utf8Bytes::from(text));
+        self.events.push(ByteString::from(text));
         Ok(())
     }
 }

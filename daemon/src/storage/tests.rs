@@ -48,7 +48,7 @@ fn all_of(session: &Session, since: Option<u64>) -> Vec<String> {
     };
     let mut out = Vec::new();
     while cursor.read(7, &mut out) == ReadStatus::More {}
-    out.iter().map(|m| m.as_str().to_owned()).filter(|m| !m.contains("\"stats\"")).collect()
+    out.iter().map(|m| m.to_string()).filter(|m| !m.contains("\"stats\"")).collect()
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Writer {
                     }
                 }
                 n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
-                followed.n_bytes += batch.events.iter().map(|json| json.as_str().len() as u64).sum::<u64>();
+                followed.n_bytes += batch.events.iter().map(|json| json.len() as u64).sum::<u64>();
                 if batch.snapshot.is_some() {
                     followed.n_bytes = 0;
                 } else if followed.n_bytes > self.max_session_bytes {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use diarized_config::WebhookEvent;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -48,7 +48,7 @@ impl Events {
                 self.cursors.push(Cursor::since(session.channel(), seq));
             }
         }
-        let mut messages: Vec<Utf8Bytes> = Vec::new();
+        let mut messages: Vec<ByteString> = Vec::new();
         let wanted = &self.wanted;
         self.cursors.retain_mut(|cursor| {
             loop {
@@ -71,8 +71,8 @@ impl Events {
 }
 
 /// Queues a message, if it is one of the wanted events.
-fn take(message: &Utf8Bytes, wanted: &[WebhookEvent], queue: &mut Queue) {
-    let Ok(head) = serde_json::from_str::<Head>(message.as_str()) else { return };
+fn take(message: &ByteString, wanted: &[WebhookEvent], queue: &mut Queue) {
+    let Ok(head) = serde_json::from_str::<Head>(message) else { return };
     if head.r#type == "lagged" {
         queue.miss(head.missed.unwrap_or(0));
         return;

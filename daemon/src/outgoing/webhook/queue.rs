@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 
 /// Bytes of all events that wait.
 const MAX_BYTES: usize = 32 << 20;
@@ -10,7 +10,7 @@ const MAX_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub(super) struct Queue {
     max_events: usize,
-    events: VecDeque<Utf8Bytes>,
+    events: VecDeque<ByteString>,
     n_bytes: usize,
     missed: u64,
 }
@@ -20,7 +20,7 @@ impl Queue {
         Self { max_events, events: VecDeque::new(), n_bytes: 0, missed: 0 }
     }
 
-    pub(super) fn push(&mut self, event: Utf8Bytes) {
+    pub(super) fn push(&mut self, event: ByteString) {
         self.n_bytes += event.len();
         self.events.push_back(event);
         while self.events.len() > 1 && (self.events.len() > self.max_events || self.n_bytes > MAX_BYTES) {
@@ -37,7 +37,7 @@ impl Queue {
     }
 
     /// The oldest events, at least one, and the number of those that were lost before them; `None` if none waits.
-    pub(super) fn take(&mut self, max_events: usize, max_bytes: usize) -> Option<(Vec<Utf8Bytes>, u64)> {
+    pub(super) fn take(&mut self, max_events: usize, max_bytes: usize) -> Option<(Vec<ByteString>, u64)> {
         let mut out = Vec::new();
         let mut n_bytes = 0;
         while out.len() < max_events
@@ -64,7 +64,7 @@ mod tests {
             queue.push(n.to_string().into());
         }
         queue.miss(7);
-        let texts = |events: &[Utf8Bytes]| events.iter().map(|e| e.as_str().to_owned()).collect::<Vec<_>>();
+        let texts = |events: &[ByteString]| events.iter().map(|e| e.to_string()).collect::<Vec<_>>();
         let (events, missed) = queue.take(2, 100).unwrap();
         assert_eq!((texts(&events), missed), (vec!["2".to_owned(), "3".to_owned()], 9));
         let (events, missed) = queue.take(2, 0).unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
-use axum::extract::ws::Utf8Bytes;
+use bytestring::ByteString;
 use diarized_config::Endpoint;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::{Request, StatusCode, header};
@@ -34,8 +34,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(id: String, events: &[Utf8Bytes], missed: u64) -> Self {
-        let events_json = events.iter().map(Utf8Bytes::as_str).collect::<Vec<_>>().join(",");
+    pub(super) fn new(id: String, events: &[ByteString], missed: u64) -> Self {
+        let events_json = events.iter().map(|e| &**e).collect::<Vec<_>>().join(",");
         let missed = if missed > 0 { format!(",\"missed\":{missed}") } else { String::new() };
         let body = format!("{{\"delivery\":\"{id}\",\"events\":[{events_json}]{missed}}}");
         Self { id, body: body.into(), n_events: events.len() }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_body_is_json_with_the_events_as_they_were() {
-        let events = [Utf8Bytes::from("{\"a\":1}"), Utf8Bytes::from("{\"b\":2}")];
+        let events = [ByteString::from("{\"a\":1}"), ByteString::from("{\"b\":2}")];
         let body =
             |missed| String::from_utf8(Delivery::new("d".to_owned(), &events, missed).body.to_vec()).unwrap();
         assert_eq!(body(0), r#"{"delivery":"d","events":[{"a":1},{"b":2}]}"#);
