@@ -24,6 +24,7 @@ pub mod outgoing;
 pub mod output;
 pub mod pcm;
 pub mod percentile;
+pub mod private_file;
 pub mod protocol;
 pub mod rate;
 pub mod secret;

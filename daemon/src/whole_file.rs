@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::private_file::with_mode;
+
 /// A file that is written under a temporary name in the folder of its place, and replaces the file there when it is
 /// [committed](Self::commit). Dropped before that, it leaves no trace. A pipe or device is written directly.
 #[derive(Debug)]
@@ -18,11 +20,20 @@ enum Target {
 }
 
 impl WholeFile {
-    /// Begins a file for the place `path`.
+    /// Begins a file for the place `path`, with the permissions that the system gives new files.
     ///
     /// # Errors
     /// The system's: the folder is absent or not writable, or `path` is a folder.
     pub fn create(path: &Path) -> io::Result<Self> {
+        Self::with_mode(path, 0o666)
+    }
+
+    /// Begins a file for the place `path`, with at most the permissions `mode`, such as
+    /// [`OWNER`](crate::private_file::OWNER).
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn with_mode(path: &Path, mode: u32) -> io::Result<Self> {
         // A link is followed, so that the file behind it is replaced and not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         match fs::metadata(&path) {
@@ -39,12 +50,13 @@ impl WholeFile {
         prefix.push(path.file_name().unwrap_or_default());
         prefix.push(".");
         // Opened here, since tempfile's own files are for their owner alone.
-        let draft = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".part")
-            .make_in(path.parent().unwrap_or(Path::new("")), |draft| {
-                OpenOptions::new().read(true).write(true).create_new(true).open(draft)
-            })?;
+        let draft = tempfile::Builder::new().prefix(&prefix).suffix(".part").make_in(
+            path.parent().unwrap_or(Path::new("")),
+            |draft| {
+                let mut options = OpenOptions::new();
+                with_mode(options.read(true).write(true).create_new(true), mode).open(draft)
+            },
+        )?;
         Ok(Self(Target::Draft { draft, path }))
     }
 
@@ -74,7 +86,18 @@ impl WholeFile {
 /// # Errors
 /// The system's; `path` is then as it was before.
 pub fn write_whole_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut whole = WholeFile::create(path)?;
+    write(WholeFile::create(path)?, content)
+}
+
+/// The same for a file with at most the permissions `mode`.
+///
+/// # Errors
+/// As [`write_whole_file`].
+pub fn write_whole_file_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write(WholeFile::with_mode(path, mode)?, content)
+}
+
+fn write(mut whole: WholeFile, content: &[u8]) -> io::Result<()> {
     whole.file().write_all(content)?;
     whole.commit()
 }
@@ -102,6 +125,19 @@ mod tests {
         assert_eq!(write_whole_file(&absent, b"x").unwrap_err().kind(), std::io::ErrorKind::NotFound);
         let error = write_whole_file(folder.path(), b"x").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::IsADirectory);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_replaces_an_open_one() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        write_whole_file(&path, b"old").unwrap();
+        assert_ne!(mode() & 0o004, 0, "the mask of this process lets others read");
+        write_whole_file_with_mode(&path, b"new", crate::private_file::OWNER).unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), mode()), (b"new".to_vec(), 0o600));
     }
 
     #[cfg(unix)]

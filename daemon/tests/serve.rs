@@ -214,8 +214,9 @@ fn a_terminated_server_finishes_its_sessions_and_ends_well() {
     assert_eq!(stream.wait().unwrap().code(), Some(1));
     assert!(told.contains("closed the stream with 1001: the server shuts down"), "{told}");
     assert!(listen.try_wait().unwrap().is_none(), "it waits");
-    listen.kill().unwrap();
-    listen.wait().unwrap();
+    let pid = listen.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(listen.wait().unwrap().code(), Some(0), "a stop signal ends it properly");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::{Date, Month};
 
 use super::{Scope, Scopes};
+use crate::private_file::{self, OWNER_AND_GROUP};
 use crate::secret::{SecretHash, random_hex};
+use crate::whole_file::write_whole_file_with_mode;
 
 /// What every token begins with, so that people and scanners recognise one.
 const PREFIX: &str = "dz_";
@@ -136,15 +138,7 @@ impl Tokens {
     /// [`TokenFileError::Io`]; the file is as it was.
     pub fn save(&self, path: &Path) -> Result<(), TokenFileError> {
         let io = |source| TokenFileError::Io { what: "write", path: path.to_owned(), source };
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}", random_hex(4)));
-        let beside = PathBuf::from(beside);
-        let written = write_private(&beside, &self.to_text()).and_then(|()| std::fs::rename(&beside, path));
-        written.map_err(|error| {
-            // What could not be put in place is of no use.
-            let _ = std::fs::remove_file(&beside);
-            io(error)
-        })
+        write_whole_file_with_mode(path, self.to_text().as_bytes(), OWNER_AND_GROUP).map_err(io)
     }
 
     /// Exclusive lock for changes of the token file, until the result is dropped or the process ends; waits for the present
@@ -156,14 +150,7 @@ impl Tokens {
         let io = |source| TokenFileError::Io { what: "lock", path: path.to_owned(), source };
         let mut beside = path.as_os_str().to_owned();
         beside.push("-lock");
-        let mut options = std::fs::OpenOptions::new();
-        options.create(true).append(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
-        let lock = options.open(PathBuf::from(beside)).map_err(io)?;
+        let lock = private_file::open_or_create(&PathBuf::from(beside)).map_err(io)?;
         lock.lock().map_err(io)?;
         Ok(lock)
     }
@@ -234,19 +221,6 @@ fn day_of(date: &str) -> Option<u64> {
     let found = Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?).ok()?;
     let since = u64::try_from(found.to_julian_day() - EPOCH_JULIAN_DAY).ok()?;
     (date_of(since) == date).then_some(since)
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o640);
-    }
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(test)]

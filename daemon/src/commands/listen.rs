@@ -3,6 +3,7 @@
 use super::server_args::{ServerArgs, session_id};
 use crate::client::{Address, Follow, News, Terminal, View};
 use crate::exit;
+use crate::interrupt::StopSignals;
 use crate::protocol::{Body, CloseCode};
 
 /// Arguments of `diarized listen`.
@@ -50,12 +51,12 @@ async fn follow(address: Address, session: &str, since: Option<u64>, json: bool)
     // Whether the error that ends it was shown among the labels.
     let mut is_told = false;
     let mut follow = Follow::connect(address.clone(), session, since).await?;
+    let mut stop = StopSignals::new()?;
     terminal.note(&format!("following {shown} of {address}; Ctrl-C ends"));
     loop {
         let news = tokio::select! {
             news = follow.next() => news,
-            stopped = tokio::signal::ctrl_c() => {
-                stopped?;
+            () = stop.next() => {
                 terminal.clear();
                 follow.leave().await;
                 return Ok(exit::OK);

@@ -8,6 +8,7 @@ use crate::audio_file::AudioFile;
 use crate::client::{Address, Naming, News, Playback, PublishError, Terminal, View, publish};
 use crate::error_chain::error_chain;
 use crate::exit;
+use crate::interrupt::StopSignals;
 use crate::protocol::text::{checked_title, title_of_file};
 
 /// Arguments of `diarized stream`.
@@ -116,10 +117,10 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
         }
         terminal.live(format!("{}{total}", view.live()));
     });
+    let mut stop = StopSignals::new()?;
     let outcome = tokio::select! {
         outcome = playing => outcome,
-        stopped = tokio::signal::ctrl_c() => {
-            stopped?;
+        () = stop.next() => {
             terminal.clear();
             terminal.note("stopped; the server keeps what it has heard");
             return Ok(exit::FAILURE);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, ConnectionClosed, Received};
 use super::writer::{Feed, Outgoing};
+use crate::error_chain::error_chain;
 use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
@@ -112,7 +113,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
             OpenError::ShuttingDown => ErrorCode::ShuttingDown,
             OpenError::Start(_) => ErrorCode::Internal,
         };
-        Fault(code, chain(&error))
+        Fault(code, error_chain(&error))
     })?;
     if let Some(title) = title.filter(|title| !title.is_empty()) {
         session.set_title(title);
@@ -317,18 +318,6 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
     };
     let SessionOptions { speakers, latency } = options;
     Ok(Start { audio, session, title, speakers, latency, resume })
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Gives the publisher of a broken connection the time to come back.

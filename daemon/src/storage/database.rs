@@ -11,10 +11,10 @@ use diarized_models::{Event, SessionState};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::error::{StorageError, damaged};
-use super::files::make_private;
 use super::migrations::migrate;
 use super::values::{lossy, signed, unsigned};
 use super::{StoredSession, unix_ms};
+use crate::private_file::open_or_create;
 use crate::protocol::server_message::{Body, EndReason, Ended};
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
@@ -37,7 +37,7 @@ impl Database {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(make)?;
         }
-        drop(make_private(path).map_err(make)?);
+        drop(open_or_create(path).map_err(make)?);
         let mut sqlite = Connection::open(path)?;
         sqlite.busy_timeout(BUSY)?;
         sqlite.pragma_update(None, "journal_mode", "WAL")?;

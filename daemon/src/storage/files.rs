@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::StorageError;
+use crate::private_file::open_or_create;
 
 /// Takes the sole right to write the sessions at `path`, until what is returned is dropped or the process ends: two
 /// processes would end each other's sessions as interrupted.
@@ -15,22 +16,10 @@ pub(super) fn lock(path: &Path) -> Result<File, StorageError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(make)?;
     }
-    let file = make_private(&beside).map_err(make)?;
+    let file = open_or_create(&beside).map_err(make)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(make(source)),
     }
-}
-
-/// Makes the file if it is not there, readable by its owner alone; SQLite gives the files beside it the same rights.
-pub(super) fn make_private(path: &Path) -> std::io::Result<File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path)
 }

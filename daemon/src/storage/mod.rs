@@ -29,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
+use crate::error_chain::error_chain;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::session::{Session, Source};
@@ -316,7 +317,7 @@ impl Storage {
             Err(error) => {
                 self.n_errors.fetch_add(1, Ordering::Relaxed);
                 if !self.is_failing.swap(true, Ordering::Relaxed) {
-                    let reason = format!("{:#}", anyhow::Error::new(error));
+                    let reason = error_chain(&error);
                     tracing::error!(reason, "sessions are not kept; they go on, and writing is tried again");
                     for session in sessions {
                         session.warn(

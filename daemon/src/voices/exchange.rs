@@ -10,6 +10,7 @@ use super::audit::note;
 use super::rows::{Person, find_in, has_recording, insert_person, insert_recording, read_voices};
 use super::seal::Seal;
 use super::{Key, NewRecording, Store, StoreError, Voice, checked_name};
+use crate::private_file;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +121,7 @@ impl Store {
                 (serde_json::to_string_pretty(&export).expect("texts always serialise"), "sealed")
             }
         };
-        let written = super::new_private_file(path).and_then(|mut file| {
+        let written = private_file::create_new(path).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.write_all(b"\n")?;
             file.sync_all()

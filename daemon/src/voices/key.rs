@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use diarized_config::VOICES_KEY_VARIABLE;
 
 use super::StoreError;
+use crate::private_file;
 
 /// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
@@ -89,7 +90,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
     let text = hex::encode(bytes) + "\n";
     // A key cut short would lock its owner out of the store.
     super::appear(path, what, |draft| {
-        let written = super::new_private_file(draft).and_then(|mut file| {
+        let written = private_file::create_new(draft).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });

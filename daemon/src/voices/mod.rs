@@ -57,15 +57,6 @@ fn make_folder(folder: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// A new file that its owner alone may read; one that is there already is an error.
-fn new_private_file(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 /// Makes the file at `path` appear whole or not at all: `write` makes it under the name that it is given. Where somebody
 /// else's has appeared first, that one stays.
 fn appear(

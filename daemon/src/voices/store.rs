@@ -16,6 +16,7 @@ use super::rows::{Person, find_in, insert_person, insert_recording, read_voices,
 use super::seal::Seal;
 use super::voice::{Enrolment, NewRecording, Voice};
 use super::{checked_name, random_id, unix_now};
+use crate::private_file;
 
 /// Version of the tables, in SQLite's `user_version`.
 const SCHEMA: i64 = 1;
@@ -67,7 +68,7 @@ impl Store {
         // Complete under another name first, so that no reader finds a partial store.
         let what = "make";
         super::appear(path, what, |draft| {
-            super::new_private_file(draft).map_err(|source| StoreError::File {
+            private_file::create_new(draft).map_err(|source| StoreError::File {
                 what,
                 path: path.to_owned(),
                 source,

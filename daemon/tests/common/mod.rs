@@ -6,14 +6,20 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The binary with an environment that holds none of our variables.
-pub(crate) fn diarized(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+/// A program with an environment that holds none of our variables.
+pub(crate) fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("DIARIZED_") {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// The binary with such an environment.
+pub(crate) fn diarized(args: &[&str]) -> Command {
+    let mut command = clean(env!("CARGO_BIN_EXE_diarized"));
     command.args(args);
     command
 }

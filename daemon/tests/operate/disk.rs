@@ -6,7 +6,8 @@ use std::process::Command;
 use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::{Body, EndReason};
 
-use super::server::{Server, clean, diarized, outcome};
+use super::common::{clean, diarized, run};
+use super::server::Server;
 use super::{replay, stream};
 
 /// Counts of the metrics page.
@@ -28,7 +29,7 @@ fn sessions_go_on_when_the_disk_is_full() {
     let mut warned = String::new();
     for n in 0..10 {
         let id = format!("talk{n}");
-        let (code, json, stderr) = outcome(&mut stream(&server.url, &["--speed", "10", "--session", &id]));
+        let (code, json, stderr) = run(&mut stream(&server.url, &["--speed", "10", "--session", &id]));
         assert_eq!(code, 0, "{stderr}");
         let (state, ended) = replay(&json);
         assert!(state.segments().len() > 5 && ended == Some(EndReason::Closed));
@@ -83,7 +84,7 @@ fn a_disk_that_fills_up_and_is_cleared_costs_no_event() {
     let path = format!("storage.path={}", disk.0.join("sessions.sqlite").display());
     let server = Server::start(&["--set", &path]);
     let play = |id: &str| {
-        let (code, json, stderr) = outcome(&mut stream(&server.url, &["--speed", "max", "--session", id]));
+        let (code, json, stderr) = run(&mut stream(&server.url, &["--speed", "max", "--session", id]));
         assert_eq!(code, 0, "{stderr}");
         json
     };
@@ -130,7 +131,7 @@ fn a_store_of_voices_is_made_whole_or_not_at_all_where_there_is_no_room() {
         let store = disk.0.join("s.db");
         let run = |action: &str| {
             let mut command = diarized(&["voices", action, "--store", store.to_str().unwrap()]);
-            outcome(command.env("DIARIZED_VOICES_KEY", "5e".repeat(32)))
+            run(command.env("DIARIZED_VOICES_KEY", "5e".repeat(32)))
         };
         let (code, _, stderr) = run("init");
         if code == 0 {

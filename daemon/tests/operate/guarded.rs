@@ -4,7 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use super::server::{PATIENCE, Server, diarized, outcome};
+use super::common::{diarized, run};
+use super::server::{PATIENCE, Server};
 use super::stream;
 
 /// Status and body of a request with this token and body.
@@ -25,7 +26,7 @@ fn http_as(server: &Server, token: &str, method: &str, path: &str, body: &str) -
 
 fn add(tokens: &str, name: &str, scope: &str) -> String {
     let args = ["token", "add", name, "--scope", scope, "--file", tokens];
-    let (code, stdout, stderr) = outcome(&mut diarized(&args));
+    let (code, stdout, stderr) = run(&mut diarized(&args));
     assert_eq!(code, 0, "{stderr}");
     stdout.trim().to_owned()
 }
@@ -33,7 +34,7 @@ fn add(tokens: &str, name: &str, scope: &str) -> String {
 /// Plays the example under this id and waits for its end.
 fn play(server: &Server, token: &str, id: &str) {
     let rest = ["--session", id, "--speed", "max"];
-    let (code, _, stderr) = outcome(stream(&server.url, &rest).env("DIARIZED_TOKEN", token));
+    let (code, _, stderr) = run(stream(&server.url, &rest).env("DIARIZED_TOKEN", token));
     assert_eq!(code, 0, "{stderr}");
 }
 
@@ -93,7 +94,7 @@ fn the_first_start_makes_a_token_and_no_other_does() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let (code, _, stderr) = outcome(&mut diarized(&["serve", "--first-token", "--listen", "127.0.0.1:0"]));
+    let (code, _, stderr) = run(&mut diarized(&["serve", "--first-token", "--listen", "127.0.0.1:0"]));
     assert!(code == 78 && stderr.contains("server.token_file"), "{stderr}");
     let token_file = format!("server.token_file={}", at("tokens").display());
     let args = ["--first-token", "--set", &token_file];
@@ -122,15 +123,15 @@ fn tokens_that_are_added_at_once_are_all_there() {
             scope.spawn(|| add(&tokens, name, "publish"));
         }
     });
-    let (_, list, _) = outcome(&mut diarized(&["token", "list", "--file", &tokens]));
+    let (_, list, _) = run(&mut diarized(&["token", "list", "--file", &tokens]));
     assert!(names.iter().all(|name| list.contains(name)), "{list}");
     std::thread::scope(|scope| {
         for name in &names[1..] {
             let args = ["token", "revoke", name, "--file", &tokens];
-            scope.spawn(move || assert_eq!(outcome(&mut diarized(&args)).0, 0));
+            scope.spawn(move || assert_eq!(run(&mut diarized(&args)).0, 0));
         }
     });
-    let (_, list, _) = outcome(&mut diarized(&["token", "list", "--file", &tokens]));
+    let (_, list, _) = run(&mut diarized(&["token", "list", "--file", &tokens]));
     assert_eq!((list.lines().count(), list.starts_with("token0")), (1, true), "{list}");
 }
 

@@ -3,6 +3,8 @@
 
 #![cfg(unix)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod disk;
 mod guarded;
 mod server;
@@ -24,7 +26,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore};
 
-use server::{PATIENCE, Server, diarized, example, outcome};
+use common::{conversation, diarized, run};
+use server::{PATIENCE, Server};
 
 /// What the events of one session make of an empty state, and how it ended; the numbers must be gapless.
 fn replay(json: &str) -> (SessionState, Option<EndReason>) {
@@ -48,7 +51,7 @@ fn replay(json: &str) -> (SessionState, Option<EndReason>) {
 }
 
 fn stream(url: &str, rest: &[&str]) -> std::process::Command {
-    let file = example();
+    let file = conversation();
     let mut command = diarized(&["stream", file.to_str().unwrap(), "--url", url, "--json"]);
     command.args(rest);
     command
@@ -57,15 +60,14 @@ fn stream(url: &str, rest: &[&str]) -> std::process::Command {
 #[test]
 fn a_stream_over_a_network_that_breaks_gets_the_labels_of_one_that_does_not() {
     let server = Server::start(&[]);
-    let (code, whole, _) = outcome(&mut stream(&server.url, &["--speed", "max"]));
+    let (code, whole, _) = run(&mut stream(&server.url, &["--speed", "max"]));
     assert_eq!(code, 0);
     let (whole, _) = replay(&whole);
     assert!(whole.segments().len() > 5, "there is a conversation to compare");
     for budgets in [vec![1_000_000], vec![123_457, 700_001, 31]] {
         let n = budgets.len();
         let network = Proxy::cutting(server.addr, budgets);
-        let (code, cut, stderr) =
-            outcome(&mut stream(&format!("ws://{}", network.addr), &["--speed", "max"]));
+        let (code, cut, stderr) = run(&mut stream(&format!("ws://{}", network.addr), &["--speed", "max"]));
         assert_eq!((code, network.n_cut.load(Ordering::SeqCst)), (0, n), "{stderr}");
         assert!(stderr.contains("trying again in") && stderr.contains("connected again"), "{stderr}");
         assert_eq!(replay(&cut), (whole.clone(), Some(EndReason::Closed)));
@@ -90,7 +92,7 @@ fn a_killed_server_loses_less_than_a_second_of_what_it_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = format!("storage.path={}", folder.path().join("sessions.sqlite").display());
     let server = Server::start(&["--set", &path]);
-    let (code, ..) = outcome(&mut stream(&server.url, &["--speed", "max", "--session", "before"]));
+    let (code, ..) = run(&mut stream(&server.url, &["--speed", "max", "--session", "before"]));
     assert_eq!(code, 0);
     let mut publisher = stream(&server.url, &["--speed", "4", "--session", "talk"])
         .stdout(Stdio::piped())
@@ -122,7 +124,7 @@ fn a_killed_server_loses_less_than_a_second_of_what_it_said() {
     );
 
     let events = ["listen", &server.url, "--session", "talk", "--since", "0", "--json"];
-    let (code, events, _) = outcome(&mut diarized(&events));
+    let (code, events, _) = run(&mut diarized(&events));
     assert_eq!(code, 0);
     let (state, ended) = replay(&events);
     assert_eq!(ended, Some(EndReason::Interrupted));
@@ -179,7 +181,7 @@ fn a_terminated_server_keeps_all_that_was_said() {
     assert!(said.segments().all(|segment| segment.is_final));
     let server = Server::start(&["--set", &path]);
     let events = ["listen", &server.url, "--session", "talk", "--since", "0", "--json"];
-    let (_, events, _) = outcome(&mut diarized(&events));
+    let (_, events, _) = run(&mut diarized(&events));
     assert_eq!(replay(&events), (said, reason));
 }
 
@@ -220,7 +222,7 @@ fn tokens_and_certificates_guard_a_server_and_are_loaded_again() {
     let tokens = at("tokens");
     let add = |name: &str, scope: &str| {
         let args = ["token", "add", name, "--scope", scope, "--file", &tokens];
-        let (code, stdout, stderr) = outcome(&mut diarized(&args));
+        let (code, stdout, stderr) = run(&mut diarized(&args));
         assert_eq!(code, 0, "{stderr}");
         stdout.trim().to_owned()
     };
@@ -229,7 +231,7 @@ fn tokens_and_certificates_guard_a_server_and_are_loaded_again() {
     let server = Server::start(&["--config", &at("diarized.toml")]);
     assert!(server.url.starts_with("wss://"));
     let ca = ["--ca", authority.to_str().unwrap(), "--speed", "max"];
-    let play = |token: &str, rest: &[&str]| outcome(stream(&server.url, rest).env("DIARIZED_TOKEN", token));
+    let play = |token: &str, rest: &[&str]| run(stream(&server.url, rest).env("DIARIZED_TOKEN", token));
     let (code, json, stderr) = play(&good, &ca);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(replay(&json).1, Some(EndReason::Closed));
@@ -248,9 +250,9 @@ fn tokens_and_certificates_guard_a_server_and_are_loaded_again() {
     let of = |name: &str| CertificateDer::from_pem_file(fixtures.join(format!("{name}.pem"))).unwrap();
     assert_eq!(certificate_of(&server, &authority), of("first"));
     put("second");
-    let (code, list, _) = outcome(&mut diarized(&["token", "list", "--file", &tokens]));
+    let (code, list, _) = run(&mut diarized(&["token", "list", "--file", &tokens]));
     assert!(code == 0 && list.contains("laptop") && !list.contains(&good), "{list}");
-    assert_eq!(outcome(&mut diarized(&["token", "revoke", "laptop", "--file", &tokens])).0, 0);
+    assert_eq!(run(&mut diarized(&["token", "revoke", "laptop", "--file", &tokens])).0, 0);
     server.signal("HUP");
     server.wait_for_log("were loaded again");
     assert_eq!(certificate_of(&server, &authority), of("second"));
@@ -313,16 +315,16 @@ fn the_service_manager_is_told_and_the_log_level_follows_the_file() {
 fn what_is_packaged_is_there_and_the_packaged_configuration_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let man = folder.path().join("man");
-    assert_eq!(outcome(&mut diarized(&["man", man.to_str().unwrap()])).0, 0);
+    assert_eq!(run(&mut diarized(&["man", man.to_str().unwrap()])).0, 0);
     let page = std::fs::read_to_string(man.join("diarized-serve.1")).unwrap();
     assert!(page.contains("allow\\-insecure"), "{page}");
     for shell in ["bash", "zsh", "fish"] {
-        let (code, script, _) = outcome(&mut diarized(&["completions", shell]));
+        let (code, script, _) = run(&mut diarized(&["completions", shell]));
         assert!(code == 0 && script.contains("serve"), "{shell}");
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = root.join("../packaging/diarized.toml");
-    let (code, _, stderr) = outcome(&mut diarized(&["config", "--check", config.to_str().unwrap()]));
+    let (code, _, stderr) = run(&mut diarized(&["config", "--check", config.to_str().unwrap()]));
     assert_eq!((code, stderr.as_str()), (0, ""));
     // Every file that the package names and that is not made by the build.
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();

@@ -1,44 +1,17 @@
 //! The binary as a server, and the few bytes of HTTP that the tests speak to it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::common::{diarized, request};
+
 /// Longer than anything here takes on a busy machine: what waits this long hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program with an environment that holds none of our variables.
-pub(crate) fn clean(program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DIARIZED_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// The binary.
-pub(crate) fn diarized(args: &[&str]) -> Command {
-    let mut command = clean(env!("CARGO_BIN_EXE_diarized"));
-    command.args(args);
-    command
-}
-
-/// Exit code, standard output and standard error.
-pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-pub(crate) fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/example/conversation.flac")
-}
 
 /// A server on a free port; killed when dropped.
 pub(crate) struct Server {
@@ -107,14 +80,7 @@ impl Server {
 
     /// Status and body of a request without a body.
     pub(crate) fn http(&self, method: &str, path: &str) -> (u16, String) {
-        let mut tcp = TcpStream::connect(self.addr).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr);
-        tcp.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        request(&self.addr.to_string(), method, path, "")
     }
 }
 

@@ -1,7 +1,5 @@
 //! Authentication and TLS set-up of the server, and the refusal of an open server by mistake.
 
-use std::io::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,7 +7,9 @@ use diarized_config::ServerConfig;
 
 use crate::access::{Access, Origins, Scope, Tokens};
 use crate::error_chain::error_chain;
+use crate::private_file::OWNER;
 use crate::server::{Tls, TlsError};
+use crate::whole_file::write_whole_file_with_mode;
 
 /// File with the first token, beside the token file.
 const FIRST_TOKEN: &str = "first-token";
@@ -26,7 +26,7 @@ pub(super) fn make_first_token(config: &ServerConfig) -> anyhow::Result<()> {
     let mut tokens = Tokens::default();
     let token = tokens.add("first", [Scope::Admin].into_iter().collect())?;
     let shown = path.with_file_name(FIRST_TOKEN);
-    write_secret(&shown, &format!("{token}\n"))
+    write_whole_file_with_mode(&shown, format!("{token}\n").as_bytes(), OWNER)
         .with_context(|| format!("cannot write the first token to {}", shown.display()))?;
     tokens.save(path)?;
     tracing::warn!(
@@ -34,21 +34,6 @@ pub(super) fn make_first_token(config: &ServerConfig) -> anyhow::Result<()> {
         "a first token was made, which may do everything: take it from this file, then delete the file"
     );
     Ok(())
-}
-
-/// Writes a file that its owner alone can read, in the place of one that is there.
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    if path.exists() {
-        std::fs::remove_file(path)?;
-    }
-    options.open(path)?.write_all(text.as_bytes())
 }
 
 /// Authentication and TLS set-up of the server.
