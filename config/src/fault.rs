@@ -123,12 +123,22 @@ pub enum FaultKind {
     /// The value has the wrong type or is outside the allowed range.
     #[error("{key} = {got}: expected {expected}")]
     Value {
-        /// Section and key.
+        /// Section and key, as written where a former name still works.
         key: &'static str,
         /// The value as written.
         got: String,
         /// Allowed type, unit and range.
         expected: String,
+    },
+    /// One source has a key under its former and its present name.
+    #[error("{key} and {now} ({other}) are the same key; remove {key}, its former name")]
+    BothNames {
+        /// The former name.
+        key: &'static str,
+        /// The present name.
+        now: &'static str,
+        /// Origin of the value under the present name.
+        other: Origin,
     },
     /// Two values that contradict each other.
     #[error("{key} ({value}) must be {relation} {other_key} ({other_value})")]
@@ -157,6 +167,13 @@ fn hint(suggestion: Option<&str>) -> String {
     }
 }
 
+fn became(now: Option<&str>) -> String {
+    match now {
+        Some(now) => format!("is now {now}; the former name still works"),
+        None => "was removed and is ignored; remove it".to_owned(),
+    }
+}
+
 /// A problem that is reported and does not stop the start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -169,5 +186,15 @@ pub enum Warning {
         name: String,
         /// A similar variable that names a key.
         suggestion: Option<String>,
+    },
+    /// A key has the name of an earlier version. A renamed key has its effect; a removed key has none.
+    #[error("{origin}: {key} {}", became(*now))]
+    FormerKey {
+        /// Origin of the value.
+        origin: Origin,
+        /// The former name.
+        key: &'static str,
+        /// The present name; `None` for a removed key.
+        now: Option<&'static str>,
     },
 }

@@ -21,6 +21,7 @@ mod config;
 mod diarization;
 mod endpoint;
 mod fault;
+mod former;
 mod origin;
 mod outgoing;
 mod raw;

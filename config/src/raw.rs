@@ -27,6 +27,14 @@ pub(crate) struct Raw {
     /// The text as written, shortened for messages.
     pub(crate) shown: String,
     pub(crate) origin: Origin,
+    /// The former key under which it was written.
+    pub(crate) written_as: Option<&'static str>,
+}
+
+impl Raw {
+    pub(crate) fn new(value: RawValue, shown: String, origin: Origin) -> Self {
+        Self { value, shown, origin, written_as: None }
+    }
 }
 
 /// The folder of relative paths in a value, if the value is from a file.

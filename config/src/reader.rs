@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fault::{Fault, FaultKind, Faults, Warning};
+use crate::former::present_name;
 use crate::origin::{Origin, Setting, Value};
 use crate::raw::{Raw, RawValue, base_folder};
 
@@ -259,7 +260,7 @@ impl Reader {
         let (Some(one), Some(other)) = (setting(key), setting(other_key)) else { return };
         // A value that is faulty by itself reads as its default; only what a person wrote may break a rule.
         let faulty = |key: &str| {
-            let is_key = |fault: &Fault| matches!(&fault.kind, FaultKind::Value { key: k, .. } if *k == key);
+            let is_key = |fault: &Fault| matches!(&fault.kind, FaultKind::Value { key: k, .. } if present_name(k) == key);
             self.faults.iter().any(is_key)
         };
         if faulty(key) || faulty(other_key) {
@@ -299,7 +300,11 @@ impl Reader {
             Some(raw) => match parse(&raw.value) {
                 Some(value) => (value, raw.origin),
                 None => {
-                    let kind = FaultKind::Value { key, got: raw.shown, expected: expected() };
+                    let kind = FaultKind::Value {
+                        key: raw.written_as.unwrap_or(key),
+                        got: raw.shown,
+                        expected: expected(),
+                    };
                     self.faults.push(Fault { origin: raw.origin, kind });
                     (default, Origin::Default)
                 }

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::{Config, Loaded};
 use crate::fault::{ConfigError, Fault, FaultKind, Faults};
+use crate::former;
 use crate::origin::Origin;
 use crate::raw::{Raw, RawValue, raw_value, shorten};
 use crate::reader::{ENV_PREFIX, Layers, Reader, SECTIONS};
@@ -83,7 +84,7 @@ impl Sources {
                     let kind = FaultKind::NotASection { key: section_name.to_string(), got: shown };
                     self.faults.push(Fault { origin, kind });
                 } else {
-                    let raw = Raw { value: raw_value(content.get_ref()), shown, origin };
+                    let raw = Raw::new(raw_value(content.get_ref()), shown, origin);
                     self.layers.file.insert(section_name.to_string(), raw);
                 }
                 continue;
@@ -91,16 +92,13 @@ impl Sources {
             if !SECTIONS.contains(&section_name.as_ref()) {
                 // The section is unknown, so its keys are: one fault for the section is enough.
                 let origin = origin_of(section.span().start);
-                let raw = Raw { value: RawValue::Other, shown: String::new(), origin };
+                let raw = Raw::new(RawValue::Other, String::new(), origin);
                 self.layers.file.insert(format!("[{section_name}]"), raw);
                 continue;
             }
             for (key, value) in keys {
-                let raw = Raw {
-                    value: raw_value(value.get_ref()),
-                    shown: shorten(text.get(value.span()).unwrap_or_default()),
-                    origin: origin_of(key.span().start),
-                };
+                let shown = shorten(text.get(value.span()).unwrap_or_default());
+                let raw = Raw::new(raw_value(value.get_ref()), shown, origin_of(key.span().start));
                 self.layers.file.insert(format!("{section_name}.{}", key.get_ref()), raw);
             }
         }
@@ -115,12 +113,11 @@ impl Sources {
             if value.is_empty() || RESERVED_VARIABLES.contains(&name) {
                 continue;
             }
-            let raw = Raw {
-                shown: shorten(&value.to_string_lossy()),
-                // Text that is not UTF-8 fits no key, and is then told with its name.
-                value: value.into_string().map_or(RawValue::Other, RawValue::Untyped),
-                origin: Origin::Environment { name: name.to_owned() },
-            };
+            let shown = shorten(&value.to_string_lossy());
+            let origin = Origin::Environment { name: name.to_owned() };
+            // Text that is not UTF-8 fits no key; the fault names its variable.
+            let value = value.into_string().map_or(RawValue::Other, RawValue::Untyped);
+            let raw = Raw::new(value, shown, origin);
             self.layers.env.insert(name.to_owned(), raw);
         }
         self
@@ -130,11 +127,8 @@ impl Sources {
     #[must_use]
     pub fn flag(mut self, name: &str, key: &str, value: impl Into<String>) -> Self {
         let value = value.into();
-        let raw = Raw {
-            shown: shorten(&value),
-            value: RawValue::Untyped(value),
-            origin: Origin::Flag { name: name.to_owned() },
-        };
+        let (shown, origin) = (shorten(&value), Origin::Flag { name: name.to_owned() });
+        let raw = Raw::new(RawValue::Untyped(value), shown, origin);
         self.layers.flags.insert(key.to_owned(), raw);
         self
     }
@@ -147,9 +141,11 @@ impl Sources {
         if let Some(faults) = Faults::try_new(std::mem::take(&mut self.syntax_faults)) {
             return Err(faults);
         }
+        let mut warnings = former::rename(&mut self.layers, &mut self.faults);
         let mut reader = Reader::new(self.layers, self.faults);
         let config = Config::read(&mut reader);
-        let (settings, warnings) = reader.finish()?;
+        let (settings, unknown) = reader.finish()?;
+        warnings.extend(unknown);
         Ok(Loaded { config, settings, warnings })
     }
 }

@@ -38,7 +38,7 @@ fn block(parameter: &Parameter) -> String {
 fn section() -> String {
     let mut blocks = Vec::new();
     for parameter in &PARAMETERS {
-        if parameter.key == "stick_llr" {
+        if parameter.key == "recluster_margin_llr" {
             blocks.push(comment(EVIDENCE) + "\n");
         }
         blocks.push(block(parameter));

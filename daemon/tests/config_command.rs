@@ -72,3 +72,31 @@ fn every_fault_is_told_and_the_exit_code_says_which_kind() {
     assert_eq!(code, 0);
     assert!(stderr.contains("DIARIZED_LOG_LEVLE names no key and is ignored; did you mean"), "{stderr}");
 }
+
+#[test]
+fn keys_of_earlier_versions_are_warned_of_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.toml");
+    std::fs::write(&path, "[diarization]\nstick_llr = 5\nmerge_llr = 1\n").unwrap();
+    let path = path.to_str().unwrap();
+    let warnings = format!(
+        "diarized: warning: {path}:2: diarization.stick_llr is now diarization.recluster_margin_llr; the former name \
+         still works\n\
+         diarized: warning: {path}:3: diarization.merge_llr was removed and is ignored; remove it\n"
+    );
+    let (code, stdout, stderr) = run(&mut diarized(&["config", "--check", path]));
+    assert_eq!((code, stdout, &stderr), (0, format!("{path}: no faults\n"), &warnings));
+    let (code, stdout, stderr) = run(&mut diarized(&["config", "--config", path]));
+    assert_eq!((code, &stderr), (0, &warnings));
+    let line = stdout.lines().find(|line| line.starts_with("recluster_margin_llr = 5 ")).unwrap();
+    assert!(line.ends_with(&format!("# {path}:2")), "{line}");
+
+    // The server warns at its start; here an address without authentication stops it.
+    let (code, _, stderr) = run(&mut diarized(&["serve", "--config", path, "--listen", "0.0.0.0:0"]));
+    assert!(code == 78 && stderr.starts_with(&warnings), "{stderr}");
+
+    std::fs::write(path, "[diarization]\nstick_llr = 5\nrecluster_margin_llr = 5\n").unwrap();
+    let (code, _, stderr) = run(&mut diarized(&["config", "--check", path]));
+    assert_eq!(code, 78);
+    assert!(stderr.contains(":2: ") && stderr.contains(":3) are the same key"), "{stderr}");
+}

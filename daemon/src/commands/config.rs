@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use diarized_config::{ConfigError, EXAMPLE, Sources};
 
-use super::config_args::{ConfigArgs, tell};
+use super::config_args::{ConfigArgs, report_warnings, tell};
 use crate::exit;
 use crate::output::write_stdout;
 
@@ -21,7 +21,8 @@ Sources in order of priority: a flag, the environment (DIARIZED_SECTION_KEY), th
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Only check this file, without the environment: print every fault, with its line, value and allowed range.
+    /// Only check this file, without the environment: print every fault, with its line, value and allowed range, and every
+    /// key of an earlier version.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["default", "json", "config", "set"])]
     check: Option<PathBuf>,
 
@@ -49,7 +50,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     if let Some(path) = args.check {
         let loaded = Sources::new().file(&path).and_then(|sources| sources.load().map_err(ConfigError::from));
         return match loaded {
-            Ok(_) => {
+            Ok(loaded) => {
+                report_warnings(&loaded);
                 write_stdout(&format!("{}: no faults\n", path.display()))?;
                 Ok(exit::OK)
             }

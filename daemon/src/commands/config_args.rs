@@ -39,9 +39,7 @@ impl ConfigArgs {
     pub fn load(&self, flags: &[FlagValue]) -> Result<Loaded, u8> {
         match self.try_load(flags) {
             Ok(loaded) => {
-                for warning in &loaded.warnings {
-                    eprintln!("diarized: {warning}");
-                }
+                report_warnings(&loaded);
                 Ok(loaded)
             }
             Err(error) => Err(tell(error)),
@@ -64,6 +62,13 @@ impl ConfigArgs {
             }
         }
         Ok(sources.load()?)
+    }
+}
+
+/// Reports problems that stop nothing on stderr, one line each.
+pub fn report_warnings(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        eprintln!("diarized: warning: {warning}");
     }
 }
 

@@ -84,8 +84,8 @@ impl LiveEngines {
             options.expected_speakers = speakers.expected.map(|n| n as usize);
             options.max_speakers = speakers.max.map(|n| n as usize);
         }
-        if let Some(ms) = wanted.latency.and_then(Latency::hold_back_ms) {
-            options.hold_back_ms = ms.min(options.settle_ms);
+        if let Some(ms) = wanted.latency.and_then(Latency::label_delay_ms) {
+            options.label_delay_ms = ms.min(options.settle_ms);
         }
         DiarizerParams::try_new(options).map_err(|faults| {
             let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -24,7 +24,7 @@ pub struct SpeakerHints {
 pub enum Latency {
     /// At once.
     Low,
-    /// As the server is configured (`diarization.hold_back_ms`).
+    /// As the server is configured (`diarization.label_delay_ms`).
     Normal,
     /// A second and a half late.
     High,
@@ -46,7 +46,7 @@ impl Latency {
 
     /// Newest speech in ms that waits for its label; `None` for what is configured.
     #[must_use]
-    pub fn hold_back_ms(self) -> Option<u32> {
+    pub fn label_delay_ms(self) -> Option<u32> {
         match self {
             Self::Low => Some(0),
             Self::Normal => None,

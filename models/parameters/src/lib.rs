@@ -62,7 +62,7 @@ impl Parameter {
 pub const AT_MOST: [(&str, &str); 5] = [
     ("step_ms", "window_ms"),
     ("first_label_ms", "window_ms"),
-    ("hold_back_ms", "settle_ms"),
+    ("label_delay_ms", "settle_ms"),
     ("vad_offset", "vad_onset"),
     ("expected_speakers", "max_speakers"),
 ];
@@ -137,7 +137,7 @@ mod tests {
             vad_offset: 0.98,
             max_speakers: Some(2),
             expected_speakers: Some(3),
-            stick_llr: f32::NAN,
+            recluster_margin_llr: f32::NAN,
             ..DiarizerOptions::default()
         };
         let faults: Vec<String> = options.faults().iter().map(ToString::to_string).collect();
@@ -147,7 +147,7 @@ mod tests {
                 "window_ms (1505) must be a whole number of ms from 500 to 5000 that is a multiple of 10",
                 "vad_mode (webrtc) must be one of \"network\", \"quality\", \"low_bitrate\", \"aggressive\", \
                  \"very_aggressive\"",
-                "stick_llr (NaN) must be a number from -50 to 50",
+                "recluster_margin_llr (NaN) must be a number from -50 to 50",
                 "vad_offset (0.98) must be at most vad_onset (0.97)",
                 "expected_speakers (3) must be at most max_speakers (2)",
             ]

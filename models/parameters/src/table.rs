@@ -109,7 +109,7 @@ parameters! {
     first_label_ms: u32, Integer = 800, tens(300, 5000);
 
     "Delay before running speech is labelled. A longer delay sees more context after a speaker change and is right more often; 0 labels all detected speech at once. The first label after a pause does not wait."
-    hold_back_ms: u32, Integer = 800, milliseconds(0, 3000);
+    label_delay_ms: u32, Integer = 800, milliseconds(0, 3000);
 
     "Age at which provisional labels are settled."
     settle_ms: u32, Integer = 3000, milliseconds(500, 30_000);
@@ -130,7 +130,7 @@ parameters! {
     min_silence_ms: u32, Integer = 400, milliseconds(0, 5000);
 
     "Maximum length of a pause inside the turn of one speaker."
-    bridge_ms: u32, Integer = 800, milliseconds(0, 5000);
+    max_turn_pause_ms: u32, Integer = 800, milliseconds(0, 5000);
 
     "Padding at both ends of a region of speech."
     pad_ms: u32, Integer = 50, milliseconds(0, 500);
@@ -145,7 +145,7 @@ parameters! {
     expected_speakers: Option<usize>, Unset = None, Rule::Speakers { from: 1, to: 1000 };
 
     "Log-likelihood ratio by which a new clustering must beat the present labels. It keeps labels from changing back and forth."
-    stick_llr: f32, Number = 2.0, number(-50.0, 50.0);
+    recluster_margin_llr: f32, Number = 2.0, number(-50.0, 50.0);
 
     "Log-likelihood ratio by which \"new speaker\" must beat the best known speaker."
     new_speaker_llr: f32, Number = 8.0, number(-50.0, 50.0);
@@ -153,8 +153,8 @@ parameters! {
     "Cost of a speaker change between two windows; a higher cost gives longer turns."
     switch_cost: f32, Number = 4.0, number(0.0, 100.0);
 
-    "Weight of the evidence of a quarter of a second of speech; a higher weight finds more speakers."
-    voice_weight: f32, Number = 0.14, number(0.001, 1.0);
+    "Scale of the acoustic evidence for a quarter of a second of speech (F_A of VBx); a higher scale finds more speakers."
+    acoustic_scale: f32, Number = 0.14, number(0.001, 1.0);
 
     "Consecutive windows without a matching speaker before a new speaker is opened."
     new_speaker_windows: usize, Integer = 3, count(1, 100);

@@ -26,7 +26,7 @@ impl DiarizerParams {
 
     pub(crate) fn memory(&self) -> MemoryParams {
         MemoryParams {
-            stick_llr: self.0.stick_llr,
+            recluster_margin_llr: self.0.recluster_margin_llr,
             window_weight: self.window_weight(),
             window_s: self.0.step_ms as f32 / 1000.0,
             min_speaker_windows: self.0.min_speaker_ms as f32 / self.0.step_ms as f32,
@@ -38,7 +38,7 @@ impl DiarizerParams {
 
     /// Position up to which running speech is labelled when audio up to `heard` is known.
     pub(crate) fn shown_when(&self, heard: SampleIndex) -> SampleIndex {
-        heard.minus(samples(self.0.hold_back_ms))
+        heard.minus(samples(self.0.label_delay_ms))
     }
 
     /// Time between windows.
@@ -56,7 +56,7 @@ impl DiarizerParams {
     }
 
     pub(crate) fn bridge_samples(&self) -> u64 {
-        samples(self.0.bridge_ms)
+        samples(self.0.max_turn_pause_ms)
     }
 
     /// Length of a full window in frames of 10 ms.
@@ -79,7 +79,7 @@ impl DiarizerParams {
 
     /// Evidence of one full window.
     pub(crate) fn window_weight(&self) -> f32 {
-        self.0.voice_weight * self.0.step_ms as f32 / 250.0
+        self.0.acoustic_scale * self.0.step_ms as f32 / 250.0
     }
 
     pub(crate) fn new_speaker_windows(&self) -> usize {

@@ -98,7 +98,7 @@ mod tests {
     use crate::plda::Plda;
 
     const PARAMS: MemoryParams = MemoryParams {
-        stick_llr: 2.0,
+        recluster_margin_llr: 2.0,
         window_weight: 0.14,
         window_s: 0.25,
         min_speaker_windows: 5.0,

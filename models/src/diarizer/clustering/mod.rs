@@ -41,7 +41,7 @@ use vbx::{Item, Outcome, cluster, group_posteriors, is_linked, n_groups, numbere
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryParams {
     /// Log evidence by which a new clustering must beat the labels as they stand, so that labels do not flap.
-    pub(crate) stick_llr: f32,
+    pub(crate) recluster_margin_llr: f32,
     /// Weight of one window in all evidence: neighbours share most of their sound, so much less than one.
     pub(crate) window_weight: f32,
     /// Speech that one window stands for, in seconds: the time between two of them.
@@ -318,7 +318,7 @@ impl SpeechMemory {
         let scaled = self.scaled(free, evidence);
         let items = self.items(free, Some(&scaled), evidence);
         let mut best = cluster(&items, phi, held);
-        best.elbo += f64::from(self.params.stick_llr);
+        best.elbo += f64::from(self.params.recluster_margin_llr);
         let start = self.linkage(free, START_GROUPS.max(n_groups(held) + SPARE_GROUPS));
         let found = cluster(&items, phi, &start);
         if found.elbo > best.elbo {

@@ -35,7 +35,7 @@ pub(super) fn exemplar(plda: &Plda, voice: usize, mood: usize, n: usize) -> Exem
 /// A memory that honours these hints.
 pub(super) fn memory_of(max_speakers: Option<usize>, expected_speakers: Option<usize>) -> SpeechMemory {
     let params = MemoryParams {
-        stick_llr: 2.0,
+        recluster_margin_llr: 2.0,
         window_weight: 0.14,
         window_s: 0.25,
         min_speaker_windows: 12.0,

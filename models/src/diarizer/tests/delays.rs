@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn the_newest_speech_waits_for_its_label_and_nothing_else_changes() {
     let (script, samples) = dialogue();
-    let emitted = |hold_back_ms| {
-        let options = DiarizerOptions { hold_back_ms, ..options() };
+    let emitted = |label_delay_ms| {
+        let options = DiarizerOptions { label_delay_ms, ..options() };
         run_with(options, &script, &samples, || 1600, |_| 0)
     };
     let (at_once, state_at_once) = emitted(0);
@@ -33,7 +33,7 @@ fn the_newest_speech_waits_for_its_label_and_nothing_else_changes() {
 #[test]
 fn speech_before_a_pause_does_not_wait_for_the_speech_after_it() {
     let script = vec![(0.5, 4.0, 0), (5.2, 8.0, 0)];
-    let options = DiarizerOptions { hold_back_ms: 500, min_silence_ms: 1500, ..options() };
+    let options = DiarizerOptions { label_delay_ms: 500, min_silence_ms: 1500, ..options() };
     let (emitted, _) = run_with(options, &script, &audio(&script, 9.0), || 160, |_| 0);
     // When all up to a little before the pause had a label.
     let at = emitted.iter().find_map(|emitted| match &emitted.event {
