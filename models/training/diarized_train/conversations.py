@@ -81,7 +81,10 @@ class _Talk:
 
 
 class Conversations:
-    """Draws examples from a cache of speech, whole recordings, a folder of noises, one of room responses."""
+    """Draws examples from a cache of speech, whole recordings, a folder of noises, one of room responses.
+
+    ``alone_share`` of the examples hold no talk: music, signals, noise and knocks by themselves.
+    """
 
     def __init__(
         self,
@@ -92,7 +95,9 @@ class Conversations:
         rooms_dir: str | None = None,
         whole: list[str] | None = None,
         n_whole: int = 250,
+        alone_share: float = ALONE_SHARE,
     ) -> None:
+        self.alone_share = alone_share
         self.voices: list[CachedVoices | WholeVoices] = [CachedVoices(load_cache(Path(cache)))]
         if whole:
             self.voices.append(WholeVoices([Path(w) for w in whole], n_whole, seed))
@@ -109,7 +114,7 @@ class Conversations:
         """(voice, first frame, frames) of the turns of one example."""
         n_voices = int(rng.choice([1, 2, 3, 4], p=[0.25, 0.4, 0.25, 0.1]))
         turns: list[tuple[int, int, int]] = []
-        if rng.random() < ALONE_SHARE:
+        if rng.random() < self.alone_share:
             return turns
         if rng.random() < UNBROKEN_SHARE:
             return [(0, 0, self.n_frames)]

@@ -66,7 +66,14 @@ def make_talk(args: object) -> None:
     work = Path(args.work)
     teacher = PowersetTeacher(Path(args.powerset)) if args.powerset else None
     talk = Conversations(
-        str(work / args.cache), args.noise, args.seed, args.seconds, args.rooms, args.whole, args.whole_speakers
+        str(work / args.cache),
+        args.noise,
+        args.seed,
+        args.seconds,
+        args.rooms,
+        args.whole,
+        args.whole_speakers,
+        args.alone,
     )
     mel = LogMel(FrontEnd(mean_normalisation="none"), np.float32)
     for i in tqdm(range(args.count), desc="talk", unit="shard"):
