@@ -59,6 +59,10 @@ def sound(make: Make, seconds: float, seed: int) -> np.ndarray:
 def measure_sounds(args: object) -> list[dict]:
     """Rows of every kind and network; prints them as a table, and writes the sounds where that is asked."""
     networks = [Network(Path(p)) for p in args.network]
+    # Versions of one network have one name, so columns are named by their folders then.
+    names = [n.name for n in networks]
+    if len(set(names)) < len(names):
+        names = [str(p) for p in args.network]
     gate = Gate(args.onset, args.offset)
     rows = []
     for i, (name, make) in enumerate(kinds(args.noise).items()):
@@ -68,12 +72,11 @@ def measure_sounds(args: object) -> list[dict]:
             out.mkdir(parents=True, exist_ok=True)
             soundfile.write(out / f"{name.replace(' ', '-')}.flac", samples, RATE_HZ)
         row = {"sound": name}
-        for network in networks:
+        for column, network in zip(names, networks, strict=True):
             scores = network.scores(samples).speech
             said = mask_of(regions(scores, levels_db(samples), gate), len(scores))
-            row[network.name] = float(said.sum()) / 100
+            row[column] = float(said.sum()) / 100
         rows.append(row)
-    names = [n.name for n in networks]
     print(f"Seconds of {args.minutes:g} minutes that the gate ({args.onset:g}, {args.offset:g}) takes for speech\n")
     print("| sound | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
     for row in rows:
