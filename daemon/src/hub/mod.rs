@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::metrics::Page;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::secret::random_hex;
@@ -72,6 +73,11 @@ pub enum OpenError {
 /// Health check: returns a problem, if any.
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Called for every session that opens.
+type OnOpen = Box<dyn Fn(&Arc<Session>) + Send + Sync>;
+/// Adds numbers to the page for Prometheus.
+type MetricsPart = Box<dyn Fn(&mut Page) + Send + Sync>;
+
 /// All sessions. Shared by every connection; no method waits but [`Hub::drained`].
 pub struct Hub {
     params: HubParams,
@@ -83,6 +89,8 @@ pub struct Hub {
     side: HubHandle,
     /// What else must be well for the server to be ready.
     checks: Mutex<Vec<Check>>,
+    on_open: Mutex<Vec<OnOpen>>,
+    metrics: Mutex<Vec<MetricsPart>>,
     shutting_down: watch::Sender<bool>,
     counters: Counters,
 }
@@ -123,6 +131,8 @@ impl Hub {
             inner: Mutex::default(),
             side: HubHandle::new(),
             checks: Mutex::default(),
+            on_open: Mutex::default(),
+            metrics: Mutex::default(),
             shutting_down: watch::Sender::new(false),
             counters: Counters::default(),
         })
@@ -174,6 +184,7 @@ impl Hub {
                 if let Some(storage) = &self.storage {
                     storage.follow(session);
                 }
+                self.on_open.lock().iter().for_each(|call| call(session));
                 self.side.tick.send_modify(|n| *n += 1);
             }
             Err(_) => {
@@ -302,6 +313,21 @@ impl Hub {
     /// Makes readiness depend on something besides sessions, such as a device.
     pub fn check(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.checks.lock().push(Box::new(check));
+    }
+
+    /// Calls this for every session that opens from now on, before its first audio.
+    pub fn on_open(&self, call: impl Fn(&Arc<Session>) + Send + Sync + 'static) {
+        self.on_open.lock().push(Box::new(call));
+    }
+
+    /// Adds numbers of something besides sessions to the page for Prometheus.
+    pub fn add_metrics(&self, write: impl Fn(&mut Page) + Send + Sync + 'static) {
+        self.metrics.lock().push(Box::new(write));
+    }
+
+    /// Writes what was added.
+    pub fn write_metrics(&self, page: &mut Page) {
+        self.metrics.lock().iter().for_each(|write| write(page));
     }
 
     /// Whether the server does what it is there for: it takes sessions, its workers run, its device is there.

@@ -13,6 +13,7 @@ mod health;
 mod input;
 mod journal;
 mod ledger;
+mod listening;
 mod publisher_slot;
 #[cfg(test)]
 pub(crate) mod scripted;
@@ -34,10 +35,12 @@ pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;
 pub use ledger::{Again, Entry};
+pub use listening::{Heard, Listener, Recognised};
 pub use publisher_slot::{PublisherGuard, VacatedSlot};
 pub use source::Source;
 pub(crate) use without_diarizer::restoration;
 
+use listening::Listeners;
 use publisher_slot::PublisherSlot;
 
 use bytestring::ByteString;
@@ -89,6 +92,7 @@ pub struct Session {
     is_archived: bool,
     channel: Arc<Channel>,
     input: Sender,
+    listeners: Arc<Listeners>,
     format: AudioFormat,
     began: SystemTime,
     /// The publisher's secret until it is sent, and its hash.
@@ -116,7 +120,15 @@ impl Session {
             channel: format.channel.map_or(ChannelSelect::Mix, ChannelSelect::One),
         })?;
         let (input, receiver) = input::queue(format);
-        let worker = worker::Worker::new(Arc::clone(&channel), engine, intake, format, receiver);
+        let listeners = Listeners::new();
+        let worker = worker::Worker::new(
+            Arc::clone(&channel),
+            engine,
+            intake,
+            format,
+            receiver,
+            Arc::clone(&listeners),
+        );
         let thread = std::thread::Builder::new()
             .name(format!("session-{}", channel.id()))
             .stack_size(worker::STACK_BYTES)
@@ -128,6 +140,7 @@ impl Session {
             is_archived: false,
             channel,
             input,
+            listeners,
             format,
             began: SystemTime::now(),
             token_hash: SecretHash::of(&token),
@@ -144,12 +157,15 @@ impl Session {
         let heard = u128::from(moment.at.0) * u128::from(format.sample_rate);
         let n_received = u64::try_from(heard / u128::from(SAMPLE_RATE_HZ)).unwrap_or(u64::MAX);
         let ended = moment.ended.unwrap_or(EndReason::Interrupted);
+        let listeners = Listeners::new();
+        listeners.end();
         Arc::new(Self {
             number: AtomicU64::new(u64::MAX),
             is_back: AtomicBool::new(false),
             is_archived: true,
             channel: Channel::archived(&id, source, moment, events, corrections),
             input: input::closed(format, n_received, ended),
+            listeners,
             format,
             began,
             token: Mutex::new(None),
@@ -268,6 +284,13 @@ impl Session {
     ) -> Result<(), CorrectionError> {
         self.channel.wait_ended().await;
         self.channel.correct_ended(correction, by.as_deref())
+    }
+
+    /// A listener that gets the audio from now on; at most `max_samples` at 16 kHz wait for it. With `patience` it may send
+    /// recognised words, and the end of the session waits at most so long for the last of them.
+    #[must_use]
+    pub fn listen(&self, max_samples: u64, patience: Option<Duration>) -> Listener {
+        self.listeners.add(max_samples, patience)
     }
 
     /// Where audio and commands go in.

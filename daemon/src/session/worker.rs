@@ -17,14 +17,21 @@ use super::correction_error::CorrectionError;
 use super::engine::{Correction, Engine, EngineError};
 use super::health::Health;
 use super::input::{Command, Inbox, Input};
+use super::listening::{Listeners, Recognised};
 use super::words::Words;
-use crate::protocol::server_message::{EndReason, Stats};
+use crate::protocol::server_message::{EndReason, Stats, Warning};
 use crate::protocol::{AudioFormat, Decimal, Seconds};
 
 /// Stack of a session's thread: nothing on it recurses or keeps large arrays.
 pub(super) const STACK_BYTES: usize = 1 << 20;
 /// Windows in flight before audio is left in the queue, so that a busy pool slows the publisher, not the memory.
 const MAX_PENDING: usize = 32;
+/// Audio that listeners get at once: 100 ms.
+const PIECE: usize = SAMPLE_RATE_HZ as usize / 10;
+/// How long a shutdown waits for the last words of a listener.
+const SHUTDOWN_WORDS: Duration = Duration::from_secs(2);
+/// How often the end looks whether its listeners have left.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Interval of `stats` while audio arrives.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 
@@ -60,6 +67,9 @@ pub(super) struct Worker {
     mono: Vec<f32>,
     emitted: Vec<TimedEvent>,
     words: Words,
+    listeners: Arc<Listeners>,
+    /// Whether it was reported that words of a listener were refused.
+    has_refused: bool,
 }
 
 impl Worker {
@@ -69,6 +79,7 @@ impl Worker {
         intake: Intake,
         format: AudioFormat,
         inbox: Inbox,
+        listeners: Arc<Listeners>,
     ) -> Self {
         Self {
             channel,
@@ -87,6 +98,8 @@ impl Worker {
             mono: Vec::new(),
             emitted: Vec::new(),
             words: Words::default(),
+            listeners,
+            has_refused: false,
         }
     }
 
@@ -111,6 +124,7 @@ impl Worker {
                 EndReason::Failed
             }
         };
+        self.listeners.end();
         self.channel.end(self.heard, reason);
         tracing::info!(
             session = self.channel.id(),
@@ -124,6 +138,9 @@ impl Worker {
         loop {
             self.wait();
             self.drive()?;
+            while let Ok(recognised) = self.listeners.words().try_recv() {
+                self.take_recognised(&recognised)?;
+            }
             if self.engine.n_pending() >= MAX_PENDING {
                 continue;
             }
@@ -173,6 +190,7 @@ impl Worker {
             }
             Input::Finish(reason) => {
                 self.finish()?;
+                self.await_words(reason)?;
                 self.stats_at -= STATS_EVERY;
                 self.tell_stats();
                 return Ok(Some(reason));
@@ -216,6 +234,7 @@ impl Worker {
         if self.engine.n_pending() < MAX_PENDING {
             select.recv(&self.inbox.queue);
         }
+        select.recv(self.listeners.words());
         self.engine.register(&mut select);
         // The timeout allows stats while the stream pauses.
         let _ = select.ready_timeout(STATS_EVERY);
@@ -234,9 +253,18 @@ impl Worker {
 
     /// Passes what the front end gave to the diarizer.
     fn hear(&mut self) -> Result<(), Fault> {
-        self.heard = self.heard.plus(self.mono.len() as u64);
-        if !self.mono.is_empty() {
-            self.engine.push(&self.mono)?;
+        if !self.listeners.is_any() {
+            self.heard = self.heard.plus(self.mono.len() as u64);
+            if !self.mono.is_empty() {
+                self.engine.push(&self.mono)?;
+            }
+            return Ok(());
+        }
+        // In short pieces, so that each has its own answer whether there is speech.
+        for piece in self.mono.chunks(PIECE) {
+            self.engine.push(piece)?;
+            self.listeners.hand_out(self.heard, piece, self.engine.is_speech());
+            self.heard = self.heard.plus(piece.len() as u64);
         }
         Ok(())
     }
@@ -267,6 +295,7 @@ impl Worker {
 
     fn finish(&mut self) -> Result<(), Fault> {
         self.flush_intake()?;
+        self.listeners.end();
         self.engine.finish()?;
         self.drain()?;
         let state = self.channel.now().state;
@@ -298,6 +327,40 @@ impl Worker {
             Ok(emitted) => Ok(Ok(self.channel.publish(&emitted)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
+    }
+
+    /// Adds the words of a listener; the first refusal is reported to everybody.
+    fn take_recognised(&mut self, recognised: &Recognised) -> Result<(), Fault> {
+        if let Err(refusal) = self.take_words(&recognised.words, recognised.is_final)?
+            && !std::mem::replace(&mut self.has_refused, true)
+        {
+            let warning = Warning { code: "words_refused".to_owned(), reason: refusal.to_string() };
+            self.channel.publish_body(self.heard, warning);
+        }
+        Ok(())
+    }
+
+    /// Waits at the end for the last words, no longer than their listeners may take.
+    fn await_words(&mut self, reason: EndReason) -> Result<(), Fault> {
+        let began = Instant::now();
+        loop {
+            while let Ok(recognised) = self.listeners.words().try_recv() {
+                self.take_recognised(&recognised)?;
+            }
+            let Some(patience) = self.listeners.patience() else { break };
+            let limit = if reason == EndReason::Shutdown { patience.min(SHUTDOWN_WORDS) } else { patience };
+            if began.elapsed() >= limit {
+                break;
+            }
+            if let Ok(recognised) = self.listeners.words().recv_timeout(LOOK_EVERY) {
+                self.take_recognised(&recognised)?;
+            }
+        }
+        // What was sent right before the last listener left.
+        while let Ok(recognised) = self.listeners.words().try_recv() {
+            self.take_recognised(&recognised)?;
+        }
+        Ok(())
     }
 
     /// Drives until nothing is pending.

@@ -1,0 +1,291 @@
+//! Listeners of a session: they get its audio as the diarizer does, and may send recognised words back.
+//!
+//! The session never waits for a listener while it runs. Audio that a listener does not take in time is dropped for that
+//! listener, the oldest first. At the end the session waits a limited time for the last words.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use diarized_dsp::SampleIndex;
+use diarized_models::words::NewWord;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Messages of words that wait for the session.
+const MAX_WAITING: usize = 64;
+
+/// A piece of audio, at most 100 ms long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// Where it begins on the session's clock.
+    pub start: SampleIndex,
+    /// The samples: 16 kHz, mono, signed 16 bit, little-endian.
+    pub pcm: Bytes,
+    /// Whether speech was detected at its end.
+    pub is_speech: bool,
+}
+
+impl Heard {
+    /// Its length in samples.
+    #[must_use]
+    pub fn n_samples(&self) -> u64 {
+        self.pcm.len() as u64 / 2
+    }
+}
+
+/// Words of a listener; they replace the provisional ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recognised {
+    /// The words, on the session's clock.
+    pub words: Vec<NewWord>,
+    /// Whether they change no more.
+    pub is_final: bool,
+}
+
+/// The audio that one listener has not taken yet.
+#[derive(Debug)]
+struct Queue {
+    inner: Mutex<Pieces>,
+    max_samples: u64,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
+    pieces: VecDeque<Heard>,
+    n_samples: u64,
+    n_lost: u64,
+    is_over: bool,
+}
+
+/// One listener; for any task. Dropped, it holds the session no longer.
+#[derive(Debug)]
+pub struct Listener {
+    queue: Arc<Queue>,
+    words: Option<WordsSide>,
+}
+
+#[derive(Debug)]
+struct WordsSide {
+    sender: Sender<Recognised>,
+    n_open: Arc<AtomicUsize>,
+}
+
+impl Drop for WordsSide {
+    fn drop(&mut self) {
+        self.n_open.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Listener {
+    /// The next piece; none after the end of the session. Cancelled, it has taken nothing.
+    pub async fn next(&self) -> Option<Heard> {
+        loop {
+            let changed = self.queue.changed.notified();
+            {
+                let mut inner = self.queue.inner.lock();
+                if let Some(piece) = inner.pieces.pop_front() {
+                    inner.n_samples -= piece.n_samples();
+                    return Some(piece);
+                }
+                if inner.is_over {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Samples that were dropped since the last call because this listener was too slow.
+    #[must_use]
+    pub fn take_lost(&self) -> u64 {
+        std::mem::take(&mut self.queue.inner.lock().n_lost)
+    }
+
+    /// Whether the session has ended; audio of it may still wait.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.queue.inner.lock().is_over
+    }
+
+    /// Samples that wait.
+    #[must_use]
+    pub fn n_waiting(&self) -> u64 {
+        self.queue.inner.lock().n_samples
+    }
+
+    /// Sends words to the session; waits while others wait there. Without effect after the end of the session.
+    pub async fn recognised(&self, recognised: Recognised) {
+        let Some(words) = &self.words else { return };
+        let mut recognised = recognised;
+        loop {
+            match words.sender.try_send(recognised) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => recognised = back,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.queue.inner.lock().is_over = true;
+    }
+}
+
+/// All listeners of a session.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    queues: Mutex<Vec<Arc<Queue>>>,
+    sender: Sender<Recognised>,
+    receiver: Receiver<Recognised>,
+    /// Listeners that may still send words.
+    n_open: Arc<AtomicUsize>,
+    /// Longest time that the end of the session waits for them.
+    patience: Mutex<Duration>,
+    is_over: std::sync::atomic::AtomicBool,
+}
+
+impl Listeners {
+    pub(super) fn new() -> Arc<Self> {
+        let (sender, receiver) = bounded(MAX_WAITING);
+        Arc::new(Self {
+            queues: Mutex::default(),
+            sender,
+            receiver,
+            n_open: Arc::default(),
+            patience: Mutex::default(),
+            is_over: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// One more, which holds at most `max_samples`. With `patience` it may send words, and the end of the session waits so
+    /// long for them.
+    pub(super) fn add(&self, max_samples: u64, patience: Option<Duration>) -> Listener {
+        let queue = Queue { inner: Mutex::default(), max_samples, changed: Notify::new() };
+        let queue = Arc::new(queue);
+        let words = patience.map(|patience| {
+            self.n_open.fetch_add(1, Ordering::Release);
+            let mut longest = self.patience.lock();
+            *longest = longest.max(patience);
+            WordsSide { sender: self.sender.clone(), n_open: Arc::clone(&self.n_open) }
+        });
+        let mut queues = self.queues.lock();
+        queue.inner.lock().is_over = self.is_over.load(Ordering::Acquire);
+        queues.push(Arc::clone(&queue));
+        Listener { queue, words }
+    }
+
+    /// Whether anybody listens.
+    pub(super) fn is_any(&self) -> bool {
+        !self.queues.lock().is_empty()
+    }
+
+    /// Hands a piece to everybody.
+    pub(super) fn hand_out(&self, start: SampleIndex, samples: &[f32], is_speech: bool) {
+        let mut queues = self.queues.lock();
+        let pcm: Vec<u8> = samples.iter().flat_map(|sample| to_s16(*sample).to_le_bytes()).collect();
+        let piece = Heard { start, pcm: pcm.into(), is_speech };
+        queues.retain(|queue| queue.push(piece.clone()));
+    }
+
+    /// No more audio comes.
+    pub(super) fn end(&self) {
+        let mut queues = self.queues.lock();
+        self.is_over.store(true, Ordering::Release);
+        for queue in queues.drain(..) {
+            queue.inner.lock().is_over = true;
+            queue.changed.notify_one();
+        }
+    }
+
+    /// The words that come back.
+    pub(super) fn words(&self) -> &Receiver<Recognised> {
+        &self.receiver
+    }
+
+    /// How long the end may wait for words; none if nobody will send any.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (self.n_open.load(Ordering::Acquire) > 0).then(|| *self.patience.lock())
+    }
+}
+
+impl Queue {
+    /// Whether the listener is still there.
+    fn push(&self, piece: Heard) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.is_over {
+            return false;
+        }
+        inner.n_samples += piece.n_samples();
+        inner.pieces.push_back(piece);
+        while inner.n_samples > self.max_samples
+            && let Some(oldest) = inner.pieces.pop_front()
+        {
+            inner.n_samples -= oldest.n_samples();
+            inner.n_lost += oldest.n_samples();
+        }
+        self.changed.notify_one();
+        true
+    }
+}
+
+/// The nearest integer; what is beyond full scale is cut off.
+fn to_s16(sample: f32) -> i16 {
+    // `as` saturates, and NaN is 0.
+    (sample * 32_768.0).round() as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_audio_of_a_slow_listener_is_dropped_and_counted() {
+        let all = Listeners::new();
+        let (slow, other) = (all.add(200, None), all.add(1000, None));
+        for n in 0..5 {
+            all.hand_out(SampleIndex(n * 100), &[0.5; 100], n == 4);
+        }
+        all.end();
+        let starts = |listener: &Listener| {
+            let next = || block_on(listener.next()).map(|piece| piece.start.0);
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
+        assert_eq!((starts(&slow), slow.take_lost(), slow.take_lost()), (vec![300, 400], 300, 0));
+        assert_eq!((starts(&other), other.take_lost()), (vec![0, 100, 200, 300, 400], 0));
+        assert!(!all.is_any());
+        assert_eq!(block_on(all.add(10, None).next()), None, "after the end there is nothing");
+    }
+
+    #[test]
+    fn samples_are_the_nearest_integers() {
+        let all = Listeners::new();
+        let listener = all.add(100, None);
+        all.hand_out(SampleIndex::ZERO, &[0.0, 1.0, -1.0, 2.0, f32::NAN, 0.5], true);
+        let heard = block_on(listener.next()).unwrap();
+        let samples: Vec<_> = heard.pcm.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+        assert_eq!(samples, [0, 32_767, -32_768, 32_767, 0, 16_384]);
+        assert_eq!((heard.n_samples(), heard.is_speech), (6, true));
+    }
+
+    #[test]
+    fn only_who_sends_words_is_waited_for() {
+        let all = Listeners::new();
+        let _mute = all.add(100, None);
+        assert_eq!(all.patience(), None);
+        let speaks = all.add(100, Some(Duration::from_secs(2)));
+        assert_eq!(all.patience(), Some(Duration::from_secs(2)));
+        block_on(speaks.recognised(Recognised { words: Vec::new(), is_final: false }));
+        assert_eq!(all.words().len(), 1);
+        drop(speaks);
+        assert_eq!(all.patience(), None);
+    }
+}
