@@ -2,6 +2,7 @@
 
 use diarized_parameters::DiarizerOptions;
 
+use crate::asr::AsrConfig;
 use crate::diarization;
 use crate::fault::Warning;
 use crate::origin::{Origin, Setting};
@@ -35,6 +36,8 @@ pub struct Config {
     pub inference: InferenceConfig,
     /// Storage of sessions.
     pub storage: StorageConfig,
+    /// Words of a speech recogniser.
+    pub asr: AsrConfig,
     /// State of sessions for an MQTT broker.
     pub mqtt: MqttConfig,
     /// Events for web servers.
@@ -54,6 +57,7 @@ impl Config {
             voices: VoicesConfig::read(r),
             inference: InferenceConfig::read(r),
             storage: StorageConfig::read(r),
+            asr: AsrConfig::read(r),
             mqtt: MqttConfig::read(r),
             webhook: WebhookConfig::read(r),
             log: LogConfig::read(r),

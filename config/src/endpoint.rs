@@ -33,6 +33,13 @@ pub(crate) const HTTP: [Scheme; 2] = [
     Scheme { name: "http", port: 80, is_secure: false, has_path: true },
     Scheme { name: "https", port: 443, is_secure: true, has_path: true },
 ];
+/// WebSocket, plain and encrypted.
+pub(crate) const WEB_SOCKET: [Scheme; 2] = [
+    Scheme { name: "ws", port: 80, is_secure: false, has_path: true },
+    Scheme { name: "wss", port: 443, is_secure: true, has_path: true },
+];
+/// Wyoming over TCP, with the port of its speech recognisers.
+pub(crate) const TCP: [Scheme; 1] = [Scheme { name: "tcp", port: 10_300, is_secure: false, has_path: false }];
 
 impl Endpoint {
     /// Reads an address of one of these schemes. User and password do not belong into it.
@@ -73,6 +80,12 @@ impl Endpoint {
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.scheme.is_secure
+    }
+
+    /// Name of the scheme, such as `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        self.scheme.name
     }
 
     /// Host with the brackets of an IPv6 address, and the port unless it is the scheme's own.

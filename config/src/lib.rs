@@ -17,6 +17,7 @@
 //! tree itself, because serde stops at the first fault and loses the line.
 
 mod allowed_origin;
+mod asr;
 mod config;
 mod diarization;
 mod endpoint;
@@ -31,6 +32,7 @@ mod source;
 mod voices;
 
 pub use allowed_origin::AllowedOrigin;
+pub use asr::{AsrConfig, AsrKind, Place};
 pub use config::{Config, Loaded};
 pub use diarized_parameters::{DiarizerOptions, SpeechDetector};
 pub use endpoint::Endpoint;

@@ -176,7 +176,7 @@ impl WebhookConfig {
 }
 
 /// A text accepted by `parse`, or not set.
-fn optional<T: Clone + ToString>(
+pub(crate) fn optional<T: Clone + ToString>(
     r: &mut Reader,
     key: &'static str,
     expected: &str,
@@ -192,7 +192,7 @@ fn optional<T: Clone + ToString>(
 }
 
 /// One line of 1 to 1000 characters without controls.
-fn is_line(text: &str) -> bool {
+pub(crate) fn is_line(text: &str) -> bool {
     (1..=1000).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 

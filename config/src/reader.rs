@@ -13,7 +13,7 @@ use crate::raw::{Raw, RawValue, base_folder};
 /// Prefix of the environment variables.
 pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Names of the sections, in the order of the example.
-pub(crate) const SECTIONS: [&str; 11] = [
+pub(crate) const SECTIONS: [&str; 12] = [
     "server",
     "capture",
     "audio",
@@ -22,6 +22,7 @@ pub(crate) const SECTIONS: [&str; 11] = [
     "voices",
     "inference",
     "storage",
+    "asr",
     "mqtt",
     "webhook",
     "log",

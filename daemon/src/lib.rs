@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout)]
 
 pub mod access;
+pub mod asr;
 pub mod audio_file;
 pub mod batch_embedder;
 #[cfg(feature = "microphone")]
@@ -34,3 +35,4 @@ pub mod storage;
 pub mod threads;
 pub mod voices;
 pub mod whole_file;
+pub mod wyoming;

@@ -25,7 +25,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 10] = [
+pub const ENTRIES: [Entry; 11] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -35,6 +35,7 @@ pub const ENTRIES: [Entry; 10] = [
     ("rttm", rttm),
     ("model_card", model_card),
     ("mqtt_packet", mqtt_packet),
+    ("recogniser", recogniser),
     ("session", session),
 ];
 
@@ -188,6 +189,11 @@ pub fn model_card(bytes: &[u8]) {
 /// Packets of an MQTT broker, one after the other.
 pub fn mqtt_packet(bytes: &[u8]) {
     assert!(diarized::outgoing::read_packets(bytes) <= bytes.len());
+}
+
+/// Answers of a speech recogniser, as each of the protocols reads them.
+pub fn recogniser(bytes: &[u8]) {
+    assert!(diarized::asr::read_foreign(bytes) <= bytes.len());
 }
 
 /// A whole session over a socket: see `whole_session`.

@@ -185,6 +185,21 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             [&[0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0xd0, 0, 0x31, 9, 0, 3][..], b"a/bhey!"].concat(),
             [&[0x33, 0x84, 0x01, 0, 1, b'a', 0, 7][..], &[b'x'; 127]].concat(),
         ],
+        "recogniser" => [
+            r#"{"result":[{"conf":1.0,"start":0.84,"end":1.11,"word":"one"}],"text":"one"}"#,
+            r#"{"partial":"one two"}"#,
+            r#"{"alternatives":[{"confidence":1.5,"text":"a","result":[{"start":0.1,"end":0.2,"word":"a"}]}]}"#,
+            r#"{"type":"Results","is_final":true,"channel":{"alternatives":[{"transcript":"Yep.","words":[{"word":"yep","start":6.0,"end":6.4,"punctuated_word":"Yep."}]}]}}"#,
+            r#"{"text":"Hi Bob","segments":[{"text":" Hi Bob","start":0.0,"end":0.6}]}"#,
+            concat!(
+                r#"{"type":"transcript-chunk","data_length":15}"#,
+                "\n",
+                r#"{"text":"turn"}{"type":"audio-chunk","payload_length":3}"#,
+                "\nabc"
+            ),
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec(),
         "session" => fuzz::example_sessions(),
         other => panic!("{other} has no example"),
     }
@@ -258,5 +273,6 @@ entries!(
     rttm,
     model_card,
     mqtt_packet,
+    recogniser,
     session
 );

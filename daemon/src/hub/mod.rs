@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::metrics::Page;
+use crate::metrics::PrometheusText;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::secret::random_hex;
@@ -76,7 +76,7 @@ type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Called for every session that opens.
 type OnOpen = Box<dyn Fn(&Arc<Session>) + Send + Sync>;
 /// Adds numbers to the page for Prometheus.
-type MetricsPart = Box<dyn Fn(&mut Page) + Send + Sync>;
+type MetricsPart = Box<dyn Fn(&mut PrometheusText) + Send + Sync>;
 
 /// All sessions. Shared by every connection; no method waits but [`Hub::drained`].
 pub struct Hub {
@@ -321,12 +321,12 @@ impl Hub {
     }
 
     /// Adds numbers of something besides sessions to the page for Prometheus.
-    pub fn add_metrics(&self, write: impl Fn(&mut Page) + Send + Sync + 'static) {
+    pub fn add_metrics(&self, write: impl Fn(&mut PrometheusText) + Send + Sync + 'static) {
         self.metrics.lock().push(Box::new(write));
     }
 
     /// Writes what was added.
-    pub fn write_metrics(&self, page: &mut Page) {
+    pub fn write_metrics(&self, page: &mut PrometheusText) {
         self.metrics.lock().iter().for_each(|write| write(page));
     }
 

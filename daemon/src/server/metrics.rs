@@ -161,6 +161,7 @@ impl Metrics {
                 f64::from(u8::from(storage.is_failing())),
             );
         }
+        hub.write_metrics(&mut page);
         page.gauge("ready", "1 while /readyz reports ready.", f64::from(u8::from(hub.readiness().is_ok())));
         page.finish()
     }

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -60,3 +62,24 @@ def speech() -> bytes:
     samples, rate = soundfile.read(CONVERSATION, dtype="int16")
     assert rate == 16000
     return bytes(samples.astype("<i2").tobytes())
+
+
+def score(words: list[dict[str, Any]]) -> tuple[int, int]:
+    """How many of the words inside one person's speech have that person, and how many there are."""
+    turns = [line.split() for line in CONVERSATION.with_suffix(".rttm").read_text().splitlines()]
+    spans = [(float(turn[3]), float(turn[3]) + float(turn[4]), turn[7]) for turn in turns]
+    pairs: Counter[tuple[str, str]] = Counter()
+    for word in words:
+        inside = {who for start, end, who in spans if start <= word["start"] and word["end"] <= end}
+        touched = {who for start, end, who in spans if start < word["end"] and word["start"] < end}
+        if len(inside) == 1 and touched == inside:
+            pairs[inside.pop(), word.get("speaker", "nobody")] += 1
+    people: set[str] = set()
+    labels = {"nobody"}
+    right = 0
+    for (person, label), n in pairs.most_common():
+        if person not in people and label not in labels:
+            people.add(person)
+            labels.add(label)
+            right += n
+    return right, sum(pairs.values())

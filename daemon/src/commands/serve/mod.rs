@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use self::access_setup::{AccessSetup, make_first_token};
 use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
+use crate::asr::Asr;
 use crate::engine::LiveEngines;
 use crate::error_chain::error_chain;
 use crate::exit;
@@ -127,6 +128,10 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
     let server = with_voices(Server::new(Arc::clone(&hub), limits(config), access, tls), &engines, config);
+    if let Err(error) = Asr::start(config, &hub) {
+        eprintln!("diarized: {}", error_chain(&error));
+        return Ok(exit::CONFIG);
+    }
     let outgoing = match Outgoing::start(config, &hub) {
         Ok(outgoing) => outgoing,
         Err(error) => {

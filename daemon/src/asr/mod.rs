@@ -1,0 +1,22 @@
+//! Speech recognisers that users run: each session's audio goes to one, and its words come back to the session.
+//!
+//! A [`Recogniser`] speaks the protocol of one kind; a [`driver`] a session decides what it gets and places its words on the
+//! session's clock. A recogniser that is away, slow or wrong loses words, and no label.
+
+mod answer;
+mod clock;
+mod counts;
+mod cutter;
+mod deepgram;
+mod driver;
+mod openai;
+mod recogniser;
+mod service;
+mod vosk;
+mod websocket;
+mod wyoming;
+
+#[doc(hidden)]
+pub use answer::read_foreign;
+pub use counts::AsrCounts;
+pub use service::{Asr, AsrError};
