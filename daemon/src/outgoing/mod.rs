@@ -3,6 +3,7 @@
 //! Both follow the sessions as subscribers do. A broker or a web server that is slow or away delays no session; what waits
 //! for it is bounded.
 
+mod counts;
 mod mqtt;
 mod speaking;
 mod webhook;
@@ -18,6 +19,7 @@ use diarized_config::Config;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::counts::Counts;
 use crate::client::TlsError;
 use crate::hub::Hub;
 
@@ -63,11 +65,19 @@ impl Outgoing {
     pub fn start(config: &Config, hub: &Arc<Hub>) -> Result<Self, OutgoingError> {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
+        let counts = Arc::new(Counts::default());
         if let Some(broker) = mqtt::Broker::of(&config.mqtt)? {
-            tasks.spawn(mqtt::run(broker, Arc::clone(hub), stop.subscribe()));
+            tasks.spawn(mqtt::run(broker, Arc::clone(hub), Arc::clone(&counts), stop.subscribe()));
+            let counts = Arc::clone(&counts);
+            hub.add_metrics(move |page| counts.write_mqtt(page));
         }
-        for hook in webhook::Hook::all_of(&config.webhook)? {
-            tasks.spawn(webhook::run(hook, Arc::clone(hub), stop.subscribe()));
+        let hooks = webhook::Hook::all_of(&config.webhook)?;
+        if !hooks.is_empty() {
+            let counts = Arc::clone(&counts);
+            hub.add_metrics(move |page| counts.write_webhook(page));
+        }
+        for hook in hooks {
+            tasks.spawn(webhook::run(hook, Arc::clone(hub), Arc::clone(&counts), stop.subscribe()));
         }
         Ok(Self { stop, tasks })
     }

@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use self::board::{Board, MAX_ROOMS};
 use self::link::{Link, LinkError, Login, Message};
 use self::names::Names;
+use super::counts::Counts;
 use super::{OutgoingError, secret_line, stopped};
 use crate::client::{Authorities, Backoff};
 use crate::hub::Hub;
@@ -66,7 +67,7 @@ impl Broker {
 
 /// Keeps the broker up to date until the process ends. While the broker is away nothing is queued: on the next connection
 /// it gets everything as it stands then.
-pub(super) async fn run(broker: Broker, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(broker: Broker, hub: Arc<Hub>, counts: Arc<Counts>, mut stop: watch::Receiver<bool>) {
     let mut board = Board::new(broker.names.clone(), MAX_ROOMS);
     let mut backoff = Backoff::up_to(LONGEST_WAIT);
     let url = broker.url.to_string();
@@ -80,13 +81,14 @@ pub(super) async fn run(broker: Broker, hub: Arc<Hub>, mut stop: watch::Receiver
                 Ok(link) => {
                     tracing::info!(url, "connected to the MQTT broker");
                     is_lost = false;
-                    match serve(link, &mut board, &hub, &mut stop).await {
+                    match serve(link, &mut board, &hub, &counts, &mut stop).await {
                         Ok(()) => return,
                         Err(lost) => lost,
                     }
                 }
                 Err(lost) => lost,
             };
+        counts.mqtt_failures.add(1);
         if began.elapsed() >= GOOD {
             backoff.reset();
         }
@@ -109,6 +111,7 @@ async fn serve(
     mut link: Link,
     board: &mut Board,
     hub: &Hub,
+    counts: &Counts,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), LinkError> {
     let names = board.names().clone();
@@ -127,12 +130,12 @@ async fn serve(
             _ = look.tick() => {
                 board.update(hub, Instant::now());
                 link.ping_if_due().await?;
-                publish_changes(&mut link, board, &mut sent).await?;
+                publish_changes(&mut link, board, &mut sent, counts).await?;
             }
             () = stopped(stop) => {
                 board.update(hub, Instant::now());
                 let last = async {
-                    publish_changes(&mut link, board, &mut sent).await?;
+                    publish_changes(&mut link, board, &mut sent, counts).await?;
                     link.publish(&Message { topic: names.status(), payload: "offline".to_owned() }).await?;
                     link.close().await
                 };
@@ -149,6 +152,7 @@ async fn publish_changes(
     link: &mut Link,
     board: &Board,
     sent: &mut BTreeMap<String, String>,
+    counts: &Counts,
 ) -> Result<(), LinkError> {
     let gone: Vec<String> =
         sent.keys().filter(|topic| !board.messages().contains_key(*topic)).cloned().collect();
@@ -159,6 +163,7 @@ async fn publish_changes(
     for (topic, payload) in board.messages() {
         if sent.get(topic) != Some(payload) {
             link.publish(&Message { topic: topic.clone(), payload: payload.clone() }).await?;
+            counts.mqtt_sent.add(1);
             sent.insert(topic.clone(), payload.clone());
         }
     }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use self::events::Events;
 use self::queue::Queue;
 use self::request::{Answer, Delivery};
+use super::counts::Counts;
 use super::{OutgoingError, secret_line, stopped};
 use crate::client::{Authorities, Backoff};
 use crate::hub::Hub;
@@ -65,42 +66,42 @@ struct Pending {
 }
 
 /// Sends events until the process ends, and then once more what is left.
-pub(super) async fn run(hook: Hook, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(hook: Hook, hub: Arc<Hub>, counts: Arc<Counts>, mut stop: watch::Receiver<bool>) {
     let mut events = Events::new(&hub, hook.events.clone());
     let mut queue = Queue::new(hook.queue_events);
     let mut backoff = Backoff::up_to(LONGEST_WAIT);
-    let mut pending: Option<Pending> = None;
-    let mut is_refused = false;
+    let (mut pending, mut is_refused) = (None::<Pending>, false);
     loop {
         let is_last = *stop.borrow();
         events.read(&hub, &mut queue);
         if pending.is_none()
             && let Some((events, missed)) = queue.take(MAX_EVENTS, MAX_BYTES)
         {
+            counts.webhook_dropped.add(missed);
             let delivery = Delivery::new(random_hex(8), &events, missed);
             pending = Some(Pending { delivery, due: Instant::now() });
         }
         if let Some(waiting) = &mut pending
             && (is_last || waiting.due <= Instant::now())
         {
-            match waiting
-                .delivery
-                .send(&hook.url, hook.authorities.as_ref(), hook.secret.as_deref(), hook.timeout)
-                .await
-            {
+            let (authorities, secret) = (hook.authorities.as_ref(), hook.secret.as_deref());
+            match waiting.delivery.send(&hook.url, authorities, secret, hook.timeout).await {
                 Answer::Accepted => {
                     if std::mem::take(&mut is_refused) {
                         tracing::info!(url = %hook.url, "the webhook accepts events again");
                     }
                     backoff.reset();
+                    counts.webhook_sent.add(waiting.delivery.n_events() as u64);
                     pending = None;
                 }
                 Answer::Refused(reason) => {
-                    let n_events = waiting.delivery.n_events();
+                    let n_events = waiting.delivery.n_events() as u64;
+                    counts.webhook_dropped.add(n_events);
                     tracing::error!(url = %hook.url, reason, n_events, "the webhook refuses events; they are dropped");
                     pending = None;
                 }
                 Answer::Later(reason) => {
+                    counts.webhook_failures.add(1);
                     if is_last {
                         tracing::warn!(url = %hook.url, reason, "the last events could not be sent to the webhook");
                         return;
