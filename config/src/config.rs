@@ -3,6 +3,7 @@
 use diarized_parameters::DiarizerOptions;
 
 use crate::asr::AsrConfig;
+use crate::dialects::{VoskConfig, WyomingConfig};
 use crate::diarization;
 use crate::fault::Warning;
 use crate::origin::{Origin, Setting};
@@ -38,6 +39,10 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Words of a speech recogniser.
     pub asr: AsrConfig,
+    /// Clients that speak Wyoming.
+    pub wyoming: WyomingConfig,
+    /// Clients that speak the WebSocket of vosk-server.
+    pub vosk: VoskConfig,
     /// State of sessions for an MQTT broker.
     pub mqtt: MqttConfig,
     /// Events for web servers.
@@ -58,6 +63,8 @@ impl Config {
             inference: InferenceConfig::read(r),
             storage: StorageConfig::read(r),
             asr: AsrConfig::read(r),
+            wyoming: WyomingConfig::read(r),
+            vosk: VoskConfig::read(r),
             mqtt: MqttConfig::read(r),
             webhook: WebhookConfig::read(r),
             log: LogConfig::read(r),

@@ -19,6 +19,7 @@
 mod allowed_origin;
 mod asr;
 mod config;
+mod dialects;
 mod diarization;
 mod endpoint;
 mod fault;
@@ -34,6 +35,7 @@ mod voices;
 pub use allowed_origin::AllowedOrigin;
 pub use asr::{AsrConfig, AsrKind, Place};
 pub use config::{Config, Loaded};
+pub use dialects::{VoskConfig, WyomingConfig};
 pub use diarized_parameters::{DiarizerOptions, SpeechDetector};
 pub use endpoint::Endpoint;
 pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};

@@ -13,7 +13,7 @@ use crate::raw::{Raw, RawValue, base_folder};
 /// Prefix of the environment variables.
 pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Names of the sections, in the order of the example.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "server",
     "capture",
     "audio",
@@ -23,6 +23,8 @@ pub(crate) const SECTIONS: [&str; 12] = [
     "inference",
     "storage",
     "asr",
+    "wyoming",
+    "vosk",
     "mqtt",
     "webhook",
     "log",

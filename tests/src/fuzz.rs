@@ -25,7 +25,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 11] = [
+pub const ENTRIES: [Entry; 12] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -36,6 +36,7 @@ pub const ENTRIES: [Entry; 11] = [
     ("model_card", model_card),
     ("mqtt_packet", mqtt_packet),
     ("recogniser", recogniser),
+    ("dialect", dialect),
     ("session", session),
 ];
 
@@ -194,6 +195,13 @@ pub fn mqtt_packet(bytes: &[u8]) {
 /// Answers of a speech recogniser, as each of the protocols reads them.
 pub fn recogniser(bytes: &[u8]) {
     assert!(diarized::asr::read_foreign(bytes) <= bytes.len());
+}
+
+/// Requests of clients of other protocols.
+pub fn dialect(bytes: &[u8]) {
+    let is_vosk = diarized::vosk::read_foreign(bytes);
+    let is_deepgram = diarized::deepgram::read_foreign(bytes);
+    assert!(!(is_vosk || is_deepgram) || serde_json::from_slice::<serde_json::Value>(bytes).is_ok());
 }
 
 /// A whole session over a socket: see `whole_session`.

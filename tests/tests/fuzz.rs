@@ -200,6 +200,13 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         ]
         .map(|text| text.as_bytes().to_vec())
         .to_vec(),
+        "dialect" => [
+            r#"{"config":{"sample_rate":48000.0,"words":true,"spk":true}}"#,
+            r#"{"eof" : 1}"#,
+            r#"{"type":"CloseStream"}"#,
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec(),
         "session" => fuzz::example_sessions(),
         other => panic!("{other} has no example"),
     }
@@ -274,5 +281,6 @@ entries!(
     model_card,
     mqtt_packet,
     recogniser,
+    dialect,
     session
 );

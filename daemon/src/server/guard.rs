@@ -70,7 +70,7 @@ fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
         Some(Scope::Metrics)
     } else if !path.starts_with("/v1") {
         None
-    } else if is_below("/v1/stream") {
+    } else if is_below("/v1/stream") || path == "/v1/listen" {
         Some(Scope::Publish)
     } else if is_below("/v1/events") || (is_below("/v1/sessions") && is_read) {
         Some(Scope::Subscribe)
@@ -99,13 +99,18 @@ fn identify(shared: &Shared, headers: &HeaderMap, needed: Scope) -> Result<Ident
 fn token_of(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+        // `Token` is Deepgram's word for it.
+        let is_known = ["bearer", "token"].into_iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        return is_known.then(|| token.trim());
     }
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    offered
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|protocol| protocol.trim().strip_prefix(BEARER_SUBPROTOCOL))
+    let offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let offered: Vec<&str> = offered.map(str::trim).collect();
+    let ours = offered.iter().find_map(|protocol| protocol.strip_prefix(BEARER_SUBPROTOCOL));
+    // Deepgram's clients in browsers offer a word, and the token behind it.
+    let behind_word =
+        || offered.iter().skip_while(|protocol| !["token", "bearer"].contains(protocol)).nth(1).copied();
+    ours.or_else(behind_word)
 }
 
 /// Plain HTTP gets a status; a WebSocket is opened and closed, since browsers show a page nothing of a refused one.
@@ -118,7 +123,9 @@ async fn turn_away(
 ) -> Response {
     let stranger = Visitor::stranger(&shared, &request);
     let (mut parts, _) = request.into_parts();
-    if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+    // Deepgram's clients look at the status, too.
+    let is_ours = parts.uri.path() != "/v1/listen";
+    if is_ours && let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         let refuse = async move |mut connection: super::connection::Connection| {
             // The peer is gone.
             let _ = connection.send_fatal(None, code, reason).await;
@@ -152,6 +159,7 @@ mod tests {
             (Method::GET, "/readyz", None),
             (Method::GET, "/metrics", Some(Scope::Metrics)),
             (Method::GET, "/v1/stream", Some(Scope::Publish)),
+            (Method::GET, "/v1/listen", Some(Scope::Publish)),
             (Method::GET, "/v1/events", Some(Scope::Subscribe)),
             (Method::GET, "/v1/sessions/a.rttm", Some(Scope::Subscribe)),
             (Method::DELETE, "/v1/sessions/a", Some(Scope::Admin)),

@@ -7,6 +7,7 @@ mod events;
 mod fault;
 mod guard;
 mod http;
+mod listen;
 mod listener;
 mod metrics;
 mod open;
@@ -72,6 +73,8 @@ pub struct Limits {
     pub linger: Duration,
     /// How long a shutdown may take before it is cut short.
     pub grace: Duration,
+    /// Whether a speech recogniser gives words.
+    pub has_words: bool,
 }
 
 impl Default for Limits {
@@ -92,6 +95,7 @@ impl Default for Limits {
             write: Duration::from_secs(10),
             linger: Duration::from_secs(2),
             grace: Duration::from_secs(10),
+            has_words: false,
         }
     }
 }
@@ -193,6 +197,7 @@ impl Server {
             .route("/metrics", get(http::metrics))
             .route("/v1/stream", get(stream::upgrade))
             .route("/v1/events", get(events::upgrade))
+            .route("/v1/listen", get(listen::upgrade))
             .route("/v1/sessions", get(http::sessions))
             .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
             .route("/v1/sessions/{id}/{correction}", get(corrections::list).post(corrections::correct))

@@ -1,8 +1,8 @@
-"""A small speech recogniser for English on this machine: pocketsphinx behind vosk-server's WebSocket, or behind Wyoming.
+"""A small speech recogniser for English: pocketsphinx behind vosk-server's WebSocket, or behind Wyoming.
 
-    pip install pocketsphinx websockets wyoming
-    python pocketsphinx_server.py                        # vosk's WebSocket on ws://127.0.0.1:2700
-    python pocketsphinx_server.py --wyoming --port 10300 # Wyoming on tcp://127.0.0.1:10300
+pip install pocketsphinx websockets wyoming
+python pocketsphinx_server.py                        # vosk's WebSocket on ws://127.0.0.1:2700
+python pocketsphinx_server.py --wyoming --port 10300 # Wyoming on tcp://127.0.0.1:10300
 """
 
 from __future__ import annotations

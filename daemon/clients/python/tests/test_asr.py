@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import socket
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -19,6 +16,7 @@ import pytest
 
 from conftest import ROOT, Server, score
 from diarized_client import Client
+from recognisers import Running, free_port
 
 EXAMPLES = ROOT / "daemon/clients/python/examples"
 sys.path.append(str(EXAMPLES))
@@ -27,28 +25,6 @@ pytest.importorskip("pocketsphinx", reason="not run: a recogniser (pip install p
 # The recogniser is about as fast as the audio on a busy machine: a part of the conversation is enough.
 SECONDS = 30
 PATIENT = ["--set", "asr.timeout_s=60", "--set", "asr.queue_s=3600"]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Running:
-    """The example server, as its users start it."""
-
-    def __init__(self, *args: str) -> None:
-        command = [sys.executable, str(EXAMPLES / "pocketsphinx_server.py"), *args]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        found = re.search(r"ready at (\S+)", self.process.stdout.readline())
-        assert found
-        self.url = found[1]
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use self::access_setup::{AccessSetup, make_first_token};
 use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
+use crate::access::Access;
 use crate::asr::Asr;
 use crate::engine::LiveEngines;
 use crate::error_chain::error_chain;
@@ -127,17 +128,11 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let hub = open_hub(config, &engines)?;
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
-    let server = with_voices(Server::new(Arc::clone(&hub), limits(config), access, tls), &engines, config);
-    if let Err(error) = Asr::start(config, &hub) {
-        eprintln!("diarized: {}", error_chain(&error));
-        return Ok(exit::CONFIG);
-    }
-    let outgoing = match Outgoing::start(config, &hub) {
+    let server = Server::new(Arc::clone(&hub), limits(config), Arc::clone(&access), tls);
+    let server = with_voices(server, &engines, config);
+    let outgoing = match start_services(config, &hub, &access).await {
         Ok(outgoing) => outgoing,
-        Err(error) => {
-            eprintln!("diarized: {}", error_chain(&error));
-            return Ok(exit::CONFIG);
-        }
+        Err(code) => return Ok(code),
     };
     let microphone = microphone::start(config, &hub)?;
     let mut running = tokio::spawn(server.run(listeners));
@@ -171,6 +166,21 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
     }
     Ok(report_shutdown(&drained))
+}
+
+/// Starts what is configured besides sessions and their server. What cannot be started is reported, with the exit code.
+async fn start_services(config: &Config, hub: &Arc<Hub>, access: &Arc<Access>) -> Result<Outgoing, u8> {
+    fn refused(code: u8) -> impl Fn(&(dyn std::error::Error + 'static)) -> u8 {
+        move |error| {
+            eprintln!("diarized: {}", error_chain(error));
+            code
+        }
+    }
+    let faulty = refused(exit::CONFIG);
+    Asr::start(config, hub).map_err(|error| faulty(&error))?;
+    crate::wyoming::serve(config, hub).await.map_err(|error| faulty(&error))?;
+    crate::vosk::serve(config, hub, access).await.map_err(|error| faulty(&error))?;
+    Outgoing::start(config, hub).map_err(|error| faulty(&error))
 }
 
 /// Loads the configuration again at every hangup.
@@ -240,6 +250,7 @@ fn limits(config: &Config) -> Limits {
         ping: server.ping_interval,
         write: server.write_timeout,
         grace: server.shutdown_grace,
+        has_words: config.asr.kind.is_some(),
         ..Limits::default()
     }
 }
