@@ -3,6 +3,7 @@
 use diarized_parameters::DiarizerOptions;
 
 use crate::asr::AsrConfig;
+use crate::audio_sources::SourcesConfig;
 use crate::dialects::{VoskConfig, WyomingConfig};
 use crate::diarization;
 use crate::fault::Warning;
@@ -25,6 +26,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The microphone of `diarized serve`.
     pub capture: CaptureConfig,
+    /// Audio that the daemon fetches.
+    pub sources: SourcesConfig,
     /// Conversion of files and streams to mono.
     pub audio: AudioConfig,
     /// The embedding network.
@@ -56,6 +59,7 @@ impl Config {
         Self {
             server: ServerConfig::read(r),
             capture: CaptureConfig::read(r),
+            sources: SourcesConfig::read(r),
             audio: AudioConfig::read(r),
             model: ModelConfig::read(r),
             diarization: diarization::read(r),

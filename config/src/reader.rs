@@ -13,9 +13,10 @@ use crate::raw::{Raw, RawValue, base_folder};
 /// Prefix of the environment variables.
 pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Names of the sections, in the order of the example.
-pub(crate) const SECTIONS: [&str; 14] = [
+pub(crate) const SECTIONS: [&str; 15] = [
     "server",
     "capture",
+    "sources",
     "audio",
     "model",
     "diarization",

@@ -33,6 +33,7 @@ pub mod rate;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod sources;
 pub mod storage;
 pub mod threads;
 pub mod voices;

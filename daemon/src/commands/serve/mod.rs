@@ -27,6 +27,7 @@ use crate::interrupt::StopSignals;
 use crate::outgoing::Outgoing;
 use crate::server::{DrainReport, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
+use crate::sources::Sources;
 use crate::storage::{Storage, StorageParams};
 use crate::voices::Registry;
 
@@ -58,6 +59,11 @@ pub struct Args {
     /// Capture this device (`default` if none is named) as the session `microphone`.
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "default")]
     microphone: Option<String>,
+
+    /// Fetch audio from NAME=URL as the session NAME: rtsp://, http://, udp://, a file, a pipe, -, alsa:, pulse:, pcm:; may
+    /// be repeated (sources.urls).
+    #[arg(long, value_name = "NAME=URL")]
+    source: Vec<String>,
 
     /// Name enrolled people, and accept enrolments over HTTP (voices.enabled).
     #[arg(long)]
@@ -180,6 +186,8 @@ async fn start_services(config: &Config, hub: &Arc<Hub>, access: &Arc<Access>) -
     Asr::start(config, hub).map_err(|error| faulty(&error))?;
     crate::wyoming::serve(config, hub).await.map_err(|error| faulty(&error))?;
     crate::vosk::serve(config, hub, access).await.map_err(|error| faulty(&error))?;
+    let missing = refused(exit::NO_INPUT);
+    Sources::start(config, hub).await.map_err(|error| missing(&error))?;
     Outgoing::start(config, hub).map_err(|error| faulty(&error))
 }
 
@@ -368,6 +376,7 @@ impl Args {
             ("--allow-insecure", "server.allow_insecure", is_set(self.allow_insecure)),
             ("--microphone", "capture.enabled", is_set(self.microphone.is_some())),
             ("--microphone", "capture.device", self.microphone.clone()),
+            ("--source", "sources.urls", (!self.source.is_empty()).then(|| self.source.join(","))),
             ("--voices", "voices.enabled", is_set(self.voices)),
             ("--model", "model.path", self.model.as_ref().map(|path| path.display().to_string())),
         ]
