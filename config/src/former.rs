@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::fault::{Fault, FaultKind, Warning};
+use crate::layers::{Layers, variable_of};
 use crate::raw::Raw;
-use crate::reader::{Layers, variable_of};
 
 /// A key of an earlier version, and its present name; `None` if it was removed.
 pub(crate) const FORMER_KEYS: [(&str, Option<&str>); 8] = [

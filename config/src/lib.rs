@@ -25,6 +25,7 @@ mod diarization;
 mod endpoint;
 mod fault;
 mod former;
+mod layers;
 mod origin;
 mod outgoing;
 mod raw;

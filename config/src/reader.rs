@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use crate::fault::{Fault, FaultKind, Faults, Warning};
 use crate::former::present_name;
+use crate::layers::{Layers, variable_of};
 use crate::origin::{Origin, Setting, Value};
 use crate::raw::{Raw, RawValue, base_folder};
 
-/// Prefix of the environment variables.
-pub(crate) const ENV_PREFIX: &str = "DIARIZED_";
 /// Names of the sections, in the order of the example.
 pub(crate) const SECTIONS: [&str; 15] = [
     "server",
@@ -35,15 +34,6 @@ pub(crate) const SECTIONS: [&str; 15] = [
 const NONE: &str = "none";
 /// Similarity from which on a key counts as a misspelling of another.
 const SIMILAR: f64 = 0.8;
-
-/// The values of each layer that are not read yet.
-#[derive(Debug, Default)]
-pub(crate) struct Layers {
-    pub(crate) file: BTreeMap<String, Raw>,
-    /// By the variable's name.
-    pub(crate) env: BTreeMap<String, Raw>,
-    pub(crate) flags: BTreeMap<String, Raw>,
-}
 
 /// Returns checked values and records faults and origins; a faulty value reads as its default.
 pub(crate) struct Reader {
@@ -337,11 +327,6 @@ impl Reader {
         };
         most_similar(key, &candidates)
     }
-}
-
-/// `server.listen` gives `DIARIZED_SERVER_LISTEN`.
-pub(crate) fn variable_of(key: &str) -> String {
-    format!("{ENV_PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
 fn most_similar(written: &str, candidates: &BTreeMap<String, String>) -> Option<String> {

@@ -9,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 use crate::config::{Config, Loaded};
 use crate::fault::{ConfigError, Fault, FaultKind, Faults};
 use crate::former;
+use crate::layers::{ENV_PREFIX, Layers};
 use crate::origin::Origin;
 use crate::raw::{Raw, RawValue, raw_value, shorten};
-use crate::reader::{ENV_PREFIX, Layers, Reader, SECTIONS};
+use crate::reader::{Reader, SECTIONS};
 
 /// Variables with the prefix that name no key.
 const RESERVED_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, TOKEN_VARIABLE, VOICES_KEY_VARIABLE];
