@@ -11,7 +11,7 @@ use diarized_models::{Event, SessionState};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::error::{StorageError, damaged};
-use super::migrations::migrate;
+use super::migrations::{check, migrate};
 use super::values::{lossy, signed, unsigned};
 use super::{StoredSession, unix_ms};
 use crate::private_file::open_or_create;
@@ -40,6 +40,8 @@ impl Database {
         drop(open_or_create(path).map_err(make)?);
         let mut sqlite = Connection::open(path)?;
         sqlite.busy_timeout(BUSY)?;
+        // The journal mode is part of the file: a file of a later version keeps its own.
+        check(&sqlite, path)?;
         sqlite.pragma_update(None, "journal_mode", "WAL")?;
         // A commit survives the death of the process; that of the machine may cost the last ones.
         sqlite.pragma_update(None, "synchronous", "NORMAL")?;

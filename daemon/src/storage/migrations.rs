@@ -56,23 +56,34 @@ const STEPS: &[&str] = &[
 /// The version of this program's tables.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
+/// Fails for a file of a later version, which must stay as it is. Reads only.
+///
+/// # Errors
+/// [`StorageError::Newer`], or the fault of SQLite.
+pub(super) fn check(sqlite: &Connection, path: &Path) -> Result<(), StorageError> {
+    steps_taken(sqlite, path).map(drop)
+}
+
+fn steps_taken(sqlite: &Connection, path: &Path) -> Result<usize, StorageError> {
+    let got: i64 = sqlite.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match usize::try_from(got) {
+        Ok(n) if n <= STEPS.len() => Ok(n),
+        _ => Err(StorageError::Newer { path: path.to_owned(), got, known: VERSION }),
+    }
+}
+
 /// Brings the tables to [`VERSION`].
 ///
 /// # Errors
 /// [`StorageError::Newer`] if the file is ahead of this program; otherwise the fault of SQLite, such as a full disk. The
 /// file is then as it was.
 pub(super) fn migrate(sqlite: &mut Connection, path: &Path) -> Result<(), StorageError> {
-    let version_of = |sqlite: &Connection| sqlite.pragma_query_value(None, "user_version", |row| row.get(0));
-    let known = |got: i64| match usize::try_from(got) {
-        Ok(n) if n <= STEPS.len() => Ok(n),
-        _ => Err(StorageError::Newer { path: path.to_owned(), got, known: VERSION }),
-    };
-    if known(version_of(sqlite)?)? == STEPS.len() {
+    if steps_taken(sqlite, path)? == STEPS.len() {
         return Ok(());
     }
     let write = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another connection may have migrated the file while this one waited.
-    let before = known(version_of(&write)?)?;
+    let before = steps_taken(&write, path)?;
     for step in &STEPS[before..] {
         write.execute_batch(step)?;
     }

@@ -8,6 +8,7 @@ mod common;
 mod disk;
 mod guarded;
 mod server;
+mod store_versions;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
