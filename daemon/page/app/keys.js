@@ -1,9 +1,9 @@
-// The keys that the page listens to: told in a dialog, and switched off by whoever is hindered by them.
+// Keyboard shortcuts of the page: listed in a dialog; a user can switch them off.
 
 import { attribute, h, icon, text } from "./dom.js";
 import { t } from "./texts/index.js";
 
-/** What is told: keys, and what they do as a key of the texts. */
+/** The list in the dialog: keys, and their effect as a key of the texts. */
 const TOLD = [
     ["1 – 7", "keys.views"],
     ["F", "keys.full"],

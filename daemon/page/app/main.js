@@ -127,7 +127,7 @@ function route() {
     schedule();
 }
 
-/** Everything is written anew, such as in another language or in other colours. */
+/** Draws everything again, for example in another language or in other colours. */
 app.refresh = () => {
     app.fills = new Fills(settings.shade);
     for (const part of [frame, login, keys, ...Object.values(views)]) part.words?.();

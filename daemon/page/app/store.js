@@ -7,7 +7,7 @@ import { TimelineModel } from "./timeline/model.js";
 const POLL_MS = 2500;
 const KEPT_LOG = 60;
 const KEPT_STATS = 150;
-/** A live session that nothing was heard of for so long gets no audio: its numbers come every two seconds otherwise. */
+/** A live session without a message for this long gets no audio: its statistics arrive every two seconds otherwise. */
 const SILENT_MS = 7000;
 
 export class Store {
@@ -119,7 +119,7 @@ export class Store {
                 ? undefined : { status: error.status, reason: error.message };
             return;
         }
-        // What is not answered over HTTP is no longer heard over a WebSocket that seems to be open.
+        // Without an answer over HTTP, an open WebSocket counts as lost.
         if (this.isAway && error.status === undefined) this.followed?.subscription.reconnect();
         this.isAway = error.status === undefined;
         this.roundTrip = undefined;
@@ -280,7 +280,7 @@ export class Followed {
         return this.model.live ? this.clock.tick(nowMs) : this.model.heard;
     }
 
-    /** Why nothing can be said of this moment: `lost` (no connection) or `silent` (no audio comes in); else nothing. */
+    /** Why the present speaker is unknown: `lost` (no connection) or `silent` (no audio arrives); else nothing. */
     blindness(nowMs = performance.now()) {
         if (!this.model.live) return undefined;
         if (this.subscription.state.kind !== "open") return "lost";

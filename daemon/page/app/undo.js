@@ -3,7 +3,7 @@
 import { attribute, h, icon, text } from "./dom.js";
 import { known, t } from "./texts/index.js";
 
-/** A bar with the two buttons; whoever corrects, the newest correction is the one that is taken back. */
+/** A bar with the two buttons. Undo takes back the newest correction of any user. */
 export function undoBar(app) {
     const { store } = app;
     const [undo, redo] = ["undo", "redo"].map((type) => {

@@ -1,6 +1,6 @@
 // Where a live stream is now: the positions that messages tell, joined by a clock that neither jumps nor runs ahead.
 
-/** The clock runs at most so many seconds past the last position that was told. */
+/** The clock runs at most this many seconds past the last received position. */
 export const MAX_AHEAD_S = 2.5;
 const SETTLE_S = 0.25;
 const JUMP_S = 5;

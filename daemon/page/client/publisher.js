@@ -100,7 +100,7 @@ export class Publisher {
         return started;
     }
 
-    /** Goes without a word of farewell: the session waits for whoever takes it up. */
+    /** Disconnects without `close`: the session waits for a publisher that resumes it. */
     leave() {
         this.isLeaving = true;
         this.socket?.close(LEFT);

@@ -39,7 +39,7 @@ export class SessionModel {
         this.stats = undefined;
         /** Label that is no more → label that took its place. */
         this.mergedInto = new Map();
-        /** Counts changes, so that a view knows whether to draw anew. */
+        /** Counts changes, so that a view knows whether to draw again. */
         this.version = 0;
         this.listeners = new Set();
     }
@@ -269,7 +269,7 @@ export function numberOf(label) {
     return Number.isNaN(number) ? Number.MAX_SAFE_INTEGER : number;
 }
 
-// The name that a segment message carries was right when it was said; the speaker's own is right now.
+// The name in a segment message may be old; the speaker's own name is current.
 function plainSegment({ id, start, end, speech, speaker, confidence, final, overlap, snr_db, c50_db }) {
     const segment = { id, start, end, speaker, confidence, final };
     if (speech !== undefined) segment.speech = speech;

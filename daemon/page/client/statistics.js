@@ -1,4 +1,4 @@
-// What can be said of a session's labels: turns, shares of talk, and who speaks at a moment.
+// Statistics of a session's labels: turns, shares of talk, and the speakers at a moment.
 
 import { numberOf } from "./session.js";
 

@@ -25,6 +25,7 @@ files! {
     "icon.svg"
     "now.css"
     "parts.css"
+    "phone.css"
     "style.css"
     "timeline.css"
     "views.css"

@@ -39,7 +39,7 @@ export async function capture({ onBlock, onLost }) {
     if (typeof AudioWorkletNode === "undefined") throw new CaptureError("listen.unsupported");
     let stream;
     try {
-        // Voices are told apart best as they are: nothing that shapes them for a telephone call.
+        // Unprocessed audio distinguishes speakers best: no processing for telephone calls.
         stream = await navigator.mediaDevices.getUserMedia({
             audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
         });

@@ -1,4 +1,4 @@
-// What a tab that records remembers over its being loaded again: the session, its secret, and when it was heard last.
+// State of a recording tab that survives a reload: the session, its secret, and the time of its last sign of life.
 
 const KEY = "diarized.recording";
 

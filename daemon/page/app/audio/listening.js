@@ -188,7 +188,7 @@ export class Listening {
             if (task.isStopped) return;
             let broken;
             let speakers = 0;
-            // A hidden tab's timers may come once a minute, but what the server says is heard at once.
+            // Timers of a hidden tab may fire once a minute only; messages of the server arrive at once.
             let wake = () => {};
             const wait = (ms) => new Promise((resolve) => {
                 wake = resolve;

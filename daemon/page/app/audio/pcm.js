@@ -26,7 +26,7 @@ export function levelOf(pcm) {
     return pcm.length === 0 || sum === 0 ? -120 : Math.max(-120, 10 * Math.log10(sum / pcm.length));
 }
 
-/** How many samples should have been sent after `elapsedMs`, at so many times real time. */
+/** Number of samples due after `elapsedMs`, at the given multiple of real time. */
 export function dueSamples(elapsedMs, speed, sampleRate, total) {
     if (!Number.isFinite(speed)) return total;
     return Math.min(total, Math.floor((elapsedMs / 1000) * speed * sampleRate));

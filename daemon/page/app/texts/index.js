@@ -59,7 +59,7 @@ export function clock(seconds, digits = 0) {
     return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(s % 60)}${rest}`;
 }
 
-/** A number with so many decimals, as the language writes it. */
+/** A number with `n` decimals in the notation of the language. */
 export function number(value, digits = 0) {
     return value.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }

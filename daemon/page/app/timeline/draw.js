@@ -130,7 +130,7 @@ function drawMarks(pen, frame, width, height, axis, ink) {
     }
 }
 
-/** Draws what lies in the lanes, which are scrolled by so many pixels under the axis. */
+/** Draws the content of the lanes, scrolled by the given number of pixels under the axis. */
 function inLanes(pen, frame, width, height, scroll, draw) {
     pen.save();
     if (scroll > 0) {

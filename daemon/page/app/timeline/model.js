@@ -62,7 +62,7 @@ export class TimelineModel {
         this.unsubscribe();
     }
 
-    /** Whether another frame would look different although nothing was said. */
+    /** Whether the next frame differs without a new event. */
     get isMoving() {
         return this.moves.size > 0 || this.lanes.isMoving;
     }

@@ -5,7 +5,7 @@ import { t } from "../texts/index.js";
 import { Camera } from "./camera.js";
 import { drawTimeline, fit } from "./draw.js";
 
-/** The strip is drawn anew so often at most: its bars move by less than a pixel in between. */
+/** Shortest time between two drawings of the strip: its bars move by less than a pixel in between. */
 const EVERY_MS = 500;
 
 export function overview(app, cameraOf, moved) {

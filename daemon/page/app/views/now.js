@@ -177,7 +177,7 @@ export function nowView(app) {
     function showEarlier(model, speaking) {
         const now = new Set(speaking.map((s) => s.speaker));
         const all = allTurns(model);
-        // The last turn of whoever speaks is going on.
+        // The last turn of a present speaker is open.
         const rows = [];
         for (let i = all.length - 1; i >= 0 && rows.length < EARLIER; i -= 1) {
             if (!now.delete(all[i].speaker)) rows.push(all[i]);

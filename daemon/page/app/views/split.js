@@ -3,7 +3,7 @@
 import { attribute, h, keyed, text } from "../dom.js";
 import { clock, percent, t } from "../texts/index.js";
 
-/** So many segments are offered, the last first; single older ones are on the timeline. */
+/** Number of segments offered, newest first; older ones are on the timeline. */
 const OFFERED = 200;
 
 export function splitDialog(app) {

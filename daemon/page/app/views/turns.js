@@ -5,7 +5,7 @@ import { FORMATS, save } from "../exports.js";
 import { swatch } from "../swatch.js";
 import { clock, percent, t } from "../texts/index.js";
 
-/** So many turns are drawn at first; a button draws more. */
+/** Number of turns drawn at first; a button draws more. */
 const DRAWN = 300;
 const EVERYBODY = "";
 const SOMEBODY_NEW = "new";
@@ -143,7 +143,7 @@ export function turnsView(app) {
         const now = {
             model, version: model.version, canCorrect: followed.canCorrect, language: settings.language, shade: settings.shade,
         };
-        // Whoever is choosing is not disturbed.
+        // An open choice is not disturbed.
         const isChoosing = list.contains(document.activeElement) && document.activeElement.tagName === "SELECT";
         if (isChoosing || Object.keys(now).every((key) => now[key] === shown[key])) return;
         shown = now;

@@ -31,7 +31,7 @@ export function voices(app) {
         try {
             answer = isAsked ? await store.api.voices() : undefined;
         } catch (error) {
-            // Whoever may not know the voices sees no list of them; a server that is away is asked again.
+            // A user without access to voices sees no list; an unreachable server is asked again.
             isRefused = error.isUnauthorised;
             if (!isRefused) return;
         }
