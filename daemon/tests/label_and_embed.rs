@@ -91,7 +91,7 @@ fn labels_do_not_depend_on_how_the_audio_comes() {
     }
 }
 
-/// The same talk with noise, and in a room with a long echo: each is heard as what it is.
+/// The same talk with noise, and in a room with a long echo: quality estimates distinguish them.
 #[test]
 fn labels_tell_how_clear_the_speech_is() {
     let folder = tempfile::tempdir().unwrap();

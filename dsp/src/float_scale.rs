@@ -6,7 +6,7 @@ pub(crate) const SAMPLE_LIMIT: f32 = 4.0;
 const INTEGER_LIMIT: f32 = 2.0;
 /// Samples that are judged together.
 const WINDOW_SAMPLES: u32 = 800;
-/// So many of them must be out of range before all that follow are scaled: single ones are damage.
+/// Number of samples out of range before all later ones are scaled: single ones are damage.
 const FAR_SAMPLES: u32 = WINDOW_SAMPLES / 4;
 /// Bits of the integers that samples may have been.
 const BITS: [u32; 3] = [16, 24, 32];

@@ -126,7 +126,7 @@ impl Session {
         Self { diarizer: Diarizer::new(params, embedder.card()), dim, round: round(), at: 0 }
     }
 
-    /// Hears so many samples, a multiple of the block; gives the time without that of the stand-in embeddings.
+    /// Processes `n_samples`, a multiple of the block; returns the time without that of the stand-in embeddings.
     fn hear(&mut self, n_samples: u64) -> Duration {
         let mut spent = Duration::ZERO;
         for _ in 0..n_samples / BLOCK as u64 {

@@ -25,7 +25,7 @@ import warnings
 from itertools import pairwise
 from pathlib import Path
 
-# Deprecations inside the packages, which whoever runs this cannot act on.
+# Deprecations inside the packages, which the user cannot act on.
 warnings.filterwarnings("ignore", category=UserWarning, message="pkg_resources is deprecated")
 warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")
 warnings.filterwarnings("ignore", category=DeprecationWarning)

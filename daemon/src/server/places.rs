@@ -99,7 +99,7 @@ impl Places {
         self.inner.lock().n_shed
     }
 
-    /// A place in the waiting room. Where it is full, whoever has waited longest leaves: of the same addresses, if those
+    /// A place in the waiting room. A full room closes the connection that has waited longest: of the same addresses, if those
     /// hold half of it. Who was let in before stays longer.
     pub(super) fn enter(self: &Arc<Self>, addr: IpAddr) -> (Place, oneshot::Receiver<()>) {
         let block = Block::from(addr);

@@ -199,7 +199,7 @@ impl Session {
         self.number.store(number, Ordering::Relaxed);
     }
 
-    /// Whether it is on the hub's list for its corrections only: what it said before was read by all who follow.
+    /// Whether it is on the hub's list for its corrections only; all followers have read its earlier events.
     pub(crate) fn is_back(&self) -> bool {
         self.is_back.load(Ordering::Relaxed)
     }

@@ -8,7 +8,7 @@ pub(crate) struct Header {
     pub(crate) n_channels: u16,
     pub(crate) rate_hz: u32,
     pub(crate) bits: u16,
-    /// Bytes that the header promises; as many as there are, if nothing is said.
+    /// Bytes that the header promises; by default as many as there are.
     pub(crate) n_promised: Option<u32>,
 }
 

@@ -129,7 +129,7 @@ const USUAL_SPEECH_DB: f32 = -50.0;
 const SURE_SPEECH: f32 = 2.0;
 const RISE_SHARE: f32 = 0.05;
 const FALL_SHARE: f32 = 0.002;
-/// Speech so many dB below the session's loses odds, so much for each dB.
+/// Level below the session's speech, in dB, from which speech loses odds, and the loss for each dB.
 const QUIETER_DB: f32 = 12.0;
 const ODDS_PER_DB: f32 = 0.2;
 

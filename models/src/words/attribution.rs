@@ -8,7 +8,7 @@ use crate::events::{Segment, SegmentId, SpeakerId, SpokenBy};
 /// words that far off, and the edges of segments are no sharper.
 pub const REACH: u64 = SAMPLE_RATE_HZ as u64 / 2;
 
-/// Weight of a pause inside a segment, against 1 of its speech: whoever speaks in the pause of another has the word.
+/// Weight of a pause inside a segment, against 1 of its speech: a speaker in another's pause gets the word.
 const PAUSE_WEIGHT: f64 = 0.1;
 
 /// What matters of a segment to the words in it.

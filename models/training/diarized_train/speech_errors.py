@@ -1,4 +1,4 @@
-"""Speech alone, whoever speaks: regions from scores as the diarizer makes them, and what they miss and add."""
+"""Speech alone, of any speaker: regions from scores as the diarizer makes them, and what they miss and add."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ LENGTHS = [9000, 20000, 40000, 16000, 3000, 17000, 30000, 16001]
 
 
 class Counting:
-    """A teacher whose answer is told by the piece, and that counts what it is asked."""
+    """A teacher whose answer follows from the piece, and that counts its calls."""
 
     name, embedding_dim, batch_pieces = "counting", 3, 2
 

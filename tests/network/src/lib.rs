@@ -124,7 +124,7 @@ impl Proxy {
         }
     }
 
-    /// From now on nothing passes on the connections that there are, and nobody is told.
+    /// From now on nothing passes on the existing connections, and neither end is notified.
     pub fn freeze(&self) {
         self.frozen.store(true, Ordering::SeqCst);
     }

@@ -94,7 +94,7 @@ test("the page shows who speaks now, as it is", async () => {
     }
     follower.stop();
     const labels = new Map(shown);
-    // How well voices are told apart is not the page's doing; that it tells what the server says is.
+    // The page does not decide how well speakers are distinguished; it must show what the server sends.
     assert.notEqual(labels.get("awb"), labels.get("slt"), JSON.stringify(shown));
     const isWho = (name) => /^S\d+$/.test(name) || Object.values(given).includes(name);
     assert.ok(shown.every(([, name]) => isWho(name)), JSON.stringify(shown));
@@ -167,7 +167,7 @@ test("corrections on one page are seen on another, and the client holds what the
     await until(async () => (await one.page.locator(".panel h2").textContent()) === "Ada", "the panel follows");
     await one.page.keyboard.press("Escape");
 
-    // Two labels are one person; said on one page, seen on both.
+    // Two labels are one person: merged on one page, shown on both.
     await two.page.getByRole("button", { name: `Merge: ${third}` }).click();
     await picture(two.page, "merge");
     await two.page.getByRole("radio", { name: /Ada/ }).check();

@@ -80,7 +80,7 @@ export class Daemon {
                 const { sessions } = await this.json("v1/sessions");
                 return sessions.find((s) => s.session === session)?.duration_s >= seconds;
             }, `${seconds} s heard`),
-            /** Settles what was said: only what is final can be given to somebody else. */
+            /** Settles the labels: only final segments can be reassigned. */
             settle: async () => {
                 publisher.socket.send(JSON.stringify({ type: "finalize" }));
                 await until(async () => (await this.snapshot(session)).segments.every((s) => s.final), "final segments");

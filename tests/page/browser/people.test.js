@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 
 import { CONVERSATION, Daemon, accessibilityFaults, browse, open, samplesOf, until } from "./harness.js";
 
-/** Pictures for whoever wants to look are written here when it is set. */
+/** Folder for screenshots, if set. */
 const IMAGES = process.env.DIARIZED_IMAGES;
 
 let daemon;
@@ -62,7 +62,7 @@ test("a voice is enrolled with consent, recognised, shown on every page, and for
         await until(async () => (await page.locator(".voices-card").textContent()).includes("Nobody yet."), "an empty list");
     }
 
-    // Nothing is kept of whoever has not agreed.
+    // Nothing is stored without consent.
     const dialog = one.page.getByRole("dialog");
     await one.page.getByRole("button", { name: `Remember voice: ${who}` }).click();
     await dialog.getByLabel("Name", { exact: true }).fill("Ada");
@@ -86,7 +86,7 @@ test("a voice is enrolled with consent, recognised, shown on every page, and for
     const { speakers: [voice] } = await daemon.json("v1/speakers");
     assert.deepEqual([voice.name, voice.consent], ["Ada", "said so at the start <b>of it</b>"]);
 
-    // Who has said too little is refused in words, and the dialog stays for another try.
+    // Too little speech is refused with a message, and the dialog stays for another try.
     const short = (await talkers("first")).at(-1);
     await two.page.getByRole("button", { name: `Remember voice: ${short}` }).click();
     const other = two.page.getByRole("dialog");
@@ -189,7 +189,7 @@ test("a speaker who is two people is split, by the server or by segments, and se
     await until(async () => (await daemon.snapshot("pair")).speakers.length === n + 2, "a speaker more");
     await until(async () => (await cards(two.page)) === n + 2, "a card more on the other page");
 
-    // Whoever has one segment cannot be two people: the server says so, and nothing changes.
+    // A speaker with one segment cannot be split: the server refuses, and nothing changes.
     await two.page.getByRole("button", { name: `Split: ${newest}` }).click();
     await two.page.getByRole("dialog").getByRole("button", { name: "Split" }).click();
     await toast(two.page, "That did not work");

@@ -32,7 +32,7 @@ function snapshot(rows, { names = {}, at, live = true, ...more } = {}) {
     };
 }
 
-/** Says that so much was heard, over and over, so that the page's clock stands there. */
+/** Sends the same position repeatedly, so that the page's clock stays there. */
 function stand(socket, at, fields = {}) {
     say(socket, {
         type: "stats", session: "s", lag_s: 0, rtf: 0.02, dropped_s: 0, heard_s: at, level_dbfs: -20, speech: true, ...fields,
@@ -170,7 +170,7 @@ test("a session that has ended looks as it did while it ran", async () => {
     const rows = [[0, 5, "S1"], [5, 9, "S2"], [9, 30, "S3"]];
     const { page, context, trouble } = await show("#/speakers?session=s", snapshot(rows, { live: false, reason: "closed" }));
     await until(async () => (await page.locator(".person").count()) === 3, "cards");
-    // Every swatch shows its speaker's colour although nothing is said any more that would draw it again.
+    // Every swatch shows its speaker's colour without a further event that would draw it again.
     const colours = () => page.evaluate(() => [...document.querySelectorAll(".person > .swatch, .shares > .swatch")].map((one) => {
         const { width, height } = one.firstChild;
         const { data } = one.firstChild.getContext("2d").getImageData(Math.floor(width / 2), Math.floor(height / 2), 1, 1);

@@ -1,4 +1,4 @@
-// The colours of speakers: seen on their ground, and told apart with the common kinds of colour blindness.
+// The colours of speakers: visible on their ground, and distinct with the common kinds of colour blindness.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -36,7 +36,7 @@ struct Args {
     cache: PathBuf,
 }
 
-/// Recordings are dealt to so many folds.
+/// Number of folds of recordings.
 const FOLDS: usize = 6;
 
 /// A label, its measures, and whether it is right.

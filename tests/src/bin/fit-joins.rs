@@ -34,7 +34,7 @@ struct Args {
     after: Vec<f64>,
 }
 
-/// Recordings are dealt to so many folds.
+/// Number of folds of recordings.
 const FOLDS: usize = 6;
 /// A piece reaches from the centre of a window to that of another; its speech goes on for so long on both sides.
 const MARGIN_S: f64 = 0.25;

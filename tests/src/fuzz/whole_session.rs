@@ -61,7 +61,7 @@ enum Step {
     Message(usize, i16),
     /// A text frame of any bytes.
     Text(Vec<u8>),
-    /// Audio: so many bytes of noise of one loudness.
+    /// Audio: this many bytes of noise of one loudness.
     Audio(usize, u8),
     /// A ping.
     Ping,

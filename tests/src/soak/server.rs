@@ -32,7 +32,7 @@ pub struct Measured {
 }
 
 impl Server {
-    /// Starts `program serve` in `folder`, with room for so many sessions.
+    /// Starts `program serve` in `folder`, with room for `n_sessions` sessions.
     ///
     /// # Errors
     /// It cannot be started, or it cannot serve.

@@ -43,7 +43,7 @@ async fn uncut() -> (SessionState, u64) {
     (replay(&all), all.iter().rev().find_map(|m| m.seq).unwrap())
 }
 
-/// Waits until the session has so many samples.
+/// Waits until the session has this many samples.
 async fn until_received(server: &Running, id: &str, n_samples: u64) {
     let session = server.hub.get(id).unwrap();
     timeout(PATIENCE, async {
