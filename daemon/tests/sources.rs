@@ -96,7 +96,7 @@ fn encoded(folder: &Path, name: &str, seconds: &str) -> String {
 }
 
 #[test]
-fn a_file_a_pipe_and_raw_audio_are_heard_to_their_end() {
+fn a_file_a_pipe_and_raw_audio_are_labelled_to_their_end() {
     if !has_ffmpeg() {
         return;
     }
@@ -157,7 +157,7 @@ fn a_stream_that_breaks_off_goes_on_behind_a_gap() {
 }
 
 #[test]
-fn audio_over_udp_is_heard_and_a_silent_source_is_not_ready() {
+fn audio_over_udp_is_labelled() {
     if !has_ffmpeg() {
         return;
     }
@@ -172,7 +172,7 @@ fn audio_over_udp_is_heard_and_a_silent_source_is_not_ready() {
 }
 
 #[test]
-fn faults_are_told_at_the_start() {
+fn faults_are_reported_at_the_start() {
     let (code, _, stderr) = run(&mut diarized(&[
         "serve",
         "--listen",

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use diarized_dsp::SampleIndex;
 
-use crate::session::Heard;
+use crate::session::AudioPiece;
 
 /// Stretches that are remembered: hours of speech and pauses.
 const MAX_STRETCHES: usize = 4096;
@@ -36,7 +36,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Audio was sent.
-    pub(super) fn sent(&mut self, piece: &Heard) {
+    pub(super) fn sent(&mut self, piece: &AudioPiece) {
         let (at, len) = (piece.start.0, piece.n_samples());
         match self.stretches.back_mut() {
             Some(last) if last.at + last.len == at && last.is_speech == piece.is_speech => last.len += len,
@@ -136,9 +136,9 @@ fn seconds(samples: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn heard(start_s: f64, len_s: f64, is_speech: bool) -> Heard {
+    fn heard(start_s: f64, len_s: f64, is_speech: bool) -> AudioPiece {
         let pcm = vec![0; (len_s * 32_000.0) as usize];
-        Heard { start: SampleIndex((start_s * 16_000.0) as u64), pcm: pcm.into(), is_speech }
+        AudioPiece { start: SampleIndex((start_s * 16_000.0) as u64), pcm: pcm.into(), is_speech }
     }
 
     /// Two seconds of audio at 10 s, a gap of 5 s, and two seconds at 17 s.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::session::Heard;
+use crate::session::AudioPiece;
 
 /// Audio before the detected begin of speech that belongs to it: 0.5 s.
 const BEFORE: u64 = 8000;
@@ -17,7 +17,7 @@ pub(super) enum Cut {
     /// A new stretch begins.
     Begin,
     /// This belongs to the stretch.
-    Audio(Heard),
+    Audio(AudioPiece),
     /// The stretch is complete.
     End,
 }
@@ -25,7 +25,7 @@ pub(super) enum Cut {
 /// The state of the cut.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
-    before: VecDeque<Heard>,
+    before: VecDeque<AudioPiece>,
     n_before: u64,
     open: Option<Open>,
 }
@@ -40,7 +40,7 @@ struct Open {
 
 impl Cutter {
     /// What a piece of audio means.
-    pub(super) fn take(&mut self, piece: Heard) -> Vec<Cut> {
+    pub(super) fn take(&mut self, piece: AudioPiece) -> Vec<Cut> {
         let mut cuts = Vec::new();
         if self.open.as_ref().is_some_and(|open| open.next != piece.start.0) {
             self.open = None;
@@ -71,7 +71,7 @@ impl Cutter {
     }
 
     /// Keeps what may come right before speech.
-    fn keep(&mut self, piece: Heard) {
+    fn keep(&mut self, piece: AudioPiece) {
         if self.before.back().is_some_and(|last| last.start.0 + last.n_samples() != piece.start.0) {
             self.before.clear();
             self.n_before = 0;
@@ -99,7 +99,7 @@ mod tests {
         let (mut all, mut open) = (Vec::new(), None::<(u64, u64)>);
         for (tenth, is_speech) in pieces {
             let pcm = vec![0; 3200].into();
-            for cut in cutter.take(Heard { start: SampleIndex(tenth * 1600), pcm, is_speech }) {
+            for cut in cutter.take(AudioPiece { start: SampleIndex(tenth * 1600), pcm, is_speech }) {
                 match cut {
                     Cut::Begin => assert!(open.replace((u64::MAX, 0)).is_none()),
                     Cut::Audio(piece) => {

@@ -18,7 +18,7 @@ use super::recogniser::{Answers, Recogniser, TalkError};
 use crate::client::Backoff;
 use crate::protocol::words::{MAX_WORDS_SENT, SendWords, SentWord};
 use crate::rate::Rate;
-use crate::session::{Heard, Listener, Recognised, Session};
+use crate::session::{AudioPiece, Listener, Recognised, Session};
 
 /// Conversations of a session at a time: one that is sent, and those whose answer is awaited.
 const MAX_TALKS: usize = 3;
@@ -189,7 +189,7 @@ impl Driver {
     }
 
     /// A piece of the session's audio.
-    fn take(&mut self, piece: Heard) {
+    fn take(&mut self, piece: AudioPiece) {
         match &mut self.cutter {
             Some(cutter) => self.cuts.extend(cutter.take(piece)),
             None => self.cuts.push_back(Cut::Audio(piece)),
@@ -261,7 +261,7 @@ impl Driver {
         }
     }
 
-    fn sent(&mut self, piece: &Heard) {
+    fn sent(&mut self, piece: &AudioPiece) {
         self.waits_since = None;
         self.shared.counts.samples_sent.add(piece.n_samples());
         if let Some(talk) = self.open.and_then(|id| self.talks.get_mut(&id)) {

@@ -16,7 +16,7 @@ use super::query::{self, Wishes};
 use crate::guest::{Guest, Results};
 use crate::protocol::SessionOptions;
 use crate::secret::random_hex;
-use crate::session::{Command, Heard, Listener, StateAt};
+use crate::session::{AudioPiece, Command, Listener, StateAt};
 
 /// Id of a session of a client; further ones of the same id get a number.
 const SESSION: &str = "deepgram";
@@ -99,7 +99,7 @@ struct Stream {
 /// What happens next.
 enum Next {
     Message(Option<Result<Message, axum::Error>>),
-    Audio(Option<Heard>),
+    Audio(Option<AudioPiece>),
     Words,
     Idle,
     Down,
@@ -125,20 +125,20 @@ impl Stream {
     }
 
     async fn run(mut self) {
-        let mut heard_at = Instant::now();
+        let mut active_at = Instant::now();
         let mut listens = self.wishes.vad_events;
         loop {
             let next = tokio::select! {
                 message = self.socket.recv() => Next::Message(message),
-                heard = self.listener.next(), if listens => Next::Audio(heard),
+                piece = self.listener.next(), if listens => Next::Audio(piece),
                 () = self.guest.changed() => Next::Words,
-                () = tokio::time::sleep_until(heard_at + self.listening.idle) => Next::Idle,
+                () = tokio::time::sleep_until(active_at + self.listening.idle) => Next::Idle,
                 _ = self.down.wait_for(|down| *down) => Next::Down,
                 () = &mut self.listening.revoked => Next::Revoked,
             };
             let outcome = match next {
                 Next::Message(Some(Ok(message))) => {
-                    heard_at = Instant::now();
+                    active_at = Instant::now();
                     self.take(message).await
                 }
                 Next::Message(_) => return,
@@ -146,7 +146,7 @@ impl Stream {
                     listens = false;
                     Ok(())
                 }
-                Next::Audio(Some(heard)) => self.heard(&heard).await,
+                Next::Audio(Some(piece)) => self.speech_change(&piece).await,
                 Next::Words => self.emit(Finality::Final).await,
                 Next::Idle => {
                     self.fail("NET-0001", "neither audio nor KeepAlive came for too long", 1011).await
@@ -201,10 +201,10 @@ impl Stream {
         }
     }
 
-    async fn heard(&mut self, heard: &Heard) -> Result<(), Over> {
-        let was_speech = std::mem::replace(&mut self.is_speech, heard.is_speech);
-        match heard.is_speech && !was_speech {
-            true => self.send(Message::text(messages::speech_started(heard.start.seconds()))).await,
+    async fn speech_change(&mut self, piece: &AudioPiece) -> Result<(), Over> {
+        let was_speech = std::mem::replace(&mut self.is_speech, piece.is_speech);
+        match piece.is_speech && !was_speech {
+            true => self.send(Message::text(messages::speech_started(piece.start.seconds()))).await,
             false => Ok(()),
         }
     }

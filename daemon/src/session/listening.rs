@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 64;
 
 /// A piece of audio, at most 100 ms long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct AudioPiece {
     /// Where it begins on the session's clock.
     pub start: SampleIndex,
     /// The samples: 16 kHz, mono, signed 16 bit, little-endian.
@@ -29,7 +29,7 @@ pub struct Heard {
     pub is_speech: bool,
 }
 
-impl Heard {
+impl AudioPiece {
     /// Its length in samples.
     #[must_use]
     pub fn n_samples(&self) -> u64 {
@@ -56,7 +56,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct Pieces {
-    pieces: VecDeque<Heard>,
+    pieces: VecDeque<AudioPiece>,
     n_samples: u64,
     n_lost: u64,
     is_over: bool,
@@ -83,7 +83,7 @@ impl Drop for WordsSide {
 
 impl Listener {
     /// The next piece; none after the end of the session. Cancelled, it has taken nothing.
-    pub async fn next(&self) -> Option<Heard> {
+    pub async fn next(&self) -> Option<AudioPiece> {
         loop {
             let changed = self.queue.changed.notified();
             {
@@ -190,7 +190,7 @@ impl Listeners {
     pub(super) fn hand_out(&self, start: SampleIndex, samples: &[f32], is_speech: bool) {
         let mut queues = self.queues.lock();
         let pcm: Vec<u8> = samples.iter().flat_map(|sample| to_s16(*sample).to_le_bytes()).collect();
-        let piece = Heard { start, pcm: pcm.into(), is_speech };
+        let piece = AudioPiece { start, pcm: pcm.into(), is_speech };
         queues.retain(|queue| queue.push(piece.clone()));
     }
 
@@ -217,7 +217,7 @@ impl Listeners {
 
 impl Queue {
     /// Whether the listener is still there.
-    fn push(&self, piece: Heard) -> bool {
+    fn push(&self, piece: AudioPiece) -> bool {
         let mut inner = self.inner.lock();
         if inner.is_over {
             return false;

@@ -35,7 +35,7 @@ pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;
 pub use ledger::{Again, Entry};
-pub use listening::{Heard, Listener, Recognised};
+pub use listening::{AudioPiece, Listener, Recognised};
 pub use publisher_slot::{PublisherGuard, VacatedSlot};
 pub use source::Source;
 pub(crate) use without_diarizer::restoration;

@@ -14,7 +14,7 @@ use crate::client::Stream;
 use crate::guest::{Door, DoorError, Guest, Results};
 use crate::hub::Hub;
 use crate::protocol::{AudioFormat, Encoding, SessionOptions};
-use crate::session::{Heard, Listener};
+use crate::session::{AudioPiece, Listener};
 
 /// Id of a session of a client; further ones of the same id get a number.
 const SESSION: &str = "wyoming";
@@ -98,7 +98,7 @@ struct Client {
 /// What happens next.
 enum Next {
     Bytes(usize),
-    Audio(Heard),
+    Audio(AudioPiece),
     Words,
 }
 
@@ -121,7 +121,7 @@ impl Client {
                     self.decoder.push(&bytes[..n]);
                     self.read().await
                 }
-                Ok(Ok(Next::Audio(heard))) => self.heard(&heard).await,
+                Ok(Ok(Next::Audio(piece))) => self.speech_change(&piece).await,
                 Ok(Ok(Next::Words)) => self.stream_words().await,
             };
             if outcome.is_err() {
@@ -214,12 +214,12 @@ impl Client {
     }
 
     /// Begin and end of speech.
-    async fn heard(&mut self, heard: &Heard) -> Result<(), Over> {
+    async fn speech_change(&mut self, piece: &AudioPiece) -> Result<(), Over> {
         let Some(utterance) = &mut self.utterance else { return Ok(()) };
-        if std::mem::replace(&mut utterance.is_speech, heard.is_speech) == heard.is_speech {
+        if std::mem::replace(&mut utterance.is_speech, piece.is_speech) == piece.is_speech {
             return Ok(());
         }
-        self.send(answers::voice(heard.is_speech, heard.start.seconds())).await
+        self.send(answers::voice(piece.is_speech, piece.start.seconds())).await
     }
 
     /// Words whose speaker is settled go out while the client still sends.
@@ -252,9 +252,9 @@ impl Client {
     async fn finish(&mut self) -> Result<(), Over> {
         let Some(mut utterance) = self.utterance.take() else { return Ok(()) };
         let last = utterance.guest.finish().await;
-        while let Some(heard) = utterance.listener.next().await {
-            if std::mem::replace(&mut utterance.is_speech, heard.is_speech) != heard.is_speech {
-                self.send(answers::voice(heard.is_speech, heard.start.seconds())).await?;
+        while let Some(piece) = utterance.listener.next().await {
+            if std::mem::replace(&mut utterance.is_speech, piece.is_speech) != piece.is_speech {
+                self.send(answers::voice(piece.is_speech, piece.start.seconds())).await?;
             }
         }
         if std::mem::take(&mut utterance.is_speech) {
@@ -290,8 +290,8 @@ async fn next(
     };
     tokio::select! {
         biased;
-        heard = listener.next() => match heard {
-            Some(heard) => Ok(Next::Audio(heard)),
+        piece = listener.next() => match piece {
+            Some(piece) => Ok(Next::Audio(piece)),
             // The session was ended by others; the next audio is refused.
             None => Ok(Next::Bytes(stream.read(bytes).await?)),
         },
