@@ -46,7 +46,7 @@ pub use origin::{Origin, Setting, Value};
 pub use outgoing::{MqttConfig, WebhookConfig, WebhookEvent};
 pub use sections::{
     AudioConfig, CaptureConfig, Channel, InferenceConfig, LogConfig, LogFormat, LogLevel, ModelConfig,
-    ServerConfig, StorageConfig,
+    ServerConfig, StorageConfig, StoredAudio,
 };
 pub use source::{CONFIG_VARIABLE, Sources, TOKEN_VARIABLE, VOICES_KEY_VARIABLE};
 pub use voices::VoicesConfig;

@@ -221,7 +221,17 @@ impl InferenceConfig {
     }
 }
 
-/// `[storage]`: storage of sessions: labels and events, never audio.
+/// Whether the audio of sessions is kept, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoredAudio {
+    /// No audio is kept.
+    Off,
+    /// One Ogg Opus file for each session.
+    Opus,
+}
+
+/// `[storage]`: storage of sessions: labels and events, and audio if it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StorageConfig {
@@ -236,15 +246,24 @@ pub struct StorageConfig {
     /// Maximum size of the stored events of one session, in bytes; beyond it a snapshot of the labels replaces the
     /// events. 64 KiB to 1 TiB, default 64 MiB.
     pub max_session_bytes: u64,
+    /// Whether the audio of stored sessions is kept. Default off; needs `path`.
+    pub audio: StoredAudio,
+    /// Days before the audio of an ended session is deleted; `None` keeps it as long as the session. 1 to 36 500, default
+    /// `None`.
+    pub audio_keep_days: Option<u32>,
+    /// Maximum size of all kept audio, in bytes; beyond it the oldest is deleted. 1 MiB to 64 TiB, default 8 GiB.
+    pub audio_max_bytes: u64,
 }
 
 impl StorageConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
         let keep_days = r.optional_integer_or("storage.keep_days", "of days", 1..=36_500, Some(30));
+        let audio_keep_days = r.optional_integer_or("storage.audio_keep_days", "of days", 1..=36_500, None);
+        let days = |n: i64| u32::try_from(n).expect("the range fits u32");
         let bytes = |n: i64| u64::try_from(n).expect("the range is above 0");
-        Self {
+        let config = Self {
             path: r.optional_path("storage.path"),
-            keep_days: keep_days.map(|n| u32::try_from(n).expect("the range fits u32")),
+            keep_days: keep_days.map(days),
             max_bytes: bytes(r.integer("storage.max_bytes", "of bytes", 1 << 20..=1 << 46, 4 << 30)),
             max_session_bytes: bytes(r.integer(
                 "storage.max_session_bytes",
@@ -252,7 +271,23 @@ impl StorageConfig {
                 1 << 16..=1 << 40,
                 64 << 20,
             )),
+            audio: r.choice(
+                "storage.audio",
+                &[("off", StoredAudio::Off), ("opus", StoredAudio::Opus)],
+                StoredAudio::Off,
+            ),
+            audio_keep_days: audio_keep_days.map(days),
+            audio_max_bytes: bytes(r.integer(
+                "storage.audio_max_bytes",
+                "of bytes",
+                1 << 20..=1 << 46,
+                8 << 30,
+            )),
+        };
+        if config.audio != StoredAudio::Off && config.path.is_none() {
+            r.broken_rule("storage.audio", "set together with", "storage.path");
         }
+        config
     }
 }
 

@@ -30,6 +30,7 @@ pub mod percentile;
 pub mod private_file;
 pub mod protocol;
 pub mod rate;
+pub mod recording;
 pub mod secret;
 pub mod server;
 pub mod session;

@@ -11,6 +11,7 @@ use diarized::audio_file::{AudioFile, MonoFile, Opening, Piece, RawFormat};
 use diarized::client::Address;
 use diarized::protocol::server_message::Body;
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
+use diarized::recording;
 use diarized_config::Sources;
 use diarized_dsp::log_mel::LogMel;
 use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
@@ -25,10 +26,11 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 12] = [
+pub const ENTRIES: [Entry; 13] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
+    ("kept_audio", kept_audio),
     ("pcm", pcm),
     ("address", address),
     ("config", config),
@@ -95,6 +97,26 @@ pub fn audio_file(bytes: &[u8]) {
     for track in [None, Some(1)] {
         let opening = Opening { track, ..Opening::default() };
         hear(opening.memory("fuzz", bytes.to_vec()).ok());
+    }
+}
+
+/// A file of kept audio, of which a part is asked for. The first bytes choose the part.
+pub fn kept_audio(bytes: &[u8]) {
+    let Some((&[start, length], file)) = bytes.split_first_chunk::<2>() else { return };
+    let (start, length) = (f64::from(start) / 8.0, f64::from(length) / 8.0);
+    match recording::cut(Cursor::new(file), start, Some(start + length)) {
+        Ok(part) => {
+            assert!(part.duration_s > 0.0 && part.duration_s <= length + 1e-6);
+            // What was written can be read, and holds all of the part.
+            let again = recording::cut(Cursor::new(&part.bytes), 0.0, None).expect("a part is a whole file");
+            assert!(
+                (again.duration_s - part.duration_s).abs() < 1e-4,
+                "{} {}",
+                again.duration_s,
+                part.duration_s
+            );
+        }
+        Err(error) => assert!(error.to_string().chars().count() < MAX_FAULT_CHARS, "{error}"),
     }
 }
 

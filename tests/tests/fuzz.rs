@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use diarized::recording::{Recordings, RecordingsParams};
+use diarized_dsp::SampleIndex;
 use diarized_tests::fuzz::{self, Entry};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -149,6 +151,22 @@ fn headers() -> Vec<Vec<u8>> {
     ]
 }
 
+/// Parts of a file that was kept: three seconds of sound with a gap between.
+fn kept_recordings() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let params = RecordingsParams { folder: folder.path().to_owned(), max_bytes: 1 << 30 };
+    let recordings = Recordings::open(params).unwrap();
+    let mut recorder = recordings.begin("a", |_, _| {}).unwrap();
+    let sound: Vec<f32> = (0..16_000).map(|n| (n as f32 * n as f32 * 1e-4).sin() * 0.5).collect();
+    for at in [0, 16_000, 48_100] {
+        recorder.push(SampleIndex(at), &sound).unwrap();
+    }
+    recorder.finish(SampleIndex(64_100)).unwrap();
+    recordings.close();
+    let file = std::fs::read(folder.path().join("a.opus")).unwrap();
+    [[0, 8], [3, 40], [25, 4]].map(|part| [&part[..], &file].concat()).to_vec()
+}
+
 /// Whole examples for an entry.
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
@@ -164,6 +182,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             });
             small.chain(headers()).collect()
         }
+        "kept_audio" => kept_recordings(),
         "address" => ["wss://box.example/diar/v1/events?session=a", "[::1]:7007", "ws://host:1/a/b/"]
             .map(|text| text.as_bytes().to_vec())
             .to_vec(),
@@ -274,6 +293,7 @@ entries!(
     client_message,
     server_message,
     audio_file,
+    kept_audio,
     pcm,
     address,
     config,

@@ -20,6 +20,7 @@ export class ApiError extends Error {
 }
 
 const PATIENCE_MS = 10_000;
+const AUDIO_PATIENCE_MS = 60_000;
 /** Words in one message at most. */
 const MAX_WORDS_SENT = 1000;
 
@@ -72,6 +73,21 @@ export class Api {
     /** The labels as a file: `json`, `rttm`, `srt`, `vtt`, `md`, `csv`, or `txt`, the transcript. */
     async exported(id, format) {
         return (await this.request(`v1/sessions/${encodeURIComponent(id)}.${format}`)).blob();
+    }
+
+    /**
+     * The kept audio as a file, `audio/ogg`, or the part from `start` to `end` in seconds on the session's clock.
+     *
+     * @param {string} id
+     * @param {{start?: number, end?: number}} [part] at most an hour
+     * @throws {ApiError} 404: none is kept; 416: it ends before `start`
+     */
+    async audio(id, { start, end } = {}) {
+        const query = new URLSearchParams();
+        if (start !== undefined) query.set("start", String(start));
+        if (end !== undefined) query.set("end", String(end));
+        const path = `v1/sessions/${encodeURIComponent(id)}/audio`;
+        return (await this.request(query.size > 0 ? `${path}?${query}` : path, { patience: AUDIO_PATIENCE_MS })).blob();
     }
 
     /**

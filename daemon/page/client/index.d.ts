@@ -88,6 +88,7 @@ export interface StartedMessage extends OfSession {
     version: string;
     audio: AudioFormat;
     resume_grace_s?: number;
+    audio_kept?: boolean;
     resumed?: boolean;
     received_s?: number;
     received_samples?: number;
@@ -123,6 +124,7 @@ export interface SnapshotMessage extends Numbered {
     live: boolean;
     source: string;
     reason?: EndReason;
+    audio_kept?: boolean;
     title?: string;
     undo?: Correctable;
     redo?: Correctable;
@@ -212,6 +214,7 @@ export type ClientMessage =
     | {
         type: "start"; session?: string; title?: string; audio?: AudioFormat; speakers?: { expected?: number; max?: number };
         latency?: "low" | "normal" | "high";
+        keep_audio?: boolean;
         resume?: { session: string; token: string; received_s?: number; since?: number };
     }
     | { type: "keep_alive" }
@@ -264,6 +267,8 @@ export class SessionModel {
     readonly live: boolean;
     readonly source: string;
     readonly reason: EndReason | undefined;
+    /** Whether audio of the session is kept. */
+    readonly audioKept: boolean;
     readonly title: string | undefined;
     readonly notes: ReadonlyMap<number, Note>;
     readonly undo: Correctable | undefined;
@@ -370,6 +375,9 @@ export class Publisher {
     constructor(address: Address, options?: {
         session?: string;
         title?: string;
+        /** False: the server may not keep the audio. */
+        keepAudio?: boolean;
+        expectedSpeakers?: number;
         sampleRate?: number;
         onMessage?: (message: ServerMessage) => void;
         onBreak?: (error: PublishError) => void;
@@ -389,6 +397,8 @@ export class Publisher {
     leave(): void;
     send(samples: Int16Array): void;
     keepAlive(): void;
+    /** Declares that audio is missing here. */
+    gap(seconds: number): void;
     /** Sends recognised words, at most a thousand; false without a connection. */
     words(words: NewWord[], options?: { final?: boolean }): boolean;
     finish(): Promise<EndedMessage | undefined>;
@@ -406,6 +416,7 @@ export interface ListedSession {
     segments: number;
     subscribers: number;
     audio: AudioFormat;
+    audio_kept?: boolean;
     reason?: EndReason;
 }
 
@@ -429,9 +440,11 @@ export class ApiError extends Error {
 
 export class Api {
     constructor(address: Address, fetch?: typeof globalThis.fetch);
-    sessions(): Promise<{ version: string; model: string; voices?: boolean; sessions: ListedSession[] }>;
+    sessions(): Promise<{ version: string; model: string; voices?: boolean; keeps_audio?: boolean; sessions: ListedSession[] }>;
     snapshot(id: string): Promise<SnapshotMessage>;
     exported(id: string, format: ExportFormat): Promise<Blob>;
+    /** The kept audio as an Ogg Opus file, or a part of it in seconds on the session's clock, at most an hour. */
+    audio(id: string, part?: { start?: number; end?: number }): Promise<Blob>;
     /** Adds recognised words; provisional ones are replaced by the next. */
     words(id: string, words: NewWord[], options?: { final?: boolean }): Promise<void>;
     /** Makes a correction, of a running session or an ended one. */
@@ -443,7 +456,8 @@ export class Api {
     delete(id: string): Promise<void>;
     /** Everybody who is enrolled; `undefined` where the server knows nobody by voice. */
     voices(): Promise<Voice[] | undefined>;
-    enrol(voice: { name: string; consent?: string; session: string; speaker: string }): Promise<Voice>;
+    /** `force` insists that a voice which sounds like a known one (409, `conflict`) is another person's. */
+    enrol(voice: { name: string; consent?: string; session: string; speaker: string; force?: boolean }): Promise<Voice>;
     forget(id: string): Promise<void>;
     ping(): Promise<number>;
 }

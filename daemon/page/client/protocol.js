@@ -50,7 +50,7 @@ const EVENT = { session: "string", seq: "number", at: "number" };
 export const SERVER_SHAPES = Object.freeze({
     started: {
         session: "string", token: "string", model: "string", version: "string", audio: "object",
-        "resume_grace_s?": "number", "resumed?": "boolean", "received_s?": "number", "received_samples?": "number",
+        "resume_grace_s?": "number", "audio_kept?": "boolean", "resumed?": "boolean", "received_s?": "number", "received_samples?": "number",
     },
     ack: { session: "string", received_s: "number", "finalized?": "boolean" },
     stats: {
@@ -60,7 +60,7 @@ export const SERVER_SHAPES = Object.freeze({
     lagged: { session: "string", missed: "number" },
     error: { "session?": "string", code: "string", reason: "string", fatal: "boolean" },
     snapshot: {
-        ...EVENT, live: "boolean", source: "string", "reason?": "string", "title?": "string", "undo?": "object", "redo?": "object",
+        ...EVENT, live: "boolean", source: "string", "reason?": "string", "audio_kept?": "boolean", "title?": "string", "undo?": "object", "redo?": "object",
         "notes?": "notes",
         speakers: "speakers", segments: "segments", gaps: "gaps", "words?": "words",
     },
@@ -83,7 +83,10 @@ export const SERVER_SHAPES = Object.freeze({
 
 /** The fields of every message that a client may send. */
 export const CLIENT_SHAPES = Object.freeze({
-    start: { "session?": "string", "title?": "string", "audio?": "object", "speakers?": "object", "latency?": "string", "resume?": "object" },
+    start: {
+        "session?": "string", "title?": "string", "audio?": "object", "speakers?": "object", "latency?": "string",
+        "keep_audio?": "boolean", "resume?": "object",
+    },
     keep_alive: {},
     finalize: {},
     gap: { duration_s: "number" },

@@ -30,6 +30,8 @@ export class Publisher {
      * @param {object} [options]
      * @param {string} [options.session] id; without one the server makes one
      * @param {string} [options.title] at most 200 characters
+     * @param {boolean} [options.keepAudio] false: the server may not keep the audio
+     * @param {number} [options.expectedSpeakers] 1 to 1000
      * @param {number} [options.sampleRate] 8000 to 48000
      * @param {(message: object) => void} [options.onMessage] every message of the server
      * @param {(error: PublishError) => void} [options.onBreak] the stream broke before `finish` and is not resumed
@@ -41,6 +43,8 @@ export class Publisher {
         this.address = address;
         this.session = options.session;
         this.title = options.title;
+        this.keepAudio = options.keepAudio;
+        this.expectedSpeakers = options.expectedSpeakers;
         this.sampleRate = options.sampleRate ?? 16000;
         this.onMessage = options.onMessage ?? (() => {});
         this.onBreak = options.onBreak ?? (() => {});
@@ -80,7 +84,10 @@ export class Publisher {
      * @throws {PublishError} with the server's reason
      */
     open() {
-        return this.#connect({ sample_rate: this.sampleRate, session: this.session, title: this.title });
+        return this.#connect({
+            sample_rate: this.sampleRate, session: this.session, title: this.title,
+            keep_audio: this.keepAudio, expected_speakers: this.expectedSpeakers,
+        });
     }
 
     /**
@@ -93,11 +100,19 @@ export class Publisher {
      */
     async takeUp({ session, token, gap_s = 0 }) {
         const started = await this.#connect({}, { type: "start", resume: { session, token } });
-        if (gap_s > 0) {
-            this.socket.send(JSON.stringify({ type: "gap", duration_s: gap_s }));
-            this.nSent += Math.round(gap_s * this.sampleRate);
-        }
+        this.gap(gap_s);
         return started;
+    }
+
+    /**
+     * Declares that so many seconds of audio are missing here; nothing while there is no connection.
+     *
+     * @param {number} seconds at most a day
+     */
+    gap(seconds) {
+        if (!(seconds > 0) || !this.isOpen || this.isFinishing) return;
+        this.socket.send(JSON.stringify({ type: "gap", duration_s: seconds }));
+        this.nSent += Math.round(seconds * this.sampleRate);
     }
 
     /** Disconnects without `close`: the session waits for a publisher that resumes it. */

@@ -23,6 +23,8 @@ export class SessionModel {
         this.live = true;
         this.source = "stream";
         this.reason = undefined;
+        /** Whether audio of the session is kept. */
+        this.audioKept = false;
         this.title = undefined;
         /** @type {Map<number, import("./index.js").Note>} */
         this.notes = new Map();
@@ -96,6 +98,7 @@ export class SessionModel {
         this.live = snapshot.live;
         this.source = snapshot.source;
         this.reason = snapshot.reason;
+        this.audioKept = snapshot.audio_kept ?? false;
         this.title = snapshot.title;
         this.notes = new Map((snapshot.notes ?? []).map((note) => [note.id, plainNote(note)]));
         this.undo = snapshot.undo;
@@ -243,6 +246,7 @@ export class SessionModel {
             live: this.live,
             source: this.source,
             ...(this.reason === undefined ? {} : { reason: this.reason }),
+            ...(this.audioKept ? { audio_kept: true } : {}),
             ...(this.title === undefined ? {} : { title: this.title }),
             ...(this.undo === undefined ? {} : { undo: this.undo }),
             ...(this.redo === undefined ? {} : { redo: this.redo }),

@@ -27,18 +27,20 @@ pub struct Playback {
     pub speed: f64,
 }
 
-/// What the session is called; the default leaves both to the server.
+/// What the session is called, and whether its audio may be kept; the default leaves all to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Naming<'a> {
     /// Id that it shall have.
     pub session: Option<&'a str>,
     /// Its title.
     pub title: Option<&'a str>,
+    /// Whether the server may keep its audio; it may unless this is `Some(false)`.
+    pub keep_audio: Option<bool>,
 }
 
 impl<'a> From<Option<&'a str>> for Naming<'a> {
     fn from(session: Option<&'a str>) -> Self {
-        Self { session, title: None }
+        Self { session, title: None, keep_audio: None }
     }
 }
 
@@ -96,7 +98,7 @@ pub async fn publish(
     mut hear: impl FnMut(News),
 ) -> Result<Summary, PublishError> {
     let file = WireAudio::new(file)?;
-    let Naming { session, title } = naming.into();
+    let Naming { session, title, keep_audio } = naming.into();
     let audio = AudioFormat {
         encoding: Encoding::PcmF32le,
         sample_rate: file.sample_rate_hz(),
@@ -104,7 +106,8 @@ pub async fn publish(
         channel: None,
     };
     let (session, title) = (session.map(str::to_owned), title.map(str::to_owned));
-    let start = ClientMessage::Start(Start { audio: Some(audio), session, title, ..Start::default() });
+    let start =
+        ClientMessage::Start(Start { audio: Some(audio), session, title, keep_audio, ..Start::default() });
     let mut outgoing = Outgoing::new(file, playback);
     let mut incoming = Incoming { acked: watch::Sender::new(0), ..Incoming::default() };
     let mut socket = connect(address, "/v1/stream").await?;

@@ -31,6 +31,10 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", value_parser = title)]
     title: Option<String>,
 
+    /// Refuse that the server keeps the audio of this session (storage.audio).
+    #[arg(long)]
+    no_keep_audio: bool,
+
     /// Speed as a multiple of real time, or `max` for the maximum speed of the server.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
     speed: f64,
@@ -93,7 +97,11 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     let mut written = Ok(());
     let total = file.duration().map(|d| format!(" of {:.0} s", d.as_secs_f64())).unwrap_or_default();
     let title = args.title.clone().or_else(|| name_of(&args.file));
-    let naming = Naming { session: args.session.as_deref(), title: title.as_deref() };
+    let naming = Naming {
+        session: args.session.as_deref(),
+        title: title.as_deref(),
+        keep_audio: args.no_keep_audio.then_some(false),
+    };
     let playing = publish(address, naming, file, Playback { speed: args.speed }, |news| {
         let message = match news {
             News::Message(_, text) | News::Unknown(text) if args.json => {

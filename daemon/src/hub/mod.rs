@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::metrics::PrometheusText;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
+use crate::recording::Recorder;
 use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
 use crate::session::{HubHandle, InferenceStats, SessionMetrics};
@@ -226,12 +227,34 @@ impl Hub {
         }
         let engine = self.factory.engine_for(options).map_err(StartError::Engine)?;
         let channel = Channel::new(&id, source, self.params.journal, self.side.clone());
-        let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine)?;
+        let recorder = self.recorder(&channel, options)?;
+        let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine, recorder)?;
         inner.n_opened += 1;
         inner.sessions.insert(id, Arc::clone(&session));
         inner.order.push_back(Arc::clone(&session));
         self.forget_oldest(&mut inner);
         Ok(session)
+    }
+
+    /// What keeps the audio of a session, where audio is kept and its client has not refused.
+    fn recorder(
+        &self,
+        channel: &Arc<Channel>,
+        options: SessionOptions,
+    ) -> Result<Option<Recorder>, StartError> {
+        let recordings = self.storage.as_ref().and_then(|storage| storage.keeps_audio_in());
+        let Some(recordings) = recordings.filter(|_| options.keep_audio != Some(false)) else {
+            return Ok(None);
+        };
+        let to_warn = Arc::downgrade(channel);
+        let warn = move |code: &str, reason: &str| {
+            if let Some(channel) = to_warn.upgrade() {
+                channel.warn(code, reason);
+            }
+        };
+        let recorder = recordings.begin(channel.id(), warn)?;
+        channel.set_recordings(recordings);
+        Ok(Some(recorder))
     }
 
     /// The session of this id in memory, live or ended. [`MICROPHONE_SESSION`] is the one of the microphone that runs, or

@@ -27,6 +27,9 @@ pub struct Start {
     /// How soon labels shall come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
+    /// Whether the server may keep the audio, where it keeps audio at all; it may unless this is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_audio: Option<bool>,
     /// The session to take up again instead of opening one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
@@ -36,7 +39,7 @@ impl Start {
     /// What is wanted of the session.
     #[must_use]
     pub fn session_options(&self) -> SessionOptions {
-        SessionOptions { speakers: self.speakers, latency: self.latency }
+        SessionOptions { speakers: self.speakers, latency: self.latency, keep_audio: self.keep_audio }
     }
 }
 

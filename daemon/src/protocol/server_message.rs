@@ -24,6 +24,9 @@ pub struct Started {
     pub audio: AudioFormat,
     /// How long the session waits for its publisher when the connection breaks.
     pub resume_grace_s: Seconds,
+    /// Whether the audio of the session is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audio_kept: bool,
     /// Whether this connection resumes a session of an earlier one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
@@ -45,6 +48,9 @@ pub struct Snapshot {
     /// Why the session ended, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
+    /// Whether audio of the session is kept, and can be listened to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audio_kept: bool,
     /// What people call the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,

@@ -62,6 +62,8 @@ pub struct SessionOptions {
     pub speakers: SpeakerHints,
     /// How soon labels come.
     pub latency: Option<Latency>,
+    /// Whether the server may keep the audio, where it keeps audio at all; it may unless this is `Some(false)`.
+    pub keep_audio: Option<bool>,
 }
 
 impl SessionOptions {

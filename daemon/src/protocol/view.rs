@@ -144,6 +144,7 @@ impl Snapshot {
             live: ended.is_none(),
             source: source.to_owned(),
             reason: ended,
+            audio_kept: false,
             title: None,
             undo: None,
             redo: None,

@@ -37,6 +37,8 @@ struct SessionSummary {
     segments: usize,
     subscribers: usize,
     audio: AudioFormat,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    audio_kept: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<EndReason>,
 }
@@ -59,13 +61,16 @@ impl SessionSummary {
             segments: now.state.segments().len(),
             subscribers: shared.metrics.subscribers.of(session.id()),
             audio: session.format(),
+            audio_kept: session.channel().keeps_audio(),
             reason: now.ended,
         }
     }
 }
 
 impl SessionSummary {
-    fn of_kept(kept: StoredSession) -> Self {
+    fn of_kept(kept: StoredSession, shared: &Shared) -> Self {
+        let recordings = shared.hub.storage().and_then(|storage| storage.recordings());
+        let audio_kept = recordings.is_some_and(|recordings| recordings.holds(&kept.id));
         let began = kept.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             session: kept.id,
@@ -80,6 +85,7 @@ impl SessionSummary {
             segments: kept.n_segments,
             subscribers: 0,
             audio: kept.format,
+            audio_kept,
             reason: kept.reason,
         }
     }
@@ -151,12 +157,15 @@ pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
         Err(error) => return unreadable(&error),
     };
     // Oldest first, and what is in memory last: it is the newest.
-    let mut all: Vec<_> = kept.into_iter().rev().map(SessionSummary::of_kept).collect();
+    let mut all: Vec<_> = kept.into_iter().rev().map(|kept| SessionSummary::of_kept(kept, &shared)).collect();
     all.extend(shared.hub.sessions().iter().map(|session| SessionSummary::of(session, &shared)));
     let (version, model) = (env!("CARGO_PKG_VERSION"), shared.hub.model());
     let voices = shared.voices.get().is_some();
-    Json(serde_json::json!({ "version": version, "model": model, "voices": voices, "sessions": all }))
-        .into_response()
+    let keeps_audio = shared.hub.storage().is_some_and(|storage| storage.keeps_audio_in().is_some());
+    Json(serde_json::json!({
+        "version": version, "model": model, "voices": voices, "keeps_audio": keeps_audio, "sessions": all
+    }))
+    .into_response()
 }
 
 /// A snapshot, or an export when the id carries an extension.

@@ -161,6 +161,24 @@ impl Metrics {
                 f64::from(u8::from(storage.is_failing())),
             );
         }
+        if let Some(recordings) = hub.storage().and_then(|storage| storage.recordings()) {
+            page.counter(
+                "storage_audio_written_bytes_total",
+                "Audio written.",
+                recordings.n_written() as f64,
+            );
+            page.counter(
+                "storage_audio_errors_total",
+                "Failed writes of audio.",
+                recordings.n_errors() as f64,
+            );
+            page.gauge("storage_audio_bytes", "Size of all kept audio.", recordings.n_bytes() as f64);
+            page.gauge(
+                "storage_audio_failing",
+                "1 while audio of a running session is not kept.",
+                f64::from(u8::from(recordings.is_failing())),
+            );
+        }
         hub.write_metrics(&mut page);
         page.gauge("ready", "1 while /readyz reports ready.", f64::from(u8::from(hub.readiness().is_ok())));
         page.finish()

@@ -1,5 +1,6 @@
 //! The server: one port for audio in, events out, exports, health and metrics.
 
+mod audio;
 mod command;
 mod connection;
 mod corrections;
@@ -13,6 +14,7 @@ mod metrics;
 mod open;
 mod page;
 mod places;
+mod range;
 mod speakers;
 mod stream;
 mod tls;
@@ -200,6 +202,7 @@ impl Server {
             .route("/v1/listen", get(listen::upgrade))
             .route("/v1/sessions", get(http::sessions))
             .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
+            .route("/v1/sessions/{id}/audio", get(audio::audio))
             .route("/v1/sessions/{id}/{correction}", get(corrections::list).post(corrections::correct))
             .merge(clips)
             .fallback(http::not_found)

@@ -60,7 +60,7 @@ pub(super) async fn open(
                     || start.title.is_some()
                     || !start.session_options().is_empty()) =>
         {
-            let reason = "`resume` names the session that goes on; `session`, `title`, `speakers` and `latency` are for a new one";
+            let reason = "`resume` names the session that goes on; `session`, `title`, `speakers`, `latency` and `keep_audio` are for a new one";
             Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
         }
         Ok(Start { resume: Some(resume), audio, .. }) => take_up(connection, resume, audio).await?,
@@ -224,6 +224,7 @@ fn greeting(connection: &Connection, session: &Session) -> Started {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         audio: session.format(),
         resume_grace_s: Decimal(connection.shared.limits.resume_grace.as_secs_f64()),
+        audio_kept: session.channel().keeps_audio(),
         resumed: false,
         received_s: None,
         received_samples: None,
@@ -265,7 +266,7 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
 /// The `start` that a query string stands for.
 fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
     const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, title, expected_speakers, max_speakers, \
-         latency; or resume, token, received_s, since";
+         latency, keep_audio; or resume, token, received_s, since";
     fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
         read_number(value).ok_or_else(|| {
             Fault(ErrorCode::BadMessage, format!("query parameter {key}={value:?} is not a number in range"))
@@ -298,6 +299,11 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
                     Fault(ErrorCode::BadMessage, format!("latency ({value:?}) must be one of {all}"))
                 })?);
             }
+            "keep_audio" => {
+                options.keep_audio = Some(value.parse().map_err(|_| {
+                    Fault(ErrorCode::BadMessage, format!("keep_audio ({value:?}) must be true or false"))
+                })?);
+            }
             "resume" => resume = Some(value.clone()),
             "token" => token = Some(value.clone()),
             "received_s" => received_s = Some(number(key, value)?),
@@ -316,8 +322,8 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             return Err(Fault(ErrorCode::BadMessage, reason.to_owned()));
         }
     };
-    let SessionOptions { speakers, latency } = options;
-    Ok(Start { audio, session, title, speakers, latency, resume })
+    let SessionOptions { speakers, latency, keep_audio } = options;
+    Ok(Start { audio, session, title, speakers, latency, keep_audio, resume })
 }
 
 /// Gives the publisher of a broken connection the time to come back.

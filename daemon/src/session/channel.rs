@@ -1,8 +1,8 @@
 //! The output of a session: its journal and its state, read by any number of cursors.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use diarized_dsp::SampleIndex;
@@ -14,70 +14,13 @@ use tokio::sync::watch;
 
 use super::about::About;
 use super::correction_error::CorrectionError;
+use super::counted::{HubHandle, SessionMetrics};
 use super::journal::{Journal, JournalParams};
 use super::ledger::{Again, Entry, Ledger};
 use super::source::Source;
-use crate::metrics::{Count, Histogram};
 use crate::protocol::corrections::Step;
-use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Snapshot, Stats};
-
-/// What all sessions of a hub count together.
-#[derive(Debug)]
-pub struct SessionMetrics {
-    /// Audio received and not yet processed, at each `stats`.
-    pub lag: Histogram,
-    /// Emitted events, in the order of [`Body::TYPES`].
-    events: Vec<Count>,
-}
-
-/// Bounds of the lag, in seconds.
-const LAG_BOUNDS_S: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-/// What is no event of a session.
-const NOT_EVENTS: [&str; 6] = ["started", "snapshot", "ack", "stats", "lagged", "error"];
-
-impl Default for SessionMetrics {
-    fn default() -> Self {
-        let events = Body::TYPES.iter().map(|_| Count::default()).collect();
-        Self { lag: Histogram::new(LAG_BOUNDS_S), events }
-    }
-}
-
-impl SessionMetrics {
-    /// Emitted events by type.
-    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = Body::TYPES.iter().zip(&self.events).map(|(kind, n)| (*kind, n.get()));
-        all.filter(|(kind, _)| !NOT_EVENTS.contains(kind))
-    }
-
-    fn event(&self, kind: &str) {
-        if let Some(idx) = Body::TYPES.iter().position(|known| *known == kind) {
-            self.events[idx].add(1);
-        }
-    }
-}
-
-/// Counts and notifications of a session for its hub.
-#[derive(Debug, Clone)]
-pub struct HubHandle {
-    /// Number of all events, for followers of all sessions.
-    pub tick: watch::Sender<u64>,
-    /// What all sessions count together.
-    pub counted: Arc<SessionMetrics>,
-}
-
-impl HubHandle {
-    /// The hub's side before any event.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { tick: watch::Sender::new(0), counted: Arc::default() }
-    }
-}
-
-impl Default for HubHandle {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Snapshot, Stats, Warning};
+use crate::recording::Recordings;
 
 /// The speaking end of a session; written by its thread, read by any number of cursors.
 #[derive(Debug)]
@@ -92,9 +35,14 @@ pub struct Channel {
     hub: HubHandle,
     /// Events that slow readers got a snapshot instead of.
     pub(super) n_missed: AtomicU64,
-    /// The newest snapshot that was encoded, its `seq` and whether it is the last.
-    encoded: Mutex<Option<(u64, bool, ByteString)>>,
+    /// The newest snapshot that was encoded, and its key.
+    encoded: Mutex<Option<(SnapshotKey, ByteString)>>,
+    /// Where the audio of kept sessions is.
+    recordings: OnceLock<Arc<Recordings>>,
 }
+
+/// What changes a snapshot: its `seq`, whether the session has ended, and whether audio is kept.
+type SnapshotKey = (u64, bool, bool);
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -174,6 +122,7 @@ impl Channel {
             hub,
             n_missed: AtomicU64::new(0),
             encoded: Mutex::new(None),
+            recordings: OnceLock::new(),
         })
     }
 
@@ -219,10 +168,29 @@ impl Channel {
         self.inner.lock().moment()
     }
 
+    /// Where the audio of the session is, if it is kept; only the first call counts.
+    pub(crate) fn set_recordings(&self, recordings: &Arc<Recordings>) {
+        let _ = self.recordings.set(Arc::clone(recordings));
+    }
+
+    /// Whether audio of the session is kept.
+    #[must_use]
+    pub fn keeps_audio(&self) -> bool {
+        self.recordings.get().is_some_and(|recordings| recordings.holds(&self.id))
+    }
+
     /// The labels as they stand, as the wire's `snapshot`.
     #[must_use]
     pub fn snapshot(&self) -> ServerMessage {
-        self.now().snapshot(&self.id, self.source)
+        self.message(&self.now(), self.keeps_audio())
+    }
+
+    fn message(&self, moment: &StateAt, audio_kept: bool) -> ServerMessage {
+        let mut message = moment.snapshot(&self.id, self.source);
+        if let Body::Snapshot(snapshot) = &mut message.body {
+            snapshot.audio_kept = audio_kept;
+        }
+        message
     }
 
     /// The labels as they stand, as the wire's `snapshot`, encoded.
@@ -234,15 +202,15 @@ impl Channel {
     /// The snapshot of a moment, encoded once for all who ask for it: of a long session that takes a while.
     pub(super) fn encoded(&self, moment: &StateAt) -> ByteString {
         let mut newest = self.encoded.lock();
-        let key = (moment.seq, moment.ended.is_some());
-        if let Some((seq, is_last, json)) = newest.as_ref()
-            && (*seq, *is_last) == key
+        let key = (moment.seq, moment.ended.is_some(), self.keeps_audio());
+        if let Some((known, json)) = newest.as_ref()
+            && *known == key
         {
             return json.clone();
         }
-        let json = ByteString::from(moment.snapshot(&self.id, self.source).to_json());
-        if newest.as_ref().is_none_or(|(seq, is_last, _)| (*seq, *is_last) < key) {
-            *newest = Some((key.0, key.1, json.clone()));
+        let json = ByteString::from(self.message(moment, key.2).to_json());
+        if newest.as_ref().is_none_or(|(known, _)| (known.0, known.1) <= (key.0, key.1)) {
+            *newest = Some((key, json.clone()));
         }
         json
     }
@@ -354,6 +322,12 @@ impl Channel {
             inner.push(&self.id, at, body.into());
         }
         self.announce();
+    }
+
+    /// Warns everybody who follows the session, unless it has ended.
+    pub(crate) fn warn(&self, code: &str, reason: &str) {
+        let warning = Warning { code: code.to_owned(), reason: reason.to_owned() };
+        self.publish_body(self.now().at, warning);
     }
 
     /// Makes these the newest stats; those not yet read are forgotten.

@@ -7,6 +7,7 @@ mod about;
 mod channel;
 mod correcting;
 mod correction_error;
+mod counted;
 mod cursor;
 pub mod engine;
 mod health;
@@ -27,8 +28,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use about::About;
-pub use channel::{Channel, HubHandle, SessionMetrics, StateAt};
+pub use channel::{Channel, StateAt};
 pub use correction_error::CorrectionError;
+pub use counted::{HubHandle, SessionMetrics};
 pub use cursor::{Batch, Cursor, ReadStatus};
 pub use engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
 pub use input::{Closed, Command, Sender};
@@ -50,7 +52,8 @@ use diarized_models::diarizer::SpeakerVoice;
 use parking_lot::Mutex;
 
 use crate::protocol::AudioFormat;
-use crate::protocol::server_message::{EndReason, Title, Warning};
+use crate::protocol::server_message::{EndReason, Title};
+use crate::recording::{EncoderError, Recorder};
 use crate::secret::SecretHash;
 
 /// Why a session could not be started.
@@ -63,6 +66,9 @@ pub enum StartError {
     /// The diarizer could not be made.
     #[error("the diarizer cannot be made")]
     Engine(#[from] EngineError),
+    /// The audio cannot be encoded.
+    #[error("the audio of the session cannot be kept")]
+    Recorder(#[from] EncoderError),
     /// The operating system gave no thread.
     #[error("cannot start the thread of the session")]
     Thread(#[source] std::io::Error),
@@ -103,7 +109,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the session's thread. `number` orders the sessions of a process.
+    /// Starts the session's thread. `number` orders the sessions of a process; a recorder takes the audio, too.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind.
@@ -113,6 +119,7 @@ impl Session {
         format: AudioFormat,
         token: String,
         engine: Box<dyn Engine>,
+        recorder: Option<Recorder>,
     ) -> Result<Arc<Self>, StartError> {
         let intake = Intake::new(IntakeParams {
             sample_rate_hz: format.sample_rate,
@@ -124,6 +131,7 @@ impl Session {
         let worker = worker::Worker::new(
             Arc::clone(&channel),
             engine,
+            recorder,
             intake,
             format,
             receiver,
@@ -242,8 +250,7 @@ impl Session {
 
     /// Warns everybody who follows the session, unless it has ended.
     pub(crate) fn warn(&self, code: &str, reason: &str) {
-        let warning = Warning { code: code.to_owned(), reason: reason.to_owned() };
-        self.channel.publish_body(self.channel.now().at, warning);
+        self.channel.warn(code, reason);
     }
 
     /// Gives the session a title, which was checked; does nothing after its end.

@@ -21,6 +21,7 @@ use super::listening::{Listeners, Recognised};
 use super::words::Words;
 use crate::protocol::server_message::{EndReason, Stats, Warning};
 use crate::protocol::{AudioFormat, Decimal, Seconds};
+use crate::recording::Recorder;
 
 /// Stack of a session's thread: nothing on it recurses or keeps large arrays.
 pub(super) const STACK_BYTES: usize = 1 << 20;
@@ -51,6 +52,8 @@ enum Fault {
 pub(super) struct Worker {
     channel: Arc<Channel>,
     engine: Box<dyn Engine>,
+    /// Takes the audio where it is kept.
+    recorder: Option<Recorder>,
     intake: Intake,
     format: AudioFormat,
     inbox: Inbox,
@@ -76,6 +79,7 @@ impl Worker {
     pub(super) fn new(
         channel: Arc<Channel>,
         engine: Box<dyn Engine>,
+        recorder: Option<Recorder>,
         intake: Intake,
         format: AudioFormat,
         inbox: Inbox,
@@ -84,6 +88,7 @@ impl Worker {
         Self {
             channel,
             engine,
+            recorder,
             intake,
             format,
             inbox,
@@ -253,6 +258,9 @@ impl Worker {
 
     /// Passes what the front end gave to the diarizer.
     fn hear(&mut self) -> Result<(), Fault> {
+        if !self.mono.is_empty() {
+            self.record(self.heard);
+        }
         if !self.listeners.is_any() {
             self.heard = self.heard.plus(self.mono.len() as u64);
             if !self.mono.is_empty() {
@@ -267,6 +275,17 @@ impl Worker {
             self.heard = self.heard.plus(piece.len() as u64);
         }
         Ok(())
+    }
+
+    /// Has audio kept that begins at `at`; labels go on where that fails.
+    fn record(&mut self, at: SampleIndex) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.push(at, &self.mono)
+        {
+            tracing::error!(session = self.channel.id(), %error, "the audio of the session is not kept from here on");
+            self.channel.publish_body(self.heard, audio_failed());
+            self.recorder = None;
+        }
     }
 
     fn take_gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), Fault> {
@@ -295,6 +314,11 @@ impl Worker {
 
     fn finish(&mut self) -> Result<(), Fault> {
         self.flush_intake()?;
+        if let Some(recorder) = self.recorder.take()
+            && let Err(error) = recorder.finish(self.heard)
+        {
+            tracing::error!(session = self.channel.id(), %error, "the last audio of the session is not kept");
+        }
         self.listeners.end();
         self.engine.finish()?;
         self.drain()?;
@@ -396,6 +420,12 @@ impl Worker {
             skipped_windows: self.engine.n_left_out(),
         });
     }
+}
+
+/// Reports that no more audio of the session is kept.
+fn audio_failed() -> Warning {
+    let reason = "the audio is not kept from here on; the server's log says why".to_owned();
+    Warning { code: "audio_failed".to_owned(), reason }
 }
 
 /// The position on the 16 kHz clock after `n_samples` at `rate_hz`, rounded to the nearest sample.

@@ -51,6 +51,14 @@ pub enum StorageError {
         /// What stands in the way.
         reason: String,
     },
+    /// The folder of kept audio cannot be used.
+    #[error("the audio of sessions cannot be kept in {}", folder.display())]
+    Audio {
+        /// The folder.
+        folder: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
     /// The operating system gave no thread.
     #[error("cannot start the thread of the storage")]
     Thread(#[source] std::io::Error),

@@ -30,6 +30,13 @@ impl Database {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The sessions that ended before this.
+    pub(super) fn ended_before(&self, before: SystemTime) -> Result<BTreeSet<String>, StorageError> {
+        let mut select = self.sqlite.prepare("SELECT id FROM sessions WHERE ended_ms < ?1")?;
+        let rows = select.query_map([unix_ms(before)], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Leaves nothing in the files but what the tables hold. `secure_delete` overwrites deleted rows, but not the copies
     /// that lie in the unused part of pages which were split once, and the log beside the file holds pages as they were:
     /// the file is rewritten, and the log is emptied.

@@ -4,6 +4,7 @@
 //! process that is killed loses less than a second of events. A session never waits for the disk: when writing fails,
 //! sessions go on, and what has left their journals meanwhile is made up for by a snapshot.
 
+mod audio;
 mod corrections;
 mod database;
 mod error;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 use crate::error_chain::error_chain;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
+use crate::recording::Recordings;
 use crate::session::{Session, Source};
 use database::Database;
 use wall_clock::Reading;
@@ -55,13 +57,33 @@ pub struct StorageParams {
     pub max_bytes: u64,
     /// Events of one session that are kept, in bytes; beyond it the labels take the place of what led to them.
     pub max_session_bytes: u64,
+    /// Whether and how much audio is kept.
+    pub audio: AudioParams,
+}
+
+/// Whether and how much audio of the sessions is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioParams {
+    /// Whether the audio of new sessions is kept.
+    pub is_on: bool,
+    /// Time after its end that the audio of a session is deleted, where its labels stay longer.
+    pub keep: Option<Duration>,
+    /// Size of all audio; beyond it the oldest leaves.
+    pub max_bytes: u64,
+}
+
+impl Default for AudioParams {
+    fn default() -> Self {
+        Self { is_on: false, keep: None, max_bytes: 8 << 30 }
+    }
 }
 
 impl StorageParams {
     /// The file at `path`, with sessions kept until a client deletes them.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), keep: None, max_bytes: 4 << 30, max_session_bytes: 64 << 20 }
+        let audio = AudioParams::default();
+        Self { path: path.into(), keep: None, max_bytes: 4 << 30, max_session_bytes: 64 << 20, audio }
     }
 }
 
@@ -101,6 +123,9 @@ pub struct Storage {
     opened: Mutex<Vec<Arc<Session>>>,
     /// Sessions that were corrected after their end since then.
     corrected: Mutex<Vec<Arc<Session>>>,
+    /// Audio of the sessions, where it is kept or was.
+    recordings: Option<Arc<Recordings>>,
+    audio: AudioParams,
     /// The sole right to the file.
     lock: Mutex<Option<File>>,
     stop: Sender<()>,
@@ -134,6 +159,7 @@ impl Storage {
             );
         }
         let ids = database.ids()?;
+        let recordings = audio::open(&params, &ids)?;
         let reader = Database::open(&params.path)?;
         let (stop, stopped) = bounded(1);
         let writer = Writer {
@@ -151,6 +177,8 @@ impl Storage {
             ids: Mutex::new(ids),
             opened: Mutex::default(),
             corrected: Mutex::default(),
+            recordings,
+            audio: params.audio,
             lock: Mutex::new(Some(lock)),
             stop,
             thread: Mutex::new(None),
@@ -194,6 +222,9 @@ impl Storage {
 
     /// Writes what is still to be written, stops the thread and leaves the file to others.
     pub fn close(&self) {
+        if let Some(recordings) = &self.recordings {
+            recordings.close();
+        }
         // A thread that has ended needs no word.
         let _ = self.stop.try_send(());
         if let Some(thread) = self.thread.lock().take()
@@ -217,7 +248,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]
     pub fn load(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
-        self.reader.lock().load(id)
+        Ok(self.with_audio(self.reader.lock().load(id)?))
     }
 
     /// The newest ended session of this source, as [`Self::load`] gives it.
@@ -225,7 +256,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]
     pub fn load_newest(&self, source: Source) -> Result<Option<Arc<Session>>, StorageError> {
-        self.reader.lock().load_newest(source)
+        Ok(self.with_audio(self.reader.lock().load_newest(source)?))
     }
 
     /// Deletes a session permanently: no file contains any of it when this returns. Returns whether it was stored. Takes as
@@ -239,6 +270,8 @@ impl Storage {
         }
         let mut writer = self.writer.lock();
         writer.followed.retain(|_, followed| followed.session.id() != id);
+        // First, so that a session whose audio could not be deleted is still there to be deleted.
+        self.forget_audio(id)?;
         let was_kept = writer.database.forget(id)?;
         self.ids.lock().remove(id);
         if was_kept {
@@ -249,9 +282,8 @@ impl Storage {
 
     /// Forgets what is too old, and takes out of the files what was forgotten.
     fn tidy(&self, writer: &mut Writer) -> Result<(), StorageError> {
-        if let Some(keep) = writer.keep
-            && writer.expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY)
-        {
+        let is_due = writer.expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY);
+        if is_due && (writer.keep.is_some() || self.audio.keep.is_some()) {
             let behind_ms = writer.database.follow_clock(&Reading::now())?;
             if behind_ms > 0 {
                 let hours = behind_ms / 3_600_000;
@@ -260,8 +292,9 @@ impl Storage {
                     "the clock was set forward; the age of kept sessions counts from now on"
                 );
             }
-            let expired = writer.expire(SystemTime::now() - keep)?;
+            let expired = writer.expire(writer.keep.map(|keep| SystemTime::now() - keep))?;
             self.ids.lock().retain(|id| !expired.contains(id));
+            self.expire_audio(writer, &expired);
         }
         if writer.scrub_at.is_some_and(|at| at <= Instant::now())
             && let Err(error) = writer.scrub()

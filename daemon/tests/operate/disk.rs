@@ -11,7 +11,7 @@ use super::server::Server;
 use super::{replay, stream};
 
 /// Counts of the metrics page.
-fn metric(server: &Server, name: &str) -> f64 {
+pub(crate) fn metric(server: &Server, name: &str) -> f64 {
     let (_, page) = server.http("GET", "/metrics");
     let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()

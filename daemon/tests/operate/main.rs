@@ -3,6 +3,7 @@
 
 #![cfg(unix)]
 
+mod audio;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;

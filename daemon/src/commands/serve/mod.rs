@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use diarized_config::{Config, Loaded, LogConfig, LogFormat};
+use diarized_config::{Config, Loaded, LogConfig, LogFormat, StoredAudio};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -28,7 +28,7 @@ use crate::outgoing::Outgoing;
 use crate::server::{DrainReport, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::sources::Sources;
-use crate::storage::{Storage, StorageParams};
+use crate::storage::{AudioParams, Storage, StorageParams};
 use crate::voices::Registry;
 
 mod access_setup;
@@ -212,7 +212,12 @@ fn open_storage(config: &Config) -> anyhow::Result<Option<Arc<Storage>>> {
     let Some(path) = config.storage.path.clone() else { return Ok(None) };
     let keep = config.storage.keep_days.map(|days| Duration::from_secs(86_400) * days);
     let (max_bytes, max_session_bytes) = (config.storage.max_bytes, config.storage.max_session_bytes);
-    let storage = Storage::open(StorageParams { path, keep, max_bytes, max_session_bytes });
+    let audio = AudioParams {
+        is_on: config.storage.audio == StoredAudio::Opus,
+        keep: config.storage.audio_keep_days.map(|days| Duration::from_secs(86_400) * days),
+        max_bytes: config.storage.audio_max_bytes,
+    };
+    let storage = Storage::open(StorageParams { path, keep, max_bytes, max_session_bytes, audio });
     storage.map(Some).context("sessions cannot be kept (storage.path)")
 }
 

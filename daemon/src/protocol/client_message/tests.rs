@@ -18,6 +18,7 @@ fn every_type_round_trips() {
             title: Some("Weekly".into()),
             speakers: SpeakerHints { expected: Some(3), max: None },
             latency: Some(Latency::High),
+            keep_audio: Some(false),
             resume: Some(Resume {
                 session: "kitchen".into(),
                 token: "secret".into(),

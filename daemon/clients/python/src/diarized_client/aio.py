@@ -54,6 +54,14 @@ class AsyncClient:
         """The labels as `rttm`, `srt`, `vtt`, `json` or `txt`, the transcript."""
         return (await self._request("GET", f"v1/sessions/{session}.{form}")).text
 
+    async def audio(self, session: str, start: float | None = None, end: float | None = None) -> bytes:
+        """The kept audio as an Ogg Opus file, or the part of it between two seconds of the session's clock.
+
+        A part is at most an hour long. Raises ApiError with `status` 404 if none is kept, 416 if it ends before `start`.
+        """
+        part = {name: value for name, value in {"start": start, "end": end}.items() if value is not None}
+        return (await self._request("GET", f"v1/sessions/{session}/audio", part)).content
+
     async def delete(self, session: str) -> None:
         """Ends a running session; forgets an ended one."""
         await self._request("DELETE", f"v1/sessions/{session}")
@@ -73,6 +81,7 @@ class AsyncClient:
         expected_speakers: int | None = None,
         max_speakers: int | None = None,
         latency: str | None = None,
+        keep_audio: bool | None = None,
         on_message: Callable[[Message], None] | None = None,
     ) -> Publisher:
         """A session to send audio into, as an asynchronous context manager."""
@@ -86,6 +95,7 @@ class AsyncClient:
             expected_speakers=expected_speakers,
             max_speakers=max_speakers,
             latency=latency,
+            keep_audio=keep_audio,
             on_message=on_message,
         )
 

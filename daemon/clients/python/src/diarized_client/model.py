@@ -104,6 +104,8 @@ class SessionModel:
     live: bool = True
     source: str = "stream"
     reason: str | None = None
+    audio_kept: bool = False
+    """Whether audio of the session is kept."""
     title: str | None = None
     notes: dict[int, Message] = field(default_factory=dict)
     """Notes by id: `id`, `text` and, where it is about one, `segment`."""
@@ -149,6 +151,7 @@ class SessionModel:
         self.seq, self.at, self.live = snapshot["seq"], snapshot["at"], snapshot["live"]
         self.source, self.reason = snapshot["source"], snapshot.get("reason")
         self.title, self.undo, self.redo = (snapshot.get(name) for name in ("title", "undo", "redo"))
+        self.audio_kept = snapshot.get("audio_kept", False)
         self.notes = {note["id"]: note for note in snapshot.get("notes", [])}
 
     def _segment(self, event: Message) -> None:
@@ -248,7 +251,7 @@ class SessionModel:
             snapshot["words"] = [_plain(self.words[id]) for id in sorted(self.words)]
         if self.notes:
             snapshot["notes"] = [self.notes[id] for id in sorted(self.notes)]
-        rest = {"reason": self.reason, "title": self.title, "undo": self.undo, "redo": self.redo}
+        rest = {"reason": self.reason, "audio_kept": self.audio_kept or None, "title": self.title, "undo": self.undo, "redo": self.redo}
         return snapshot | {name: value for name, value in rest.items() if value is not None}
 
 

@@ -155,6 +155,10 @@ class Client:
         """The labels as `rttm`, `srt`, `vtt`, `json` or `txt`, the transcript."""
         return self._loop.run(self._client.export(session, form))
 
+    def audio(self, session: str, start: float | None = None, end: float | None = None) -> bytes:
+        """The kept audio as an Ogg Opus file, or the part of it between two seconds of the session's clock."""
+        return self._loop.run(self._client.audio(session, start, end))
+
     def delete(self, session: str) -> None:
         """Ends a running session; forgets an ended one."""
         self._loop.run(self._client.delete(session))

@@ -49,6 +49,7 @@ class Publisher:
         expected_speakers: int | None = None,
         max_speakers: int | None = None,
         latency: str | None = None,
+        keep_audio: bool | None = None,
         on_message: Callable[[Message], None] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class Publisher:
             "expected_speakers": expected_speakers,
             "max_speakers": max_speakers,
             "latency": latency,
+            "keep_audio": None if keep_audio is None else str(keep_audio).lower(),
         }
         self.model = SessionModel(session or "")
         self.ended: Message | None = None
