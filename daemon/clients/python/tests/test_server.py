@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import io
 import re
+import time
 import wave
 from pathlib import Path
 
 import pytest
 
 from conftest import Server
-from diarized_client import ApiError, AsyncClient, Client, Closed, DiarizedError
+from diarized_client import ApiError, AsyncClient, Client, Closed, DiarizedError, SessionModel
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
@@ -205,3 +206,26 @@ def test_the_examples_of_the_readme_run(server, speech, tmp_path, monkeypatch):
     printed = run_block(server, "With asyncio")
     assert "segment" in printed and "'hall'" in printed
     assert README.count("```python") == 5, "every example is run"
+
+
+def test_kept_audio_is_read_in_parts_and_can_be_refused(tmp_path: Path, speech: bytes) -> None:
+    store = f"storage.path={tmp_path}/sessions.sqlite"
+    server = Server(tmp_path, "--set", store, "--set", "storage.audio=opus")
+    with Client(server.url) as client:
+        for session, keep_audio in (("kept", None), ("refused", False)):
+            with client.publish(session, keep_audio=keep_audio) as stream:
+                stream.send(speech[: 10 * 32000])
+                stream.finish()
+        deadline = time.monotonic() + 30
+        while len(client.audio("kept")) < 20_000 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        whole, part = client.audio("kept"), client.audio("kept", 2.0, 3.5)
+        assert whole[:4] == part[:4] == b"OggS" and len(part) < len(whole) / 3
+        model = SessionModel("kept")
+        model.apply(client.snapshot("kept"))
+        assert model.audio_kept and model.to_snapshot()["audio_kept"]
+        for session, start, status in (("refused", None, 404), ("kept", 60.0, 416), ("kept", -1.0, 400)):
+            with pytest.raises(ApiError) as refused:
+                client.audio(session, start)
+            assert refused.value.status == status
+    server.stop()

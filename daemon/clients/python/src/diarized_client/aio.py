@@ -57,7 +57,7 @@ class AsyncClient:
     async def audio(self, session: str, start: float | None = None, end: float | None = None) -> bytes:
         """The kept audio as an Ogg Opus file, or the part of it between two seconds of the session's clock.
 
-        A part is at most an hour long. Raises ApiError with `status` 404 if none is kept, 416 if it ends before `start`.
+        A part is at most an hour long. Raises ApiError: `status` 404 if none is kept, 416 if it ends before `start`.
         """
         part = {name: value for name, value in {"start": start, "end": end}.items() if value is not None}
         return (await self._request("GET", f"v1/sessions/{session}/audio", part)).content
