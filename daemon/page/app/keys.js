@@ -8,6 +8,8 @@ const TOLD = [
     ["1 – 7", "keys.views"],
     ["F", "keys.full"],
     ["Ctrl Z", "keys.undo"],
+    ["Space", "keys.play"],
+    ["← →", "keys.step"],
     ["?", "keys.help"],
     ["← →", "keys.pan"],
     ["+ −", "keys.zoom"],
@@ -17,7 +19,7 @@ const TOLD = [
     ["Enter", "keys.enter"],
 ];
 /** The first ones work anywhere on the page; the others where the timeline has the focus. */
-const N_ANYWHERE = 4;
+const N_ANYWHERE = 6;
 
 /** The dialog, and the button that opens it. */
 export function keysHelp(app) {

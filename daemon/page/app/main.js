@@ -2,8 +2,10 @@
 
 import { announcer } from "./announcer.js";
 import { Listening } from "./audio/listening.js";
+import { Player } from "./audio/player.js";
 import { FullScreen } from "./fullscreen.js";
 import { keysHelp } from "./keys.js";
+import { playingBar } from "./playing.js";
 import { Settings } from "./settings.js";
 import { shell } from "./shell.js";
 import { Store } from "./store.js";
@@ -39,6 +41,9 @@ const app = {
     store,
     fills: new Fills(settings.shade),
     listening: new Listening(store.address),
+    player: new Player(() => store.api, (error) => {
+        app.say(error.status === 404 ? t("play.gone") : t("play.fault", { reason: error.message }));
+    }),
     ribbons: new WeakMap(),
     full: new FullScreen(() => {
         views.now.words();
@@ -85,6 +90,7 @@ const app = {
     redraw: schedule,
 };
 
+app.playing = playingBar(app);
 const login = loginView(app);
 const keys = keysHelp(app);
 const frame = shell(app, Object.keys(VIEWS), keys.opener);
@@ -103,6 +109,7 @@ function schedule() {
 function draw(nowMs) {
     isScheduled = false;
     frame.update();
+    app.playing.update();
     login.update();
     wake.want(app.full.isOn || app.listening.isOn);
     const view = views[current];
@@ -110,7 +117,7 @@ function draw(nowMs) {
     frame.showEmpty(isEmpty);
     if (!isEmpty) {
         view.update(nowMs);
-        if (view.isAnimated?.()) schedule();
+        if (view.isAnimated?.() || app.player.isPlaying) schedule();
     }
 }
 
@@ -130,7 +137,7 @@ function route() {
 /** Draws everything again, for example in another language or in other colours. */
 app.refresh = () => {
     app.fills = new Fills(settings.shade);
-    for (const part of [frame, login, keys, ...Object.values(views)]) part.words?.();
+    for (const part of [frame, app.playing, login, keys, ...Object.values(views)]) part.words?.();
     schedule();
 };
 
@@ -148,6 +155,7 @@ document.addEventListener("keydown", (event) => {
     const letter = /^Key[A-Z]$/.test(event.code) ? event.code.at(-1).toLowerCase() : event.key;
     if (/^[1-9]$/.test(event.key) && names[event.key - 1]) app.go(names[event.key - 1]);
     else if (event.key === "?") keys.open();
+    else if (app.playing.key(event)) return;
     else views[current].keys?.[letter]?.(event);
 });
 
@@ -159,6 +167,7 @@ addEventListener("beforeunload", (event) => {
 });
 store.onRefusal = (error) => app.say(t("fault.failed", { reason: error.reason }));
 app.listening.subscribe(schedule);
+app.player.subscribe(schedule);
 settings.dark.addEventListener("change", () => {
     settings.apply();
     app.refresh();
@@ -168,4 +177,4 @@ addEventListener("resize", schedule);
 setInterval(announce, 500);
 route();
 store.start();
-void app.listening.takeUp();
+void app.listening.takeUp(settings.microphone);

@@ -29,6 +29,10 @@ export class Settings {
         /** Whether single keys act; speech input and unsteady hands may want them off. */
         this.hasKeys = read("localStorage", "keys") !== "off";
         this.token = read("sessionStorage", "token") ?? read("localStorage", "token");
+        /** Id of the microphone that was chosen; the browser's own choice without one. */
+        this.microphone = read("localStorage", "microphone");
+        /** Whether the server may keep the audio of what this device sends. */
+        this.keepsAudio = read("localStorage", "keepsAudio") !== "off";
         this.dark = matchMedia("(prefers-color-scheme: dark)");
         this.still = matchMedia("(prefers-reduced-motion: reduce)");
         this.apply();
@@ -49,6 +53,16 @@ export class Settings {
     setKeys(hasKeys) {
         this.hasKeys = hasKeys;
         write("localStorage", "keys", hasKeys ? undefined : "off");
+    }
+
+    setMicrophone(id) {
+        this.microphone = id || undefined;
+        write("localStorage", "microphone", this.microphone);
+    }
+
+    setKeepsAudio(keepsAudio) {
+        this.keepsAudio = keepsAudio;
+        write("localStorage", "keepsAudio", keepsAudio ? undefined : "off");
     }
 
     /** Keeps a token for this tab, or for this device; `undefined` forgets it. */

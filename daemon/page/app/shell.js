@@ -32,6 +32,7 @@ export function shell(app, names, help) {
     const banner = h("div", { class: "banner", role: "alert", hidden: true }, h("span", {}), retry);
     const listening = h("a", { class: "listening-chip", href: "#/listen", hidden: true }, h("span", { class: "pulse" }),
         h("span", {}));
+    const kept = h("span", { class: "kept-chip", hidden: true });
     const undo = undoBar(app);
     const emptyTitle = h("h1", {});
     const emptyText = h("p", {});
@@ -47,12 +48,13 @@ export function shell(app, names, help) {
             h("a", { class: "brand", href: "#/now", "aria-label": "diarized" }, brand(), h("span", {}, "diarized")),
             h("div", { class: "session" }, sessionName, session),
             nav,
-            h("div", { class: "side-end" }, listening, state,
+            h("div", { class: "side-end" }, kept, listening, state,
                 h("div", { class: "choices" },
                     h("div", { class: "choice" }, themeName, theme),
                     h("div", { class: "choice" }, languageName, language),
                     help))),
         main,
+        app.playing.element,
         toasts,
         h("div", { id: "announcer", class: "unseen", "aria-live": "polite", role: "log" }),
     );
@@ -102,6 +104,9 @@ export function shell(app, names, help) {
         attribute(banner, "hidden", !isTrouble);
         text(banner.firstChild, sentence);
         undo.update();
+        const isKept = Boolean(store.followed?.hasSnapshot && store.followed.model.live && store.followed.model.audioKept);
+        attribute(kept, "hidden", !isKept);
+        if (isKept) text(kept, t("play.kept"));
         attribute(listening, "hidden", !app.listening.isOn);
         text(listening.lastChild, t(app.listening.isFileOnly ? "listen.sending" : "listen.active"));
         const who = store.followed?.hasSnapshot ? speaking(store.followed) : "";

@@ -48,6 +48,7 @@ files! {
     "app/keys.js"
     "app/main.js"
     "app/palette.js"
+    "app/playing.js"
     "app/settings.js"
     "app/shell.js"
     "app/store.js"
@@ -59,6 +60,7 @@ files! {
     "app/audio/left.js"
     "app/audio/listening.js"
     "app/audio/pcm.js"
+    "app/audio/player.js"
     "app/audio/worklet.js"
     "app/texts/en.js"
     "app/texts/index.js"
@@ -89,6 +91,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         media-src blob:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
          trusted-types 'none'",
     ),

@@ -65,7 +65,7 @@ test("turns are found, given to another speaker in place, and saved", async () =
     await page.getByLabel("Speaker", { exact: true }).selectOption(another);
     await until(async () => (await rows.count()) === told.segments.filter((s) => s.speaker === another).length, "the other's turns");
     const first = told.segments.filter((s) => s.speaker === another).sort((a, b) => a.start - b.start)[0];
-    await rows.first().getByRole("button").click();
+    await rows.first().getByRole("button", { name: /choose another speaker$/ }).click();
     await rows.first().getByRole("combobox").selectOption("S1");
     const speakerOf = async () => (await daemon.snapshot("meeting")).segments.find((s) => s.id === first.id).speaker;
     await until(async () => (await speakerOf()) === "S1", "the turn is Ada's");

@@ -24,15 +24,31 @@ const KEYS = {
 };
 
 /**
- * Opens the microphone.
+ * The microphones of this device, as `{id, name}`; browsers tell names only once a microphone was allowed.
+ *
+ * @returns {Promise<{id: string, name: string}[]>}
+ */
+export async function microphones() {
+    try {
+        const all = await navigator.mediaDevices.enumerateDevices();
+        return all.filter((one) => one.kind === "audioinput" && one.deviceId)
+            .map(({ deviceId, label }) => ({ id: deviceId, name: label }));
+    } catch {
+        return [];
+    }
+}
+
+/**
+ * Opens a microphone.
  *
  * @param {object} listeners
+ * @param {string} [listeners.device] id of the one that is wanted; where it is not there, the browser chooses
  * @param {(pcm: Int16Array) => void} listeners.onBlock a block of a tenth of a second
  * @param {() => void} listeners.onLost the device is gone
- * @returns {Promise<{sampleRate: number, stop: () => Promise<void>}>}
+ * @returns {Promise<{sampleRate: number, device: string | undefined, stop: () => Promise<void>}>}
  * @throws {CaptureError}
  */
-export async function capture({ onBlock, onLost }) {
+export async function capture({ device, onBlock, onLost }) {
     if (!navigator.mediaDevices?.getUserMedia) {
         throw new CaptureError(isSecureContext ? "listen.unsupported" : "listen.insecure");
     }
@@ -41,7 +57,9 @@ export async function capture({ onBlock, onLost }) {
     try {
         // Unprocessed audio distinguishes speakers best: no processing for telephone calls.
         stream = await navigator.mediaDevices.getUserMedia({
-            audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+            audio: {
+                ...(device ? { deviceId: { ideal: device } } : {}), channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false,
+            },
         });
     } catch (error) {
         throw new CaptureError(KEYS[error.name] ?? "listen.busy", error);
@@ -59,9 +77,11 @@ export async function capture({ onBlock, onLost }) {
         node.port.onmessage = ({ data }) => onBlock(data);
         source.connect(node);
         await context.resume();
-        stream.getAudioTracks()[0].addEventListener("ended", onLost);
+        const [track] = stream.getAudioTracks();
+        track.addEventListener("ended", onLost);
         return {
             sampleRate,
+            device: track.getSettings().deviceId,
             async stop() {
                 node.port.onmessage = null;
                 stopTracks();

@@ -18,13 +18,15 @@ export function naming(text) {
 
 const RETRIED = new Set([CLOSE.shuttingDown, CLOSE.conflict, CLOSE.tooMany, CLOSE.internal, 1005, 1006]);
 const MAX_TRIES = 60;
+/** Interval of the sign of life while there is no microphone; a session without audio ends after a minute. */
+const KEEP_ALIVE_MS = 10_000;
 
 export class Listening {
     /** @param {import("../../client/address.js").Address} address */
     constructor(address) {
         this.address = address;
         this.listeners = new Set();
-        /** What the microphone does: `off`, `starting`, `on`, `again`. */
+        /** What the microphone does: `off`, `starting`, `on`, `again`, and `lost` while it waits for one. */
         this.microphone = { kind: "off" };
         /** What the file does: `none`, `decoding`, `playing`, `finishing`, `done`. */
         this.file = { kind: "none" };
@@ -41,7 +43,7 @@ export class Listening {
     }
 
     get isOn() {
-        return this.microphone.kind === "on" || this.microphone.kind === "again" || this.file.kind === "playing";
+        return ["on", "again", "lost"].includes(this.microphone.kind) || this.file.kind === "playing";
     }
 
     /** Whether what is sent is a file, and the microphone is off. */
@@ -60,9 +62,9 @@ export class Listening {
     }
 
     /** Goes on with the session that this tab recorded before it was loaded again, if there is one. */
-    async takeUp() {
+    async takeUp(device) {
         const before = left();
-        if (before) await this.start({}, before);
+        if (before) await this.start({}, device, before);
     }
 
     /** The page goes: the session waits for it to come back. */
@@ -76,23 +78,18 @@ export class Listening {
     /**
      * Opens the microphone and a session for it, or takes one up that the page has left.
      *
-     * @param {{session?: string, title?: string}} called what the session shall be called
+     * @param {{session?: string, title?: string, keepAudio?: boolean, expectedSpeakers?: number}} called what the session
+     *     shall be called, and what is known of it
+     * @param {string} [device] id of the microphone
      * @returns {Promise<string | undefined>} the session's id
      */
-    async start(called = {}, before = undefined) {
+    async start(called = {}, device = undefined, before = undefined) {
         if (this.microphone.kind !== "off") return undefined;
         this.#enterMicrophone({ kind: "starting" });
         const run = { called, publisher: undefined, isStopped: false };
         this.run = run;
         try {
-            run.device = await capture({
-                onBlock: (pcm) => {
-                    this.level = levelOf(pcm);
-                    run.publisher?.send(pcm);
-                    this.#changed();
-                },
-                onLost: () => void this.stop("listen.lost"),
-            });
+            run.device = await this.#capture(run, device);
             if (run.isStopped) {
                 await run.device.stop();
                 return undefined;
@@ -109,6 +106,67 @@ export class Listening {
         return run.publisher.session;
     }
 
+    #capture(run, device) {
+        return capture({
+            device,
+            onBlock: (pcm) => {
+                this.level = levelOf(pcm);
+                // Before the gap is declared, sound would lie in its place.
+                if (run.lostAt === undefined) run.publisher?.send(pcm);
+                this.#changed();
+            },
+            onLost: () => this.#lost(run),
+        });
+    }
+
+    /** The microphone is gone: the session waits for it, or for another one. */
+    #lost(run) {
+        if (run.isStopped || run.lostAt !== undefined) return;
+        run.lostAt = Date.now();
+        void run.device?.stop();
+        run.device = undefined;
+        this.level = undefined;
+        this.#enterMicrophone({ kind: "lost", publisher: run.publisher });
+        const alive = setInterval(() => run.publisher?.keepAlive(), KEEP_ALIVE_MS);
+        const retry = () => void this.goOn();
+        navigator.mediaDevices.addEventListener("devicechange", retry);
+        run.await = () => {
+            clearInterval(alive);
+            navigator.mediaDevices.removeEventListener("devicechange", retry);
+        };
+    }
+
+    /** Goes on after the loss of the microphone, with this one or with the one that the browser offers. */
+    async goOn(device) {
+        const { run } = this;
+        if (!run || run.isStopped || run.lostAt === undefined || run.isOpening) return;
+        run.isOpening = true;
+        try {
+            const found = await this.#capture(run, device);
+            const { publisher } = run;
+            if (run.isStopped || !publisher?.isOpen) {
+                // Without a connection it stays lost, and is tried again.
+                await found.stop();
+                return;
+            }
+            run.device = found;
+            if (found.sampleRate !== publisher.sampleRate) {
+                await this.stop("listen.lost");
+                return;
+            }
+            publisher.gap((Date.now() - run.lostAt) / 1000);
+            run.lostAt = undefined;
+            run.await();
+            this.#enterMicrophone({ kind: "on", publisher });
+        } catch (error) {
+            if (run.isStopped) return;
+            const key = error instanceof CaptureError ? error.key : "listen.broke";
+            this.#enterMicrophone({ kind: "lost", publisher: run.publisher, fault: { key, reason: error.message } });
+        } finally {
+            run.isOpening = false;
+        }
+    }
+
     async #publish(run, before) {
         const publisher = new Publisher(this.address, {
             ...run.called,
@@ -120,7 +178,7 @@ export class Listening {
             },
             onBreak: (error) => void this.#again(run, error),
             onState: (state) => {
-                if (run.publisher !== publisher || run.isStopped) return;
+                if (run.publisher !== publisher || run.isStopped || run.lostAt !== undefined) return;
                 this.#enterMicrophone(state === "open" ? { kind: "on", publisher } : { kind: "again" });
             },
         });
@@ -161,6 +219,7 @@ export class Listening {
         const { run } = this;
         if (!run || run.isStopped) return;
         run.isStopped = true;
+        run.await?.();
         forget();
         this.level = undefined;
         this.#enterMicrophone({ kind: "off", ...(why ? { fault: { key: why } } : {}) });
@@ -173,7 +232,7 @@ export class Listening {
      *
      * @param {File} file
      * @param {object} options
-     * @param {{session?: string, title?: string}} [options.called] the file's name is the title otherwise
+     * @param {{session?: string, title?: string, keepAudio?: boolean, expectedSpeakers?: number}} [options.called] the file's name is the title otherwise
      * @param {number} options.speed times real time
      * @param {(session: string) => void} options.onStarted
      */
@@ -195,7 +254,7 @@ export class Listening {
                 setTimeout(resolve, ms);
             });
             const publisher = new Publisher(this.address, {
-                session: called.session,
+                ...called,
                 title: called.title ?? naming(name).title,
                 sampleRate: RATE_HZ,
                 onMessage: (message) => {

@@ -78,6 +78,19 @@ function drawBar(pen, bar, fills, shade, inset) {
     }
 }
 
+/** Draws where playing stands, across all lanes. */
+export function drawPlayhead(pen, camera, position, height, shade) {
+    const x = camera.x(position);
+    if (x < 0 || x > camera.width) return;
+    pen.fillStyle = INK[shade].strong;
+    pen.fillRect(x - 0.75, 0, 1.5, height);
+    pen.beginPath();
+    pen.moveTo(x - 5, 0);
+    pen.lineTo(x + 5, 0);
+    pen.lineTo(x, 7);
+    pen.fill();
+}
+
 /**
  * Draws a frame.
  *

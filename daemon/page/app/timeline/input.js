@@ -6,7 +6,7 @@ const WHEEL_PER_ZOOM = 400;
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {object} acts `camera()`, whether there are more lanes than are seen (`isScrolled()`), and what to do when the camera moved, a point is hovered or clicked, the person
- *     walks through the segments, leaves them, or enters the one that is marked
+ *     walks through the segments, leaves them, enters the one that is marked, or plays
  */
 export function handle(canvas, acts) {
     const pointers = new Map();
@@ -86,6 +86,7 @@ export function handle(canvas, acts) {
             End: () => camera.toLive(),
             Escape: acts.escaped,
             Enter: acts.entered,
+            " ": acts.played,
         };
         const move = Object.hasOwn(moves, event.key) ? moves[event.key] : undefined;
         if (!move) return;

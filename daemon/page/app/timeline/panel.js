@@ -2,6 +2,7 @@
 
 import { numberOf } from "../../client/index.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
+import { canPlay } from "../playing.js";
 import { swatch } from "../swatch.js";
 import { clock, number, percent, t } from "../texts/index.js";
 
@@ -15,6 +16,7 @@ export function segmentPanel(app, closed) {
     const which = h("span", { class: "quiet" });
     const facts = h("dl", { class: "facts" });
     const close = h("button", { type: "button", class: "icon-button", on: { click: closed } }, icon("close"));
+    const play = h("button", { type: "button", class: "button small", on: { click: () => app.playing.play(shown.start, shown.end) } });
     const select = h("select", { id: "give-to" });
     const selectName = h("label", { for: "give-to" });
     const give = h("button", { type: "button", class: "button primary", on: { click: reassign } });
@@ -22,7 +24,7 @@ export function segmentPanel(app, closed) {
     const said = h("p", { class: "said", hidden: true });
     const form = h("div", { class: "give" }, selectName, select, give);
     const element = h("section", { class: "card panel", hidden: true },
-        h("div", { class: "panel-head" }, band, h("div", {}, name, which), close), said, facts, form, hint);
+        h("div", { class: "panel-head" }, band, h("div", {}, name, which), play, close), said, facts, form, hint);
     let shown;
     let canGive = false;
 
@@ -36,6 +38,7 @@ export function segmentPanel(app, closed) {
 
     function words() {
         attribute(close, "aria-label", t("timeline.close"));
+        play.replaceChildren(icon("play"), t("play.go"));
         text(selectName, t("timeline.someoneElse"));
         text(give, t("timeline.give"));
         facts.replaceChildren();
@@ -48,6 +51,8 @@ export function segmentPanel(app, closed) {
         shown = segment;
         if (!segment) return;
         const { model } = followed;
+        attribute(play, "hidden", !canPlay(followed));
+        attribute(play, "aria-label", t("play.turn", { name: model.nameOf(segment.speaker), time: clock(segment.start, 1) }));
         band.paint(settings.shade, segment.speaker);
         text(name, model.nameOf(segment.speaker));
         text(which, t("timeline.segment", { id: segment.id }));
@@ -76,7 +81,7 @@ export function segmentPanel(app, closed) {
             text(option, s.id === NEW ? t("timeline.somebodyNew") : s.name ? `${s.name} (${s.id})` : s.id);
         });
         canGive = followed.canCorrect && segment.final && others.length > 0;
-        attribute(form, "hidden", !followed.model.live);
+        attribute(form, "hidden", !followed.canCorrect);
         attribute(give, "disabled", !canGive);
         attribute(select, "disabled", !canGive);
         text(hint, hintOf(segment, others));

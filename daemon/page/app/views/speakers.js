@@ -2,6 +2,7 @@
 
 import { talk } from "../../client/index.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
+import { canPlay } from "../playing.js";
 import { swatch } from "../swatch.js";
 import { clock, percent, t } from "../texts/index.js";
 import { mergeDialog } from "./merge.js";
@@ -38,6 +39,7 @@ export function speakersView(app) {
             merge: h("button", { type: "button", class: "button small" }),
             split: h("button", { type: "button", class: "button small" }),
             know: h("button", { type: "button", class: "button small" }),
+            who: h("button", { type: "button", class: "button small", on: { click: () => app.playing.whoIs(id) } }),
             sure: h("p", { class: "hint" }),
             share: h("span", { class: "person-share" }),
             bar: h("span", { class: "meter-fill" }),
@@ -80,7 +82,7 @@ export function speakersView(app) {
             const { model } = store.followed;
             if (model.speakers.has(id)) voice.open(model.id, model.speakers.get(id));
         });
-        parts.acts = h("div", { class: "acts" }, parts.rename, parts.merge, parts.split, parts.know);
+        parts.acts = h("div", { class: "acts" }, parts.who, parts.rename, parts.merge, parts.split, parts.know);
         const item = h("li", { class: "card person" }, parts.band,
             h("div", { class: "person-body" },
                 h("div", { class: "person-head" }, parts.shown, parts.form, parts.share),
@@ -108,6 +110,8 @@ export function speakersView(app) {
         act(parts.rename, "edit", t("speakers.rename"), name, !canCorrect);
         act(parts.merge, "merge", t("speakers.merge"), name, !canCorrect || n < 2);
         act(parts.split, "split", t("speakers.split"), name, !canCorrect);
+        act(parts.who, "play", t("play.who"), name, false);
+        attribute(parts.who, "hidden", !canPlay(store.followed));
         act(parts.know, "voice", t("voices.know"), name, false);
         attribute(parts.know, "hidden", !voice.isOn || voice.isKnown(row));
         const sure = voice.describe(row);
@@ -130,7 +134,7 @@ export function speakersView(app) {
         voice.update();
         const isOther = rows.model !== model || rows.shade !== settings.shade
             || rows.canCorrect !== followed.canCorrect || rows.language !== settings.language
-            || rows.known !== voice.version || rows.width !== element.clientWidth;
+            || rows.canPlay !== canPlay(followed) || rows.known !== voice.version || rows.width !== element.clientWidth;
         const isDue = rows.version !== model.version && nowMs - updatedAt > EVERY_MS;
         if (!isOther && !isDue) {
             if (rows.version !== model.version) setTimeout(app.redraw, EVERY_MS);
@@ -139,7 +143,7 @@ export function speakersView(app) {
         updatedAt = nowMs;
         rows = {
             model, version: model.version, shade: settings.shade, canCorrect: followed.canCorrect,
-            language: settings.language, known: voice.version, width: element.clientWidth,
+            language: settings.language, canPlay: canPlay(followed), known: voice.version, width: element.clientWidth,
         };
         const all = talk(model);
         attribute(none, "hidden", all.length > 0);

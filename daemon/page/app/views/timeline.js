@@ -3,7 +3,7 @@
 import { attribute, h, icon, keyed, text } from "../dom.js";
 import { clock, known, number, percent, t } from "../texts/index.js";
 import { Camera } from "../timeline/camera.js";
-import { drawNames, drawTimeline, fit } from "../timeline/draw.js";
+import { drawNames, drawPlayhead, drawTimeline, fit } from "../timeline/draw.js";
 import { handle } from "../timeline/input.js";
 import { overview } from "../timeline/overview.js";
 import { segmentPanel } from "../timeline/panel.js";
@@ -40,6 +40,8 @@ export function timelineView(app) {
     const cameras = new WeakMap();
     let selected;
     let hovered;
+    /** Second that was heard when the last frame was drawn. */
+    let playedAt = 0;
     let listed = {};
     const map = overview(app, () => current()?.camera, () => app.redraw());
     const scroller = h("div", { class: "lanes-scroll", on: { scroll: () => app.redraw() } }, canvas, room, none);
@@ -121,6 +123,10 @@ export function timelineView(app) {
             if (segment) select(segment, true);
         },
         escaped: () => select(undefined),
+        played: () => {
+            const segment = store.followed?.model.segments.get(selected);
+            app.playing.space(segment?.start);
+        },
         entered: () => panel.focus(),
     });
 
@@ -169,6 +175,13 @@ export function timelineView(app) {
         const pen = fit(canvas, width, height);
         drawTimeline(pen, frame, camera, height, app.fills, { selected, shade: settings.shade, scroll });
         const maxWidth = Math.min(160, width / 4);
+        if (app.player.session === followed.id) {
+            const { position, isPlaying } = app.player;
+            // It goes along with what is heard, unless the person looks elsewhere.
+            if (isPlaying && position > camera.right && playedAt <= camera.right) camera.reveal(position, position + camera.span / 2);
+            playedAt = position;
+            drawPlayhead(pen, camera, position, height, settings.shade);
+        }
         drawNames(pen, frame, (label) => model.nameOf(label), app.fills, { width, height, scroll, maxWidth });
         attribute(none, "hidden", model.segments.size > 0);
         attribute(live, "data-on", camera.isLive && model.live ? "" : undefined);

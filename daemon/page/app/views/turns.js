@@ -1,7 +1,8 @@
 // Every turn as a line: searched, filtered by speaker, corrected in place, copied and saved.
 
 import { attribute, h, icon, keyed, text } from "../dom.js";
-import { FORMATS, save } from "../exports.js";
+import { AUDIO, FORMATS, save } from "../exports.js";
+import { canPlay } from "../playing.js";
 import { swatch } from "../swatch.js";
 import { clock, percent, t } from "../texts/index.js";
 
@@ -45,16 +46,21 @@ export function turnsView(app) {
     const exports = FORMATS.map((format) => h("button", {
         type: "button", class: "button small", on: { click: () => void save(app, store.followed.id, format) },
     }, format.toUpperCase()));
+    const audio = h("button", {
+        type: "button", class: "button small", on: { click: () => void save(app, store.followed.id, AUDIO) },
+    }, AUDIO.toUpperCase());
     const count = h("p", { class: "hint", role: "status" });
     const list = h("ol", { class: "turns-list" });
     const more = h("button", { type: "button", class: "button", on: { click: () => again(drawn + DRAWN) } });
     const element = h("section", { class: "view turns" }, h("div", { class: "view-head" }, title),
         h("div", { class: "turns-tools" }, searchLabel, search, whoLabel, who, copy,
-            h("span", { class: "exports" }, exportName, ...exports)),
+            h("span", { class: "exports" }, exportName, ...exports, audio)),
         count, list, more);
     let drawn = DRAWN;
     let shown = {};
     let matched = [];
+    /** The row of the turn that is heard now. */
+    let heard;
 
     function again(n = DRAWN) {
         drawn = n;
@@ -73,16 +79,23 @@ export function turnsView(app) {
 
     function row({ id }) {
         const parts = {
+            play: h("button", { type: "button", class: "icon-button turn-play" }, icon("play")),
             time: h("span", { class: "digits turn-time" }),
             band: swatch(),
             name: h("button", { type: "button", class: "button small ghost turn-name" }),
             said: h("span", { class: "said" }),
             note: h("span", { class: "hint" }),
+            write: h("button", { type: "button", class: "icon-button turn-note" }, icon("note")),
             sure: h("span", { class: "digits quiet" }),
         };
+        parts.write.addEventListener("click", () => writeNote(id, parts.write));
         parts.name.addEventListener("click", () => choose(id, parts.name));
-        return Object.assign(h("li", { class: "turn" }, parts.time, parts.band, parts.name,
-            h("span", { class: "turn-said" }, parts.said, parts.note), parts.sure), { parts });
+        parts.play.addEventListener("click", () => {
+            const segment = store.followed.model.segments.get(id);
+            if (segment) app.playing.play(segment.start, segment.end);
+        });
+        return Object.assign(h("li", { class: "turn" }, parts.play, parts.time, parts.band, parts.name,
+            h("span", { class: "turn-said" }, parts.said, parts.note), parts.write, parts.sure), { parts });
     }
 
     /** Puts the choice of a speaker in the place of a name. */
@@ -117,17 +130,70 @@ export function turnsView(app) {
         select.focus();
     }
 
+    /** Puts a field in the place of a button: a new note on a turn, or another text for the one that it has. */
+    function writeNote(id, button) {
+        const { model } = store.followed;
+        const segment = model.segments.get(id);
+        if (!segment) return;
+        const held = [...model.notes.values()].find((note) => note.segment === id);
+        const field = h("input", {
+            type: "text", class: "note-field", maxlength: "2000", "aria-label": t("turns.noteOn", { time: clock(segment.start, 1) }),
+        });
+        field.value = held?.text ?? "";
+        let isDone = false;
+        const done = (isSaved) => {
+            // What is taken out of the page loses the focus, which asks for this once more.
+            if (isDone) return;
+            isDone = true;
+            const words = field.value.trim();
+            field.replaceWith(button);
+            button.focus();
+            if (isSaved && words !== (held?.text ?? "")) {
+                app.correct(held ? { type: "note", id: held.id, text: words } : { type: "note", segment: id, text: words });
+            }
+        };
+        field.addEventListener("blur", () => done(true));
+        field.addEventListener("keydown", (event) => {
+            if (event.key !== "Enter" && event.key !== "Escape") return;
+            // The button that gets the focus back must not be pressed by the same key.
+            event.preventDefault();
+            done(event.key === "Enter");
+        });
+        button.replaceWith(field);
+        field.focus();
+    }
+
     function show({ parts }, segment) {
         const { model, canCorrect } = store.followed;
         const name = model.nameOf(segment.speaker);
         text(parts.time, clock(segment.start, 1));
+        attribute(parts.play, "hidden", !shown.canPlay);
+        attribute(parts.play, "aria-label", t("play.turn", { name, time: clock(segment.start, 1) }));
         parts.band.paint(settings.shade, segment.speaker);
         text(parts.name, name);
         attribute(parts.name, "disabled", !canCorrect || !segment.final);
         attribute(parts.name, "aria-label", t("turns.correct", { name, time: clock(segment.start, 1) }));
         text(parts.said, model.textOf(segment.id));
-        text(parts.note, noteOf(model, segment.id));
+        const note = noteOf(model, segment.id);
+        text(parts.note, note);
+        attribute(parts.write, "disabled", !canCorrect);
+        attribute(parts.write, "aria-label", t(note ? "turns.noteChange" : "turns.noteAdd", { name, time: clock(segment.start, 1) }));
         text(parts.sure, percent(segment.confidence));
+    }
+
+    /** Marks the turn that is heard now, and brings it into sight when it changes. */
+    function follow() {
+        const now = app.playing.segmentNow()?.id;
+        const row = now === undefined ? undefined : list.heldByKey?.get(now);
+        if (row === heard) return;
+        if (heard) attribute(heard, "aria-current", undefined);
+        heard = row;
+        if (!row) return;
+        attribute(row, "aria-current", "true");
+        // A person who has the focus in the list stays where they are.
+        if (!list.contains(document.activeElement) || document.activeElement.classList.contains("turn-play")) {
+            row.scrollIntoView({ block: "nearest", behavior: settings.isStill ? "auto" : "smooth" });
+        }
     }
 
     function showSpeakers(model) {
@@ -142,9 +208,11 @@ export function turnsView(app) {
         const { model } = followed;
         const now = {
             model, version: model.version, canCorrect: followed.canCorrect, language: settings.language, shade: settings.shade,
+            canPlay: canPlay(followed),
         };
-        // An open choice is not disturbed.
-        const isChoosing = list.contains(document.activeElement) && document.activeElement.tagName === "SELECT";
+        follow();
+        // An open choice or field is not disturbed.
+        const isChoosing = list.contains(document.activeElement) && ["SELECT", "INPUT"].includes(document.activeElement.tagName);
         if (isChoosing || Object.keys(now).every((key) => now[key] === shown[key])) return;
         shown = now;
         showSpeakers(model);
@@ -153,6 +221,8 @@ export function turnsView(app) {
         text(count, t("turns.count", { n: matched.length }));
         text(more, t("turns.more", { n: Math.min(DRAWN, matched.length - drawn) }));
         attribute(more, "hidden", matched.length <= drawn);
+        attribute(audio, "hidden", !now.canPlay);
+        attribute(audio, "aria-label", t("sessions.exportAs", { session: store.nameOf(followed.id), format: AUDIO.toUpperCase() }));
         exports.forEach((button, idx) => {
             const format = FORMATS[idx].toUpperCase();
             attribute(button, "aria-label", t("sessions.exportAs", { session: store.nameOf(followed.id), format }));

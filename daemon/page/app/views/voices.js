@@ -122,10 +122,11 @@ function enrolment(app, done) {
     const agreedText = h("span", {});
     const fault = h("p", { class: "fault", role: "alert", hidden: true });
     const act = h("button", { type: "submit", class: "button primary" });
+    const insist = h("button", { type: "button", class: "button", hidden: true, on: { click: () => void enrol(true) } });
     const cancel = h("button", { type: "button", class: "button", on: { click: () => element.close() } });
     const form = h("form", {}, title, about, h("div", { class: "field" }, nameLabel, name),
         h("label", { class: "check" }, agreed, agreedText), h("div", { class: "field" }, noteLabel, note), fault,
-        h("div", { class: "acts" }, act, cancel));
+        h("div", { class: "acts" }, act, insist, cancel));
     const element = h("dialog", { "aria-labelledby": "enrol-title" }, form);
     let from;
 
@@ -134,18 +135,23 @@ function enrolment(app, done) {
         void enrol();
     });
 
-    async function enrol() {
+    /** `force`: the person insists that a voice which sounds like a known one is somebody else's. */
+    async function enrol(force) {
+        if (!form.reportValidity()) return;
         attribute(act, "disabled", true);
+        attribute(insist, "hidden", true);
         attribute(fault, "hidden", true);
         const consent = note.value.trim() || undefined;
         try {
-            const voice = await store.api.enrol({ ...from, name: name.value.trim(), consent });
+            const voice = await store.api.enrol({ ...from, name: name.value.trim(), consent, force });
             element.close();
             app.say(t("voices.enrolled", { name: voice.name }));
             done();
         } catch (error) {
             text(fault, error.isUnauthorised ? t("login.forbidden") : error.message);
             attribute(fault, "hidden", false);
+            // The reason names whose voice it sounds like.
+            attribute(insist, "hidden", error.code !== "conflict");
         }
         attribute(act, "disabled", false);
     }
@@ -158,6 +164,7 @@ function enrolment(app, done) {
             text(noteLabel, t("voices.consent"));
             text(agreedText, t("voices.agreed"));
             text(act, t("voices.enrol"));
+            text(insist, t("voices.insist"));
             text(cancel, t("speakers.cancel"));
         },
         open(session, speaker) {
@@ -166,6 +173,7 @@ function enrolment(app, done) {
             name.value = speaker.name ?? "";
             text(title, t("voices.enrolTitle", { name: speaker.name ?? speaker.id }));
             attribute(fault, "hidden", true);
+            attribute(insist, "hidden", true);
             element.showModal();
             name.focus();
         },
