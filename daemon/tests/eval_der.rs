@@ -1,10 +1,17 @@
 //! `diarized eval der` and `eval confidence` as a user runs them: figures, notes, and errors with file and line.
 
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
-use serde_json::Value;
+use std::fs;
+use std::io::BufReader;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use common::{address_of_ready, diarized, request};
 
 fn eval_der(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
@@ -145,4 +152,83 @@ fn confidence_is_judged_by_tenths() {
         "{}",
         stderr(&output)
     );
+}
+
+/// A server; killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Text messages of a WebSocket until it is closed; `at_start` is sent first.
+fn messages_of(addr: &str, path: &str, at_start: Vec<Message>) -> Vec<String> {
+    let tcp = TcpStream::connect(addr).unwrap();
+    let (mut socket, _) = tungstenite::client(format!("ws://{addr}{path}"), tcp).unwrap();
+    at_start.into_iter().for_each(|message| socket.send(message).unwrap());
+    let mut lines = Vec::new();
+    while let Ok(message) = socket.read() {
+        if let Message::Text(text) = message {
+            lines.push(text.to_string());
+        }
+    }
+    lines
+}
+
+/// The log of a session with everything that a session can have: it is scored as the snapshot is.
+#[test]
+fn an_event_log_of_the_server_is_read_whatever_it_holds() {
+    let mut command = diarized(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let _killed = Killed(child);
+    let addr = address_of_ready(BufReader::new(stdout));
+    let audio = common::speech(Some(24));
+    let bytes = |block: &[f32]| block.iter().flat_map(|s| ((s * 32_767.0) as i16).to_le_bytes()).collect();
+    let blocks = audio.chunks(16_000).map(|block| Message::Binary(Vec::into(bytes(block))));
+    let text = |value: Value| Message::text(value.to_string());
+    let live = vec![
+        text(json!({"type": "finalize"})),
+        text(json!({"type": "words", "words": [{"start": 1.0, "end": 1.4, "text": "good"}]})),
+        text(json!({"type": "title", "title": "Weekly"})),
+        text(json!({"type": "rename", "speaker": "S1", "name": "Ann"})),
+        text(json!({"type": "gap", "duration_s": 1.0})),
+        text(json!({"type": "close"})),
+    ];
+    messages_of(&addr, "/v1/stream?session=log", blocks.chain(live).collect());
+    let snapshot =
+        || -> Value { serde_json::from_str(&request(&addr, "GET", "/v1/sessions/log", "").1).unwrap() };
+    let segments = snapshot()["segments"].as_array().unwrap().clone();
+    let (first, last) = (&segments[0], segments.last().unwrap());
+    assert_ne!(first["speaker"], last["speaker"], "two people to merge");
+    for (what, body) in [
+        ("note", json!({"text": "who is this?", "segment": first["id"]})),
+        ("reassign", json!({"segment": last["id"], "speaker": first["speaker"]})),
+        ("undo", json!({})),
+        ("merge", json!({"from": last["speaker"], "into": first["speaker"]})),
+        ("undo", json!({})),
+        ("redo", json!({})),
+    ] {
+        let (status, answer) = request(&addr, "POST", &format!("/v1/sessions/log/{what}"), &body.to_string());
+        assert_eq!(status, 204, "{what}: {answer}");
+    }
+    let log = messages_of(&addr, "/v1/events?session=log&since=0", Vec::new());
+    let kinds: std::collections::BTreeSet<String> = log
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
+        .collect();
+    for kind in ["segment", "speaker", "words", "title", "note", "correction", "revision", "gap", "ended"] {
+        assert!(kinds.contains(kind), "{kind} is not in {kinds:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("log.jsonl"), log.join("\n")).unwrap();
+    fs::write(folder.path().join("snapshot.json"), snapshot().to_string()).unwrap();
+    let output = eval_der(folder.path(), &["snapshot.json", "log.jsonl", "--json", "--per-file"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["total"]["der"], 0.0, "{result}");
+    assert_eq!(result["files"][0]["mapping"][first["speaker"].as_str().unwrap()], first["speaker"]);
 }

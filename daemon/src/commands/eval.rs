@@ -9,6 +9,8 @@ mod labels;
 mod pairing;
 mod voices;
 
+pub use labels::read_event_log;
+
 /// Arguments of `diarized eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

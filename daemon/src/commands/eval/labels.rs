@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail};
 use diarized_models::rttm::{MAX_TIME, Nanos, SpeakerTurn, field, parse_rttm, parse_uem};
 use diarized_models::scoring::{Span, Turn};
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::protocol::server_message::Body;
 
 /// One label: a segment, or a line of RTTM.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,13 +121,21 @@ fn label_of(line: &SpeakerTurn) -> Label {
     Label { speaker, speech: vec![span], confidence: line.confidence }
 }
 
-/// One message, as `diarized label` and the server write it; other fields mean nothing here.
+/// What every message may have, as `diarized label` and the server write it. The other fields are read where the type
+/// has labels: a field means something else from type to type.
 #[derive(Deserialize)]
-struct Message {
+struct Envelope {
     #[serde(rename = "type", default = "segment_type")]
     kind: String,
     #[serde(alias = "file")]
     recording: Option<String>,
+    #[serde(flatten)]
+    body: serde_json::Map<String, Value>,
+}
+
+/// A message with labels; other fields mean nothing here.
+#[derive(Deserialize)]
+struct Message {
     id: Option<u64>,
     start: Option<f64>,
     end: Option<f64>,
@@ -132,7 +143,7 @@ struct Message {
     speaker: Option<String>,
     confidence: Option<f32>,
     changes: Option<Vec<Change>>,
-    segments: Option<Vec<Message>>,
+    segments: Option<Vec<Envelope>>,
 }
 
 #[derive(Deserialize)]
@@ -146,16 +157,21 @@ fn segment_type() -> String {
     "segment".to_owned()
 }
 
-/// Messages without labels.
-const OTHER_TYPES: [&str; 10] =
-    ["started", "ended", "speaker", "speaker_merged", "gap", "ack", "stats", "lagged", "warning", "error"];
+/// Turns of labels as JSON, as `diarized label` writes them and as the server sends them. `origin` names them in faults.
+///
+/// # Errors
+/// The line of the first message that cannot be read or applied, and why.
+pub fn read_event_log(origin: &str, bytes: &[u8]) -> anyhow::Result<Vec<Turn>> {
+    let labels: Vec<Label> = parse_json(origin, origin, bytes)?.into_iter().map(|(_, label)| label).collect();
+    Ok(turns(&labels))
+}
 
 /// Applies JSON messages, one a line or laid out over several, in their order: segments and their updates,
 /// removals, revisions and snapshots. Gives (recording, label); `stem` names the recording where a message does
 /// not.
 fn parse_json(origin: &str, stem: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Label)>> {
     let mut segments = Segments::default();
-    let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter::<Message>();
+    let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter::<Envelope>();
     loop {
         let blanks = bytes[messages.byte_offset()..].iter().take_while(|b| b.is_ascii_whitespace()).count();
         let start = messages.byte_offset() + blanks;
@@ -175,10 +191,12 @@ struct Segments {
 }
 
 impl Segments {
-    fn apply(&mut self, message: Message, stem: &str) -> Result<(), String> {
-        let recording = field(message.recording.as_deref().unwrap_or(stem));
-        match message.kind.as_str() {
+    fn apply(&mut self, Envelope { kind, recording, body }: Envelope, stem: &str) -> Result<(), String> {
+        let recording = field(recording.as_deref().unwrap_or(stem));
+        let message = || Message::deserialize(Value::Object(body)).map_err(|fault| fault.to_string());
+        match kind.as_str() {
             "segment" => {
+                let message = message()?;
                 let label = label(&message)?;
                 match message.id {
                     Some(id) => _ = self.by_id.insert((recording.clone(), id), (recording, label)),
@@ -186,11 +204,11 @@ impl Segments {
                 }
             }
             "segment_removed" => {
-                let id = message.id.ok_or("segment_removed without id")?;
+                let id = message()?.id.ok_or("segment_removed without id")?;
                 self.by_id.remove(&(recording, id)).ok_or(format!("no segment {id} to remove"))?;
             }
             "revision" => {
-                for Change { id, from, to } in message.changes.ok_or("revision without changes")? {
+                for Change { id, from, to } in message()?.changes.ok_or("revision without changes")? {
                     let held = self.by_id.get_mut(&(recording.clone(), id));
                     let (_, label) = held.ok_or(format!("no segment {id} to revise"))?;
                     if label.speaker != from {
@@ -202,11 +220,11 @@ impl Segments {
             "snapshot" => {
                 self.by_id.retain(|(of, _), _| *of != recording);
                 self.without_id.retain(|(of, _)| *of != recording);
-                for segment in message.segments.ok_or("snapshot without segments")? {
+                for segment in message()?.segments.ok_or("snapshot without segments")? {
                     self.apply(segment, &recording)?;
                 }
             }
-            other if OTHER_TYPES.contains(&other) => {}
+            other if Body::TYPES.contains(&other) => {}
             other => return Err(format!("unknown type {other:?}")),
         }
         Ok(())
@@ -239,6 +257,8 @@ fn label(message: &Message) -> Result<Label, String> {
 mod tests {
     use super::*;
 
+    const WITH_LABELS: [&str; 4] = ["segment", "segment_removed", "revision", "snapshot"];
+
     fn json(text: &str) -> Result<Vec<(String, Turn)>, String> {
         let labels = parse_json("x.jsonl", "x", text.as_bytes()).map_err(|e| e.to_string())?;
         let turns = |(recording, label): (String, Label)| {
@@ -270,6 +290,15 @@ mod tests {
         let snapshot = "{\n \"type\": \"snapshot\",\n \"segments\": [\n  {\"id\": 7, \"start\": 0, \"end\": 1, \
                         \"speaker\": \"S1\"}\n ]\n}\n";
         assert_eq!(json(snapshot).unwrap(), [turn(0.0, 1.0, "S1")]);
+    }
+
+    #[test]
+    fn messages_of_every_type_are_passed_over_where_they_have_no_labels() {
+        for kind in Body::TYPES.iter().filter(|kind| !WITH_LABELS.contains(kind)) {
+            // Fields of labels mean something else here.
+            let line = format!(r#"{{"type":"{kind}","id":"S1","start":"x","speaker":3,"segments":[1]}}"#);
+            assert_eq!(json(&line).unwrap(), [], "{kind}");
+        }
     }
 
     #[test]
