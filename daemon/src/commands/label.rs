@@ -26,6 +26,7 @@ use crate::labelling::{LabelError, Labelled, Progress, label_file};
 use crate::output::{Labels, OutputFormat};
 use crate::session::EngineFactory;
 use crate::threads::n_threads;
+use inputs::Input;
 use outputs::{Outputs, WriteError};
 use progress::{Bars, FileBar};
 
@@ -33,13 +34,13 @@ const EXAMPLES: &str = "\
 Examples:
   diarized label meeting.m4a                    a table in the terminal
   diarized label -f rttm -o labels/ *.wav       one labels/NAME.rttm for each file
-  diarized label -o labels/ recordings/         the audio files of a folder
+  diarized label -o labels/ recordings/         the audio files of a folder and of those in it
   diarized label -o talk.srt talk.mp3           subtitles; the extension selects the format
   diarized label --speakers 2 call.wav          with a known number of speakers
   diarized label --events talk.wav              every event of a live session, one JSON object a line
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
-Files may be wav, flac, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
+Files may be wav, flac, mp2, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka or webm, at 8 to 192 kHz with 1 to 8 channels.
 Times are in seconds from the start of the file. Each unusable file is reported in one line; the others \
 are still labelled.
 
@@ -50,7 +51,7 @@ Exit codes: 0 all done, 2 wrong usage, 3 some files are unusable, 66 all are, 73
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Audio files, or folders of them; `-` is standard input, a file of any kind or, with --raw, PCM without a header.
+    /// Audio files, or folders of them, with the folders in these; `-` is standard input, a file of any kind or, with --raw, PCM without a header.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -128,7 +129,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             return Ok(error.exit_code());
         }
     };
-    if let Err(fault) = args.input.check(files.iter().map(PathBuf::as_path)) {
+    if let Err(fault) = args.input.check(files.iter().map(|file| file.path.as_path())) {
         eprintln!("diarized: {fault}");
         return Ok(exit::USAGE);
     }
@@ -193,7 +194,7 @@ enum Outcome {
 
 struct Job<'a> {
     args: &'a Args,
-    files: &'a [PathBuf],
+    files: &'a [Input],
     config: &'a Config,
     engines: Arc<dyn EngineFactory>,
     outputs: &'a Outputs,
@@ -264,7 +265,7 @@ impl Job<'_> {
     }
 
     fn label(&self, idx: usize) -> Outcome {
-        let path = &self.files[idx];
+        let path = &self.files[idx].path;
         if self.stop.load(Ordering::Relaxed) {
             return Outcome::Skipped;
         }

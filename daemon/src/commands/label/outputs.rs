@@ -9,7 +9,7 @@ use diarized_models::SessionState;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::inputs::{recording_name, recording_names};
+use super::inputs::{Input, recording_names};
 use crate::exit;
 use crate::output::OutputFormat;
 use crate::protocol::server_message::Body;
@@ -90,7 +90,7 @@ impl Own {
 impl Outputs {
     /// Decides on places and format and makes sure that the places can be written.
     pub(super) fn plan(
-        inputs: &[PathBuf],
+        inputs: &[Input],
         output: Option<&Path>,
         format: Option<OutputFormat>,
         events: bool,
@@ -108,7 +108,7 @@ impl Outputs {
         }
         // Files of an output folder need distinct names, or are refused.
         let names = match folder {
-            Some(_) => inputs.iter().map(|input| recording_name(input)).collect(),
+            Some(_) => inputs.iter().map(Input::recording).collect(),
             None => recording_names(inputs).map_err(|file| PlanError::Twice { file })?,
         };
         let place = match (output, folder) {
@@ -124,17 +124,17 @@ impl Outputs {
         Ok(Self { place, format, names })
     }
 
-    fn folder(folder: &Path, inputs: &[PathBuf], extension: &str) -> Result<Place, PlanError> {
+    fn folder(folder: &Path, inputs: &[Input], extension: &str) -> Result<Place, PlanError> {
         std::fs::create_dir_all(folder).map_err(|source| WriteError::new(folder, source))?;
         let mut targets = BTreeMap::new();
         let mut inputs_of = BTreeMap::<PathBuf, &PathBuf>::new();
         for input in inputs {
-            let target = folder.join(format!("{}.{extension}", recording_name(input)));
-            if let Some(first) = inputs_of.insert(target.clone(), input) {
-                let (first, second) = (first.clone(), input.clone());
+            let target = folder.join(format!("{}.{extension}", input.recording()));
+            if let Some(first) = inputs_of.insert(target.clone(), &input.path) {
+                let (first, second) = (first.clone(), input.path.clone());
                 return Err(PlanError::SameTarget { first, second, target });
             }
-            targets.insert(input.clone(), target);
+            targets.insert(input.path.clone(), target);
         }
         Ok(Place::Folder(targets))
     }
@@ -152,7 +152,9 @@ impl Outputs {
     pub(super) fn begin_own(&self, input: &Path) -> Result<Option<Own>, WriteError> {
         let Place::Folder(targets) = &self.place else { return Ok(None) };
         let Some(target) = targets.get(input) else { return Ok(None) };
-        let file = WholeFile::create(target).map_err(|source| WriteError::new(target, source))?;
+        let made = target.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let file = made.and_then(|()| WholeFile::create(target));
+        let file = file.map_err(|source| WriteError::new(target, source))?;
         Ok(Some(Own { file, target: target.clone() }))
     }
 
@@ -224,10 +226,11 @@ pub(super) fn append_event(lines: &mut String, recording: &str, emitted: &TimedE
 
 #[cfg(test)]
 mod tests {
+    use super::super::inputs::files_of;
     use super::*;
 
-    fn paths(names: &[&str]) -> Vec<PathBuf> {
-        names.iter().map(PathBuf::from).collect()
+    fn paths(names: &[&str]) -> Vec<Input> {
+        files_of(&names.iter().map(PathBuf::from).collect::<Vec<_>>())
     }
 
     #[test]
