@@ -12,13 +12,14 @@ use symphonia::core::codecs::audio::well_known::{
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_OGG};
+use symphonia::core::formats::well_known::{FORMAT_ID_ADTS, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_OGG};
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
 
+use super::adts::Adts;
 use super::budget::{Budget, Patience};
 use super::clock::{Clock, Fit};
 use super::conform::{Conform, Spec};
@@ -106,6 +107,10 @@ impl Container {
                 true => Fault::Damaged { reason: TOO_MUCH.to_owned() },
                 false => patience.check().err().unwrap_or_else(|| open_fault(&error)),
             })?;
+        let format = match format.format_info().format == FORMAT_ID_ADTS {
+            true => Box::new(Adts::of(format)),
+            false => format,
+        };
         let chosen = tracks::choose(&*format, layout.tracks, track)?;
         Self::of_track(format, chosen, layout.fragments, Budget::new(patience), too_much)
     }
@@ -383,7 +388,7 @@ impl Container {
         }
     }
 
-    /// Goes on with the next link of a chained Ogg file.
+    /// Goes on with the next link of a chained Ogg stream, or in another format of an ADTS stream.
     fn next_link(&mut self) -> Result<Step, Fault> {
         let Some(track) = self.format.default_track(TrackType::Audio) else { return Ok(Step::End(None)) };
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { return Ok(Step::End(None)) };

@@ -50,7 +50,7 @@ pub enum Fault {
     Empty,
     /// No known kind of file.
     #[error(
-        "is not audio of a known kind (wav, flac, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka, webm), or its beginning \
+        "is not audio of a known kind (wav, flac, mp2, mp3, ogg, opus, m4a, aac, aiff, au, caf, mka, webm), or its beginning \
          is damaged: if it is audio, convert it, for example with `ffmpeg -i FILE out.wav`"
     )]
     UnknownKind,

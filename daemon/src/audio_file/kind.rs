@@ -16,7 +16,8 @@ const NAME_ANOTHER: &str = "name an audio file";
 /// Where a mark stands, the mark, the kind of file that has it, and the remedy.
 type Mark = (usize, &'static [u8], &'static str, &'static str);
 
-const MARKS: [Mark; 27] = [
+const MARKS: [Mark; 28] = [
+    (28, b"Speex   ", "a Speex recording", CONVERT),
     (8, b"AVI ", "an AVI video", CONVERT),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file (wma, wmv)", CONVERT),
     (0, b"#!AMR", "an AMR file", CONVERT),
@@ -58,8 +59,19 @@ pub(super) fn foreign(first: &[u8]) -> Option<Foreign> {
     if let Some((_, _, what, advice)) = MARKS.iter().find(is_marked) {
         return Some(Foreign { what, advice });
     }
+    if is_loud_mono(first) {
+        let what = "MPEG audio of layer 2 in mono with a bit rate that the standard keeps for stereo";
+        return Some(Foreign { what, advice: CONVERT });
+    }
     let is_transport = (0..=3).all(|n| first.get(n * TRANSPORT_PACKET_BYTES) == Some(&TRANSPORT_SYNC));
     is_transport.then_some(Foreign { what: "an MPEG transport stream", advice: CONVERT })
+}
+
+/// A frame of layer 2 with one channel and more than 192 kbit/s (ISO/IEC 11172-3, section 2.4.2.3): ffmpeg writes it where nobody
+/// asks for a bit rate, and the decoder here refuses it.
+fn is_loud_mono(first: &[u8]) -> bool {
+    let [0xff, 0xfc | 0xfd, rate, mode, ..] = first else { return false };
+    (11..15).contains(&(rate >> 4)) && mode & 0xc0 == 0xc0
 }
 
 #[cfg(test)]
@@ -72,11 +84,23 @@ mod tests {
         assert_eq!(what(b"RIFF\x00\x00\x00\x00AVI LIST"), Some("an AVI video"));
         assert_eq!(what(b"NIST_1A\n   1024\n"), Some("a NIST SPHERE file"));
         assert_eq!(what(b"\x1f\x8b\x08"), Some("compressed with gzip"));
+        assert_eq!(what(&[b"OggS".as_slice(), &[0; 24], b"Speex   "].concat()), Some("a Speex recording"));
+        assert!(
+            what(b"\xff\xfd\xe0\xc4").is_some_and(|what| what.starts_with("MPEG audio of layer 2 in mono"))
+        );
         let mut transport = vec![0; LOOK_BYTES];
         transport.iter_mut().step_by(188).for_each(|byte| *byte = 0x47);
         assert_eq!(what(&transport), Some("an MPEG transport stream"));
-        for audio in [&b"RIFF\x00\x00\x00\x00WAVEfmt "[..], b"OggS", b"fLaC", b"\xff\xfb\x90\x64", b"", b"G"]
-        {
+        for audio in [
+            &b"RIFF\x00\x00\x00\x00WAVEfmt "[..],
+            b"OggS",
+            b"fLaC",
+            b"\xff\xfb\x90\x64",
+            b"\xff\xfd\xa0\xc4",
+            b"\xff\xfd\xe0\x04",
+            b"",
+            b"G",
+        ] {
             assert_eq!(what(audio), None);
         }
     }

@@ -1,5 +1,6 @@
 //! Audio files of all usual kinds as blocks of interleaved samples, decoded as they are read.
 
+mod adts;
 mod budget;
 mod clock;
 mod conform;
