@@ -9,7 +9,7 @@ use crate::protocol::server_message::Warning;
 const MAX_JSON_BYTES: usize = 64 << 10;
 
 /// What files begin with: where, the mark, and what it is.
-const MARKS: [(usize, &[u8], &str); 9] = [
+const MARKS: [(usize, &[u8], &str); 14] = [
     (0, b"RIFF", "a wav file"),
     (0, b"RIFX", "a wav file"),
     (0, b"RF64", "a wav file"),
@@ -19,6 +19,11 @@ const MARKS: [(usize, &[u8], &str); 9] = [
     (0, b"ID3\x03", "an mp3 file"),
     (0, b"ID3\x04", "an mp3 file"),
     (4, b"ftyp", "an mp4 file"),
+    (0, b"caff\0\x01", "a CAF file"),
+    (8, b"AIFF", "an AIFF file"),
+    (8, b"AIFC", "an AIFF file"),
+    (0, b".snd\0", "an AU file"),
+    (0, b"riff\x2e\x91\xcf\x11", "a Wave64 file"),
 ];
 
 /// Problems reported so far.
@@ -46,6 +51,12 @@ impl Health {
                 "a binary frame holds a JSON object; it is taken as raw samples: send messages \
                  as text frames"
                     .to_owned()
+            }
+            None if is_adts(frame) => "a binary frame holds AAC in ADTS frames; it is taken as raw samples: decode the audio \
+                 and send its samples (`encoding`)"
+                .to_owned(),
+            None if is_base64(frame) => {
+                "a binary frame holds text, such as Base64; it is taken as raw samples: send their bytes as they are".to_owned()
             }
             None => return None,
         };
@@ -92,6 +103,27 @@ fn is_json_object(frame: &[u8]) -> bool {
         && serde_json::from_slice::<IgnoredAny>(frame).is_ok()
 }
 
+/// Two frames of ADTS, one behind the other (ISO/IEC 13818-7, section 6.2).
+fn is_adts(frame: &[u8]) -> bool {
+    let is_header = |bytes: &[u8]| matches!(bytes, [0xff, sync, ..] if sync & 0xf6 == 0xf0);
+    let Some(&[_, _, _, high, middle, low]) = frame.first_chunk::<6>() else { return false };
+    let length = (usize::from(high & 0x03) << 11) | (usize::from(middle) << 3) | usize::from(low >> 5);
+    is_header(frame) && length > 7 && frame.get(length..).is_some_and(is_header)
+}
+
+/// Characters of Base64, of which 64 that follow each other are samples of no sound: each would be loud and positive. µ-law has
+/// other bytes for loud sounds; its samples of one half of a wave are as many different ones.
+fn is_base64(frame: &[u8]) -> bool {
+    const LOOK: usize = 64;
+    let is_of_it = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_');
+    let Some(first) = frame.get(..LOOK) else { return false };
+    let has = |is: fn(&u8) -> bool| first.iter().any(is);
+    first.iter().all(is_of_it)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_uppercase)
+        && frame.iter().all(|b| is_of_it(b) || b.is_ascii_whitespace())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,12 +139,22 @@ mod tests {
             (b"ID3\x04\x00\x00", "mp3"),
             (b"\x00\x00\x00\x1cftypisom", "mp4"),
             (b"{\"type\": \"close\"}\n", "JSON object"),
+            (b"caff\x00\x01\x00\x00desc", "CAF"),
+            (b"FORM\x00\x00\x01\x00AIFFCOMM", "AIFF"),
+            (b".snd\x00\x00\x00\x18", "AU"),
+            (&[&[0xff, 0xf1, 0x50, 0x80, 0x01, 0x3f, 0xfc, 1, 2][..], &[0xff, 0xf1, 0x50]].concat(), "ADTS"),
+            (&b"UklGRiQAAABXQVZFZm10IBAA".repeat(4), "Base64"),
         ] {
             let mut health = Health::default();
             let warning = health.of_frame(frame).unwrap();
             assert_eq!(warning.code, "not_raw_audio");
             assert!(warning.reason.contains(what), "{}", warning.reason);
             assert!(health.of_frame(frame).is_none());
+        }
+        // A loud constant, and the first half of a wave in µ-law.
+        let half_wave: Vec<u8> = (0..80_u8).map(|n| 0x20 + n.min(79 - n)).collect();
+        for samples in [&[b'A'; 640][..], &half_wave, &[0xff, 0xf1, 0x50, 0x80, 0x01, 0x3f, 0xfc, 1, 2, 3]] {
+            assert!(Health::default().of_frame(samples).is_none(), "{samples:?}");
         }
         for samples in [&[0; 640][..], b"{\x01\x02\x03}", b"{", b"", b"RIF", b"{}x"] {
             assert!(Health::default().of_frame(samples).is_none(), "{samples:?}");
