@@ -12,6 +12,7 @@
 //! | [`LogMel`] | mono | rows of `(n_frames, n_mels)` | a frame, 25 ms by default |
 //! | [`log_mel::subtract_mean`] | a window of rows | the same, mean-normalised | the window |
 //! | [`Vad`] | mono | a decision per 10 ms frame | 10 ms |
+//! | [`Tonality`] | frames of 25 ms | the share of the strongest tone | the frame |
 //! | [`Hysteresis`] | a score per tick, compared with two thresholds | starts and ends of regions | minimum of a region and of a pause |
 //!
 //! From a device to speech regions:
@@ -52,6 +53,7 @@ pub mod hysteresis;
 pub mod intake;
 pub mod log_mel;
 mod resampling;
+mod tonality;
 pub mod vad;
 
 #[cfg(test)]
@@ -63,6 +65,7 @@ pub use hysteresis::{Comparison, Hysteresis, HysteresisParams, Transition};
 pub use intake::{ChannelSelect, Intake, IntakeError, IntakeParams};
 pub use log_mel::{LogMel, LogMelParams, LogMelRecipe, MeanNormalisation};
 pub use resampling::RateConverter;
+pub use tonality::Tonality;
 pub use vad::{Vad, VadMode};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use diarized_config::Config;
-use diarized_models::voiceprint::{Clip, ClipAnalyser, ClipRules};
+use diarized_models::voiceprint::{Clip, ClipRules};
 use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -13,7 +13,7 @@ use super::input_args::TrackArgs;
 use crate::channel_choice::channel_select;
 use crate::error_chain::error_chain;
 use crate::exit;
-use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_audio};
+use crate::voices::{ClipError, EnrolError, Place, StoreError, clip_of_audio, load_clip_embedder};
 
 /// Where the store and its key are. Flatten it into a command's arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -88,7 +88,7 @@ impl ClipArgs {
             Err(code) => return Ok(Err(code)),
         };
         let source = config.model.path.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
-        let embedder = Embedder::load(&source, &ClipAnalyser::window_frames())?;
+        let embedder = load_clip_embedder(&source)?;
         Ok(Ok((config, embedder)))
     }
 

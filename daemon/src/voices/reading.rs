@@ -1,9 +1,10 @@
 //! Reads the samples of a clip from an audio file or a request body.
 
 use diarized_dsp::{ChannelSelect, SAMPLE_RATE_HZ};
-use diarized_models::Embedder;
 use diarized_models::voiceprint::{Clip, ClipAnalyser, ClipRefusal, ClipRules};
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource};
 
+use super::people::others_share;
 use crate::audio_file::{AudioFile, AudioFileError, MonoFile};
 
 /// Why a file gave no clip.
@@ -42,5 +43,20 @@ pub fn clip_of_audio(
     let mut samples = Vec::new();
     while samples.len() < MAX_SAMPLES && file.read(&mut samples)? {}
     let outcome = ClipAnalyser::new(embedder).analyse(&samples, rules, progress);
+    let outcome = outcome.and_then(|clip| {
+        // The labels cost as much again, so a clip of anybody's voices is not labelled.
+        let share = if rules.max_others_share < 1.0 { others_share(embedder, &samples) } else { 0.0 };
+        if share <= rules.max_others_share { Ok(clip) } else { Err(ClipRefusal::TwoPeople { share }) }
+    });
     outcome.map_err(|refusal| ClipError::Refused { name, refusal })
+}
+
+/// Loads a voice model for [`clip_of_audio`].
+///
+/// # Errors
+/// [`LoadError`]
+pub fn load_clip_embedder(source: &ModelSource) -> Result<Embedder, LoadError> {
+    let params = DiarizerParams::try_new(DiarizerOptions::default()).expect("a test holds the defaults");
+    let frames = [&Diarizer::window_frames(&params)[..], &ClipAnalyser::window_frames()].concat();
+    Embedder::load(source, &frames)
 }

@@ -230,7 +230,7 @@ impl Registry {
         };
         let first = clips.first().map(|(_, clip)| (clip.embedding.clone(), clip.speech_s));
         let held = known.map(|v| (v.print.centre().clone(), v.print.seconds())).or(first);
-        let min = ClipRules::default().two_voices_llr;
+        let min = ClipRules::default().other_voice_llr;
         for (source, clip) in clips {
             let Some((centre, seconds)) = &held else { break };
             let llr = gallery.llr(clip.embedding.cosine(centre), *seconds, clip.speech_s);

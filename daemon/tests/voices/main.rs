@@ -127,19 +127,35 @@ fn the_enrolled_are_recognised_in_clips_and_files_and_strangers_are_not() {
 fn clips_that_would_spoil_a_voiceprint_are_refused_and_nothing_is_stored() {
     let bench = Bench::new();
     let two = [bench.cut(&RMS[..2]), bench.cut(&SLT)].concat();
+    // An interview: they take turns every other second, with half a second between them.
+    let second = |samples: &[f32], n: usize| [&samples[n * 16_000..(n + 2) * 16_000], &[0.0; 8000]].concat();
+    let (rms, awb) = (bench.cut(&RMS), bench.cut(&AWB));
+    let interview: Vec<f32> =
+        (0..14).step_by(2).flat_map(|n| [second(&rms, n), second(&awb, n)].concat()).collect();
     let noise = |n: usize| ((n as f32 * 12.9898).sin() * 43_758.547).fract() - 0.5;
     let loud: Vec<f32> = bench.cut(&AWB).iter().enumerate().map(|(n, s)| 0.3 * s + noise(n)).collect();
     let good = bench.wav("good.wav", &bench.cut(&AWB));
     for (name, samples, word) in [
         ("silent.wav", vec![0.0; 160_000], "silent.wav: silence: "),
         ("short.wav", bench.cut(&[(1.0, 4.0)]), "short.wav: too short: "),
-        ("two.wav", two, "two.wav: two voices: "),
+        ("two.wav", two.clone(), "two.wav: two voices: two people speak, "),
+        ("interview.wav", interview, "interview.wav: two voices: two people speak, "),
         ("noisy.wav", loud, "noisy.wav: "),
     ] {
         let clip = bench.wav(name, &samples);
         let (code, stdout, stderr) = bench.run(&["enrol", "Ann", &good, &clip]);
         assert_eq!((code, &*stdout), (66, ""), "{name}: {stderr}");
         assert!(stderr.contains(word) && stderr.ends_with("nothing was stored\n"), "{name}: {stderr}");
+    }
+    // Each of them alone is one person.
+    for (name, pieces) in [("Rhys", &RMS[..]), ("Abel", &AWB[..]), ("Sam", &SLT[..])] {
+        let alone = bench.wav("alone.wav", &bench.cut(pieces));
+        let store = bench.path("alone.db").display().to_string();
+        let (code, _, stderr) = bench.run(&["enrol", "--store", &store, name, &alone]);
+        assert_eq!(code, 0, "{name}: {stderr}");
+        let two = bench.wav("two.wav", &two);
+        let (code, _, stderr) = bench.run(&["identify", "--store", &store, &two]);
+        assert!(code == 66 && stderr.contains("two people speak"), "{stderr}");
     }
     let text = bench.path("text.wav");
     std::fs::write(&text, "no audio").unwrap();

@@ -1,11 +1,10 @@
 //! From a clip of one person to what a print is made of, and the reasons to refuse it.
 
 use diarized_dsp::log_mel::{Layout, LogMel, subtract_mean, to_mel_major};
-use diarized_dsp::{FRAME_SAMPLES, FrameCutter, Vad, VadMode};
+use diarized_dsp::{FRAME_SAMPLES, FrameCutter, Tonality, Vad, VadMode};
 
 use super::clip_rules::ClipRules;
 use super::speech_share::speech_share;
-use super::two_voices::second_voice;
 use crate::embedder::{EmbedError, Embedder};
 use crate::embedding::Embedding;
 
@@ -74,14 +73,18 @@ pub enum ClipRefusal {
         /// Least share.
         min_share: f32,
     },
-    /// Two people.
-    #[error("two voices: about {:.0} % of the speech sounds like another person; cut the clip so that one person \
-        speaks alone", 100.0 * share)]
-    TwoVoices {
-        /// Share of the smaller voice.
+    /// One tone at a time.
+    #[error("no speech: {:.0} % of the sound is one tone at a time, which is nobody's voice", 100.0 * share)]
+    Tone {
+        /// Share of the strongest tone, in three quarters of the frames at least.
         share: f32,
-        /// Log-likelihood ratio that both are one person.
-        llr: f32,
+    },
+    /// Two people, by the labels of the clip.
+    #[error("two voices: two people speak, {:.0} % of the speech is not the first one's; cut the clip so that one person \
+        speaks alone", 100.0 * share)]
+    TwoPeople {
+        /// Share of the speech that is not the first person's.
+        share: f32,
     },
     /// The network refused a window.
     #[error("the voice model cannot use the clip: {0}")]
@@ -98,8 +101,8 @@ impl ClipRefusal {
             Self::TooLong { .. } => "too_long",
             Self::TooNoisy { .. } => "too_noisy",
             Self::NotSpeech { .. } => "not_speech",
-            Self::NoSpeech { .. } => "no_speech",
-            Self::TwoVoices { .. } => "two_voices",
+            Self::NoSpeech { .. } | Self::Tone { .. } => "no_speech",
+            Self::TwoPeople { .. } => "two_voices",
             Self::Embed(_) => "unusable",
         }
     }
@@ -189,15 +192,8 @@ impl<'a> ClipAnalyser<'a> {
         if is_even {
             return Err(ClipRefusal::NotSpeech { modulation_db, min_db: rules.min_modulation_db });
         }
-        let share = speech_share(samples, &sound.is_speech);
-        if share < rules.min_speech_share {
-            return Err(ClipRefusal::NoSpeech { share, min_share: rules.min_speech_share });
-        }
+        check_is_speech(samples, &sound, rules)?;
         let windows = self.windows(samples, &sound, STEP_FRAMES, MAX_WINDOWS, &mut progress)?;
-        let calibrations = &self.embedder.card().print_calibrations;
-        if let Some(second) = second_voice(&windows, speech_s, calibrations, rules) {
-            return Err(ClipRefusal::TwoVoices { share: second.share, llr: second.llr });
-        }
         let mut sum = vec![0.0_f32; self.embedder.card().embedding_dim];
         for window in &windows {
             sum.iter_mut().zip(window.as_slice()).for_each(|(s, w)| *s += w);
@@ -266,6 +262,16 @@ impl<'a> ClipAnalyser<'a> {
     }
 }
 
+/// Refuses sound in which nobody speaks.
+fn check_is_speech(samples: &[f32], sound: &Sound, rules: &ClipRules) -> Result<(), ClipRefusal> {
+    let share = speech_share(samples, &sound.is_speech);
+    if share < rules.min_speech_share {
+        return Err(ClipRefusal::NoSpeech { share, min_share: rules.min_speech_share });
+    }
+    let share = sound.tonal_share(samples);
+    if share > rules.max_tonal_share { Err(ClipRefusal::Tone { share }) } else { Ok(()) }
+}
+
 /// Level and voice activity of a clip, one value a frame of 10 ms.
 struct Sound {
     levels_db: Vec<f32>,
@@ -304,6 +310,16 @@ impl Sound {
         let n = inside().count().max(1) as f32;
         let mean = inside().sum::<f32>() / n;
         (inside().map(|db| (db - mean).powi(2)).sum::<f32>() / n).sqrt()
+    }
+
+    /// Share of one tone in the sound, in `[0, 1]`: of the frames that look like speech, a quarter has less.
+    fn tonal_share(&self, samples: &[f32]) -> f32 {
+        let mut tonality = Tonality::new();
+        let frames = samples.chunks_exact(FRAME_SAMPLES).enumerate().zip(&self.is_speech);
+        let starts = frames.filter(|(_, is_speech)| **is_speech).map(|((n, _), _)| n * FRAME_SAMPLES);
+        let mut shares: Vec<f32> = starts.map(|start| tonality.share(&samples[start..])).collect();
+        shares.sort_unstable_by(f32::total_cmp);
+        shares.get(shares.len() / 4).copied().unwrap_or(0.0)
     }
 
     /// Whether there is enough between the words to measure noise in.

@@ -11,7 +11,6 @@ mod matching;
 mod model_id;
 mod print;
 mod speech_share;
-mod two_voices;
 
 #[cfg(test)]
 mod tests;
@@ -23,4 +22,3 @@ pub use fit::fit_calibration;
 pub use matching::{Candidate, Gallery, GalleryError, KnownVoice, MatchRules, Ranking};
 pub use model_id::ModelId;
 pub use print::{Print, PrintError, Recording};
-pub use two_voices::{SecondVoice, second_voice};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::two_voices::part;
 use super::*;
 use crate::embedder::{Embedder, ModelSource};
 use crate::embedding::Embedding;
@@ -176,20 +175,6 @@ fn probit(p: f64) -> f64 {
     (low + high) / 2.0
 }
 
-#[test]
-fn windows_of_two_directions_fall_into_two_and_of_one_stay_alike() {
-    let windows = |axes: &[usize]| -> Vec<Embedding> {
-        let wobble = |n: usize| 0.3 * ((n * 7 % 5) as f32 / 2.0 - 1.0);
-        axes.iter().enumerate().map(|(n, &axis)| voice(axis, wobble(n))).collect()
-    };
-    let two: Vec<usize> = [0; 30].into_iter().chain([50; 15]).collect();
-    let parting = part(&windows(&two)).unwrap();
-    assert!((parting.share - 1.0 / 3.0).abs() < 0.01 && parting.cosine < 0.1, "{parting:?}");
-    let one = part(&windows(&[0; 45])).unwrap();
-    assert!(one.cosine > 0.8, "{one:?}");
-    assert!(part(&windows(&[0; 11])).is_none(), "too little to tell");
-}
-
 /// Deterministic noise in `[-1, 1]`.
 fn noise(n: usize) -> f32 {
     let mut x = (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
@@ -251,7 +236,17 @@ fn clips_are_refused_with_the_reason() {
     // Noise and music get no name, though an aggressive detector takes them for voices.
     let rules = ClipRules::for_identification();
     let steady: Vec<f32> = (0..16_000 * 15).map(|n| 0.2 * noise(n)).collect();
-    for (samples, words) in [(steady, ["no_speech"; 2]), (chords(15), ["no_speech", "too_short"])] {
+    // A sweep from 200 to 3000 Hz in three seconds, again and again.
+    let phase = |t: f32| std::f32::consts::TAU * (200.0 * t + 467.0 * t * t);
+    let sweep: Vec<f32> =
+        (0..16_000 * 15).map(|n| 0.3 * phase((n % 48_000) as f32 / 16_000.0).sin()).collect();
+    let quiet_noise: Vec<f32> = sweep.iter().enumerate().map(|(n, s)| s + 0.01 * noise(n)).collect();
+    for (samples, words) in [
+        (steady, ["no_speech"; 2]),
+        (sweep, ["no_speech"; 2]),
+        (quiet_noise, ["no_speech"; 2]),
+        (chords(15), ["no_speech", "too_short"]),
+    ] {
         let refusal = analyser.analyse(&samples, &rules, |_| {}).unwrap_err();
         assert!(words.contains(&refusal.word()), "{refusal}");
     }

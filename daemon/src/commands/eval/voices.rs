@@ -1,5 +1,6 @@
 //! `diarized eval voices`: accuracy of names for enrolled people and strangers, on speakers of a Kaldi folder.
 
+mod clips;
 mod measure;
 mod report;
 
@@ -16,6 +17,8 @@ use crate::exit;
 use crate::kaldi::{self, Utterance};
 use crate::output::write_stdout;
 use crate::threads::n_cores;
+use crate::voices::load_clip_embedder;
+use clips::{Clips, clips};
 use measure::{Fold, calibrate, measure};
 
 /// Arguments of `diarized eval voices`.
@@ -51,6 +54,10 @@ pub(super) struct Args {
     /// Also print results with a calibration fitted on other speakers only.
     #[arg(long)]
     cross: bool,
+    /// Also count clips of one person that enrolment takes for two people's, and clips of two for one's. It labels minutes of
+    /// audio for each speaker.
+    #[arg(long, conflicts_with = "json")]
+    clips: bool,
     /// Write one JSON object.
     #[arg(long)]
     json: bool,
@@ -62,9 +69,6 @@ pub(super) struct Speaker {
     pub(super) windows: Vec<Embedding>,
 }
 
-/// Lengths of clips for the rule against two speakers, in seconds.
-const CLIP_S: [f32; 3] = [10.0, 20.0, 30.0];
-
 /// Frames of 10 ms between two windows.
 const STEP_FRAMES: usize = 25;
 
@@ -74,8 +78,9 @@ const STEP_FRAMES: usize = 25;
 /// A list, an audio file or the model cannot be used.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let source = args.model.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
-    let embedder = Embedder::load(&source, &ClipAnalyser::window_frames())?;
-    let speakers = embed(&embedder, &by_speaker(&args.data, args.audio_root.as_deref())?)?;
+    let embedder = load_clip_embedder(&source)?;
+    let by_speaker = by_speaker(&args.data, args.audio_root.as_deref())?;
+    let speakers = embed(&embedder, &by_speaker)?;
     let mut card = embedder.card().clone();
     if args.fit {
         let all: Vec<&Speaker> = speakers.iter().collect();
@@ -84,9 +89,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         write_stdout(&table)?;
     }
     let folds = Fold::both(&speakers, args.enrol_s);
-    if !args.json {
-        for clip_s in CLIP_S {
-            let [one, two] = measure::clips(&speakers, &card, clip_s);
+    if args.clips {
+        let all: Vec<_> = by_speaker.iter().collect();
+        for Clips { clip_s, one, two } in clips(&embedder, &all)? {
             let percent = |(part, whole): (usize, usize)| 100.0 * part as f64 / whole.max(1) as f64;
             write_stdout(&format!(
                 "clips of {clip_s} s: {:.1} % of {} with one voice refused as two, {:.1} % of {} with two voices \
@@ -124,21 +129,26 @@ fn by_speaker(data: &Path, root: Option<&Path>) -> anyhow::Result<BTreeMap<Strin
     Ok(by_speaker)
 }
 
+/// The audio of a speaker, one utterance behind the other.
+fn samples_of(utterances: &[Utterance]) -> anyhow::Result<Vec<f32>> {
+    let mut samples = Vec::new();
+    let mut file: Option<(&Path, Vec<f32>)> = None;
+    for utterance in utterances {
+        if file.as_ref().is_none_or(|(path, _)| *path != utterance.path) {
+            file = Some((&utterance.path, kaldi::load_mono(&utterance.path)?));
+        }
+        samples.extend_from_slice(utterance.of(file.as_ref().map_or(&[], |(_, samples)| samples))?);
+    }
+    Ok(samples)
+}
+
 fn embed(embedder: &Embedder, by_speaker: &BTreeMap<String, Vec<Utterance>>) -> anyhow::Result<Vec<Speaker>> {
     let work: Vec<_> = by_speaker.iter().collect();
     let bar = indicatif::ProgressBar::new(work.len() as u64);
     bar.set_style(indicatif::ProgressStyle::with_template("speakers {bar:40} {pos}/{len}, {eta} left")?);
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let one = |utterances: &[Utterance]| -> anyhow::Result<Vec<Embedding>> {
-        let mut samples = Vec::new();
-        let mut file: Option<(&Path, Vec<f32>)> = None;
-        for utterance in utterances {
-            if file.as_ref().is_none_or(|(path, _)| *path != utterance.path) {
-                file = Some((&utterance.path, kaldi::load_mono(&utterance.path)?));
-            }
-            samples.extend_from_slice(utterance.of(file.as_ref().map_or(&[], |(_, samples)| samples))?);
-        }
-        Ok(ClipAnalyser::new(embedder).speech_windows(&samples, STEP_FRAMES)?)
+        Ok(ClipAnalyser::new(embedder).speech_windows(&samples_of(utterances)?, STEP_FRAMES)?)
     };
     let thread = || {
         while let Some((name, utterances)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use diarized_models::voiceprint::{
-    ClipRules, Gallery, KnownVoice, MatchRules, ModelId, Print, PrintCalibration, PrintCalibrations,
-    Recording, fit_calibration, second_voice,
+    Gallery, KnownVoice, MatchRules, ModelId, Print, PrintCalibration, PrintCalibrations, Recording,
+    fit_calibration,
 };
 use diarized_models::{Embedding, ModelCard};
 
@@ -47,7 +47,7 @@ fn enrolment(speaker: &Speaker, enrol_s: f32) -> Option<Embedding> {
 }
 
 /// The recordings that the speaker's come from: people within one share language and device.
-fn origin(name: &str) -> &str {
+pub(super) fn origin(name: &str) -> &str {
     name.split('_').next().unwrap_or(name)
 }
 
@@ -78,34 +78,6 @@ pub(super) fn calibrate(speakers: &[&Speaker]) -> Option<(PrintCalibrations, Str
         }
     }
     Some((PrintCalibrations::try_new(&cells).ok()?, toml))
-}
-
-/// How many clips of `clip_s` of one voice are taken for two, of how many; and how many of two voices of one origin are
-/// taken for one. The second voice has a third of the clip.
-pub(super) fn clips(speakers: &[Speaker], card: &ModelCard, clip_s: f32) -> [(usize, usize); 2] {
-    let rules = ClipRules::default();
-    // Enrolment uses every second window of these.
-    let n = n_windows(clip_s);
-    let is_two = |windows: Vec<Embedding>| {
-        let every_other: Vec<Embedding> = windows.into_iter().step_by(2).collect();
-        second_voice(&every_other, clip_s, &card.print_calibrations, &rules).is_some()
-    };
-    let mut counts = [(0, 0); 2];
-    for (i, one) in speakers.iter().enumerate() {
-        for clip in one.windows.chunks_exact(n).take(MAX_PIECES) {
-            counts[0].0 += usize::from(is_two(clip.to_vec()));
-            counts[0].1 += 1;
-        }
-        for other in
-            speakers[i + 1..].iter().filter(|other| origin(&other.name) == origin(&one.name)).take(MAX_PIECES)
-        {
-            let (long, short) = (one.windows.get(..2 * n / 3), other.windows.get(..n - 2 * n / 3));
-            let (Some(long), Some(short)) = (long, short) else { continue };
-            counts[1].0 += usize::from(!is_two([long, short].concat()));
-            counts[1].1 += 1;
-        }
-    }
-    counts
 }
 
 /// Who is enrolled.
