@@ -10,13 +10,15 @@ use std::path::Path;
 use diarized::audio_file::{AudioFile, MonoFile, Opening, Piece, RawFormat};
 use diarized::client::Address;
 use diarized::protocol::server_message::Body;
+use diarized::protocol::text::{checked_note, checked_title};
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
 use diarized::recording;
+use diarized::session::Entry as StoredCorrection;
 use diarized_config::Sources;
 use diarized_dsp::log_mel::LogMel;
 use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
-use diarized_models::ModelCard;
 use diarized_models::rttm::{SpeakerTurn, parse_rttm, parse_uem, write_rttm};
+use diarized_models::{ModelCard, SessionState};
 
 mod whole_session;
 
@@ -26,7 +28,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 13] = [
+pub const ENTRIES: [Entry; 15] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -35,6 +37,8 @@ pub const ENTRIES: [Entry; 13] = [
     ("address", address),
     ("config", config),
     ("rttm", rttm),
+    ("event_log", event_log),
+    ("stored_correction", stored_correction),
     ("model_card", model_card),
     ("mqtt_packet", mqtt_packet),
     ("recogniser", recogniser),
@@ -56,6 +60,13 @@ pub fn client_message(bytes: &[u8]) {
                 // Whether good or bad, a check never panics.
                 let _ = (start.audio.unwrap_or_default().check(), start.speakers.check());
             }
+            if let ClientMessage::Title(title) = &message {
+                is_one_line(checked_title(&title.title));
+            }
+            if let ClientMessage::Note(note) = &message {
+                let fault = checked_note(&note.text).err().map(|fault| fault.to_string());
+                assert!(fault.is_none_or(|fault| fault.chars().count() < MAX_FAULT_CHARS));
+            }
             if let ClientMessage::Words(words) = &message {
                 match words.checked() {
                     Ok(words) => assert!(words.iter().all(|word| !word.text.is_empty())),
@@ -65,6 +76,14 @@ pub fn client_message(bytes: &[u8]) {
             assert_eq!(ClientMessage::parse(&message.to_json()), Ok(message));
         }
         Err(error) => assert!(error.to_string().chars().count() < MAX_FAULT_CHARS, "{error}"),
+    }
+}
+
+/// A title that is taken fits a line of an export; the fault of another one is short.
+fn is_one_line(title: Result<&str, impl std::fmt::Display>) {
+    match title {
+        Ok(title) => assert!(title.chars().all(|c| !c.is_control()), "{title:?}"),
+        Err(fault) => assert!(fault.to_string().chars().count() < MAX_FAULT_CHARS, "{fault}"),
     }
 }
 
@@ -194,6 +213,41 @@ pub fn rttm(bytes: &[u8]) {
     assert_eq!(write_rttm(&again), text);
     let times = |turns: &[SpeakerTurn]| turns.iter().map(|t| (t.start, t.duration)).collect::<Vec<_>>();
     assert_eq!(times(&again), times(&turns));
+}
+
+/// Labels as JSON: what `label` writes and what the server sends, as `eval` reads them.
+pub fn event_log(bytes: &[u8]) {
+    match diarized::commands::eval::read_event_log("fuzz", bytes) {
+        Ok(turns) => assert!(turns.iter().all(|turn| turn.span.start <= turn.span.end)),
+        Err(fault) => assert!(fault.to_string().starts_with("fuzz:"), "{fault}"),
+    }
+}
+
+/// A correction as it is kept: what it holds of the labels is undone and made again, or refused.
+pub fn stored_correction(bytes: &[u8]) {
+    let Ok(entry) = serde_json::from_slice::<StoredCorrection>(bytes) else { return };
+    let text = serde_json::to_string(&entry).expect("what was read can be written");
+    assert_eq!(serde_json::from_str::<StoredCorrection>(&text).expect("and read again"), entry);
+    for step in [&entry.undo, &entry.redo] {
+        let Ok(restoration) = step.restoration() else { continue };
+        let mut state = labels();
+        for event in restoration.events(&state).unwrap_or_default() {
+            state.apply(&event).expect("what is restored fits the labels");
+        }
+    }
+}
+
+/// Labels of two people.
+fn labels() -> SessionState {
+    const SNAPSHOT: &str = r#"{"type": "snapshot", "session": "a", "seq": 4, "at": 9.0, "live": false, "source": "stream",
+        "speakers": [{"id": "S1", "name": "Ada", "first_s": 0.5}, {"id": "S2", "first_s": 3.0}], "gaps": [], "segments": [
+        {"id": 1, "start": 0.5, "end": 2.0, "speaker": "S1", "confidence": 0.9, "final": true},
+        {"id": 2, "start": 3.0, "end": 5.0, "speaker": "S2", "confidence": 0.9, "final": true},
+        {"id": 3, "start": 6.0, "end": 7.0, "speaker": "S1", "confidence": 0.9, "final": true}]}"#;
+    match ServerMessage::parse(SNAPSHOT).expect("a snapshot of the document's form").body {
+        Body::Snapshot(snapshot) => snapshot.to_state().expect("its labels fit together"),
+        other => unreachable!("{other:?}"),
+    }
 }
 
 /// A `model.toml`, and the front end that it describes.

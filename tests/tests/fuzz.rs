@@ -167,6 +167,28 @@ fn kept_recordings() -> Vec<Vec<u8>> {
     [[0, 8], [3, 40], [25, 4]].map(|part| [&part[..], &file].concat()).to_vec()
 }
 
+/// Streams that lose pages, and that change their format.
+fn changing() -> Vec<Vec<u8>> {
+    let file = |name: &str| read(&format!("daemon/tests/audio_files/{name}"));
+    let (opus, vorbis, aac) = (file("opus.opus"), file("vorbis.ogg"), file("aac_adts.aac"));
+    let second_page = |bytes: &[u8]| {
+        let pages: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"OggS")).collect();
+        assert!(pages.len() > 3, "there are pages to lose");
+        [&bytes[..pages[2]], &bytes[pages[3]..]].concat()
+    };
+    // The same frames as of another rate: its index is in the third byte of each header.
+    let mut other = aac.clone();
+    for at in 0..other.len().saturating_sub(3) {
+        if other[at] == 0xff && other[at + 1] & 0xf6 == 0xf0 {
+            other[at + 2] ^= 0x04;
+        }
+    }
+    let mut all =
+        vec![second_page(&opus), second_page(&vorbis), [&opus[..], &vorbis].concat(), [aac, other].concat()];
+    all.iter_mut().for_each(|bytes| bytes.truncate(24_000));
+    all
+}
+
 /// Whole examples for an entry.
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
@@ -180,7 +202,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
                 bytes.truncate(12_000);
                 bytes
             });
-            small.chain(headers()).collect()
+            small.chain(headers()).chain(changing()).collect()
         }
         "kept_audio" => kept_recordings(),
         "address" => ["wss://box.example/diar/v1/events?session=a", "[::1]:7007", "ws://host:1/a/b/"]
@@ -198,6 +220,21 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             .collect(),
         "config" => vec![read("config/diarized.toml")],
         "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
+        "event_log" => {
+            let lines = documented("json server").join(&b'\n');
+            let one = b"{\"file\":\"a\",\"start\":0.5,\"end\":2,\"speech\":[[0.5,1],[1.5,2]],\"speaker\":\"S1\"}\n".to_vec();
+            let mut all = documented("json server");
+            all.extend([lines, one]);
+            all
+        }
+        "stored_correction" => [
+            r#"{"id":1,"kind":"rename","by":"desk","unix_ms":1796040000250,"undo":{"named":[{"id":"S1","first_s":0.5}]},"redo":{"named":[{"id":"S1","name":"Ada","first_s":0.5}]}}"#,
+            r#"{"id":2,"kind":"merge","unix_ms":1,"undo":{"missing":[{"id":"S3","first_s":3.0}],"changes":[{"id":2,"from":"S2","to":"S3"}]},"redo":{"merged":{"from":"S2","into":"S1"}}}"#,
+            r#"{"id":3,"kind":"note","unix_ms":1,"undo":{"note":{"id":1}},"redo":{"note":{"id":1,"text":"x"}}}"#,
+            r#"{"id":4,"kind":"undo","of":3,"unix_ms":1,"undo":{},"redo":{"title":{"title":"Weekly"}}}"#,
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec(),
         "model_card" => vec![read("models/zoo/nexttdnn-c128-b122/model.toml")],
         // Of MQTT 3.1.1: a connection accepted, subscribed, pinged; a message that was kept.
         "mqtt_packet" => vec![
@@ -298,6 +335,8 @@ entries!(
     address,
     config,
     rttm,
+    event_log,
+    stored_correction,
     model_card,
     mqtt_packet,
     recogniser,

@@ -37,7 +37,7 @@ const OPENINGS: [&str; 6] = [
 ];
 
 /// Messages with a place for a number, which may be any.
-const MESSAGES: [&str; 14] = [
+const MESSAGES: [&str; 18] = [
     r#"{"type":"start"}"#,
     r#"{"type":"start","audio":{"sample_rate":N},"speakers":{"max":N}}"#,
     r#"{"type":"keep_alive"}"#,
@@ -52,6 +52,10 @@ const MESSAGES: [&str; 14] = [
     r#"{"type":"close"}"#,
     r#"{"type":"words","words":[{"start":0,"end":N,"text":"hello"},{"start":N,"end":N,"text":"N","confidence":N}]}"#,
     r#"{"type":"words","words":[{"start":0.2,"end":0.4,"text":"N"}],"final":false}"#,
+    r#"{"type":"title","title":"N"}"#,
+    r#"{"type":"note","segment":N,"text":"N"}"#,
+    r#"{"type":"undo"}"#,
+    r#"{"type":"redo","correction":N}"#,
 ];
 
 /// One thing that the client does.
@@ -142,7 +146,7 @@ fn to_bytes(opening: u8, steps: &[Step]) -> Vec<u8> {
 pub fn examples() -> Vec<Vec<u8>> {
     use Step::{Audio, Close, Message, Ping, Raw, Resume, Text};
     let talk = [Audio(6400, 40), Audio(6400, 0), Audio(3200, 90)];
-    let corrections = [13, 12, 3, 4, 5, 6, 7, 8, 9, 10, 13].map(|idx| Message(idx, 1));
+    let corrections = [13, 12, 3, 4, 5, 6, 14, 15, 16, 17, 7, 8, 9, 10, 16, 13].map(|idx| Message(idx, 1));
     let all = [
         (1, [&talk[..], &[Message(11, 0)][..]].concat()),
         (0, [&[Message(0, 0)][..], &talk[..], &corrections[..], &[Ping, Message(11, 0)][..]].concat()),
