@@ -119,7 +119,7 @@ impl Place {
 }
 
 /// Follows a session to its end.
-async fn follow(address: Address, id: String) -> anyhow::Result<Received> {
+pub(super) async fn follow(address: Address, id: String) -> anyhow::Result<Received> {
     let mut follow = Follow::connect(address, &id, Some(0)).await?;
     let mut received = Received::default();
     loop {
@@ -136,14 +136,14 @@ async fn follow(address: Address, id: String) -> anyhow::Result<Received> {
 
 /// What the events of a session make, and what was wrong with them.
 #[derive(Debug, Default)]
-struct Received {
-    state: SessionState,
+pub(super) struct Received {
+    pub(super) state: SessionState,
     seq: u64,
     fault: Option<String>,
 }
 
 impl Received {
-    fn take(&mut self, message: &ServerMessage) {
+    pub(super) fn take(&mut self, message: &ServerMessage) {
         match (&message.body, message.seq) {
             (Body::Snapshot(_), _) => self.fault = Some("events were lost; a snapshot came".to_owned()),
             (body, Some(seq)) => {
@@ -162,7 +162,7 @@ impl Received {
         }
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         match &self.fault {
             Some(fault) => anyhow::bail!("{fault}"),
             None => anyhow::ensure!(self.state.segments().len() > 0, "nothing was labelled"),

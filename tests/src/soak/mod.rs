@@ -2,6 +2,7 @@
 //! for. What grows, of memory or of lag, is reported as a slope; what breaks is reported as a fault.
 
 mod clients;
+mod hostile;
 mod line;
 mod server;
 
@@ -19,6 +20,7 @@ use diarized_test_network::{Fate, Proxy};
 use tokio::sync::mpsc;
 
 use clients::{ClientReport, Place, Shared};
+pub use hostile::{Acts, HostileBounds, HostilePlan, HostileReport, run_hostile};
 pub use line::Line;
 pub use server::Measured;
 use server::Server;
@@ -94,7 +96,13 @@ pub struct Report {
 /// The server does not start, or is gone.
 pub fn run(plan: &Plan, mut note: impl FnMut(&str)) -> anyhow::Result<Report> {
     let folder = tempfile::tempdir()?;
-    let server = Server::start(&plan.program, folder.path(), plan.n_sessions)?;
+    let n_sessions = plan.n_sessions;
+    let settings = [
+        format!("server.max_sessions={}", 2 * n_sessions + 8),
+        format!("server.max_connections={}", 8 * n_sessions + 64),
+        format!("server.max_connections_per_address={}", 8 * n_sessions + 64),
+    ];
+    let server = Server::start(&plan.program, folder.path(), &settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = runtime.block_on(soak(plan, &server, folder.path(), &mut note))?;
     let (code, errors) = server.stop()?;

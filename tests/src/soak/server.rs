@@ -32,30 +32,20 @@ pub struct Measured {
 }
 
 impl Server {
-    /// Starts `program serve` in `folder`, with room for `n_sessions` sessions.
+    /// Starts `program serve` in `folder` with these settings of the configuration.
     ///
     /// # Errors
     /// It cannot be started, or it cannot serve.
-    pub(super) fn start(program: &Path, folder: &Path, n_sessions: usize) -> anyhow::Result<Self> {
-        let at = |name: &str| folder.join(name).display().to_string();
-        let scopes = "publish,subscribe,metrics";
-        let made = Command::new(program)
-            .args(["token", "add", "soak", "--scope", scopes, "--file", &at("tokens")])
-            .output()
-            .with_context(|| format!("cannot run {}", program.display()))?;
-        ensure!(made.status.success(), "no token: {}", String::from_utf8_lossy(&made.stderr));
-        let token = String::from_utf8(made.stdout)?.trim().to_owned();
-        let settings = [
-            format!("server.token_file={}", at("tokens")),
-            format!("storage.path={}", at("sessions.sqlite")),
-            format!("server.max_sessions={}", 2 * n_sessions + 8),
-            format!("server.max_connections={}", 8 * n_sessions + 64),
-            format!("server.max_connections_per_address={}", 8 * n_sessions + 64),
+    pub(super) fn start(program: &Path, folder: &Path, settings: &[String]) -> anyhow::Result<Self> {
+        let token = add_token(program, folder, "soak", "publish,subscribe,metrics")?;
+        let own = [
+            format!("server.token_file={}", token_file(folder)),
+            format!("storage.path={}", folder.join("sessions.sqlite").display()),
         ];
         let log = folder.join("server.log");
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .args(own.iter().chain(settings).flat_map(|setting| ["--set", setting]))
             // As the systemd unit has it.
             .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::null())
@@ -120,6 +110,23 @@ impl Server {
         let faults = log.lines().filter(|line| line.contains("ERROR") || line.contains("panicked"));
         Ok((code, faults.map(str::to_owned).collect()))
     }
+}
+
+fn token_file(folder: &Path) -> String {
+    folder.join("tokens").display().to_string()
+}
+
+/// Adds a token with these scopes to those of the server in `folder`.
+///
+/// # Errors
+/// The program does not make one.
+pub(super) fn add_token(program: &Path, folder: &Path, name: &str, scopes: &str) -> anyhow::Result<String> {
+    let made = Command::new(program)
+        .args(["token", "add", name, "--scope", scopes, "--file", &token_file(folder)])
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    ensure!(made.status.success(), "no token: {}", String::from_utf8_lossy(&made.stderr));
+    Ok(String::from_utf8(made.stdout)?.trim().to_owned())
 }
 
 impl Drop for Server {
