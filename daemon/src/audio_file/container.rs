@@ -27,7 +27,7 @@ use super::decoders::{IS_MPEG, make_decoder, mpeg_kind, open_fault};
 use super::fragments::Fragments;
 use super::guard::guarded;
 use super::layout;
-use super::track_layout::TrackLayout;
+use super::track_layout::{Edit, TrackLayout};
 use super::tracks::{self, Chosen};
 use super::watch::{TOO_MUCH, Watched};
 use super::{AudioProblem, Fault, Step};
@@ -132,7 +132,13 @@ impl Container {
         if !layout.edits.is_empty() {
             // They say what belongs to the encoder, and may leave out any part.
             n_skip_frames = 0;
-            n_promised_frames = n_promised_frames.filter(|_| layout.edits.len() == 1);
+            let left = |n: u64, edit: &Edit| {
+                n.saturating_sub(edit.media.unsigned_abs()).min(edit.len.unsigned_abs())
+            };
+            n_promised_frames = match layout.edits.as_slice() {
+                [edit] => n_promised_frames.map(|n| left(n, edit)),
+                _ => None,
+            };
         } else if params.codec == CODEC_ID_AAC && container == FORMAT_ID_ISOMP4 {
             n_skip_frames = AAC_PRIMING_FRAMES;
         }
@@ -172,6 +178,11 @@ impl Container {
 
     pub(super) fn n_promised_frames(&self) -> Option<u64> {
         self.n_promised_frames
+    }
+
+    /// Whether what is promised is counted from the beginning of the clock, and not from that of the sound.
+    pub(super) fn promise_is_an_end(&self) -> bool {
+        self.format.format_info().format == FORMAT_ID_OGG
     }
 
     pub(super) fn promise_is_exact(&self) -> bool {

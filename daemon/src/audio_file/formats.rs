@@ -220,6 +220,31 @@ fn times_of_containers_are_kept() {
     }
 }
 
+/// A late beginning, and one that is cut out by an edit list, are nothing that is missing.
+#[test]
+fn whole_files_are_not_cut_off() {
+    if !has_ffmpeg("late files") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = "aevalsrc=0.5*sin(2*PI*440*t):duration=8:sample_rate=48000";
+    for (name, codec, offset, ends_s) in [
+        ("late.ogg", "libvorbis", "6", 14.0),
+        ("late.oga", "flac", "3", 11.0),
+        ("early.mp4", "aac", "-2", 6.0),
+        ("late.mp4", "aac", "3", 11.0),
+    ] {
+        let args = ["-itsoffset", offset, "-f", "lavfi", "-i", source, "-c:a", codec];
+        let Some(path) = ffmpeg(folder.path(), &args, name) else {
+            println!("not run: late {codec}: this ffmpeg has no such encoder");
+            continue;
+        };
+        let (_, last_s, problems) = heard(AudioFile::open(&path));
+        assert!((last_s - ends_s).abs() < 0.1, "{name}: {last_s}");
+        assert_eq!(problems, [], "{name}");
+    }
+}
+
 /// An Ogg stream without the pages that end in a part of its time.
 fn without_pages(bytes: &[u8], lost: std::ops::Range<f64>) -> Vec<u8> {
     let mut pages: Vec<&[u8]> = Vec::new();

@@ -165,6 +165,11 @@ impl AudioFile {
                 Piece::End => break false,
             }
         };
+        if let Source::Container(container) = &audio.source
+            && container.promise_is_an_end()
+        {
+            audio.n_promised_frames = audio.n_promised_frames.map(|n| n.saturating_sub(audio.n_late_frames));
+        }
         audio.pending_gap = Some(audio.n_late_frames).filter(|n| *n > 0);
         let (rate_hz, n_channels) = audio.source.spec();
         (audio.sample_rate_hz, audio.n_channels) = (rate_hz, n_channels);
@@ -310,7 +315,11 @@ impl AudioFile {
     fn compare_with_promise(&mut self) {
         let n_read_frames = self.n_read_frames - self.n_late_frames;
         // It is compared once.
-        let Some(n_promised) = self.n_promised_frames.take().filter(|_| n_read_frames > 0) else { return };
+        // What is promised is counted in the first format.
+        let changes =
+            self.problems.iter().any(|problem| matches!(problem, AudioProblem::FormatChange { .. }));
+        let n_promised = self.n_promised_frames.take().filter(|_| n_read_frames > 0 && !changes);
+        let Some(n_promised) = n_promised else { return };
         let slack =
             u64::from(self.sample_rate_hz / 10) + if self.promise_is_exact { 0 } else { n_promised / 20 };
         if n_read_frames + slack < n_promised {
