@@ -1,7 +1,7 @@
 //! Speech recognisers that users run: each session's audio goes to one, and its words come back to the session.
 //!
-//! A [`Recogniser`] speaks the protocol of one kind; a [`driver`] a session decides what it gets and places its words on the
-//! session's clock. A recogniser that is away, slow or wrong loses words, and no label.
+//! A `Recogniser` speaks the protocol of one kind. The `driver` of a session decides what it gets and places its words on
+//! the session's clock. A recogniser that is away, slow or wrong loses words, and no label.
 
 mod answer;
 mod clock;

@@ -115,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// The next thing from the peer, or [`Heard::Idle`] when `deadline` passes first.
+    /// The next thing from the peer, or [`Received::Idle`] when `deadline` passes first.
     pub(super) async fn recv(&mut self, deadline: Option<Instant>) -> Result<Received, ConnectionClosed> {
         loop {
             let dead_at = self.last_heard + 3 * self.shared.limits.ping;
