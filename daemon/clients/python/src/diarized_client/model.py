@@ -251,8 +251,8 @@ class SessionModel:
             snapshot["words"] = [_plain(self.words[id]) for id in sorted(self.words)]
         if self.notes:
             snapshot["notes"] = [self.notes[id] for id in sorted(self.notes)]
-        rest = {"reason": self.reason, "title": self.title, "undo": self.undo, "redo": self.redo}
-        rest |= {"audio_kept": self.audio_kept or None}
+        rest: Message = {"reason": self.reason, "title": self.title, "undo": self.undo, "redo": self.redo}
+        rest["audio_kept"] = self.audio_kept or None
         return snapshot | {name: value for name, value in rest.items() if value is not None}
 
 
