@@ -236,7 +236,7 @@ test("the browser's microphone is a microphone of the daemon", async () => {
 test("a dropped file gets the labels that the command line gets", async () => {
     const { page, trouble, context } = await open(browser, daemon.url, { hash: "#/listen" });
     await page.getByLabel("Name of the session").fill("dropped");
-    await page.getByLabel("Speed").selectOption({ label: "As fast as it goes" });
+    await page.locator("#listen-speed").selectOption({ label: "As fast as it goes" });
     const data = await page.evaluateHandle((base64) => {
         const transfer = new DataTransfer();
         const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
