@@ -1,40 +1,26 @@
 //! Deepgram's live transcription, `/v1/listen`, and servers that speak like it.
 
-use std::time::Duration;
-
 use axum::http::HeaderValue;
-use diarized_config::Endpoint;
 use serde::Deserialize;
 
 use super::answer::{Answer, word};
-use super::recogniser::{Answers, Feed, Recogniser, Talking};
-use super::websocket::{Dialect, Last, talk};
+use super::websocket::{Dialect, Last};
 
-/// A server of this kind.
-pub(super) struct Deepgram {
-    place: Endpoint,
-    dialect: Dialect,
-    limit: Duration,
-}
-
-impl Deepgram {
-    pub(super) fn new(
-        place: Endpoint,
-        authorization: Option<HeaderValue>,
-        model: Option<&str>,
-        language: Option<&str>,
-        limit: Duration,
-    ) -> Self {
-        let dialect = Dialect {
-            path: path(&place.path, model, language),
-            authorization,
-            hello: None,
-            keep_alive: Some(r#"{"type": "KeepAlive"}"#),
-            end: r#"{"type": "CloseStream"}"#,
-            read,
-            last: Last::Message(is_last),
-        };
-        Self { place, dialect, limit }
+/// The messages of a server at the path `configured`.
+pub(super) fn dialect(
+    configured: &str,
+    authorization: Option<HeaderValue>,
+    model: Option<&str>,
+    language: Option<&str>,
+) -> Dialect {
+    Dialect {
+        path: path(configured, model, language),
+        authorization,
+        hello: None,
+        keep_alive: Some(r#"{"type": "KeepAlive"}"#),
+        end: r#"{"type": "CloseStream"}"#,
+        read,
+        last: Last::Message(is_last),
     }
 }
 
@@ -60,16 +46,6 @@ fn escaped(value: &str) -> String {
         b => format!("%{b:02X}"),
     };
     value.bytes().map(one).collect()
-}
-
-impl Recogniser for Deepgram {
-    fn takes_utterances(&self) -> bool {
-        false
-    }
-
-    fn talk(&self, feed: Feed, answers: Answers) -> Talking<'_> {
-        Box::pin(async move { talk(&self.place, &self.dialect, self.limit, feed, &answers).await })
-    }
 }
 
 #[derive(Deserialize)]

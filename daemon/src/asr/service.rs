@@ -9,12 +9,12 @@ use axum::http::HeaderValue;
 use diarized_config::{AsrConfig, AsrKind, Config, Endpoint, Place};
 
 use super::counts::AsrCounts;
-use super::deepgram::Deepgram;
 use super::driver::{Driver, Shared};
 use super::openai::OpenAi;
 use super::recogniser::Recogniser;
-use super::vosk::Vosk;
+use super::websocket::OverWebSocket;
 use super::wyoming::Wyoming;
+use super::{deepgram, vosk};
 use crate::hub::Hub;
 use crate::session::Session;
 
@@ -85,7 +85,10 @@ fn recogniser(config: &AsrConfig) -> Result<Option<Box<dyn Recogniser>>, AsrErro
     };
     let recogniser: Option<Box<dyn Recogniser>> = match kind {
         AsrKind::Wyoming => Some(Box::new(Wyoming { place, model, language, limit })),
-        AsrKind::Vosk => endpoint(place).map(|place| Box::new(Vosk::new(place, limit)) as _),
+        AsrKind::Vosk => {
+            let of = |place: Endpoint| OverWebSocket { dialect: vosk::dialect(&place.path), place, limit };
+            endpoint(place).map(|place| Box::new(of(place)) as _)
+        }
         AsrKind::OpenAi => {
             let authorization = authorization(config, "Bearer")?;
             let is_plain = AtomicBool::new(false);
@@ -94,8 +97,11 @@ fn recogniser(config: &AsrConfig) -> Result<Option<Box<dyn Recogniser>>, AsrErro
         }
         AsrKind::Deepgram => {
             let authorization = authorization(config, "Token")?;
-            let of =
-                |place| Deepgram::new(place, authorization, model.as_deref(), language.as_deref(), limit);
+            let of = |place: Endpoint| {
+                let (model, language) = (model.as_deref(), language.as_deref());
+                let dialect = deepgram::dialect(&place.path, authorization, model, language);
+                OverWebSocket { place, dialect, limit }
+            };
             endpoint(place).map(|place| Box::new(of(place)) as _)
         }
         _ => None,

@@ -1,43 +1,20 @@
 //! vosk-server's WebSocket: <https://github.com/alphacep/vosk-server>.
 
-use std::time::Duration;
-
-use diarized_config::Endpoint;
 use serde::Deserialize;
 
 use super::answer::{Answer, word};
-use super::recogniser::{Answers, Feed, Recogniser, Talking};
-use super::websocket::{Dialect, Last, talk};
+use super::websocket::{Dialect, Last};
 
-/// A vosk-server.
-pub(super) struct Vosk {
-    place: Endpoint,
-    dialect: Dialect,
-    limit: Duration,
-}
-
-impl Vosk {
-    pub(super) fn new(place: Endpoint, limit: Duration) -> Self {
-        let dialect = Dialect {
-            path: place.path.clone(),
-            authorization: None,
-            hello: Some(r#"{"config": {"sample_rate": 16000, "words": true}}"#.to_owned()),
-            keep_alive: None,
-            end: r#"{"eof" : 1}"#,
-            read,
-            last: Last::EachAnswered,
-        };
-        Self { place, dialect, limit }
-    }
-}
-
-impl Recogniser for Vosk {
-    fn takes_utterances(&self) -> bool {
-        false
-    }
-
-    fn talk(&self, feed: Feed, answers: Answers) -> Talking<'_> {
-        Box::pin(async move { talk(&self.place, &self.dialect, self.limit, feed, &answers).await })
+/// The messages of a server at `path`.
+pub(super) fn dialect(path: &str) -> Dialect {
+    Dialect {
+        path: path.to_owned(),
+        authorization: None,
+        hello: Some(r#"{"config": {"sample_rate": 16000, "words": true}}"#.to_owned()),
+        keep_alive: None,
+        end: r#"{"eof" : 1}"#,
+        read,
+        last: Last::EachAnswered,
     }
 }
 

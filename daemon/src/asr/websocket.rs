@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::answer::Answer;
-use super::recogniser::{Answers, Feed, TalkError};
+use super::recogniser::{Answers, Feed, Recogniser, TalkError, Talking};
 use crate::client::{Authorities, dial};
 
 /// Largest message of a recogniser.
@@ -49,8 +49,25 @@ pub(super) enum Last {
     Message(fn(&[u8]) -> bool),
 }
 
+/// A recogniser that takes a whole session over a WebSocket.
+pub(super) struct OverWebSocket {
+    pub(super) place: Endpoint,
+    pub(super) dialect: Dialect,
+    pub(super) limit: Duration,
+}
+
+impl Recogniser for OverWebSocket {
+    fn takes_utterances(&self) -> bool {
+        false
+    }
+
+    fn talk(&self, feed: Feed, answers: Answers) -> Talking<'_> {
+        Box::pin(async move { talk(&self.place, &self.dialect, self.limit, feed, &answers).await })
+    }
+}
+
 /// Holds one conversation.
-pub(super) async fn talk(
+async fn talk(
     place: &Endpoint,
     dialect: &Dialect,
     limit: Duration,
