@@ -136,7 +136,7 @@ fn seconds(samples: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn heard(start_s: f64, len_s: f64, is_speech: bool) -> AudioPiece {
+    fn piece_of(start_s: f64, len_s: f64, is_speech: bool) -> AudioPiece {
         let pcm = vec![0; (len_s * 32_000.0) as usize];
         AudioPiece { start: SampleIndex((start_s * 16_000.0) as u64), pcm: pcm.into(), is_speech }
     }
@@ -145,7 +145,7 @@ mod tests {
     fn with_gap() -> Clock {
         let mut clock = Clock::default();
         for (start, is_speech) in [(10.0, false), (11.0, true), (17.0, true), (18.0, false)] {
-            clock.sent(&heard(start, 1.0, is_speech));
+            clock.sent(&piece_of(start, 1.0, is_speech));
         }
         clock
     }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(clock.spread(&words), [(11.0 - lag, 12.0 - lag), (17.0 - lag, 18.0 - lag)]);
         clock.is_final_to(None);
         assert_eq!(clock.spread(&words), []);
-        clock.sent(&heard(19.0, 1.0, false));
+        clock.sent(&piece_of(19.0, 1.0, false));
         assert_eq!(clock.spread(&words), [(19.0, 19.5), (19.5, 20.0)], "without speech all of it is taken");
         clock.is_final_to(Some(4.5));
         assert_eq!(clock.spread(&words[..1]), [(19.5, 20.0)]);
@@ -192,7 +192,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut clock = Clock::default();
         for n in 0..10_000 {
-            clock.sent(&heard(f64::from(n) * 2.0, 0.001, true));
+            clock.sent(&piece_of(f64::from(n) * 2.0, 0.001, true));
         }
         assert_eq!(clock.stretches.len(), MAX_STRETCHES);
         assert_eq!(clock.word(0.0, 0.001), None, "long forgotten");

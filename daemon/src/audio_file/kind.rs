@@ -67,8 +67,8 @@ pub(super) fn foreign(first: &[u8]) -> Option<Foreign> {
     is_transport.then_some(Foreign { what: "an MPEG transport stream", advice: CONVERT })
 }
 
-/// A frame of layer 2 with one channel and more than 192 kbit/s (ISO/IEC 11172-3, section 2.4.2.3): ffmpeg writes it where nobody
-/// asks for a bit rate, and the decoder here refuses it.
+/// A frame of layer 2 with one channel and more than 192 kbit/s (ISO/IEC 11172-3, section 2.4.2.3). ffmpeg writes it by default;
+/// the decoder here refuses it.
 fn is_loud_mono(first: &[u8]) -> bool {
     let [0xff, 0xfc | 0xfd, rate, mode, ..] = first else { return false };
     (11..15).contains(&(rate >> 4)) && mode & 0xc0 == 0xc0

@@ -50,7 +50,7 @@ pub(super) fn transcript(
     Message::new("transcript", data)
 }
 
-/// Who speaks most of the time; nothing where nobody speaks.
+/// Context of a transcript: the speaker of most of its speech; `None` without a speaker.
 pub(super) fn context(words: &[SpokenWord], knows_voices: bool) -> Option<Value> {
     let word = main_speaker(words)?;
     let who = word.speaker.as_ref()?;
