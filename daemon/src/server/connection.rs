@@ -68,6 +68,15 @@ pub(super) struct Connection {
     _permit: OwnedSemaphorePermit,
 }
 
+/// The permit of a WebSocket connection; the answer to the request where `server.max_connections` is reached.
+pub(super) fn permit(shared: &Shared) -> Result<OwnedSemaphorePermit, Box<Response>> {
+    Arc::clone(&shared.connections).try_acquire_owned().map_err(|_| {
+        Box::new(super::http::unavailable(
+            "the limit of open connections is reached (server.max_connections); try again later",
+        ))
+    })
+}
+
 /// Upgrades a request and runs `serve` on the connection, if there is room for one more.
 pub(super) fn accept<F, Fut>(
     shared: Arc<Shared>,
@@ -79,10 +88,9 @@ where
     F: FnOnce(Connection) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
-        return super::http::unavailable(
-            "the limit of open connections is reached (server.max_connections); try again later",
-        );
+    let permit = match permit(&shared) {
+        Ok(permit) => permit,
+        Err(refusal) => return *refusal,
     };
     let max = shared.limits.max_message_bytes;
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(max).max_frame_size(max);

@@ -7,6 +7,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
+use super::connection::permit;
 use super::visitor::Visitor;
 use super::{Shared, http};
 use crate::deepgram::{Listening, listen};
@@ -21,10 +22,9 @@ pub(super) async fn upgrade(
         Ok(upgrade) => upgrade,
         Err(rejection) => return http::not_a_websocket(&rejection),
     };
-    let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
-        return http::unavailable(
-            "the limit of open connections is reached (server.max_connections); try again later",
-        );
+    let permit = match permit(&shared) {
+        Ok(permit) => permit,
+        Err(refusal) => return *refusal,
     };
     let limits = shared.limits;
     let (access, identity) = (Arc::clone(&shared.access), visitor.identity.clone());
