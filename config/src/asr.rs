@@ -1,15 +1,19 @@
 //! `[asr]`: a speech recogniser that gets the audio of the sessions and gives their words.
 
 use std::fmt;
+use std::iter::once;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::endpoint::{Endpoint, HTTP, TCP, WEB_SOCKET};
 use crate::outgoing::{is_line, optional};
 use crate::reader::Reader;
 
 /// Protocol of a speech recogniser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 #[non_exhaustive]
 pub enum AsrKind {
     /// Home Assistant's voice protocol.
@@ -23,23 +27,10 @@ pub enum AsrKind {
 }
 
 impl AsrKind {
-    const ALL: [(&'static str, Option<Self>); 5] = [
-        ("none", None),
-        ("wyoming", Some(Self::Wyoming)),
-        ("vosk", Some(Self::Vosk)),
-        ("openai", Some(Self::OpenAi)),
-        ("deepgram", Some(Self::Deepgram)),
-    ];
-
     /// Its word in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wyoming => "wyoming",
-            Self::Vosk => "vosk",
-            Self::OpenAi => "openai",
-            Self::Deepgram => "deepgram",
-        }
+        self.into()
     }
 
     fn takes(self, place: &Place) -> bool {
@@ -112,8 +103,10 @@ impl AsrConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
         const URL: &str = "tcp://HOST:PORT, unix:///PATH, ws://, wss://, http:// or https:// with a host, without user and password";
         let name = |text: &str| (is_line(text) && text.len() <= 200).then(|| text.to_owned());
+        let kinds = AsrKind::VARIANTS.iter().map(|&kind| (kind.as_str(), Some(kind)));
+        let kinds: Vec<_> = once(("none", None)).chain(kinds).collect();
         let config = Self {
-            kind: r.choice("asr.kind", &AsrKind::ALL, None),
+            kind: r.choice("asr.kind", &kinds, None),
             url: optional(r, "asr.url", URL, Place::parse),
             token_file: r.optional_path("asr.token_file"),
             model: optional(r, "asr.model", "the name of a model", name),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::endpoint::{Endpoint, HTTP, MQTT};
 use crate::origin::Value;
 use crate::reader::Reader;
@@ -90,7 +92,8 @@ pub struct WebhookConfig {
 }
 
 /// A type of event that a webhook can be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum WebhookEvent {
     /// A segment that is final.
@@ -115,36 +118,12 @@ pub enum WebhookEvent {
 
 impl WebhookEvent {
     /// Every type.
-    pub const ALL: [Self; 9] = [
-        Self::Segment,
-        Self::SegmentRemoved,
-        Self::Revision,
-        Self::Speaker,
-        Self::SpeakerMerged,
-        Self::Words,
-        Self::Gap,
-        Self::Warning,
-        Self::Ended,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The `type` of the event on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Segment => "segment",
-            Self::SegmentRemoved => "segment_removed",
-            Self::Revision => "revision",
-            Self::Speaker => "speaker",
-            Self::SpeakerMerged => "speaker_merged",
-            Self::Words => "words",
-            Self::Gap => "gap",
-            Self::Warning => "warning",
-            Self::Ended => "ended",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|event| event.as_str() == text)
+        self.into()
     }
 }
 
@@ -167,7 +146,7 @@ impl WebhookConfig {
                 "webhook.events",
                 "types of events: segment, segment_removed, revision, speaker, speaker_merged, words, gap, warning, ended",
                 vec![Speaker, Segment, Revision, Ended],
-                WebhookEvent::parse,
+                |text| text.parse().ok(),
             ),
             timeout: r.seconds("webhook.timeout_s", 1.0..=60.0, 10.0),
             queue_events: usize::try_from(queue_events).expect("the range fits u32"),

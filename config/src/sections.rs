@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::AllowedOrigin;
 use crate::origin::Value;
 use crate::reader::Reader;
@@ -302,7 +304,8 @@ pub enum LogFormat {
 }
 
 /// Minimum log level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 #[non_exhaustive]
 pub enum LogLevel {
     /// Failures.
@@ -321,13 +324,7 @@ impl LogLevel {
     /// The value in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
+        self.into()
     }
 }
 
@@ -343,15 +340,14 @@ pub struct LogConfig {
 
 impl LogConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
-        use LogLevel::{Debug, Error, Info, Trace, Warn};
-        let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.as_str(), level));
+        let levels: Vec<_> = LogLevel::VARIANTS.iter().map(|&level| (level.as_str(), level)).collect();
         Self {
             format: r.choice(
                 "log.format",
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
                 LogFormat::Text,
             ),
-            level: r.choice("log.level", &levels, Info),
+            level: r.choice("log.level", &levels, LogLevel::Info),
         }
     }
 }

@@ -1,9 +1,25 @@
 //! Samples without a container, as clients send them and pipes bring them: how they are written, and their decoder.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// How one sample is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// Signed 16-bit integers, little endian.
@@ -20,16 +36,12 @@ pub enum Encoding {
 
 impl Encoding {
     /// Every encoding.
-    pub const ALL: [Self; 3] = [Self::PcmS16le, Self::PcmF32le, Self::Mulaw];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The word on the wire and on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PcmS16le => "pcm_s16le",
-            Self::PcmF32le => "pcm_f32le",
-            Self::Mulaw => "mulaw",
-        }
+        self.into()
     }
 
     /// Bytes of one sample of one channel.
@@ -105,7 +117,7 @@ mod tests {
 
     #[test]
     fn wire_and_command_line_have_one_word_for_each() {
-        for encoding in Encoding::ALL {
+        for &encoding in Encoding::ALL {
             assert_eq!(serde_json::to_value(encoding).unwrap(), encoding.as_str());
             assert_eq!(encoding.to_possible_value().unwrap().get_name(), encoding.as_str());
         }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
+use strum::IntoStaticStr;
 
 /// Identity of one published segment. Never reused within a session and never changed by an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,7 +144,8 @@ pub struct Change {
 }
 
 /// Why published labels change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum RevisionReason {
     /// Later speech showed that two clusters are one person.
@@ -162,18 +164,13 @@ impl RevisionReason {
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Merge => "merge",
-            Self::Split => "split",
-            Self::Reassign => "reassign",
-            Self::FinalPass => "final_pass",
-            Self::Correction => "correction",
-        }
+        self.into()
     }
 }
 
 /// Why a stretch of the clock holds no audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum GapReason {
     /// Blocks were dropped because the front end fell behind the device.
@@ -190,12 +187,7 @@ impl GapReason {
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Overrun => "overrun",
-            Self::DeviceLost => "device_lost",
-            Self::Declared => "declared",
-            Self::Disconnected => "disconnected",
-        }
+        self.into()
     }
 }
 

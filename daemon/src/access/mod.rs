@@ -12,10 +12,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::sync::watch;
 
 /// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Send audio, and correct the labels.
     Publish,
@@ -31,24 +46,12 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 5] = [Self::Publish, Self::Subscribe, Self::Voices, Self::Metrics, Self::Admin];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The word in the token file and on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Subscribe => "subscribe",
-            Self::Voices => "voices",
-            Self::Metrics => "metrics",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Reads the word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+        self.into()
     }
 }
 
@@ -60,7 +63,7 @@ impl Scopes {
     /// Every scope.
     #[must_use]
     pub fn all() -> Self {
-        Scope::ALL.into_iter().collect()
+        Scope::ALL.iter().copied().collect()
     }
 
     /// Whether `scope` is granted; `admin` grants everything.
@@ -86,7 +89,7 @@ impl fmt::Display for Scopes {
     /// The words, separated by commas.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words: Vec<_> =
-            Scope::ALL.into_iter().filter(|s| self.0 & 1 << *s as u8 != 0).map(Scope::as_str).collect();
+            Scope::ALL.iter().copied().filter(|s| self.0 & 1 << *s as u8 != 0).map(Scope::as_str).collect();
         f.write_str(&words.join(","))
     }
 }
@@ -308,12 +311,12 @@ mod tests {
     fn admin_may_everything_and_the_others_what_they_say() {
         let of = |scopes: &[Scope]| scopes.iter().copied().collect::<Scopes>();
         let publish = of(&[Scope::Publish, Scope::Metrics]);
-        let allowed: Vec<_> = Scope::ALL.into_iter().filter(|s| publish.allow(*s)).collect();
+        let allowed: Vec<_> = Scope::ALL.iter().copied().filter(|s| publish.allow(*s)).collect();
         assert_eq!(allowed, [Scope::Publish, Scope::Metrics]);
-        assert!(Scope::ALL.into_iter().all(|s| of(&[Scope::Admin]).allow(s)));
-        assert!(Scope::ALL.into_iter().all(|s| !Scopes::default().allow(s)));
+        assert!(Scope::ALL.iter().copied().all(|s| of(&[Scope::Admin]).allow(s)));
+        assert!(Scope::ALL.iter().copied().all(|s| !Scopes::default().allow(s)));
         assert_eq!(publish.to_string(), "publish,metrics");
-        assert!(Scope::ALL.into_iter().all(|s| Scope::parse(s.as_str()) == Some(s)));
+        assert!(Scope::ALL.iter().copied().all(|s| s.as_str().parse() == Ok(s)));
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn entry(line: &str) -> Result<Entry, String> {
     if !is_token_name(name) {
         return Err(format!("name ({name:?}) must be 1 to 64 letters, digits, -, _ and ."));
     }
-    let scope = |word| Scope::parse(word).ok_or_else(|| format!("there is no scope {word:?}"));
+    let scope = |word: &str| word.parse::<Scope>().map_err(|_| format!("there is no scope {word:?}"));
     let scopes = scopes.split(',').map(scope).collect::<Result<Scopes, String>>()?;
     let hash = SecretHash::parse(hash).ok_or("the hash is not 64 hexadecimal digits")?;
     let made_day = day_of(day).ok_or_else(|| format!("{day:?} is no day"))?;

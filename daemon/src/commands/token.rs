@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use strum::VariantNames;
+
 use super::config_args::ConfigArgs;
 use crate::access::{Scope, Scopes, Tokens, is_token_name};
 use crate::exit;
@@ -65,8 +67,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
-    let all = Scope::ALL.map(Scope::as_str).join(", ");
-    Scope::parse(text).ok_or_else(|| format!("expected one of {all}"))
+    text.parse().map_err(|_| format!("expected one of {}", Scope::VARIANTS.join(", ")))
 }
 
 impl Place {

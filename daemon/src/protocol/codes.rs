@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 /// WebSocket close codes that the server sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u16)]
 pub enum CloseCode {
     /// The session ended and everything was delivered.
@@ -34,19 +35,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, in order.
-    pub const ALL: [Self; 11] = [
-        Self::Done,
-        Self::ShuttingDown,
-        Self::BadRequest,
-        Self::Unauthorised,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::Idle,
-        Self::Conflict,
-        Self::FrameTooLarge,
-        Self::TooMany,
-        Self::Internal,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The number on the wire.
     #[must_use]

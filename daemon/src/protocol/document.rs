@@ -86,7 +86,7 @@ fn every_word_and_every_close_code_is_explained() {
     ErrorCode::ALL.iter().for_each(|code| explains(code.as_str()));
     EndReason::ALL.iter().for_each(|reason| explains(reason.as_str()));
     Encoding::ALL.iter().for_each(|encoding| explains(encoding.as_str()));
-    for code in CloseCode::ALL {
+    for &code in CloseCode::ALL {
         let row = DOCUMENT.lines().find(|line| line.starts_with(&format!("| {} |", code.as_u16())));
         let row = row.unwrap_or_else(|| panic!("{} has no row", code.as_u16()));
         for error in ErrorCode::ALL.iter().filter(|e| e.close_code() == code) {

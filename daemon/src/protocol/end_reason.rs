@@ -1,9 +1,13 @@
 //! Why a session ended, as a word on the wire.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
@@ -29,37 +33,11 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
-        Self::Closed,
-        Self::Disconnected,
-        Self::Idle,
-        Self::BadRequest,
-        Self::Deleted,
-        Self::SourceEnded,
-        Self::Shutdown,
-        Self::Failed,
-        Self::Interrupted,
-    ];
-
-    /// Reads the word on the wire.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
-    }
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Disconnected => "disconnected",
-            Self::Idle => "idle",
-            Self::BadRequest => "bad_request",
-            Self::Deleted => "deleted",
-            Self::SourceEnded => "source_ended",
-            Self::Shutdown => "shutdown",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
+        self.into()
     }
 }

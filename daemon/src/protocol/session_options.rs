@@ -1,6 +1,7 @@
 //! Session options of a client: number of speakers and latency of labels.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// Largest valid number.
 const MAX: u32 = 1000;
@@ -19,7 +20,20 @@ pub struct SpeakerHints {
 }
 
 /// How soon running speech is labelled: labels that wait see more of what follows and are right more often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Latency {
     /// At once.
@@ -32,16 +46,12 @@ pub enum Latency {
 
 impl Latency {
     /// Every value.
-    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// As on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-        }
+        self.into()
     }
 
     /// Newest speech in ms that waits for its label; `None` for what is configured.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use diarized_models::events::GapReason;
+use strum::VariantNames;
 use tokio::time::Instant;
 
 use super::connection::{Connection, ConnectionClosed, Received};
@@ -278,12 +279,11 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
     for (key, value) in query {
         match key.as_str() {
             "encoding" => {
-                audio.get_or_insert_default().encoding =
-                    Encoding::ALL.into_iter().find(|e| e.as_str() == value).ok_or_else(|| {
-                        let all = Encoding::ALL.map(Encoding::as_str).join(", ");
-                        let reason = format!("encoding ({value:?}) must be one of {all}");
-                        Fault(ErrorCode::BadAudioFormat, reason)
-                    })?;
+                audio.get_or_insert_default().encoding = value.parse().map_err(|_| {
+                    let all = Encoding::VARIANTS.join(", ");
+                    let reason = format!("encoding ({value:?}) must be one of {all}");
+                    Fault(ErrorCode::BadAudioFormat, reason)
+                })?;
             }
             "sample_rate" => audio.get_or_insert_default().sample_rate = number(key, value)?,
             "channels" => audio.get_or_insert_default().channels = number(key, value)?,
@@ -293,9 +293,8 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             "expected_speakers" => options.speakers.expected = Some(number(key, value)?),
             "max_speakers" => options.speakers.max = Some(number(key, value)?),
             "latency" => {
-                let named = Latency::ALL.into_iter().find(|latency| latency.as_str() == value);
-                options.latency = Some(named.ok_or_else(|| {
-                    let all = Latency::ALL.map(Latency::as_str).join(", ");
+                options.latency = Some(value.parse().map_err(|_| {
+                    let all = Latency::VARIANTS.join(", ");
                     Fault(ErrorCode::BadMessage, format!("latency ({value:?}) must be one of {all}"))
                 })?);
             }

@@ -1,7 +1,10 @@
 //! Origin of a session's audio.
 
+use strum::{EnumString, IntoStaticStr};
+
 /// Where a session's audio comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Source {
     /// A client on `/v1/stream`.
     Stream,
@@ -10,18 +13,9 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads the word on the wire.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Stream, Self::Microphone].into_iter().find(|source| source.as_str() == word)
-    }
-
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::Microphone => "microphone",
-        }
+        self.into()
     }
 }

@@ -285,11 +285,10 @@ fn kept(row: &Row) -> Result<StoredSession, StorageError> {
     };
     let ((source, format, reason, title), (began_ms, seq, at, n_speakers, n_segments)) =
         columns().map_err(|error| or_damaged(&id, error))?;
-    let source = Source::parse(&source).ok_or_else(|| damaged(&id, format!("source {source:?}")))?;
+    let source = source.parse().map_err(|_| damaged(&id, format!("source {source:?}")))?;
     let format: AudioFormat = serde_json::from_str(&format).map_err(|e| damaged(&id, e))?;
-    let reason = reason
-        .map(|word| EndReason::parse(&word).ok_or_else(|| damaged(&id, format!("reason {word:?}"))))
-        .transpose()?;
+    let reason =
+        reason.map(|word| word.parse().map_err(|_| damaged(&id, format!("reason {word:?}")))).transpose()?;
     Ok(StoredSession {
         id,
         title,

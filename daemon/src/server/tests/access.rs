@@ -20,8 +20,9 @@ async fn guarded() -> Guarded {
     let path = folder.path().join("tokens");
     let mut file = Tokens::default();
     let tokens = Scope::ALL
-        .map(|scope| (scope, file.add(scope.as_str(), Scopes::from_iter([scope])).unwrap()))
-        .to_vec();
+        .iter()
+        .map(|&scope| (scope, file.add(scope.as_str(), Scopes::from_iter([scope])).unwrap()))
+        .collect();
     file.save(&path).unwrap();
     let origins = Origins::new(vec![AllowedOrigin::parse("https://meetings.example").unwrap()]);
     let access = Arc::new(Access::with_tokens(path, origins).unwrap());
