@@ -149,6 +149,18 @@ impl FrontEnd {
         }
     }
 
+    /// The same for a stream whose first sample lies at `at`.
+    pub(crate) fn beginning_at(params: &DiarizerParams, card: &ModelCard, at: SampleIndex) -> Self {
+        Self { origin: at, ..Self::new(params, card) }
+    }
+
+    /// While no region is open: no later region begins before this position.
+    pub(crate) fn decided_until(&self) -> SampleIndex {
+        let reach = self.detector.look_ahead_ticks() + self.detector.lag_ticks() + MARGIN_TICKS;
+        let behind = self.n_samples.saturating_sub(reach * FRAME_SAMPLES as u64);
+        self.origin.plus(behind)
+    }
+
     /// Position up to which audio has been pushed.
     pub(crate) fn heard(&self) -> SampleIndex {
         self.origin.plus(self.n_samples)
@@ -394,6 +406,8 @@ pub(crate) fn short_window_frames(window_ms: u32) -> usize {
     (window_ms / 15) as usize
 }
 
+/// By how much a region may begin earlier than detectors report: 0.5 s.
+const MARGIN_TICKS: u64 = 50;
 /// Level of digital silence.
 const SILENCE_DB: f32 = -100.0;
 /// After this many unvoiced ticks windows wait for the pause to end.

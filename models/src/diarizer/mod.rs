@@ -5,6 +5,7 @@
 //! back changes the events: facts about the stream are handled strictly in its order.
 
 mod clustering;
+mod continuing;
 mod front_end;
 mod labelling;
 mod ordering;
@@ -32,6 +33,7 @@ use ordering::{ReorderBuffer, Step, WindowResult};
 
 pub use crate::corrections::CorrectionError;
 pub use clustering::{GroupPair, VoiceGroups};
+pub use continuing::{Continuation, VoiceMemory, VoiceMemoryError, VoicesMark};
 pub use labelling::{LabelMeasures, N_FEATURES};
 pub use params::{DiarizerOptions, DiarizerParams, Fault as ParamError, SpeechDetector};
 

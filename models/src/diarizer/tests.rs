@@ -34,6 +34,7 @@ fn options() -> DiarizerOptions {
     }
 }
 
+mod continuing;
 mod delays;
 mod divided;
 mod limits;

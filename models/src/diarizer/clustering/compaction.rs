@@ -1,6 +1,5 @@
 //! How a session's memory keeps to its bound: what is most alike is joined, what is lightest forgotten.
 
-use super::ahc::Similarities;
 use super::{Exemplar, SpeechMemory};
 
 impl SpeechMemory {
@@ -64,12 +63,8 @@ impl SpeechMemory {
             });
         }
         self.links.retain(|_, parts| !parts.is_empty());
-        self.similarities = Similarities::default();
-        for (n, exemplar) in kept.iter().enumerate() {
-            let row = kept[..n].iter().map(|e| e.mean_cosine(&exemplar.sum, exemplar.weight)).collect();
-            self.similarities.push(row);
-        }
         self.exemplars = kept;
+        self.rebuild_similarities();
         self.rebuild_models();
     }
 }

@@ -15,6 +15,7 @@
 mod ahc;
 mod compaction;
 mod identities;
+mod keeping;
 mod leads;
 mod limits;
 mod merging;
@@ -27,12 +28,14 @@ mod vbx;
 use std::collections::BTreeMap;
 
 use diarized_dsp::SampleRange;
+use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 use crate::plda::{Plda, SpeakerPosterior};
 use ahc::Similarities;
+pub(crate) use keeping::KeptMemory;
 use limits::Limits;
 pub use merging::{GroupPair, VoiceGroups};
 use vbx::{Item, Outcome, cluster, group_posteriors, is_linked, n_groups, numbered, refine};
@@ -76,7 +79,7 @@ pub(crate) struct Exemplar {
 }
 
 /// A user's correction that covers an exemplar. Clustering leaves the label of the last two alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Constraint {
     /// None.
     Free,
@@ -122,6 +125,8 @@ pub(crate) struct SpeechMemory {
     similarities: Similarities,
     links: BTreeMap<SegmentId, Vec<Link>>,
     models: BTreeMap<SpeakerId, SpeakerPosterior>,
+    /// Rises with every change.
+    version: u64,
 }
 
 impl SpeechMemory {
@@ -136,6 +141,7 @@ impl SpeechMemory {
             similarities: Similarities::default(),
             links: BTreeMap::new(),
             models: BTreeMap::new(),
+            version: 0,
         }
     }
 
@@ -152,6 +158,11 @@ impl SpeechMemory {
     /// The model that embeddings are projected with.
     pub(crate) fn plda(&self) -> &Plda {
         &self.plda
+    }
+
+    /// Rises with every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Number of exemplars held.
@@ -176,6 +187,7 @@ impl SpeechMemory {
             model.update(phi);
         }
         self.exemplars.push(exemplar);
+        self.version += 1;
     }
 
     /// The speaker that most of `segment` belongs to, if the memory holds any of it.
@@ -392,6 +404,7 @@ impl SpeechMemory {
     }
 
     fn rebuild_models(&mut self) {
+        self.version += 1;
         self.models.clear();
         let phi = self.plda.phi();
         for exemplar in self.exemplars.iter().filter(|e| e.constraint != Constraint::UserAssigned) {

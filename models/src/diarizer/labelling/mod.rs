@@ -12,6 +12,7 @@
 //! Steps take and return values; only the publisher emits events. [`corrections`] come from users.
 
 mod confidence;
+mod continuing;
 mod corrections;
 mod decode;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::plda::Plda;
 use crate::voiceprint::Gallery;
 pub use confidence::{LabelMeasures, N_FEATURES};
 use decode::{NewSpeakerRules, decode};
+pub(crate) use naming::KeptNames;
 use naming::Names;
 use publisher::Publisher;
 use relabelling::Replaced;
@@ -71,6 +73,10 @@ pub(crate) struct Labeller {
     noise_db: Option<f32>,
     /// Whether the stream is over: no window follows.
     ended: bool,
+    /// Everything before this is labelled; the open region may have come further.
+    labelled_until: SampleIndex,
+    /// Speakers of a session that went on without its voices.
+    lost: BTreeSet<SpeakerId>,
 }
 
 impl Labeller {
@@ -86,6 +92,8 @@ impl Labeller {
             names: Names::default(),
             second_voices: SecondVoices::default(),
             ended: false,
+            labelled_until: SampleIndex::ZERO,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -169,6 +177,7 @@ impl Labeller {
     /// The open region ends at `end`: everything in it is settled.
     pub(crate) fn close_region(&mut self, at: SampleIndex, end: SampleIndex) {
         self.publisher.set_position(at);
+        self.labelled_until = self.labelled_until.max(end);
         let Some(mut zone) = self.zone.take() else { return };
         self.decode(&mut zone, true);
         zone.published_until = end;
@@ -187,6 +196,7 @@ impl Labeller {
     /// A stretch without audio; no region is open across it.
     pub(crate) fn gap(&mut self, at: SampleIndex, range: SampleRange, reason: GapReason) {
         self.publisher.set_position(at);
+        self.labelled_until = self.labelled_until.max(range.end());
         self.publisher.gap(range, reason);
     }
 
@@ -234,7 +244,7 @@ impl Labeller {
     fn decode(&mut self, zone: &mut Zone, closing: bool) {
         let open = zone.open_segment.and_then(|id| self.publisher.state().segment(id));
         let scores = Scores::new(&self.memory, &self.opened, zone, &self.params);
-        let rules = NewSpeakerRules::of(&self.params, self.publisher.state().speakers().count());
+        let rules = NewSpeakerRules::of(&self.params, self.n_shown());
         let labels = decode(&scores, rules, open.map(|s| s.speaker), closing);
         for run in labels {
             let speaker = run.speaker.unwrap_or_else(|| {
@@ -365,7 +375,7 @@ impl Labeller {
     fn recluster(&mut self, mut zone: Option<&mut Zone>, kind: RevisionReason) {
         self.n_new_exemplars = 0;
         let is_last = kind == RevisionReason::FinalPass;
-        let n_elsewhere = relabelling::n_outside(&self.memory, self.publisher.state());
+        let n_elsewhere = self.n_elsewhere();
         let gone = self.memory.recluster(is_last, n_elsewhere, || self.publisher.new_speaker_id());
         let gone: Replaced = gone.into_iter().collect();
         let new = relabelling::new_speakers(&self.memory, self.publisher.state());

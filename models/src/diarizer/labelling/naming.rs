@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use diarized_dsp::SampleIndex;
+use serde::{Deserialize, Serialize};
+
 use crate::diarizer::clustering::SpeechMemory;
 use crate::diarizer::{CorrectionError, DiarizerParams};
 use crate::embedding::Embedding;
@@ -22,7 +25,52 @@ pub(super) struct Names {
     borrowed: BTreeMap<SpeakerId, SpeakerId>,
 }
 
+/// What of the names goes on with a session in another process: those of speakers that may come back.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct KeptNames {
+    away: Vec<KeptName>,
+    borrowed: Vec<(u32, u32)>,
+}
+
+/// A [`SpeakerInfo`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct KeptName {
+    speaker: u32,
+    first: u64,
+    name: Option<String>,
+    voice: Option<(String, f32)>,
+}
+
 impl Names {
+    /// What goes on beside the names that the labels show.
+    pub(super) fn keep(&self) -> KeptNames {
+        let away = self.away.values().map(|info| KeptName {
+            speaker: info.id.0,
+            first: info.first.0,
+            name: info.name.clone(),
+            voice: info.voice.as_ref().map(|voice| (voice.id.to_string(), voice.probability)),
+        });
+        let borrowed = self.borrowed.iter().map(|(by, of)| (by.0, of.0)).collect();
+        KeptNames { away: away.collect(), borrowed }
+    }
+
+    pub(super) fn take_back(&mut self, kept: KeptNames) {
+        let away = kept.away.into_iter().map(|kept| SpeakerInfo {
+            id: SpeakerId(kept.speaker),
+            first: SampleIndex(kept.first),
+            name: kept.name,
+            voice: kept.voice.map(|(id, probability)| VoiceMatch { id: id.into(), probability }),
+        });
+        self.away = away.map(|info| (info.id, info)).collect();
+        self.borrowed = kept.borrowed.into_iter().map(|(by, of)| (SpeakerId(by), SpeakerId(of))).collect();
+    }
+
+    /// Leaves the names of a session that goes on to their users, where they are of users.
+    pub(super) fn take_users(&mut self, state: &SessionState) {
+        let of_user = state.speakers().filter(|info| is_of_user(info)).map(|info| info.id);
+        self.user_named.extend(of_user);
+    }
+
     pub(super) fn set_gallery(&mut self, gallery: Arc<Gallery>) {
         self.gallery = Some(gallery);
     }
@@ -57,12 +105,8 @@ impl Names {
 
     /// A speaker is called as before: by a user, where the name is not one of recognition.
     pub(super) fn restore(&mut self, info: &SpeakerInfo) {
-        let is_of_user = match &info.voice {
-            Some(voice) => voice.probability >= 1.0,
-            None => info.name.is_some(),
-        };
         self.borrowed.remove(&info.id);
-        if is_of_user {
+        if is_of_user(info) {
             self.user_named.insert(info.id);
         } else {
             self.user_named.remove(&info.id);
@@ -115,6 +159,14 @@ impl Names {
         }
         self.borrowed.insert(into, owner);
         Some(SpeakerInfo { name: gone.name.clone(), voice: gone.voice.clone(), ..stays.clone() })
+    }
+}
+
+/// Whether a user has named the speaker.
+fn is_of_user(info: &SpeakerInfo) -> bool {
+    match &info.voice {
+        Some(voice) => voice.probability >= 1.0,
+        None => info.name.is_some(),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Publisher {
     next_segment: u64,
     next_speaker: u32,
     speech: SpeechParts,
+    /// Where this process took the session over: what speech lies before it, the segments themselves say.
+    taken_over_at: SampleIndex,
 }
 
 impl Publisher {
@@ -51,7 +53,26 @@ impl Publisher {
             next_segment: 1,
             next_speaker: 1,
             speech: SpeechParts::default(),
+            taken_over_at: SampleIndex::ZERO,
         }
+    }
+
+    /// Goes on with the labels of another process, at this position and with these ids.
+    pub(super) fn go_on(
+        &mut self,
+        state: SessionState,
+        at: SampleIndex,
+        next_segment: u64,
+        next_speaker: u32,
+    ) {
+        (self.state, self.position, self.taken_over_at) = (state, at, at);
+        (self.next_segment, self.next_speaker) = (next_segment, next_speaker);
+        self.speech.open_region(at);
+    }
+
+    /// Ids of the next segment and speaker.
+    pub(super) fn next_ids(&self) -> (u64, u32) {
+        (self.next_segment, self.next_speaker)
     }
 
     /// What all events so far make, the queued ones included.
@@ -81,7 +102,11 @@ impl Publisher {
 
     /// Emits a version of a segment with the speech inside it, unless it is as published.
     fn emit_segment(&mut self, mut segment: Segment) {
-        segment.speech = self.speech.within(segment.range);
+        segment.speech = if segment.range.start() < self.taken_over_at && !segment.speech.is_empty() {
+            inside(&segment.speech, segment.range)
+        } else {
+            self.speech.within(segment.range)
+        };
         if self.state.segment(segment.id) != Some(&segment) {
             self.emit(Event::Segment(segment));
         }
@@ -262,6 +287,15 @@ impl Publisher {
         }
         parts
     }
+}
+
+/// The parts of `speech` inside `range`; all of it where there are none.
+fn inside(speech: &[SampleRange], range: SampleRange) -> Vec<SampleRange> {
+    let mut inside: Vec<_> = speech.iter().filter_map(|part| part.intersection(&range)).collect();
+    if inside.is_empty() {
+        inside.push(range);
+    }
+    inside
 }
 
 /// Index of the free segment that shares most with `range`; segments of `speaker` come before all others.

@@ -16,10 +16,10 @@ pub(super) fn new_speakers(memory: &SpeechMemory, state: &SessionState) -> Vec<S
     memory.speakers().filter(|id| state.speaker(*id).is_none()).collect()
 }
 
-/// Number of speakers of the state that the memory holds nothing of.
-pub(super) fn n_outside(memory: &SpeechMemory, state: &SessionState) -> usize {
+/// Speakers of the state that the memory holds nothing of.
+pub(super) fn outside(memory: &SpeechMemory, state: &SessionState) -> impl Iterator<Item = SpeakerId> {
     let held: BTreeSet<SpeakerId> = memory.speakers().collect();
-    state.speakers().filter(|s| !held.contains(&s.id)).count()
+    state.speakers().map(|s| s.id).filter(move |id| !held.contains(id))
 }
 
 /// Final segments in which the clustering found several speakers, and where each further one begins.
