@@ -34,6 +34,18 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
     with_mode(OpenOptions::new().create(true).append(true), OWNER).open(path)
 }
 
+/// Makes a folder and those above it that are missing, for its owner alone.
+///
+/// # Errors
+/// The system's.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

@@ -17,8 +17,12 @@ use diarized::session::Entry as StoredCorrection;
 use diarized_config::Sources;
 use diarized_dsp::log_mel::LogMel;
 use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
+use diarized_models::SpeechDetector;
+use diarized_models::diarizer::{Continuation, VoiceMemory};
 use diarized_models::rttm::{SpeakerTurn, parse_rttm, parse_uem, write_rttm};
-use diarized_models::{ModelCard, SessionState};
+use diarized_models::{
+    Diarizer, DiarizerOptions, DiarizerParams, ModelCard, SegmentId, SessionState, SpeakerId,
+};
 
 mod whole_session;
 
@@ -28,7 +32,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 15] = [
+pub const ENTRIES: [Entry; 16] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -39,6 +43,7 @@ pub const ENTRIES: [Entry; 15] = [
     ("rttm", rttm),
     ("event_log", event_log),
     ("stored_correction", stored_correction),
+    ("voice_memory", voice_memory),
     ("model_card", model_card),
     ("mqtt_packet", mqtt_packet),
     ("recogniser", recogniser),
@@ -235,6 +240,39 @@ pub fn stored_correction(bytes: &[u8]) {
             state.apply(&event).expect("what is restored fits the labels");
         }
     }
+}
+
+/// The voices of a session that goes on: what can be read is written and read again, and a diarizer goes on with it to its
+/// end.
+pub fn voice_memory(bytes: &[u8]) {
+    let card = voice_memory_card();
+    let voices = match VoiceMemory::parse(bytes, &card) {
+        Ok(voices) => voices,
+        Err(error) => return assert!(error.to_string().chars().count() < MAX_FAULT_CHARS, "{error}"),
+    };
+    let again =
+        VoiceMemory::parse(&voices.to_bytes(), &card).expect("what was read can be written and read again");
+    assert_eq!(again.to_bytes(), voices.to_bytes());
+    let state = labels();
+    let at = state.segments().map(|segment| segment.range.end()).max().unwrap_or_default();
+    let last_segment = state.segments().map(|segment| segment.id).max().unwrap_or(SegmentId(0));
+    let before = Continuation { state, at, last_segment, last_speaker: SpeakerId(9), voices: Some(voices) };
+    let mut followed = before.state.clone();
+    let options =
+        DiarizerOptions { vad_mode: SpeechDetector::WebRtc { mode: 3 }, ..DiarizerOptions::default() };
+    let params = DiarizerParams::try_new(options).expect("the options are valid");
+    let mut diarizer = Diarizer::continuing(params, &card, before);
+    diarizer.finish();
+    while let Some(timed) = diarizer.poll_event() {
+        followed.apply(&timed.event).expect("events fit the labels");
+    }
+    assert_eq!(&followed, diarizer.state());
+}
+
+/// A card without evidence of its own.
+pub fn voice_memory_card() -> ModelCard {
+    let text = include_str!("../../models/zoo/nexttdnn-c128-b122/model.toml").replace("plda_dim = 128\n", "");
+    ModelCard::parse(&text).expect("the card in the repository is valid")
 }
 
 /// Labels of two people.

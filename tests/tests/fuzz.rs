@@ -7,6 +7,7 @@ use std::path::Path;
 
 use diarized::recording::{Recordings, RecordingsParams};
 use diarized_dsp::SampleIndex;
+use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedding, SpeechDetector};
 use diarized_tests::fuzz::{self, Entry};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -48,6 +49,26 @@ const PIECES: [&str; 30] = [
     "\u{1a}\u{45}",
     "ID3",
 ];
+
+/// What a diarizer has learned of two people: the beginning of the example conversation, with made embeddings.
+fn voices_of_two_people() -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut audio =
+        diarized::audio_file::AudioFile::open(&folder.join("data/example/conversation.flac")).unwrap();
+    let options =
+        DiarizerOptions { vad_mode: SpeechDetector::WebRtc { mode: 3 }, ..DiarizerOptions::default() };
+    let mut diarizer = Diarizer::new(DiarizerParams::try_new(options).unwrap(), &fuzz::voice_memory_card());
+    let mut block = Vec::new();
+    while diarizer.heard().seconds() < 13.0 && audio.read(&mut block).unwrap() {
+        diarizer.push(&block).unwrap();
+        while let Some(request) = diarizer.poll_work() {
+            let mut values = [0.1; 192];
+            values[usize::from(request.range.start().seconds() > 8.0)] = 3.0;
+            diarizer.provide(request.id, Ok(Embedding::from_raw(&values).unwrap())).unwrap();
+        }
+    }
+    diarizer.voice_memory().to_bytes()
+}
 
 /// What is done to an example.
 #[derive(Debug, Clone)]
@@ -235,6 +256,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         ]
         .map(|text| text.as_bytes().to_vec())
         .to_vec(),
+        "voice_memory" => vec![voices_of_two_people()],
         "model_card" => vec![read("models/zoo/nexttdnn-c128-b122/model.toml")],
         // Of MQTT 3.1.1: a connection accepted, subscribed, pinged; a message that was kept.
         "mqtt_packet" => vec![
@@ -337,6 +359,7 @@ entries!(
     rttm,
     event_log,
     stored_correction,
+    voice_memory,
     model_card,
     mqtt_packet,
     recogniser,

@@ -233,7 +233,7 @@ export type ClientMessage =
 export const EVENT_TYPES: readonly EventMessage["type"][];
 export const CONNECTION_TYPES: readonly ConnectionMessage["type"][];
 export const CLOSE: Readonly<Record<
-    "done" | "shuttingDown" | "badRequest" | "unauthorised" | "forbidden" | "notFound" | "idle" | "conflict" | "tooLarge"
+    "done" | "shuttingDown" | "restarting" | "badRequest" | "unauthorised" | "forbidden" | "notFound" | "idle" | "conflict" | "tooLarge"
     | "tooMany" | "internal",
     number
 >>;

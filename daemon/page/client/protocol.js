@@ -14,6 +14,7 @@ export const CONNECTION_TYPES = Object.freeze(["started", "ack", "stats", "lagge
 export const CLOSE = Object.freeze({
     done: 1000,
     shuttingDown: 1001,
+    restarting: 1012,
     badRequest: 4400,
     unauthorised: 4401,
     forbidden: 4403,

@@ -167,6 +167,12 @@ export class Publisher {
             this.nSent = Math.max(this.nSent, message.received_samples);
             // The server says to the sample what it holds; the rest goes again.
             this.#forget(message.received_samples);
+            const first = this.kept[0]?.at ?? this.nSent;
+            if (first > message.received_samples) {
+                // A server that lost more than it may: the clock goes on all the same.
+                const duration_s = (first - message.received_samples) / this.sampleRate;
+                this.socket.send(JSON.stringify({ type: "gap", duration_s }));
+            }
             for (const { samples } of [...this.kept]) this.socket.send(samples);
             if (this.isFinishing) this.#close();
         }

@@ -122,6 +122,9 @@ impl Follow {
     }
 
     fn closed(&mut self, code: u16) -> News {
+        if code == CloseCode::Restarting.as_u16() {
+            return self.lost("the server restarts".to_owned());
+        }
         // A server that restarts is worth waiting for only by those who follow whatever there is.
         if code == CloseCode::ShuttingDown.as_u16() && self.session == "*" {
             return self.lost("the server shuts down".to_owned());

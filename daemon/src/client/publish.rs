@@ -328,6 +328,9 @@ impl Incoming {
     }
 
     fn closed(&mut self, code: u16, said: String) -> Result<Ended, PublishError> {
+        if code == CloseCode::Restarting.as_u16() {
+            return Err(PublishError::Lost { reason: "the server restarts".to_owned() });
+        }
         match self.ended.take() {
             Some(ended) if code == CloseCode::Done.as_u16() && ended.reason == EndReason::Closed => Ok(ended),
             ended => {

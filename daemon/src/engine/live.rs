@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use diarized_config::Config;
-use diarized_models::diarizer::{CorrectionError as Refusal, DiarizerError, SpeakerVoice};
+use diarized_dsp::SampleIndex;
+use diarized_models::diarizer::{
+    Continuation, CorrectionError as Refusal, DiarizerError, SpeakerVoice, VoiceMemory, VoicesMark,
+};
 use diarized_models::events::GapReason;
 use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard, SpeakerId, TimedEvent};
 
@@ -13,8 +16,9 @@ use super::options::{SetUpError, diarizer_params, load_embedder};
 use super::pool::{Answer, InferencePool};
 use super::queue::{Schedule, WindowDecimation};
 use crate::protocol::{Latency, SessionOptions};
+use crate::session::InferenceStats;
 use crate::session::restoration;
-use crate::session::{Correction, CorrectionError, Engine, EngineError, EngineFactory, InferenceStats};
+use crate::session::{Before, Correction, CorrectionError, Engine, EngineError, EngineFactory, GoingOn};
 use crate::voices::Registry;
 
 /// Windows of one session that may be with the pool: enough to keep every core busy, few enough that no session
@@ -94,11 +98,11 @@ impl LiveEngines {
     }
 }
 
-impl EngineFactory for LiveEngines {
-    fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError> {
+impl LiveEngines {
+    fn engine_of(&self, diarizer: Diarizer) -> Box<dyn Engine> {
         let (to_us, answers) = bounded(MAX_OUT);
-        Ok(Box::new(LiveEngine {
-            diarizer: Diarizer::new(self.params_for(options)?, &self.card),
+        Box::new(LiveEngine {
+            diarizer,
             pool: Arc::clone(&self.pool),
             to_us,
             answers,
@@ -110,7 +114,26 @@ impl EngineFactory for LiveEngines {
             schedule: Schedule::default(),
             decimation: self.thins.then(WindowDecimation::default),
             whole_frames: self.whole_frames,
-        }))
+        })
+    }
+}
+
+impl EngineFactory for LiveEngines {
+    fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError> {
+        Ok(self.engine_of(Diarizer::new(self.params_for(options)?, &self.card)))
+    }
+
+    fn engine_going_on(&self, options: SessionOptions, before: Before) -> Result<GoingOn, EngineError> {
+        let params = self.params_for(options)?;
+        let Before { state, at, last_segment, last_speaker, voices } = before;
+        let read = |bytes: Vec<u8>| VoiceMemory::parse(&bytes, &self.card).map_err(|fault| fault.to_string());
+        let (voices, voices_lost) = match voices.and_then(read) {
+            Ok(voices) => (Some(voices), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let before = Continuation { state, at, last_segment, last_speaker, voices };
+        let engine = self.engine_of(Diarizer::continuing(params, &self.card, before));
+        Ok(GoingOn { engine, voices_lost })
     }
 
     fn model(&self) -> &str {
@@ -219,6 +242,18 @@ impl Engine for LiveEngine {
 
     fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
         self.diarizer.voice_of(speaker)
+    }
+
+    fn labelled_until(&self) -> SampleIndex {
+        self.diarizer.labelled_until()
+    }
+
+    fn voices_mark(&self) -> VoicesMark {
+        self.diarizer.voices_mark()
+    }
+
+    fn voices(&self) -> Vec<u8> {
+        self.diarizer.voice_memory().to_bytes()
     }
 
     fn drive(&mut self, out: &mut Vec<TimedEvent>) -> Result<(), EngineError> {

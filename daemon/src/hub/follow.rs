@@ -67,7 +67,7 @@ impl FollowAll {
             ReadStatus::UpToDate if cursor.is_after_the_end() => {
                 sessions.iter().any(|session| session.number() == *number)
             }
-            ReadStatus::UpToDate => true,
+            ReadStatus::UpToDate | ReadStatus::HandedOver => true,
             ReadStatus::Ended(_) => false,
         });
         self.quiet.retain(|number, _| sessions.iter().any(|session| session.number() == *number));

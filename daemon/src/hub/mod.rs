@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,11 +13,12 @@ use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::recording::Recorder;
 use crate::secret::random_hex;
-use crate::session::{Channel, EngineFactory, JournalParams, Session, Source, StartError};
+use crate::session::{Channel, EngineFactory, JournalParams, Parts, Secret, Session, Source, StartError};
 use crate::session::{HubHandle, InferenceStats, SessionMetrics};
 use crate::storage::{Storage, StorageError, StoredSession};
 
 mod follow;
+mod going_on;
 mod ids;
 mod kept;
 mod stats;
@@ -228,7 +230,10 @@ impl Hub {
         let engine = self.factory.engine_for(options).map_err(StartError::Engine)?;
         let channel = Channel::new(&id, source, self.params.journal, self.side.clone());
         let recorder = self.recorder(&channel, options)?;
-        let session = Session::start(inner.n_opened, channel, format, random_hex(16), engine, recorder)?;
+        let (number, secret) = (inner.n_opened, Secret::New(random_hex(16)));
+        let (began, n_received) = (SystemTime::now(), 0);
+        let parts = Parts { number, channel, format, options, secret, began, n_received, engine, recorder };
+        let session = Session::start(parts)?;
         inner.n_opened += 1;
         inner.sessions.insert(id, Arc::clone(&session));
         inner.order.push_back(Arc::clone(&session));
@@ -380,15 +385,21 @@ impl Hub {
         &self.side.counted
     }
 
-    /// Opens no more sessions and ends the live ones after what is queued; returns at once.
+    /// Opens no more sessions and stops the live ones after what is queued: those that can go on after a restart are left to
+    /// it, all others end. Returns at once.
     pub fn shut_down(&self) {
         let sessions = {
             let inner = self.inner.lock();
             self.shutting_down.send_replace(true);
             inner.order.iter().cloned().collect::<Vec<_>>()
         };
+        let is_kept = self.storage.as_ref().is_some_and(|storage| !storage.is_failing());
         for session in sessions {
-            session.finish(EndReason::Shutdown);
+            if is_kept && session.channel().handover().is_on() {
+                session.hand_over();
+            } else {
+                session.finish(EndReason::Shutdown);
+            }
         }
         self.side.tick.send_modify(|n| *n += 1);
     }
@@ -413,7 +424,7 @@ impl Inner {
     }
 
     fn n_live(&self) -> usize {
-        self.order.iter().filter(|s| s.channel().ended().is_none()).count()
+        self.order.iter().filter(|s| !s.channel().is_over()).count()
     }
 }
 

@@ -56,7 +56,7 @@ impl Hub {
             stats.missed += session.channel().n_missed();
             stats.heard_s += reported.map_or(0.0, |s| s.heard_s.0);
             stats.dropped_s += reported.map_or(0.0, |s| s.dropped_s.0);
-            if session.channel().ended().is_some() {
+            if session.channel().is_over() {
                 stats.ended += 1;
             } else {
                 stats.live += 1;

@@ -73,7 +73,7 @@ impl Follower {
                 match self.read(cursor, 7) {
                     ReadStatus::More => {}
                     ReadStatus::UpToDate => cursor.changed().await,
-                    ReadStatus::Ended(_) => break,
+                    ReadStatus::Ended(_) | ReadStatus::HandedOver => break,
                 }
             }
         });

@@ -13,6 +13,8 @@ pub enum CloseCode {
     Done = 1000,
     /// The server shuts down.
     ShuttingDown = 1001,
+    /// The server restarts, and the session goes on then.
+    Restarting = 1012,
     /// The client sent something that is not of the protocol.
     BadRequest = 4400,
     /// The client has not proved who it is.
@@ -49,6 +51,7 @@ impl CloseCode {
         match self {
             Self::Done => "done",
             Self::ShuttingDown => "shutting down",
+            Self::Restarting => "restarting",
             Self::BadRequest => "bad request",
             Self::Unauthorised => "unauthorised",
             Self::Forbidden => "forbidden",

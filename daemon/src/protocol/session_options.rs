@@ -66,7 +66,8 @@ impl Latency {
 }
 
 /// All that a client wants of a session beside its audio format; the default wants nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionOptions {
     /// How many speakers there are.
     pub speakers: SpeakerHints,

@@ -28,8 +28,19 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 struct Inner {
     packets: VecDeque<Packet>,
-    /// Where the session ended.
-    end: Option<SampleIndex>,
+    rest: Rest,
+}
+
+/// What follows what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Rest {
+    /// More audio.
+    #[default]
+    More,
+    /// More audio, by another process.
+    Later,
+    /// Nothing: the session ended here.
+    End(SampleIndex),
 }
 
 impl std::fmt::Debug for Pending {
@@ -39,10 +50,10 @@ impl std::fmt::Debug for Pending {
 }
 
 impl Pending {
-    /// What waits now, and where the session ended.
-    pub(super) fn take(&self) -> (Vec<Packet>, Option<SampleIndex>) {
+    /// What waits now, and what follows it.
+    pub(super) fn take(&self) -> (Vec<Packet>, Rest) {
         let mut inner = self.inner.lock();
-        (inner.packets.drain(..).collect(), inner.end)
+        (inner.packets.drain(..).collect(), inner.rest)
     }
 
     /// What could not be written waits again, before what came meanwhile.
@@ -110,6 +121,11 @@ impl Recorder {
         Ok(())
     }
 
+    /// Leaves the file open for another process.
+    pub fn pause(self) {
+        self.pending.inner.lock().rest = Rest::Later;
+    }
+
     /// Ends the file at `end`.
     ///
     /// # Errors
@@ -124,6 +140,9 @@ impl Recorder {
 impl Drop for Recorder {
     /// Whatever ends the session, its file is closed.
     fn drop(&mut self) {
-        self.pending.inner.lock().end = Some(self.at);
+        let mut inner = self.pending.inner.lock();
+        if inner.rest == Rest::More {
+            inner.rest = Rest::End(self.at);
+        }
     }
 }

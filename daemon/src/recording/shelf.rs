@@ -14,8 +14,9 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::encoder::{EncoderError, Packet};
-use super::pending::{Pending, Recorder, Warn};
+use super::pending::{Pending, Recorder, Rest, Warn};
 use super::track::{Track, TrackError};
+use crate::private_file::make_folder;
 use crate::protocol::is_session_id;
 
 /// Time between two writes: what a killed process loses.
@@ -68,7 +69,7 @@ impl Recordings {
     /// # Errors
     /// The folder cannot be made or read, or there is no thread.
     pub fn open(params: RecordingsParams) -> io::Result<Arc<Self>> {
-        make_private(&params.folder)?;
+        make_folder(&params.folder)?;
         let mut sizes = BTreeMap::new();
         for entry in std::fs::read_dir(&params.folder)? {
             let entry = entry?;
@@ -251,13 +252,14 @@ impl Recordings {
         if open.retry_at.is_some_and(|at| now < at) {
             return true;
         }
-        let (packets, end) = open.pending.take();
-        if packets.is_empty() && end.is_none() && open.track.is_some() {
+        let (packets, rest) = open.pending.take();
+        let goes_on = rest == Rest::More;
+        if packets.is_empty() && goes_on && open.track.is_some() {
             return true;
         }
         let n_frames = open.track.as_ref().map_or(0, Track::n_frames);
         self.make_room(running, bytes_of(&packets, n_frames));
-        let outcome = self.write_packets(open, &packets, end);
+        let outcome = self.write_packets(open, &packets, rest);
         if let Some(track) = &open.track
             && let Some(size) = self.sizes.lock().get_mut(&open.pending.id)
         {
@@ -269,7 +271,7 @@ impl Recordings {
                 if open.retry_at.take().is_some() {
                     tracing::info!(session = open.pending.id, "the audio of the session is kept again");
                 }
-                end.is_none()
+                goes_on
             }
             Err(error) => {
                 self.report(open, &error);
@@ -277,17 +279,12 @@ impl Recordings {
                 let n_frames = open.track.as_ref().map_or(0, Track::n_frames);
                 open.pending.put_back(packets.into_iter().filter(|(frame, _)| *frame >= n_frames).collect());
                 // Nobody waits for the end of a session that has ended: what is written stays.
-                end.is_none()
+                goes_on
             }
         }
     }
 
-    fn write_packets(
-        &self,
-        open: &mut Open,
-        packets: &[Packet],
-        end: Option<diarized_dsp::SampleIndex>,
-    ) -> Result<(), TrackError> {
+    fn write_packets(&self, open: &mut Open, packets: &[Packet], rest: Rest) -> Result<(), TrackError> {
         let path = self.path(&open.pending.id);
         if open.track.is_none() {
             let serial = serial_of(&open.pending.id);
@@ -301,9 +298,9 @@ impl Recordings {
         }
         let Some(track) = &mut open.track else { return Ok(()) };
         let room = self.params.max_bytes.saturating_sub(self.n_bytes());
-        match end {
-            Some(end) => track.finish(packets, end, room),
-            None => track.append(packets, room),
+        match rest {
+            Rest::End(end) => track.finish(packets, end, room),
+            Rest::More | Rest::Later => track.append(packets, room),
         }
     }
 
@@ -362,16 +359,4 @@ fn serial_of(id: &str) -> u32 {
     let mut hasher = DefaultHasher::new();
     hasher.write(id.as_bytes());
     hasher.finish() as u32
-}
-
-/// Makes a folder that its owner alone can read.
-fn make_private(folder: &std::path::Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    builder.create(folder)
 }

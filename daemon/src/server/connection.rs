@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use diarized_dsp::SampleIndex;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
@@ -45,6 +46,8 @@ pub(super) enum Received {
     TooMany,
     /// The peer's token is no longer good.
     Revoked,
+    /// More of the session's audio is stored.
+    Safer,
 }
 
 /// The outgoing half has ended, and with it the connection.
@@ -125,6 +128,15 @@ impl Connection {
 
     /// The next thing from the peer, or [`Received::Idle`] when `deadline` passes first.
     pub(super) async fn recv(&mut self, deadline: Option<Instant>) -> Result<Received, ConnectionClosed> {
+        self.recv_or_safer(deadline, None).await
+    }
+
+    /// The same, or [`Received::Safer`] when `safer` changes first.
+    pub(super) async fn recv_or_safer(
+        &mut self,
+        deadline: Option<Instant>,
+        mut safer: Option<&mut watch::Receiver<SampleIndex>>,
+    ) -> Result<Received, ConnectionClosed> {
         loop {
             let dead_at = self.last_heard + 3 * self.shared.limits.ping;
             let wake_at = deadline.map_or(dead_at, |d| d.min(dead_at));
@@ -141,6 +153,7 @@ impl Connection {
                     }
                     return Ok(Received::Revoked);
                 }
+                () = changed(&mut safer) => return Ok(Received::Safer),
                 () = sleep_until(wake_at) => {
                     return Ok(if wake_at < dead_at { Received::Idle } else { Received::Gone });
                 }
@@ -362,8 +375,18 @@ async fn tell(out: &mpsc::Sender<Outgoing>, session: &Session, outcome: Result<(
 }
 
 /// How much the session has taken.
+/// Waits for a change; for ever without a sender.
+async fn changed(safer: &mut Option<&mut watch::Receiver<SampleIndex>>) {
+    if let Some(safer) = safer
+        && safer.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
 pub(super) fn ack(session: &Session, finalized: bool) -> Ack {
-    Ack { received_s: whole_ms(session.input().received_s()), finalized }
+    Ack { received_s: whole_ms(session.safe_s()), finalized }
 }
 
 fn error(session: Option<&str>, code: ErrorCode, reason: impl ToString, fatal: bool) -> ServerMessage {

@@ -181,6 +181,7 @@ async fn follow(
                 return connection.send(Outgoing::Close(code.close_code())).await;
             }
             Received::Revoked => return connection.revoke(session.map(|s| s.id())).await,
+            Received::Safer => {}
             Received::Closed(_) | Received::Gone | Received::Idle => return Ok(()),
         }
     }

@@ -234,7 +234,7 @@ impl Server {
         let in_time = tokio::time::timeout(shared.limits.grace, orderly).await.is_ok();
         let mut drained = DrainReport::default();
         for session in shared.hub.sessions() {
-            if session.channel().ended().is_some() {
+            if session.channel().is_over() {
                 session.join();
             } else {
                 drained.sessions.push(session.id().to_owned());

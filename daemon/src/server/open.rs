@@ -255,6 +255,7 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
             Received::TooMany => {
                 return fault(ErrorCode::TooManyMessages, &connection.too_many_messages());
             }
+            Received::Safer => {}
             Received::Revoked => return fault(ErrorCode::Unauthorised, "the token was revoked"),
             Received::NotUtf8 => return fault(ErrorCode::BadMessage, "a text frame is not UTF-8"),
             Received::TooLarge(got) => return fault(ErrorCode::FrameTooLarge, &connection.too_large(got)),

@@ -6,7 +6,9 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Utf8Bytes, WebSocketUpgrade};
 use axum::extract::{Extension, Query, State};
 use axum::response::Response;
+use diarized_dsp::SampleIndex;
 use diarized_models::events::GapReason;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::command::as_command;
@@ -41,6 +43,8 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
         Ok(Some(Opened { session, slot, n_known })) => {
             let publisher = Publisher {
                 acked_s: session.input().received_s(),
+                safe_s: session.safe_s(),
+                safer: session.safer(),
                 session,
                 n_known,
                 alive_at: Instant::now(),
@@ -55,8 +59,12 @@ async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
 /// One connection's time with a session.
 struct Publisher {
     session: Arc<Session>,
-    /// Audio of the last `ack`; the client may discard it.
+    /// Audio received at the last `ack`.
     acked_s: f64,
+    /// Audio that the last `ack` let the client discard.
+    safe_s: f64,
+    /// Changes as more of it is safe.
+    safer: watch::Receiver<SampleIndex>,
     /// Samples that the client sends once more and the session has.
     n_known: u64,
     /// Time of the last message other than a pong.
@@ -101,7 +109,14 @@ impl Publisher {
     /// Waits for the next thing and deals with it.
     async fn step(&mut self, connection: &mut Connection) -> Result<Step, ConnectionClosed> {
         let deadline = self.alive_at + connection.shared.limits.idle;
-        let step = match connection.recv(Some(deadline)).await? {
+        let step = match connection.recv_or_safer(Some(deadline), Some(&mut self.safer)).await? {
+            Received::Safer => {
+                // A client that keeps as much audio as it may waits for this before it sends more.
+                if self.session.safe_s() - self.safe_s >= ACK_EVERY_S {
+                    self.ack(connection).await?;
+                }
+                return Ok(Step::Next);
+            }
             Received::Binary(bytes) => {
                 connection.shared.metrics.audio_bytes.add(bytes.len() as u64);
                 self.audio(connection, bytes).await?
@@ -159,10 +174,15 @@ impl Publisher {
         let received_s = self.session.input().received_s();
         if received_s - self.acked_s >= ACK_EVERY_S {
             self.acked_s = received_s;
-            let reply = ServerMessage::to_connection(Some(self.session.id()), ack(&self.session, false));
-            connection.send(Outgoing::Reply(reply)).await?;
+            self.ack(connection).await?;
         }
         Ok(Step::Next)
+    }
+
+    async fn ack(&mut self, connection: &mut Connection) -> Result<(), ConnectionClosed> {
+        self.safe_s = self.session.safe_s();
+        let reply = ServerMessage::to_connection(Some(self.session.id()), ack(&self.session, false));
+        connection.send(Outgoing::Reply(reply)).await
     }
 
     /// Acts on one text frame.

@@ -84,6 +84,8 @@ where
                 }
                 return self.end(reason).await;
             }
+            // Whoever follows or feeds the session comes back for it.
+            ReadStatus::HandedOver => return self.close(CloseCode::Restarting).await,
             ReadStatus::UpToDate => {}
         }
         let is_down = *self.down.borrow_and_update();
@@ -147,6 +149,9 @@ where
                 self.feed_one(text_frame(json)).await?;
             }
             self.flush().await?;
+        }
+        if let Some(Feed::Own(cursor)) = &self.feed {
+            cursor.channel().returned();
         }
         Ok(delivery)
     }

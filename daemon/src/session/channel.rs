@@ -12,14 +12,17 @@ use diarized_models::{SessionState, TimedEvent};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::Archive;
 use super::about::About;
 use super::correction_error::CorrectionError;
 use super::counted::{HubHandle, SessionMetrics};
+use super::handover::Handover;
 use super::journal::{Journal, JournalParams};
 use super::ledger::{Again, Entry, Ledger};
 use super::source::Source;
+use super::state_at::StateAt;
 use crate::protocol::corrections::Step;
-use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Snapshot, Stats, Warning};
+use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Stats, Warning};
 use crate::recording::Recordings;
 
 /// The speaking end of a session; written by its thread, read by any number of cursors.
@@ -39,6 +42,12 @@ pub struct Channel {
     encoded: Mutex<Option<(SnapshotKey, ByteString)>>,
     /// Where the audio of kept sessions is.
     recordings: OnceLock<Arc<Recordings>>,
+    /// What it leaves for a process after this one.
+    handover: Handover,
+    /// In a session of another process: number of the last event that was kept of it.
+    taken_over_at: Option<u64>,
+    /// Warning for the return of the publisher: its code and reason.
+    on_return: Mutex<Option<(&'static str, String)>>,
 }
 
 /// What changes a snapshot: its `seq`, whether the session has ended, and whether audio is kept.
@@ -53,10 +62,14 @@ pub(super) struct Inner {
     pub(super) ledger: Ledger,
     /// Highest label that was ever given.
     last_speaker: u32,
+    /// Highest id of a segment that was ever given.
+    last_segment: u64,
     at: SampleIndex,
     /// End of the latest speech.
     last_speech: Option<SampleIndex>,
     pub(super) ended: Option<EndReason>,
+    /// Whether it has stopped for a process after this one.
+    pub(super) is_handed_over: bool,
     pub(super) stats: Option<(Stats, ByteString)>,
     pub(super) n_stats: u64,
     /// Speech of each speaker, after the end of the session.
@@ -64,43 +77,15 @@ pub(super) struct Inner {
     counted: Arc<SessionMetrics>,
 }
 
-/// The state of a session at one moment.
-#[derive(Debug, Clone)]
-pub struct StateAt {
-    /// Number of the last event in it.
-    pub seq: u64,
-    /// Audio processed at that event.
-    pub at: SampleIndex,
-    /// The labels.
-    pub state: Arc<SessionState>,
-    /// What people wrote of the session.
-    pub about: Arc<About>,
-    /// Highest label that was ever given.
-    pub last_speaker: u32,
-    /// Why it ended, if it has.
-    pub ended: Option<EndReason>,
-}
-
-impl StateAt {
-    /// What a late subscriber gets of session `id`.
-    #[must_use]
-    pub(crate) fn snapshot(&self, id: &str, source: Source) -> ServerMessage {
-        let mut snapshot = Snapshot::of(&self.state, source.as_str(), self.ended);
-        self.about.describe(&mut snapshot);
-        ServerMessage {
-            session: Some(id.to_owned()),
-            seq: Some(self.seq),
-            at: Some(self.at.into()),
-            body: snapshot.into(),
-        }
-    }
-}
-
 impl Channel {
     /// A channel without events; `hub` is notified of every event.
     #[must_use]
     pub fn new(id: &str, source: Source, journal: JournalParams, hub: HubHandle) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::empty(id, source, journal, hub))
+    }
+
+    fn empty(id: &str, source: Source, journal: JournalParams, hub: HubHandle) -> Self {
+        Self {
             id: id.into(),
             source,
             inner: Mutex::new(Inner {
@@ -109,9 +94,11 @@ impl Channel {
                 about: Arc::default(),
                 ledger: Ledger::default(),
                 last_speaker: 0,
+                last_segment: 0,
                 at: SampleIndex::ZERO,
                 last_speech: None,
                 ended: None,
+                is_handed_over: false,
                 stats: None,
                 n_stats: 0,
                 voices: BTreeMap::new(),
@@ -123,7 +110,10 @@ impl Channel {
             n_missed: AtomicU64::new(0),
             encoded: Mutex::new(None),
             recordings: OnceLock::new(),
-        })
+            handover: Handover::new(),
+            taken_over_at: None,
+            on_return: Mutex::default(),
+        }
     }
 
     /// The channel of a session that has ended, with the events that led to `moment` as far as they are there.
@@ -135,19 +125,44 @@ impl Channel {
         events: Vec<ByteString>,
         corrections: Vec<Entry>,
     ) -> Arc<Self> {
+        let all = JournalParams { max_events: usize::MAX, max_bytes: usize::MAX };
+        let mut channel = Self::empty(id, source, all, HubHandle::new());
+        channel.fill(moment, events, corrections);
+        Arc::new(channel)
+    }
+
+    /// The channel of a session of another process that goes on.
+    #[must_use]
+    pub(crate) fn going_on(archive: Archive, journal: JournalParams, hub: HubHandle) -> Arc<Self> {
+        let Archive { id, source, moment, events, corrections, .. } = archive;
+        let mut channel = Self::empty(&id, source, journal, hub);
+        channel.taken_over_at = Some(moment.seq);
+        channel.fill(StateAt { ended: None, ..moment }, events, corrections);
+        Arc::new(channel)
+    }
+
+    fn fill(&mut self, moment: StateAt, events: Vec<ByteString>, corrections: Vec<Entry>) {
         let base_seq = moment.seq.saturating_sub(events.len() as u64);
-        let channel = Self::new(id, source, JournalParams::default(), HubHandle::new());
-        {
-            let mut inner = channel.inner.lock();
-            inner.journal = Journal::archived(base_seq, events);
-            inner.state = moment.state;
-            inner.about = moment.about;
-            inner.last_speaker = moment.last_speaker;
-            inner.ledger = Ledger::of(corrections);
-            inner.at = moment.at;
-            inner.ended = moment.ended;
-        }
-        channel
+        let inner = self.inner.get_mut();
+        inner.journal.fill(base_seq, events);
+        inner.last_speech = moment.state.segments().map(|segment| segment.range.end()).max();
+        inner.state = moment.state;
+        inner.about = moment.about;
+        (inner.last_speaker, inner.last_segment) = (moment.last_speaker, moment.last_segment);
+        inner.ledger = Ledger::of(corrections);
+        inner.at = moment.at;
+        inner.ended = moment.ended;
+    }
+
+    /// What the session leaves for a process after this one.
+    #[must_use]
+    pub fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// Number of the last event that another process had kept of the session, if it comes from there.
+    pub(super) fn taken_over_at(&self) -> Option<u64> {
+        self.taken_over_at
     }
 
     /// Id of the session.
@@ -256,11 +271,24 @@ impl Channel {
         self.inner.lock().voices = voices;
     }
 
-    /// Waits until the session has ended.
+    /// Whether it has ended, or has stopped for a process after this one: no event follows here.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.ended.is_some() || inner.is_handed_over
+    }
+
+    /// Waits until the session [is over](Self::is_over).
     pub async fn wait_ended(&self) {
         let mut tick = self.tick.subscribe();
         // The sender lives in `self`, so the wait cannot fail while we are here.
-        let _ = tick.wait_for(|_| self.ended().is_some()).await;
+        let _ = tick.wait_for(|_| self.is_over()).await;
+    }
+
+    /// The session goes on in a process after this one.
+    pub(super) fn hand_over(&self) {
+        self.inner.lock().is_handed_over = true;
+        self.announce();
     }
 
     /// Numbers and stores events, and notifies readers.
@@ -330,6 +358,18 @@ impl Channel {
         self.publish_body(self.now().at, warning);
     }
 
+    /// Warns everybody once the publisher is back: who comes back with a snapshot would miss an earlier event.
+    pub(crate) fn warn_on_return(&self, code: &'static str, reason: String) {
+        *self.on_return.lock() = Some((code, reason));
+    }
+
+    /// The publisher is back and has what came before.
+    pub(crate) fn returned(&self) {
+        if let Some((code, reason)) = self.on_return.lock().take() {
+            self.warn(code, &reason);
+        }
+    }
+
     /// Makes these the newest stats; those not yet read are forgotten.
     pub(super) fn set_stats(&self, stats: Stats) {
         self.hub.counted.lag.observe(stats.lag_s.0);
@@ -365,14 +405,18 @@ impl Channel {
 impl Inner {
     pub(super) fn moment(&self) -> StateAt {
         let (state, about) = (Arc::clone(&self.state), Arc::clone(&self.about));
-        let (seq, last_speaker) = (self.journal.last_seq(), self.last_speaker);
-        StateAt { seq, at: self.at, state, about, last_speaker, ended: self.ended }
+        let (last_speaker, last_segment) = (self.last_speaker, self.last_segment);
+        let (seq, at, ended) = (self.journal.last_seq(), self.at, self.ended);
+        StateAt { seq, at, state, about, last_speaker, last_segment, ended }
     }
 
     fn record(&mut self, id: &str, emitted: &TimedEvent) -> Result<(), ApplyError> {
         Arc::make_mut(&mut self.state).apply(&emitted.event)?;
         match &emitted.event {
-            Event::Segment(segment) => self.last_speech = self.last_speech.max(Some(segment.range.end())),
+            Event::Segment(segment) => {
+                self.last_speech = self.last_speech.max(Some(segment.range.end()));
+                self.last_segment = self.last_segment.max(segment.id.0);
+            }
             Event::Speaker(info) => self.last_speaker = self.last_speaker.max(info.id.0),
             _ => {}
         }

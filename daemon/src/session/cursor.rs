@@ -7,9 +7,13 @@ use std::sync::atomic::Ordering;
 use bytestring::ByteString;
 use tokio::sync::watch;
 
-use super::channel::{Channel, StateAt};
+use super::channel::Channel;
 use super::ledger::Entry;
+use super::state_at::StateAt;
 use crate::protocol::server_message::{EndReason, Lagged, ServerMessage};
+
+/// Events that a process may have emitted and not kept when it died, at most.
+const MAX_LOST: u64 = 4096;
 
 /// What [`Cursor::read`] left to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub enum ReadStatus {
     UpToDate,
     /// Everything was read and the session has ended.
     Ended(EndReason),
+    /// Everything was read, and the session goes on in a process after this one.
+    HandedOver,
 }
 
 /// Numbered events for storage, and the resulting labels.
@@ -85,7 +91,10 @@ impl Cursor {
         // Whoever followed a session up to its interruption may have heard events that are lost, under numbers that
         // what is kept has given to others.
         let is_interrupted = channel.ended() == Some(EndReason::Interrupted);
-        cursor.wants_snapshot = seq > channel.last_seq() || (is_interrupted && seq == channel.last_seq());
+        let is_of_others = |first: u64| seq > first && seq - first < MAX_LOST;
+        cursor.wants_snapshot = seq > channel.last_seq()
+            || (is_interrupted && seq == channel.last_seq())
+            || channel.taken_over_at().is_some_and(is_of_others);
         cursor.next_seq = seq.saturating_add(1);
         cursor
     }
@@ -149,7 +158,7 @@ impl Cursor {
     /// Appends what comes next to `out`, at most `max` events.
     pub fn read(&mut self, max: usize, out: &mut Vec<ByteString>) -> ReadStatus {
         self.tick.mark_unchanged();
-        let (moment, more, ended, stats) = {
+        let (moment, more, is_handed_over, ended, stats) = {
             let inner = self.channel.inner.lock();
             let lagged = !self.wants_snapshot && self.next_seq < inner.journal.first_seq();
             let moment = (self.wants_snapshot || lagged).then(|| inner.moment());
@@ -170,6 +179,7 @@ impl Cursor {
             (
                 moment,
                 more,
+                inner.is_handed_over,
                 inner.ended,
                 if more { None } else { stats.map(|(_, json)| (inner.n_stats, json)) },
             )
@@ -191,6 +201,7 @@ impl Cursor {
             _ if more => ReadStatus::More,
             Some(_) if self.stays => ReadStatus::UpToDate,
             Some(reason) => ReadStatus::Ended(reason),
+            None if is_handed_over => ReadStatus::HandedOver,
             None => ReadStatus::UpToDate,
         }
     }

@@ -1,9 +1,10 @@
 //! Interface of a session's thread to a diarizer and its inference workers.
 
 use crossbeam_channel::Select;
-use diarized_models::TimedEvent;
-use diarized_models::diarizer::SpeakerVoice;
+use diarized_dsp::SampleIndex;
+use diarized_models::diarizer::{SpeakerVoice, VoicesMark};
 use diarized_models::events::{GapReason, SegmentId, SpeakerId};
+use diarized_models::{SessionState, TimedEvent};
 
 use super::correction_error::CorrectionError;
 use super::ledger::Again;
@@ -137,6 +138,19 @@ pub trait Engine: Send {
     /// Speech of a speaker so far, if enough for an embedding.
     fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice>;
 
+    /// Everything before this position is labelled by the events so far: where the session can go on in another process.
+    fn labelled_until(&self) -> SampleIndex;
+
+    /// What tells whether [`Self::voices`] have changed.
+    fn voices_mark(&self) -> VoicesMark {
+        VoicesMark::default()
+    }
+
+    /// What is known of the voices, for an engine that goes on with the session. Biometric data.
+    fn voices(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Submits pending work, takes finished results, and appends the events; never waits.
     ///
     /// # Errors
@@ -181,6 +195,35 @@ pub struct InferenceStats {
     pub overloaded: bool,
 }
 
+/// A session of another process, as an engine goes on with it.
+#[derive(Debug)]
+pub struct Before {
+    /// Its labels.
+    pub state: SessionState,
+    /// Everything before this is labelled; the next sample lies here.
+    pub at: SampleIndex,
+    /// Highest id of a segment that was ever given.
+    pub last_segment: SegmentId,
+    /// Highest label of a speaker that was ever given.
+    pub last_speaker: SpeakerId,
+    /// What was known of the voices, or why nothing is.
+    pub voices: Result<Vec<u8>, String>,
+}
+
+/// An engine that goes on with a session.
+pub struct GoingOn {
+    /// The engine.
+    pub engine: Box<dyn Engine>,
+    /// Why people who speak again are not recognised, if so.
+    pub voices_lost: Option<String>,
+}
+
+impl std::fmt::Debug for GoingOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GoingOn").field("voices_lost", &self.voices_lost).finish_non_exhaustive()
+    }
+}
+
 /// Makes one [`Engine`] a session; shared by all connections.
 pub trait EngineFactory: Send + Sync {
     /// A diarizer at the start of a stream, as configured.
@@ -196,6 +239,12 @@ pub trait EngineFactory: Send + Sync {
     /// # Errors
     /// [`EngineError`] if it cannot be made.
     fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError>;
+
+    /// Creates a diarizer that goes on with a session of another process.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be made.
+    fn engine_going_on(&self, options: SessionOptions, before: Before) -> Result<GoingOn, EngineError>;
 
     /// Name of the voice model that the engines use.
     fn model(&self) -> &str;

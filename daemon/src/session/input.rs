@@ -101,6 +101,8 @@ pub(super) enum Input {
     Voice(SpeakerId, oneshot::Sender<Option<SpeakerVoice>>),
     /// The end.
     Finish(EndReason),
+    /// The end in this process.
+    HandOver,
 }
 
 /// An item and the places that it gives back when it has been dealt with.
@@ -144,12 +146,12 @@ pub struct Sender {
     words: Mutex<Rate>,
 }
 
-/// A queue for audio of this format.
-pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
+/// A queue for audio of this format, after `n_received` samples of each channel at the declared rate.
+pub(super) fn queue(format: AudioFormat, n_received: u64) -> (Sender, Inbox) {
     // Beyond the places there is room for the one `Finish`, which must not wait.
     let (tx, rx) = bounded(N_PLACES as usize + 1);
     let places = Arc::new(Semaphore::new(N_PLACES as usize));
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters { n_received: AtomicU64::new(n_received) });
     let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
     let corrections = Mutex::new(Rate::new(MAX_CORRECTIONS_PER_S, CORRECTIONS_AT_ONCE));
     let words = Mutex::new(Rate::new(MAX_WORDS_PER_S, WORDS_AT_ONCE));
@@ -159,8 +161,7 @@ pub(super) fn queue(format: AudioFormat) -> (Sender, Inbox) {
 
 /// The near end of a queue that takes nothing, after `n_received` samples of each channel at the declared rate.
 pub(super) fn closed(format: AudioFormat, n_received: u64, reason: EndReason) -> Sender {
-    let (sender, inbox) = queue(format);
-    inbox.counters.n_received.store(n_received, Ordering::Relaxed);
+    let (sender, _) = queue(format, n_received);
     // A new sender has no reason yet.
     let _ = sender.finished.set(reason);
     sender
@@ -258,6 +259,14 @@ impl Sender {
         }
     }
 
+    /// Stops the session after what is queued, for a process after this one; an end that was asked for before stands.
+    pub(super) fn hand_over(&self) {
+        if self.finished.set(EndReason::Shutdown).is_ok() {
+            // There is room, as for an end.
+            let _ = self.queue.try_send(Queued { input: Input::HandOver, _places: None });
+        }
+    }
+
     /// Why it takes no more, if it does not.
     pub(super) fn end_reason(&self) -> Option<EndReason> {
         self.finished.get().copied()
@@ -301,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_blocks_the_sender_until_there_is_room() {
-        let (sender, inbox) = queue(AudioFormat::default());
+        let (sender, inbox) = queue(AudioFormat::default(), 0);
         // A second of audio takes 51 places: five fit, the sixth waits.
         std::thread::scope(|scope| {
             let sender = &sender;
@@ -316,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_end_fits_into_a_full_queue_and_nothing_follows_it() {
-        let (sender, inbox) = queue(AudioFormat::default());
+        let (sender, inbox) = queue(AudioFormat::default(), 0);
         for _ in 0..5 {
             sender.push_interleaved(&[0.0; 16_000]).unwrap();
         }
@@ -330,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_large_command_takes_more_places() {
-        let (sender, inbox) = queue(AudioFormat::default());
+        let (sender, inbox) = queue(AudioFormat::default(), 0);
         let split = |n: u64| {
             let segments = (0..n).map(diarized_models::SegmentId).collect();
             Command::Correct { correction: Correction::Split { speaker: SpeakerId(1), segments }, by: None }
@@ -347,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_sender_that_waits_is_woken_when_the_session_is_gone() {
-        let (sender, inbox) = queue(AudioFormat::default());
+        let (sender, inbox) = queue(AudioFormat::default(), 0);
         std::thread::scope(|scope| {
             let pushed = scope.spawn(|| {
                 loop {

@@ -33,12 +33,10 @@ impl Journal {
         Self { params, entries: VecDeque::new(), n_bytes: 0, last_seq: 0 }
     }
 
-    /// A journal that holds these events alone, after `base_seq` that it does not.
-    pub(super) fn archived(base_seq: u64, events: Vec<ByteString>) -> Self {
-        let params = JournalParams { max_events: usize::MAX, max_bytes: usize::MAX };
-        let n_bytes = events.iter().map(|json| json.len()).sum();
-        let last_seq = base_seq + events.len() as u64;
-        Self { params, entries: events.into(), n_bytes, last_seq }
+    /// Takes the events after `base_seq`, which it does not hold. It must be empty.
+    pub(super) fn fill(&mut self, base_seq: u64, events: Vec<ByteString>) {
+        self.last_seq = base_seq;
+        events.into_iter().for_each(|json| self.push(json));
     }
 
     /// Number of the newest event, 0 before the first.

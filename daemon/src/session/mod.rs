@@ -10,6 +10,7 @@ mod correction_error;
 mod counted;
 mod cursor;
 pub mod engine;
+mod handover;
 mod health;
 mod input;
 mod journal;
@@ -19,6 +20,7 @@ mod publisher_slot;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod source;
+mod state_at;
 mod without_diarizer;
 mod words;
 mod worker;
@@ -28,11 +30,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use about::About;
-pub use channel::{Channel, StateAt};
+pub use channel::Channel;
 pub use correction_error::CorrectionError;
 pub use counted::{HubHandle, SessionMetrics};
 pub use cursor::{Batch, Cursor, ReadStatus};
-pub use engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
+pub use engine::{Before, Correction, Engine, EngineError, EngineFactory, GoingOn, InferenceStats};
+pub use handover::Handover;
+pub(crate) use handover::samples_until;
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;
@@ -40,19 +44,21 @@ pub use ledger::{Again, Entry};
 pub use listening::{AudioPiece, Listener, Recognised};
 pub use publisher_slot::{PublisherGuard, VacatedSlot};
 pub use source::Source;
+pub use state_at::StateAt;
 pub(crate) use without_diarizer::restoration;
 
 use listening::Listeners;
 use publisher_slot::PublisherSlot;
 
 use bytestring::ByteString;
-use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ};
+use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::SpeakerId;
 use diarized_models::diarizer::SpeakerVoice;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::protocol::AudioFormat;
 use crate::protocol::server_message::{EndReason, Title};
+use crate::protocol::{AudioFormat, SessionOptions};
 use crate::recording::{EncoderError, Recorder};
 use crate::secret::SecretHash;
 
@@ -75,11 +81,12 @@ pub enum StartError {
 }
 
 /// A session that has ended and was kept, as it is put together again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Archive {
     pub(crate) id: String,
     pub(crate) source: Source,
     pub(crate) format: AudioFormat,
+    pub(crate) options: SessionOptions,
     pub(crate) began: SystemTime,
     pub(crate) token_hash: SecretHash,
     pub(crate) moment: StateAt,
@@ -87,6 +94,30 @@ pub(crate) struct Archive {
     pub(crate) events: Vec<ByteString>,
     /// Its corrections, the oldest first.
     pub(crate) corrections: Vec<Entry>,
+}
+
+/// The secret of a session's publisher.
+pub(crate) enum Secret {
+    /// Not given to anybody yet.
+    New(String),
+    /// The publisher of another process has it.
+    Known(SecretHash),
+}
+
+/// What a running session is made of.
+pub(crate) struct Parts {
+    /// Orders the sessions of a process.
+    pub(crate) number: u64,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) format: AudioFormat,
+    pub(crate) options: SessionOptions,
+    pub(crate) secret: Secret,
+    pub(crate) began: SystemTime,
+    /// Samples of each channel that it has already, at the declared rate.
+    pub(crate) n_received: u64,
+    pub(crate) engine: Box<dyn Engine>,
+    /// Takes the audio, too.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// A running or finished session; shared by its publisher, its readers and the hub.
@@ -100,6 +131,7 @@ pub struct Session {
     input: Sender,
     listeners: Arc<Listeners>,
     format: AudioFormat,
+    options: SessionOptions,
     began: SystemTime,
     /// The publisher's secret until it is sent, and its hash.
     token: Mutex<Option<String>>,
@@ -109,24 +141,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the session's thread. `number` orders the sessions of a process; a recorder takes the audio, too.
+    /// Starts the session's thread.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind.
-    pub fn start(
-        number: u64,
-        channel: Arc<Channel>,
-        format: AudioFormat,
-        token: String,
-        engine: Box<dyn Engine>,
-        recorder: Option<Recorder>,
-    ) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { number, channel, format, options, secret, began, n_received, engine, recorder } = parts;
         let intake = Intake::new(IntakeParams {
             sample_rate_hz: format.sample_rate,
             n_channels: format.channels,
             channel: format.channel.map_or(ChannelSelect::Mix, ChannelSelect::One),
         })?;
-        let (input, receiver) = input::queue(format);
+        let (input, receiver) = input::queue(format, n_received);
         let listeners = Listeners::new();
         let worker = worker::Worker::new(
             Arc::clone(&channel),
@@ -142,6 +168,13 @@ impl Session {
             .stack_size(worker::STACK_BYTES)
             .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
+        let (token, token_hash) = match secret {
+            Secret::New(token) => (Some(token.clone()), SecretHash::of(&token)),
+            Secret::Known(hash) => {
+                channel.handover().set_publisher();
+                (None, hash)
+            }
+        };
         Ok(Arc::new(Self {
             number: AtomicU64::new(number),
             is_back: AtomicBool::new(false),
@@ -150,9 +183,10 @@ impl Session {
             input,
             listeners,
             format,
-            began: SystemTime::now(),
-            token_hash: SecretHash::of(&token),
-            token: Mutex::new(Some(token)),
+            options,
+            began,
+            token_hash,
+            token: Mutex::new(token),
             publisher_slot: PublisherSlot::new(),
             thread: Mutex::new(Some(thread)),
         }))
@@ -161,7 +195,7 @@ impl Session {
     /// A session without input, for its past events.
     #[must_use]
     pub(crate) fn archived(archive: Archive) -> Arc<Self> {
-        let Archive { id, source, format, began, token_hash, moment, events, corrections } = archive;
+        let Archive { id, source, format, options, began, token_hash, moment, events, corrections } = archive;
         let heard = u128::from(moment.at.0) * u128::from(format.sample_rate);
         let n_received = u64::try_from(heard / u128::from(SAMPLE_RATE_HZ)).unwrap_or(u64::MAX);
         let ended = moment.ended.unwrap_or(EndReason::Interrupted);
@@ -175,6 +209,7 @@ impl Session {
             input: input::closed(format, n_received, ended),
             listeners,
             format,
+            options,
             began,
             token: Mutex::new(None),
             token_hash,
@@ -233,7 +268,34 @@ impl Session {
     /// Secret of the publisher, once; only its hash is kept after that.
     #[must_use]
     pub fn take_token(&self) -> Option<String> {
-        self.token.lock().take()
+        let token = self.token.lock().take();
+        if token.is_some() {
+            self.channel.handover().set_publisher();
+        }
+        token
+    }
+
+    /// What its client wants of it.
+    #[must_use]
+    pub fn options(&self) -> SessionOptions {
+        self.options
+    }
+
+    /// Seconds of audio that were received and will be labelled whatever breaks now, the process included where the session
+    /// can go on in another one.
+    #[must_use]
+    pub fn safe_s(&self) -> f64 {
+        self.channel.handover().safe_s(self.input.received_s())
+    }
+
+    /// A receiver that changes as more audio becomes safe.
+    pub(crate) fn safer(&self) -> watch::Receiver<SampleIndex> {
+        self.channel.handover().stored()
+    }
+
+    /// Stops the session for a process after this one; it ends where it cannot go on. Never waits.
+    pub(crate) fn hand_over(&self) {
+        self.input.hand_over();
     }
 
     /// Whether this is the publisher's secret.
@@ -271,11 +333,20 @@ impl Session {
 
     /// Gives the publisher, whose connection broke, so long to come back, and ends the session if it does not.
     pub async fn await_return(&self, vacated: VacatedSlot, grace: Duration) {
+        self.await_publisher(vacated, grace, EndReason::Disconnected).await;
+    }
+
+    /// The same for a session of another process, whose publisher has not come yet.
+    pub(crate) async fn await_first_return(&self, grace: Duration) {
+        self.await_publisher(publisher_slot::FIRST, grace, EndReason::Interrupted).await;
+    }
+
+    async fn await_publisher(&self, vacated: VacatedSlot, grace: Duration, reason: EndReason) {
         tokio::select! {
             () = self.channel.wait_ended() => {}
             () = self.publisher_slot.acquired_again(vacated) => {}
             () = tokio::time::sleep(grace) => {
-                self.publisher_slot.if_vacant(vacated, || self.finish(EndReason::Disconnected));
+                self.publisher_slot.if_vacant(vacated, || self.finish(reason));
             }
         }
     }
@@ -290,6 +361,10 @@ impl Session {
         by: Option<String>,
     ) -> Result<(), CorrectionError> {
         self.channel.wait_ended().await;
+        if self.channel.ended().is_none() {
+            let reason = "the server restarts; correct the session when it is back".to_owned();
+            return Err(CorrectionError::Refused { reason });
+        }
         self.channel.correct_ended(correction, by.as_deref())
     }
 

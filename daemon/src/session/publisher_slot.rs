@@ -25,6 +25,9 @@ pub struct PublisherGuard {
 #[derive(Debug, Clone, Copy)]
 pub struct VacatedSlot(u64);
 
+/// The slot of a session to which no connection has come yet.
+pub(super) const FIRST: VacatedSlot = VacatedSlot(0);
+
 impl PublisherSlot {
     pub(super) fn new() -> Self {
         Self { newest: watch::Sender::new(0), held: Arc::default() }

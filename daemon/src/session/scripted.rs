@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crossbeam_channel::Select;
 use diarized_dsp::{SampleIndex, SampleRange};
-use diarized_models::diarizer::SpeakerVoice;
+use diarized_models::diarizer::{SpeakerVoice, VoicesMark};
 use diarized_models::events::{Change, Event, GapReason, RevisionReason, Segment, SegmentId};
 use diarized_models::{Embedding, SessionState, SpeakerId, SpeakerInfo, TimedEvent};
 use parking_lot::{Condvar, Mutex};
 
 use super::correction_error::CorrectionError;
-use super::engine::{Correction, Engine, EngineError, EngineFactory, InferenceStats};
+use super::engine::{Before, Correction, Engine, EngineError, EngineFactory, GoingOn, InferenceStats};
 use crate::protocol::SessionOptions;
 
 const BLOCK: usize = 1600;
@@ -56,6 +56,18 @@ impl EngineFactory for ScriptedFactory {
     fn engine_for(&self, options: SessionOptions) -> Result<Box<dyn Engine>, EngineError> {
         *self.options.lock() = options;
         Ok(Box::new(Scripted { gate: Arc::clone(&self.gate), ..Scripted::default() }))
+    }
+
+    fn engine_going_on(&self, options: SessionOptions, before: Before) -> Result<GoingOn, EngineError> {
+        *self.options.lock() = options;
+        let Before { state, at, last_segment, last_speaker, voices } = before;
+        let (next_id, last_speaker) = (last_segment.0, last_speaker.0);
+        let open = state.segments().find(|s| !s.is_final).cloned();
+        let gate = Arc::clone(&self.gate);
+        let mut engine = Scripted { gate, at, next_id, last_speaker, state, open, ..Scripted::default() };
+        engine.close();
+        let voices_lost = voices.and_then(|bytes| String::from_utf8(bytes).map_err(|e| e.to_string())).err();
+        Ok(GoingOn { engine: Box::new(engine), voices_lost })
     }
 
     fn model(&self) -> &str {
@@ -204,6 +216,18 @@ impl Engine for Scripted {
         values[speaker.0 as usize % 192] = 1.0;
         let embedding = Embedding::from_raw(&values).ok()?;
         Some(SpeakerVoice { embedding, speech_s: speech_s as f32, snr_db: None })
+    }
+
+    fn labelled_until(&self) -> SampleIndex {
+        self.at
+    }
+
+    fn voices_mark(&self) -> VoicesMark {
+        VoicesMark { version: self.next_id, n_speakers: self.state.speakers().len() }
+    }
+
+    fn voices(&self) -> Vec<u8> {
+        format!("voices of {} people", self.state.speakers().len()).into_bytes()
     }
 
     fn drive(&mut self, out: &mut Vec<TimedEvent>) -> Result<(), EngineError> {

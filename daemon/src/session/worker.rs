@@ -1,5 +1,7 @@
 //! The session's thread: from the queue through intake and diarizer to the channel.
 
+mod recognised;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,15 +11,15 @@ use crossbeam_channel::Select;
 use diarized_dsp::{Intake, SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::TimedEvent;
 use diarized_models::events::GapReason;
-use diarized_models::words::NewWord;
 
 use super::channel::Channel;
 use super::correcting;
 use super::correction_error::CorrectionError;
 use super::engine::{Correction, Engine, EngineError};
+use super::handover::Leaving;
 use super::health::Health;
 use super::input::{Command, Inbox, Input};
-use super::listening::{Listeners, Recognised};
+use super::listening::Listeners;
 use super::words::Words;
 use crate::protocol::server_message::{EndReason, Stats, Warning};
 use crate::protocol::{AudioFormat, Decimal, Seconds};
@@ -29,10 +31,6 @@ pub(super) const STACK_BYTES: usize = 1 << 20;
 const MAX_PENDING: usize = 32;
 /// Audio that listeners get at once: 100 ms.
 const PIECE: usize = SAMPLE_RATE_HZ as usize / 10;
-/// How long a shutdown waits for the last words of a listener.
-const SHUTDOWN_WORDS: Duration = Duration::from_secs(2);
-/// How often the end looks whether its listeners have left.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Interval of `stats` while audio arrives.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 
@@ -73,6 +71,13 @@ pub(super) struct Worker {
     listeners: Arc<Listeners>,
     /// Whether it was reported that words of a listener were refused.
     has_refused: bool,
+    leaving: Leaving,
+}
+
+/// How the thread stops.
+enum Stop {
+    Ended(EndReason),
+    HandedOver,
 }
 
 impl Worker {
@@ -85,6 +90,9 @@ impl Worker {
         inbox: Inbox,
         listeners: Arc<Listeners>,
     ) -> Self {
+        let n_taken = inbox.counters.n_received.load(Ordering::Relaxed);
+        let heard = at_16k(n_taken, format.sample_rate);
+        let words = Words::of(&channel.now().state);
         Self {
             channel,
             engine,
@@ -92,19 +100,20 @@ impl Worker {
             intake,
             format,
             inbox,
-            n_taken: 0,
-            heard: SampleIndex::ZERO,
+            n_taken,
+            heard,
             dropped: 0,
             health: Health::default(),
             busy: Duration::ZERO,
             stats_at: Instant::now(),
-            stats_heard: SampleIndex::ZERO,
+            stats_heard: heard,
             interleaved: Vec::new(),
             mono: Vec::new(),
             emitted: Vec::new(),
-            words: Words::default(),
+            words,
             listeners,
             has_refused: false,
+            leaving: Leaving::new(),
         }
     }
 
@@ -112,7 +121,17 @@ impl Worker {
     pub(super) fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
         let reason = match outcome {
-            Ok(Ok(reason)) => reason,
+            Ok(Ok(Stop::Ended(reason))) => reason,
+            Ok(Ok(Stop::HandedOver)) => {
+                self.listeners.end();
+                self.channel.hand_over();
+                let heard_s = self.heard.seconds();
+                return tracing::info!(
+                    session = self.channel.id(),
+                    heard_s,
+                    "session goes on after a restart"
+                );
+            }
             Ok(Err(Fault::Abandoned)) => EndReason::Disconnected,
             Ok(Err(fault)) => {
                 let error: &dyn std::error::Error = &fault;
@@ -139,7 +158,8 @@ impl Worker {
         );
     }
 
-    fn work(&mut self) -> Result<EndReason, Fault> {
+    fn work(&mut self) -> Result<Stop, Fault> {
+        self.drive()?;
         loop {
             self.wait();
             self.drive()?;
@@ -152,6 +172,7 @@ impl Worker {
             let queued = match self.inbox.queue.try_recv() {
                 Ok(queued) => queued,
                 Err(crossbeam_channel::TryRecvError::Empty) => {
+                    self.leave(false);
                     self.tell_stats();
                     continue;
                 }
@@ -161,17 +182,37 @@ impl Worker {
                 }
             };
             let began = Instant::now();
-            if let Some(reason) = self.take(queued.input)? {
-                return Ok(reason);
+            if let Some(stop) = self.take(queued.input)? {
+                return Ok(stop);
             }
             self.drive()?;
+            self.leave(false);
             self.busy += began.elapsed();
             self.tell_stats();
         }
     }
 
-    /// Takes one input. Returns the reason if it ends the session.
-    fn take(&mut self, input: Input) -> Result<Option<EndReason>, Fault> {
+    /// Leaves what a process after this one needs; after the events that it follows from.
+    fn leave(&mut self, is_last: bool) {
+        let engine = &self.engine;
+        let (labelled, mark) = (engine.labelled_until(), engine.voices_mark());
+        self.leaving.leave(self.channel.handover(), labelled, mark, is_last, || engine.voices());
+    }
+
+    /// Settles everything, and leaves it to a process after this one.
+    fn hand_over(&mut self) -> Result<(), Fault> {
+        self.flush_intake()?;
+        self.engine.flush()?;
+        self.drain()?;
+        self.leave(true);
+        if let Some(recorder) = self.recorder.take() {
+            recorder.pause();
+        }
+        Ok(())
+    }
+
+    /// Takes one input. Returns how it stops the session, if it does.
+    fn take(&mut self, input: Input) -> Result<Option<Stop>, Fault> {
         // Whoever waits for a reply may be gone.
         match input {
             Input::Bytes(bytes) => {
@@ -198,7 +239,11 @@ impl Worker {
                 self.await_words(reason)?;
                 self.stats_at -= STATS_EVERY;
                 self.tell_stats();
-                return Ok(Some(reason));
+                return Ok(Some(Stop::Ended(reason)));
+            }
+            Input::HandOver => {
+                self.hand_over()?;
+                return Ok(Some(Stop::HandedOver));
             }
         }
         Ok(None)
@@ -335,56 +380,6 @@ impl Worker {
         let outcome = self.channel.publish(&self.emitted);
         self.emitted.clear();
         Ok(outcome?)
-    }
-
-    /// Adds recognised words and emits their events.
-    fn take_words(
-        &mut self,
-        words: &[NewWord],
-        is_final: bool,
-    ) -> Result<Result<(), CorrectionError>, Fault> {
-        self.drive()?;
-        let received =
-            at_16k(self.inbox.counters.n_received.load(Ordering::Relaxed), self.format.sample_rate);
-        let state = || self.channel.now().state;
-        match self.words.add(state, words, is_final, self.heard, received) {
-            Ok(emitted) => Ok(Ok(self.channel.publish(&emitted)?)),
-            Err(refusal) => Ok(Err(refusal)),
-        }
-    }
-
-    /// Adds the words of a listener; the first refusal is reported to everybody.
-    fn take_recognised(&mut self, recognised: &Recognised) -> Result<(), Fault> {
-        if let Err(refusal) = self.take_words(&recognised.words, recognised.is_final)?
-            && !std::mem::replace(&mut self.has_refused, true)
-        {
-            let warning = Warning { code: "words_refused".to_owned(), reason: refusal.to_string() };
-            self.channel.publish_body(self.heard, warning);
-        }
-        Ok(())
-    }
-
-    /// Waits at the end for the last words, no longer than their listeners may take.
-    fn await_words(&mut self, reason: EndReason) -> Result<(), Fault> {
-        let began = Instant::now();
-        loop {
-            while let Ok(recognised) = self.listeners.words().try_recv() {
-                self.take_recognised(&recognised)?;
-            }
-            let Some(patience) = self.listeners.patience() else { break };
-            let limit = if reason == EndReason::Shutdown { patience.min(SHUTDOWN_WORDS) } else { patience };
-            if began.elapsed() >= limit {
-                break;
-            }
-            if let Ok(recognised) = self.listeners.words().recv_timeout(LOOK_EVERY) {
-                self.take_recognised(&recognised)?;
-            }
-        }
-        // What was sent right before the last listener left.
-        while let Ok(recognised) = self.listeners.words().try_recv() {
-            self.take_recognised(&recognised)?;
-        }
-        Ok(())
     }
 
     /// Drives until nothing is pending.

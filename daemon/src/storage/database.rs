@@ -15,7 +15,7 @@ use super::migrations::{check, migrate};
 use super::values::{lossy, signed, unsigned};
 use super::{StoredSession, unix_ms};
 use crate::private_file::open_or_create;
-use crate::protocol::server_message::{Body, EndReason, Ended};
+use crate::protocol::server_message::{Body, EndReason};
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
 use crate::session::{About, Archive, Batch, Entry, MAX_ENTRIES, ReadStatus, Session, Source, StateAt};
@@ -88,7 +88,8 @@ impl Database {
         write
             .prepare_cached(
                 "UPDATE sessions SET seq = ?2, at = ?3, n_speakers = ?4, n_segments = ?5, reason = ?6,
-                        ended_ms = coalesce(ended_ms, ?7), title = ?8, last_speaker = ?9
+                        ended_ms = coalesce(ended_ms, ?7),
+                        labelled = iif(?6 IS NULL, labelled, NULL), title = ?8, last_speaker = ?9, last_segment = ?10
                  WHERE key = ?1",
             )?
             .execute(params![
@@ -100,61 +101,11 @@ impl Database {
                 reason,
                 ended_ms,
                 now.about.title,
-                now.last_speaker
+                now.last_speaker,
+                signed(now.last_segment)
             ])?;
         write.commit()?;
         Ok(key)
-    }
-
-    /// Ends every session that is still open as `interrupted`, and gives their number and what is wrong with those that
-    /// cannot be read; they end as they are.
-    pub(super) fn end_interrupted(&mut self) -> Result<(usize, Vec<StorageError>), StorageError> {
-        let open: Vec<(i64, String)> = {
-            let mut select = self.sqlite.prepare("SELECT key, id FROM sessions WHERE reason IS NULL")?;
-            let rows = select.query_map([], |row| Ok((row.get(0)?, lossy(row, 1)?)))?;
-            rows.collect::<Result<_, _>>()?
-        };
-        let mut faults = Vec::new();
-        for (key, id) in &open {
-            let read = self.read(id).and_then(|read| read.ok_or_else(|| damaged(id, "its id is no text")));
-            let (kept, archive) = match read {
-                Ok(read) => read,
-                Err(fault @ StorageError::Damaged { .. }) => {
-                    self.sqlite.execute(
-                        "UPDATE sessions SET reason = ?2, ended_ms = ?3 WHERE key = ?1",
-                        params![key, EndReason::Interrupted.as_str(), unix_ms(SystemTime::now())],
-                    )?;
-                    faults.push(fault);
-                    continue;
-                }
-                Err(other) => return Err(other),
-            };
-            let at = SampleIndex(kept.at);
-            let speakers = archive.moment.state.speakers().len();
-            let ended = Ended { duration_s: at.into(), speakers, reason: EndReason::Interrupted };
-            let message = ServerMessage {
-                session: Some(id.clone()),
-                seq: Some(kept.seq + 1),
-                at: Some(at.into()),
-                body: ended.into(),
-            };
-            let write = self.sqlite.transaction()?;
-            write.execute(
-                "INSERT INTO events (session, seq, message) VALUES (?1, ?2, ?3)",
-                params![key, signed(kept.seq + 1), message.to_json()],
-            )?;
-            write.execute(
-                "UPDATE sessions SET seq = ?2, reason = ?3, ended_ms = ?4 WHERE key = ?1",
-                params![
-                    key,
-                    signed(kept.seq + 1),
-                    EndReason::Interrupted.as_str(),
-                    unix_ms(SystemTime::now())
-                ],
-            )?;
-            write.commit()?;
-        }
-        Ok((open.len() - faults.len(), faults))
     }
 
     /// The newest sessions, newest first; damaged ones are left out.
@@ -203,30 +154,32 @@ impl Database {
     }
 
     /// A session with all its events, read back.
-    fn read(&self, id: &str) -> Result<Option<(StoredSession, Archive)>, StorageError> {
+    pub(super) fn read(&self, id: &str) -> Result<Option<(StoredSession, Archive)>, StorageError> {
         let row = self
             .sqlite
             .prepare_cached(
                 "SELECT id, source, format, began_ms, seq, at, n_speakers, n_segments, reason, title, key, base_seq, base,
-                        token_hash, last_speaker
+                        token_hash, last_speaker, last_segment, options
                  FROM sessions WHERE id = ?1",
             )?
             .query_row([id], |row| {
                 let (key, base_seq): (i64, i64) = (row.get(10)?, row.get(11)?);
                 let (base, token_hash): (Option<String>, String) = (row.get(12)?, row.get(13)?);
-                let last_speaker: u32 = row.get(14)?;
-                Ok((kept(row), key, unsigned(base_seq), base, token_hash, last_speaker))
+                let (last_speaker, last_segment): (u32, i64) = (row.get(14)?, row.get(15)?);
+                let options: Option<String> = row.get(16)?;
+                let (base_seq, last_ids) = (unsigned(base_seq), (last_speaker, unsigned(last_segment)));
+                Ok((kept(row), key, base_seq, base, token_hash, last_ids, options))
             })
             .optional()
             .map_err(|error| or_damaged(id, error))?;
-        let Some((kept, key, base_seq, base, token_hash, last_speaker)) = row else { return Ok(None) };
+        let Some((kept, key, base_seq, base, token_hash, last_ids, options)) = row else { return Ok(None) };
         let kept = kept?;
-        let mut replayed = Replayed::of(id, base.as_deref(), last_speaker)?;
+        let mut replayed = Replayed::of(id, base.as_deref(), last_ids)?;
         self.replay(id, key, base_seq, &mut replayed)?;
-        let Replayed { state, about, last_speaker, events } = replayed;
-        let highest = state.speakers().map(|info| info.id.0).max();
+        let Replayed { state, about, last_speaker, last_segment, events } = replayed;
         let moment = StateAt {
-            last_speaker: last_speaker.max(highest.unwrap_or(0)),
+            last_speaker,
+            last_segment,
             seq: base_seq + events.len() as u64,
             at: SampleIndex(kept.at),
             state: Arc::new(state),
@@ -238,6 +191,7 @@ impl Database {
             id: kept.id.clone(),
             source: kept.source,
             format: kept.format,
+            options: options.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
             began: kept.began,
             token_hash,
             moment,
@@ -319,14 +273,15 @@ fn or_damaged(id: &str, error: rusqlite::Error) -> StorageError {
 struct Replayed {
     state: SessionState,
     about: About,
-    /// Highest speaker so far.
+    /// Highest speaker and segment so far.
     last_speaker: u32,
+    last_segment: u64,
     events: Vec<ByteString>,
 }
 
 impl Replayed {
     /// The labels before the first stored event; `base` is a snapshot as JSON.
-    fn of(id: &str, base: Option<&str>, last_speaker: u32) -> Result<Self, StorageError> {
+    fn of(id: &str, base: Option<&str>, last_ids: (u32, u64)) -> Result<Self, StorageError> {
         let (state, about) = match base.map(ServerMessage::parse) {
             None => (SessionState::new(), About::default()),
             Some(Ok(ServerMessage { body: Body::Snapshot(base), .. })) => {
@@ -334,7 +289,9 @@ impl Replayed {
             }
             Some(_) => return Err(damaged(id, "its labels are no snapshot")),
         };
-        Ok(Self { state, about, last_speaker, events: Vec::new() })
+        let last_speaker = state.speakers().map(|info| info.id.0).max().unwrap_or(0).max(last_ids.0);
+        let last_segment = state.segments().map(|segment| segment.id.0).max().unwrap_or(0).max(last_ids.1);
+        Ok(Self { state, about, last_speaker, last_segment, events: Vec::new() })
     }
 
     fn apply(&mut self, id: &str, text: String) -> Result<(), StorageError> {
@@ -343,8 +300,10 @@ impl Replayed {
         if !About::takes(&message.body) && !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
             let event = message.body.to_event().map_err(|e| damaged(id, e))?;
             self.state.apply(&event).map_err(|e| damaged(id, e))?;
-            if let Event::Speaker(info) = &event {
-                self.last_speaker = self.last_speaker.max(info.id.0);
+            match &event {
+                Event::Speaker(info) => self.last_speaker = self.last_speaker.max(info.id.0),
+                Event::Segment(segment) => self.last_segment = self.last_segment.max(segment.id.0),
+                _ => {}
             }
         }
         self.events.push(ByteString::from(text));
@@ -355,17 +314,20 @@ impl Replayed {
 /// Adds the row of a session; returns its key.
 fn insert(write: &Transaction, session: &Session) -> Result<i64, StorageError> {
     let format = serde_json::to_string(&session.format()).unwrap_or_default();
+    let options = serde_json::to_string(&session.options()).unwrap_or_default();
     write
         .prepare_cached(
-            "INSERT INTO sessions (id, source, format, token_hash, began_ms, seq, at, n_speakers, n_segments)
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0)",
+            "INSERT INTO sessions
+                 (id, source, format, token_hash, began_ms, options, seq, at, n_speakers, n_segments)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0)",
         )?
         .execute(params![
             session.id(),
             session.channel().source().as_str(),
             format,
             session.token_hash().to_string(),
-            unix_ms(session.began())
+            unix_ms(session.began()),
+            options
         ])?;
     Ok(write.last_insert_rowid())
 }

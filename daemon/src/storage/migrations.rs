@@ -51,6 +51,10 @@ const STEPS: &[&str] = &[
         entry   TEXT NOT NULL,
         PRIMARY KEY (session, id)
     ) WITHOUT ROWID;",
+    // Where a running session goes on after a restart, and with what: none of a session whose publisher cannot come back.
+    "ALTER TABLE sessions ADD COLUMN last_segment INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN labelled INTEGER;
+    ALTER TABLE sessions ADD COLUMN options TEXT;",
 ];
 
 /// The version of this program's tables.

@@ -10,7 +10,9 @@ mod database;
 mod error;
 mod files;
 mod forget;
+mod left;
 mod migrations;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -18,6 +20,7 @@ mod wall_clock;
 mod writer;
 
 pub use error::StorageError;
+pub(crate) use left::Left;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -28,6 +31,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use diarized_dsp::SampleIndex;
 use parking_lot::Mutex;
 
 use crate::error_chain::error_chain;
@@ -35,7 +39,10 @@ use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::recording::Recordings;
 use crate::session::{Session, Source};
+use crate::voices::Key;
 use database::Database;
+use left::Found;
+use sealed::SealedVoices;
 use wall_clock::Reading;
 use writer::Writer;
 
@@ -47,7 +54,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 const WARNING: &str = "storage_failed";
 
 /// Where and for how long sessions are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StorageParams {
     /// The SQLite file; made if it is not there, with its folder.
     pub path: PathBuf,
@@ -59,6 +66,10 @@ pub struct StorageParams {
     pub max_session_bytes: u64,
     /// Whether and how much audio is kept.
     pub audio: AudioParams,
+    /// Whether running sessions go on in a process after this one.
+    pub hands_over: bool,
+    /// What the voices of running sessions are sealed with; without it they are not kept.
+    pub key: Option<Key>,
 }
 
 /// Whether and how much audio of the sessions is kept.
@@ -83,7 +94,15 @@ impl StorageParams {
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         let audio = AudioParams::default();
-        Self { path: path.into(), keep: None, max_bytes: 4 << 30, max_session_bytes: 64 << 20, audio }
+        Self {
+            path: path.into(),
+            keep: None,
+            max_bytes: 4 << 30,
+            max_session_bytes: 64 << 20,
+            audio,
+            hands_over: false,
+            key: None,
+        }
     }
 }
 
@@ -126,6 +145,10 @@ pub struct Storage {
     /// Audio of the sessions, where it is kept or was.
     recordings: Option<Arc<Recordings>>,
     audio: AudioParams,
+    hands_over: bool,
+    /// Sessions that may go on, until they do.
+    left: Mutex<Vec<Left>>,
+    voices: Arc<SealedVoices>,
     /// The sole right to the file.
     lock: Mutex<Option<File>>,
     stop: Sender<()>,
@@ -138,8 +161,8 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens the file, ends the sessions that a killed process left behind as `interrupted`, forgets what is too old,
-    /// and starts the thread `storage`.
+    /// Opens the file, ends the sessions that a process before this one left behind as `interrupted` unless they may go on,
+    /// forgets what is too old, and starts the thread `storage`.
     ///
     /// # Errors
     /// [`StorageError`]
@@ -147,7 +170,9 @@ impl Storage {
         let lock = files::lock(&params.path)?;
         let mut database = Database::open(&params.path)?;
         database.limit(params.max_bytes)?;
-        let (n_interrupted, mut faults) = database.end_interrupted()?;
+        let Found { left, n_interrupted, mut faults } = database.find_left(params.hands_over)?;
+        let voices = Arc::new(SealedVoices::beside(&params.path, params.key.as_ref()));
+        voices.retain(&left.iter().map(|left| left.archive.id.as_str()).collect());
         faults.extend(database.faults()?);
         for fault in &faults {
             tracing::error!("{fault}; all others are served");
@@ -166,6 +191,7 @@ impl Storage {
             database,
             keep: params.keep,
             max_session_bytes: params.max_session_bytes,
+            voices: Arc::clone(&voices),
             followed: BTreeMap::new(),
             expired_at: None,
             scrubbed_at: None,
@@ -179,6 +205,9 @@ impl Storage {
             corrected: Mutex::default(),
             recordings,
             audio: params.audio,
+            hands_over: params.hands_over,
+            left: Mutex::new(left),
+            voices,
             lock: Mutex::new(Some(lock)),
             stop,
             thread: Mutex::new(None),
@@ -205,6 +234,9 @@ impl Storage {
 
     /// Keeps a session that has just opened.
     pub(crate) fn follow(&self, session: &Arc<Session>) {
+        if self.hands_over {
+            session.channel().handover().keep(SampleIndex::ZERO);
+        }
         self.ids.lock().insert(session.id().to_owned());
         self.opened.lock().push(Arc::clone(session));
     }
@@ -272,6 +304,7 @@ impl Storage {
         writer.followed.retain(|_, followed| followed.session.id() != id);
         // First, so that a session whose audio could not be deleted is still there to be deleted.
         self.forget_audio(id)?;
+        self.voices.erase(id);
         let was_kept = writer.database.forget(id)?;
         self.ids.lock().remove(id);
         if was_kept {
@@ -339,6 +372,9 @@ impl Storage {
         }
         let outcome = added.and_then(|()| writer.write(&self.n_events));
         let outcome = outcome.and_then(|()| self.tidy(&mut writer));
+        if outcome.is_err() {
+            writer.followed.values().for_each(|followed| followed.session.channel().handover().give_up());
+        }
         let sessions: Vec<_> = writer.followed.values().map(|f| Arc::clone(&f.session)).collect();
         drop(writer);
         match outcome {

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use diarized_dsp::SampleIndex;
+
 use super::database::Database;
 use super::error::StorageError;
+use super::sealed::SealedVoices;
 use crate::session::{Batch, Cursor, ReadStatus, Session};
 
 /// Minimum time between two rewrites of the file for sessions that are too old.
@@ -22,6 +25,7 @@ pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) keep: Option<Duration>,
     pub(super) max_session_bytes: u64,
+    pub(super) voices: Arc<SealedVoices>,
     pub(super) followed: BTreeMap<u64, Followed>,
     pub(super) expired_at: Option<Instant>,
     /// Time of the last rewrite of the file.
@@ -41,6 +45,8 @@ pub(super) struct Followed {
     pub(super) n_bytes: u64,
     /// What was read and could not be written yet.
     pub(super) unwritten: Option<Batch>,
+    /// Where it would go on after a restart.
+    pub(super) labelled: SampleIndex,
 }
 
 impl Writer {
@@ -63,46 +69,31 @@ impl Writer {
 
     fn add(&mut self, session: Arc<Session>, cursor: Cursor, key: Option<i64>) {
         let number = session.number();
-        self.followed.insert(number, Followed { session, cursor, key, n_bytes: 0, unwritten: None });
+        let labelled = SampleIndex::ZERO;
+        self.followed
+            .insert(number, Followed { session, cursor, key, n_bytes: 0, unwritten: None, labelled });
+    }
+
+    /// Goes on with a session of another process, of which everything up to this position is kept.
+    pub(super) fn follow_on(&mut self, session: &Arc<Session>, (key, seq, correction): (i64, u64, u64)) {
+        let cursor = Cursor::stored(session.channel(), seq, correction);
+        self.add(Arc::clone(session), cursor, Some(key));
     }
 
     /// Writes the events since the last write.
     pub(super) fn write(&mut self, n_written: &AtomicU64) -> Result<(), StorageError> {
         let mut ended = Vec::new();
         for (number, followed) in &mut self.followed {
-            loop {
-                let unwritten = followed.unwritten.take();
-                // The unwritten events are old: later ones may exist by now.
-                let is_old = unwritten.is_some();
-                let batch = unwritten.unwrap_or_else(|| followed.cursor.read_events(MAX_BATCH));
-                let is_new = followed.key.is_none();
-                if batch.is_empty() && !is_new && !matches!(batch.delivery, ReadStatus::Ended(_)) {
-                    break;
-                }
-                match self.database.write(&followed.session, followed.key, &batch) {
-                    Ok(key) => followed.key = Some(key),
-                    Err(error) => {
-                        followed.unwritten = Some(batch);
-                        return Err(error);
-                    }
-                }
-                n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
-                followed.n_bytes += batch.events.iter().map(|json| json.len() as u64).sum::<u64>();
-                if batch.snapshot.is_some() {
-                    followed.n_bytes = 0;
-                } else if followed.n_bytes > self.max_session_bytes {
-                    followed.cursor.restart();
-                    // The labels are read at once, while they stand in the place of what was just counted.
-                    continue;
-                }
-                match batch.delivery {
-                    ReadStatus::More => {}
-                    ReadStatus::UpToDate if is_old => {}
-                    ReadStatus::UpToDate => break,
-                    ReadStatus::Ended(_) => {
-                        ended.push(*number);
-                        break;
-                    }
+            // Before the events are read, so that none that these follow from is missing.
+            let (labelled, voices) = followed.session.channel().handover().take();
+            let is_over = followed.write(&mut self.database, self.max_session_bytes, n_written)?;
+            if is_over {
+                self.voices.erase(followed.session.id());
+                ended.push(*number);
+            } else {
+                followed.hand_over(&self.database, labelled)?;
+                if let Some(voices) = voices {
+                    self.voices.write(followed.session.id(), &voices);
                 }
             }
         }
@@ -132,5 +123,60 @@ impl Writer {
             self.scrub_at = Some(self.scrub_at.map_or(due, |at| at.min(due)));
         }
         Ok(expired)
+    }
+}
+
+impl Followed {
+    /// Writes the events of the session since the last write. Whether it has ended.
+    fn write(
+        &mut self,
+        database: &mut Database,
+        max_bytes: u64,
+        n_written: &AtomicU64,
+    ) -> Result<bool, StorageError> {
+        loop {
+            let unwritten = self.unwritten.take();
+            // The unwritten events are old: later ones may exist by now.
+            let is_old = unwritten.is_some();
+            let batch = unwritten.unwrap_or_else(|| self.cursor.read_events(MAX_BATCH));
+            let is_new = self.key.is_none();
+            if batch.is_empty() && !is_new && !matches!(batch.delivery, ReadStatus::Ended(_)) {
+                return Ok(false);
+            }
+            match database.write(&self.session, self.key, &batch) {
+                Ok(key) => self.key = Some(key),
+                Err(error) => {
+                    self.unwritten = Some(batch);
+                    return Err(error);
+                }
+            }
+            n_written.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
+            self.n_bytes += batch.events.iter().map(|json| json.len() as u64).sum::<u64>();
+            if batch.snapshot.is_some() {
+                self.n_bytes = 0;
+            } else if self.n_bytes > max_bytes {
+                self.cursor.restart();
+                // The labels are read at once, while they stand in the place of what was just counted.
+                continue;
+            }
+            match batch.delivery {
+                ReadStatus::UpToDate | ReadStatus::HandedOver if !is_old => return Ok(false),
+                ReadStatus::Ended(_) => return Ok(true),
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes where the session would go on after a restart.
+    fn hand_over(&mut self, database: &Database, labelled: SampleIndex) -> Result<(), StorageError> {
+        let handover = self.session.channel().handover();
+        let Some(key) = self.key.filter(|_| handover.is_on()) else { return Ok(()) };
+        let is_first = self.labelled == SampleIndex::ZERO;
+        if is_first || labelled != self.labelled {
+            database.set_labelled(key, labelled)?;
+            self.labelled = labelled;
+        }
+        handover.set_stored(labelled);
+        Ok(())
     }
 }

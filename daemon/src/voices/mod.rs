@@ -28,12 +28,15 @@ pub use people::others_share;
 pub use place::Place;
 pub use reading::{ClipError, clip_of_audio, load_clip_embedder};
 pub use registry::{EnrolError, Registry, clip_of};
+pub(crate) use seal::Seal;
 pub use store::Store;
 pub use voice::{Enrolment, NewRecording, StoredRecording, Voice};
 
 use std::path::Path;
 
 use diarized_models::names;
+
+use crate::private_file;
 
 /// The name without white space around it.
 ///
@@ -48,11 +51,7 @@ pub fn checked_name(name: &str) -> Result<&str, StoreError> {
 }
 
 fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|source| StoreError::File {
+    private_file::make_folder(folder).map_err(|source| StoreError::File {
         what: "make the folder",
         path: folder.to_owned(),
         source,

@@ -9,16 +9,16 @@ use super::key::{KEY_BYTES, Key};
 const NONCE_BYTES: usize = 24;
 
 /// Seals and opens with one key.
-pub(super) struct Seal(XChaCha20Poly1305);
+pub(crate) struct Seal(XChaCha20Poly1305);
 
 impl Seal {
-    pub(super) fn new(key: &Key) -> Self {
+    pub(crate) fn new(key: &Key) -> Self {
         let bytes: &[u8; KEY_BYTES] = &key.bytes;
         Self(XChaCha20Poly1305::new(bytes.into()))
     }
 
     /// Nonce and ciphertext of `plain`, which opens only with the same `place`.
-    pub(super) fn seal(&self, plain: &[u8], place: &str) -> Vec<u8> {
+    pub(crate) fn seal(&self, plain: &[u8], place: &str) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).expect("the operating system has a source of randomness");
         let payload = Payload { msg: plain, aad: place.as_bytes() };
@@ -27,7 +27,7 @@ impl Seal {
     }
 
     /// What was sealed; `None` for another key, another place or a changed value.
-    pub(super) fn open(&self, sealed: &[u8], place: &str) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Option<Vec<u8>> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let payload = Payload { msg: ciphertext, aad: place.as_bytes() };
         self.0.decrypt(&XNonce::from(*nonce), payload).ok()

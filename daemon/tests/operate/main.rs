@@ -8,6 +8,7 @@ mod audio;
 mod common;
 mod disk;
 mod guarded;
+mod restart;
 mod server;
 mod store_versions;
 
@@ -93,7 +94,8 @@ fn first_events(output: impl std::io::Read) -> Vec<(Instant, u64)> {
 fn a_killed_server_loses_less_than_a_second_of_what_it_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = format!("storage.path={}", folder.path().join("sessions.sqlite").display());
-    let server = Server::start(&["--set", &path]);
+    let ends = ["--set", &path, "--set", "server.resume_grace_s=0"];
+    let server = Server::start(&ends);
     let (code, ..) = run(&mut stream(&server.url, &["--speed", "max", "--session", "before"]));
     assert_eq!(code, 0);
     let mut publisher = stream(&server.url, &["--speed", "4", "--session", "talk"])
@@ -108,7 +110,7 @@ fn a_killed_server_loses_less_than_a_second_of_what_it_said() {
     publisher.kill().unwrap();
     publisher.wait().unwrap();
 
-    let server = Server::start(&["--set", &path]);
+    let server = Server::start(&ends);
     server.wait_for_log("kept as interrupted");
     let (_, list) = server.http("GET", "/v1/sessions");
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
@@ -152,7 +154,7 @@ fn a_killed_server_loses_less_than_a_second_of_what_it_said() {
 fn a_terminated_server_keeps_all_that_was_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = format!("storage.path={}", folder.path().join("sessions.sqlite").display());
-    let server = Server::start(&["--set", &path]);
+    let server = Server::start(&["--set", &path, "--set", "server.resume_grace_s=0"]);
     let mut publisher = stream(&server.url, &["--speed", "4", "--session", "talk"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

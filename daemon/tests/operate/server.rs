@@ -30,6 +30,13 @@ impl Server {
         Self::run(command)
     }
 
+    /// Starts it again where it was, once it has ended.
+    pub(crate) fn start_at(addr: SocketAddr, args: &[&str], key: Option<&str>) -> Self {
+        let mut command = diarized(&["serve", "--listen", &addr.to_string()]);
+        command.args(args).envs(key.map(|key| ("DIARIZED_VOICES_KEY", key)));
+        Self::run(command)
+    }
+
     /// Starts a command that becomes a server.
     pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -19,6 +19,9 @@ const TO_FIRST_VERSION: &str = "
     DROP TABLE clock;
     ALTER TABLE sessions DROP COLUMN title;
     ALTER TABLE sessions DROP COLUMN last_speaker;
+    ALTER TABLE sessions DROP COLUMN last_segment;
+    ALTER TABLE sessions DROP COLUMN labelled;
+    ALTER TABLE sessions DROP COLUMN options;
     PRAGMA user_version = 1;";
 
 fn version(path: &Path) -> i64 {

@@ -16,7 +16,7 @@ export function naming(text) {
     return { title: title || undefined, session: SESSION_ID.test(title) ? title : undefined };
 }
 
-const RETRIED = new Set([CLOSE.shuttingDown, CLOSE.conflict, CLOSE.tooMany, CLOSE.internal, 1005, 1006]);
+const RETRIED = new Set([CLOSE.shuttingDown, CLOSE.restarting, CLOSE.conflict, CLOSE.tooMany, CLOSE.internal, 1005, 1006]);
 const MAX_TRIES = 60;
 /** Interval of the sign of life while there is no microphone; a session without audio ends after a minute. */
 const KEEP_ALIVE_MS = 10_000;

@@ -29,7 +29,7 @@ use crate::server::{DrainReport, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::sources::Sources;
 use crate::storage::{AudioParams, Storage, StorageParams};
-use crate::voices::Registry;
+use crate::voices::{Key, Place, Registry, StoreError};
 
 mod access_setup;
 #[cfg(feature = "microphone")]
@@ -141,6 +141,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         Err(code) => return Ok(code),
     };
     let microphone = microphone::start(config, &hub)?;
+    hub.go_on(config.server.resume_grace);
     let mut running = tokio::spawn(server.run(listeners));
     tell_ready(&addresses, config);
     tell(NotifyState::Ready);
@@ -217,8 +218,32 @@ fn open_storage(config: &Config) -> anyhow::Result<Option<Arc<Storage>>> {
         keep: config.storage.audio_keep_days.map(|days| Duration::from_secs(86_400) * days),
         max_bytes: config.storage.audio_max_bytes,
     };
-    let storage = Storage::open(StorageParams { path, keep, max_bytes, max_session_bytes, audio });
+    let hands_over = !config.server.resume_grace.is_zero();
+    let key = if hands_over { key_of_voices(config) } else { None };
+    let storage =
+        Storage::open(StorageParams { path, keep, max_bytes, max_session_bytes, audio, hands_over, key });
     storage.map(Some).context("sessions cannot be kept (storage.path)")
+}
+
+/// The key that the voices of running sessions are sealed with: that of the voiceprints, which is made if these are enabled.
+fn key_of_voices(config: &Config) -> Option<Key> {
+    let place = Place::of(&config.voices);
+    let key = match config.voices.enabled {
+        true => place.key.read_or_make(&place.path),
+        false => place.key.read(&place.path),
+    };
+    match key {
+        Ok(key) => Some(key),
+        Err(StoreError::NoKey { .. }) => None,
+        Err(error) => {
+            let reason = error_chain(&error);
+            tracing::error!(
+                reason,
+                "without a key the voices of running sessions are not kept for a restart"
+            );
+            None
+        }
+    }
 }
 
 /// Adds enrolment and recognition to a server where they are enabled.

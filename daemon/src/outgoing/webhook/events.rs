@@ -56,7 +56,7 @@ impl Events {
                 messages.drain(..).for_each(|message| take(&message, wanted, queue));
                 match delivery {
                     ReadStatus::More => {}
-                    ReadStatus::UpToDate => return true,
+                    ReadStatus::UpToDate | ReadStatus::HandedOver => return true,
                     ReadStatus::Ended(_) => return false,
                 }
             }

@@ -5,9 +5,19 @@ use super::confidence::LabelMeasures;
 use super::runs;
 use super::scores::Scores;
 use super::zone::{Run, Zone};
+use crate::diarizer::clustering::VoiceGroups;
 use crate::events::SegmentId;
 
 impl Labeller {
+    pub(crate) fn voice_groups(&self) -> VoiceGroups {
+        self.memory.voice_groups()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_exemplars(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Publishes the confidence of every settled label again, by what is known at the end.
     pub(super) fn publish_confidence(&mut self) {
         for (id, measures) in self.settled_measures() {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::clustering::{SpeechMemory, VoiceGroups};
+use super::clustering::SpeechMemory;
 use super::front_end::FrameMeasures;
 use super::{DiarizerParams, SpeakerVoice, TimedEvent};
 use crate::calibration::Calibration;
@@ -99,15 +99,6 @@ impl Labeller {
 
     pub(crate) fn state(&self) -> &SessionState {
         self.publisher.state()
-    }
-
-    pub(crate) fn voice_groups(&self) -> VoiceGroups {
-        self.memory.voice_groups()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn n_exemplars(&self) -> usize {
-        self.memory.len()
     }
 
     pub(crate) fn poll(&mut self) -> Option<TimedEvent> {

@@ -279,6 +279,11 @@ class Publisher:
         # Frames that are queued while this waits come in their turn: `send` writes nothing before `_ready`.
         while (left := self._after(n_received)) is not None:
             start, frame = left
+            if start > n_received:
+                # A server that lost more than it may: the clock goes on all the same.
+                gap = {"type": "gap", "duration_s": (start - n_received) / self._rate}
+                await socket.send(json.dumps(gap))
+                n_received = start
             await socket.send(frame[max(0, n_received - start) * self._step_bytes :])
             n_received = start + len(frame) // self._step_bytes
         self._socket = socket

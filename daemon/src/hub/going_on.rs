@@ -1,0 +1,82 @@
+//! Sessions that ran when the process before this one ended, and go on here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Hub, OpenError};
+use crate::error_chain::error_chain;
+use crate::session::samples_until;
+use crate::session::{Archive, Channel, GoingOn, Parts, Secret, Session, StartError};
+use crate::storage::{Left, Storage};
+
+/// Code of the warning where the voices of a session are lost.
+const WARNING: &str = "voices_lost";
+
+impl Hub {
+    /// Takes up the sessions that the process before this one left: each waits so long for its publisher, and ends if it
+    /// does not come. Needs a runtime; gives the number of sessions.
+    pub fn go_on(&self, grace: Duration) -> usize {
+        let Some(storage) = &self.storage else { return 0 };
+        let mut n_taken = 0;
+        for left in storage.take_left() {
+            match self.take_over(storage, &left) {
+                Ok(session) => {
+                    n_taken += 1;
+                    tokio::spawn(async move { session.await_first_return(grace).await });
+                }
+                Err(error) => {
+                    let (session, reason) = (&left.archive.id, error_chain(&error));
+                    tracing::error!(session, reason, "a session cannot go on and is kept as interrupted");
+                    if let Err(error) = storage.end_left(&left) {
+                        tracing::error!(session, %error, "the end of a session is not kept");
+                    }
+                }
+            }
+        }
+        if n_taken > 0 {
+            let grace_s = grace.as_secs_f64();
+            tracing::info!(
+                sessions = n_taken,
+                grace_s,
+                "sessions go on after a restart, if their publishers come back"
+            );
+            self.side.tick.send_modify(|n| *n += 1);
+        }
+        n_taken
+    }
+
+    fn take_over(&self, storage: &Arc<Storage>, left: &Left) -> Result<Arc<Session>, OpenError> {
+        let archive = left.archive.clone();
+        let Archive { format, options, began, token_hash, .. } = archive.clone();
+        let before = left.before(storage.voices_of(&archive.id));
+        let n_received = samples_until(before.at, format.sample_rate);
+        let (at, has_speakers) = (before.at, before.state.speakers().len() > 0);
+        let made = self.factory.engine_going_on(options, before).map_err(StartError::Engine)?;
+        let GoingOn { engine, voices_lost } = made;
+        let channel = Channel::going_on(archive, self.params.journal, self.side.clone());
+        let recorder = self.recorder(&channel, options)?;
+        channel.handover().keep(at);
+        let session = {
+            let mut inner = self.inner.lock();
+            let (number, secret) = (inner.n_opened, Secret::Known(token_hash));
+            let parts =
+                Parts { number, channel, format, options, secret, began, n_received, engine, recorder };
+            let session = Session::start(parts)?;
+            inner.n_opened += 1;
+            inner.sessions.insert(session.id().to_owned(), Arc::clone(&session));
+            inner.order.push_back(Arc::clone(&session));
+            session
+        };
+        storage.follow_on(&session, left);
+        if let Some(reason) = voices_lost.filter(|_| has_speakers) {
+            tracing::warn!(session = session.id(), reason, "the voices of a session are lost");
+            let reason = format!(
+                "the server was restarted without the voices of the session ({reason}): people who speak again get new \
+                 labels; merge them with those of before"
+            );
+            session.channel().warn_on_return(WARNING, reason);
+        }
+        self.on_open.lock().iter().for_each(|call| call(&session));
+        Ok(session)
+    }
+}

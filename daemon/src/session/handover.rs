@@ -1,0 +1,194 @@
+//! What a running session leaves for a process after this one: where it can go on, and what it knows of its voices.
+//!
+//! The session's thread writes it and the storage keeps it; neither waits for the other.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use diarized_dsp::{SAMPLE_RATE_HZ, SampleIndex};
+use diarized_models::diarizer::VoicesMark;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Least time between two copies of the voices, where nobody new has spoken.
+const VOICES_EVERY: Duration = Duration::from_secs(2);
+/// Bytes a second that the copies take on the disk, about: large ones are made less often.
+const VOICES_BYTES_PER_S: usize = 100_000;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Handover {
+    /// Whether the storage keeps sessions that go on.
+    is_kept: AtomicBool,
+    /// Whether the session has a publisher who can come back.
+    has_publisher: AtomicBool,
+    /// Everything before this, in samples at 16 kHz, is labelled by the events so far.
+    labelled: AtomicU64,
+    /// The newest copy of the voices, until the storage takes it.
+    voices: Mutex<Option<Vec<u8>>>,
+    /// Where the session would go on if the process ended now.
+    stored: watch::Sender<SampleIndex>,
+}
+
+impl Handover {
+    pub(super) fn new() -> Self {
+        Self {
+            is_kept: AtomicBool::new(false),
+            has_publisher: AtomicBool::new(false),
+            labelled: AtomicU64::new(0),
+            voices: Mutex::default(),
+            stored: watch::Sender::new(SampleIndex::ZERO),
+        }
+    }
+
+    /// The storage keeps what is left here; the session is stored up to `at`.
+    pub(crate) fn keep(&self, at: SampleIndex) {
+        self.labelled.store(at.0, Ordering::Relaxed);
+        self.stored.send_replace(at);
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// The session has a publisher who can come back.
+    pub(super) fn set_publisher(&self) {
+        self.has_publisher.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the session can go on in another process.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.is_kept.load(Ordering::Relaxed) && self.has_publisher.load(Ordering::Relaxed)
+    }
+
+    /// Leaves a position and, where there is one, a copy of the voices, after the events that they follow from.
+    fn leave(&self, labelled: SampleIndex, voices: Option<Vec<u8>>) {
+        if voices.is_some() {
+            *self.voices.lock() = voices;
+        }
+        self.labelled.store(labelled.0, Ordering::Release);
+    }
+
+    /// What was left last. The events that it follows from are in the journal.
+    pub(crate) fn take(&self) -> (SampleIndex, Option<Vec<u8>>) {
+        let labelled = SampleIndex(self.labelled.load(Ordering::Acquire));
+        (labelled, self.voices.lock().take())
+    }
+
+    /// The storage has everything up to here.
+    pub(crate) fn set_stored(&self, labelled: SampleIndex) {
+        self.stored.send_if_modified(|stored| std::mem::replace(stored, labelled) != labelled);
+    }
+
+    /// The storage fails: nobody need wait for it.
+    pub(crate) fn give_up(&self) {
+        self.set_stored(SampleIndex(u64::MAX));
+    }
+
+    /// Seconds of `received_s` that are not lost if the process ends now; all of it where the session cannot go on anyway.
+    pub(super) fn safe_s(&self, received_s: f64) -> f64 {
+        if self.is_on() { self.stored.borrow().seconds().min(received_s) } else { received_s }
+    }
+
+    /// A receiver that changes as more is stored.
+    pub(super) fn stored(&self) -> watch::Receiver<SampleIndex> {
+        self.stored.subscribe()
+    }
+}
+
+/// When the session's thread leaves what.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    mark: VoicesMark,
+    at: Instant,
+    n_bytes: usize,
+}
+
+impl Leaving {
+    pub(super) fn new() -> Self {
+        Self { mark: VoicesMark::default(), at: Instant::now(), n_bytes: 0 }
+    }
+
+    /// Leaves how far the labels go, and a copy of the voices if one is due; `is_last` makes it due whatever the time.
+    pub(super) fn leave(
+        &mut self,
+        handover: &Handover,
+        labelled: SampleIndex,
+        mark: VoicesMark,
+        is_last: bool,
+        voices: impl FnOnce() -> Vec<u8>,
+    ) {
+        if !handover.is_on() {
+            return;
+        }
+        let pause =
+            VOICES_EVERY.max(Duration::from_secs_f64(self.n_bytes as f64 / VOICES_BYTES_PER_S as f64));
+        let is_due = is_last || mark.n_speakers != self.mark.n_speakers || self.at.elapsed() >= pause;
+        let copy = (is_due && mark != self.mark).then(voices);
+        if let Some(copy) = &copy {
+            (self.mark, self.at, self.n_bytes) = (mark, Instant::now(), copy.len());
+        }
+        handover.leave(labelled, copy);
+    }
+}
+
+/// Samples of each channel at `rate_hz` up to a position: the first one that is not before it.
+pub(crate) fn samples_until(at: SampleIndex, rate_hz: u32) -> u64 {
+    let n = (u128::from(at.0) * u128::from(rate_hz)).div_ceil(u128::from(SAMPLE_RATE_HZ));
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(version: u64, n_speakers: usize) -> VoicesMark {
+        VoicesMark { version, n_speakers }
+    }
+
+    #[test]
+    fn voices_are_copied_when_somebody_new_speaks_and_otherwise_seldom() {
+        let handover = Handover::new();
+        let mut leaving = Leaving::new();
+        let at = SampleIndex(16_000);
+        leaving.leave(&handover, at, mark(1, 1), true, || unreachable!("nobody keeps it"));
+        handover.keep(SampleIndex::ZERO);
+        leaving.leave(&handover, at, mark(1, 1), true, || unreachable!("nobody can come back"));
+        handover.set_publisher();
+        leaving.leave(&handover, at, mark(1, 1), false, || vec![1]);
+        assert_eq!(handover.take(), (at, Some(vec![1])));
+        leaving.leave(&handover, SampleIndex(17_000), mark(2, 1), false, || unreachable!("it is too early"));
+        assert_eq!(handover.take(), (SampleIndex(17_000), None));
+        leaving.leave(&handover, at, mark(3, 2), false, || vec![2]);
+        assert_eq!(handover.take(), (at, Some(vec![2])));
+        leaving.leave(&handover, at, mark(3, 2), true, || unreachable!("nothing has changed"));
+        leaving.leave(&handover, at, mark(4, 2), true, || vec![3; 1_000_000]);
+        assert_eq!(leaving.n_bytes, 1_000_000);
+        leaving.at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+        leaving.leave(&handover, at, mark(5, 2), false, || unreachable!("a large copy is made less often"));
+        leaving.at = Instant::now().checked_sub(Duration::from_secs(11)).unwrap();
+        leaving.leave(&handover, at, mark(5, 2), false, || vec![4]);
+        assert_eq!(handover.take(), (at, Some(vec![4])));
+    }
+
+    #[test]
+    fn what_is_safe_is_what_is_stored() {
+        let handover = Handover::new();
+        assert_eq!(handover.safe_s(5.0), 5.0, "the session cannot go on");
+        handover.keep(SampleIndex::ZERO);
+        handover.set_publisher();
+        let mut stored = handover.stored();
+        stored.mark_unchanged();
+        assert_eq!(handover.safe_s(5.0), 0.0);
+        handover.set_stored(SampleIndex(16_000));
+        assert!(stored.has_changed().unwrap());
+        assert_eq!((handover.safe_s(5.0), handover.safe_s(0.5)), (1.0, 0.5));
+        handover.give_up();
+        assert_eq!(handover.safe_s(5.0), 5.0);
+    }
+
+    #[test]
+    fn positions_of_other_rates_are_not_before() {
+        assert_eq!(samples_until(SampleIndex(16_000), 48_000), 48_000);
+        assert_eq!(samples_until(SampleIndex(16_001), 8000), 8001);
+        assert_eq!(samples_until(SampleIndex(1), 44_100), 3);
+    }
+}

@@ -1,0 +1,155 @@
+//! Sessions that ran when the process before this one ended: they go on, or end as they are.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use diarized_dsp::SampleIndex;
+use diarized_models::events::{SegmentId, SpeakerId};
+use rusqlite::params;
+
+use super::database::Database;
+use super::error::{StorageError, damaged};
+use super::values::{lossy, signed, unsigned};
+use super::{Storage, unix_ms};
+use crate::protocol::ServerMessage;
+use crate::protocol::server_message::{EndReason, Ended};
+use crate::session::{Archive, Before, Entry, Session};
+
+/// One such session.
+#[derive(Debug)]
+pub(crate) struct Left {
+    key: i64,
+    pub(crate) archive: Archive,
+    /// Everything before this is labelled; none where it cannot go on.
+    labelled: Option<SampleIndex>,
+}
+
+impl Left {
+    /// Where an engine goes on with it; `voices` is what is known of its voices, or why nothing is. No label lies behind it.
+    pub(crate) fn before(&self, voices: Result<Vec<u8>, String>) -> Before {
+        let moment = &self.archive.moment;
+        let ends = moment.state.segments().map(|segment| segment.range.end());
+        let gaps = moment.state.gaps().iter().map(|(range, _)| range.end());
+        Before {
+            state: (*moment.state).clone(),
+            at: ends.chain(gaps).chain(self.labelled).max().unwrap_or(SampleIndex::ZERO),
+            last_segment: SegmentId(moment.last_segment),
+            last_speaker: SpeakerId(moment.last_speaker),
+            voices,
+        }
+    }
+
+    /// Where the writer goes on: row, last event and last correction.
+    pub(super) fn position(&self) -> (i64, u64, u64) {
+        let last = self.archive.corrections.last().map_or(0, |entry: &Entry| entry.id);
+        (self.key, self.archive.moment.seq, last)
+    }
+}
+
+/// What was found when a file was opened.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Sessions that may go on.
+    pub(super) left: Vec<Left>,
+    /// Number of those that were ended.
+    pub(super) n_interrupted: usize,
+    /// What is wrong with those that cannot be read; they end as they are.
+    pub(super) faults: Vec<StorageError>,
+}
+
+impl Database {
+    /// Finds every session that is still open, and ends those as `interrupted` that cannot go on; all of them unless
+    /// `go_on`.
+    pub(super) fn find_left(&mut self, go_on: bool) -> Result<Found, StorageError> {
+        let mut found = Found::default();
+        for (key, id, labelled) in self.open_rows()? {
+            let read = self.read(&id).and_then(|read| read.ok_or_else(|| damaged(&id, "its id is no text")));
+            match read {
+                Ok((_, archive)) => {
+                    let left = Left { key, archive, labelled };
+                    if go_on && labelled.is_some() {
+                        found.left.push(left);
+                    } else {
+                        self.end_left(&left)?;
+                        found.n_interrupted += 1;
+                    }
+                }
+                Err(fault @ StorageError::Damaged { .. }) => {
+                    self.sqlite.execute(
+                        "UPDATE sessions SET reason = ?2, ended_ms = ?3 WHERE key = ?1",
+                        params![key, EndReason::Interrupted.as_str(), unix_ms(SystemTime::now())],
+                    )?;
+                    found.faults.push(fault);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Row, id and position of every session that is still open.
+    fn open_rows(&self) -> Result<Vec<(i64, String, Option<SampleIndex>)>, StorageError> {
+        let mut select =
+            self.sqlite.prepare("SELECT key, id, labelled FROM sessions WHERE reason IS NULL")?;
+        let rows = select.query_map([], |row| {
+            // A position of the wrong kind is none.
+            let labelled: Option<i64> = row.get(2).unwrap_or(None);
+            Ok((row.get(0)?, lossy(row, 1)?, labelled.map(|at| SampleIndex(unsigned(at)))))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Ends a session as it is.
+    pub(super) fn end_left(&mut self, left: &Left) -> Result<(), StorageError> {
+        let (moment, id) = (&left.archive.moment, &left.archive.id);
+        let (at, seq) = (moment.at, moment.seq + 1);
+        let speakers = moment.state.speakers().len();
+        let ended = Ended { duration_s: at.into(), speakers, reason: EndReason::Interrupted };
+        let message = ServerMessage {
+            session: Some(id.clone()),
+            seq: Some(seq),
+            at: Some(at.into()),
+            body: ended.into(),
+        };
+        let write = self.sqlite.transaction()?;
+        write.execute(
+            "INSERT INTO events (session, seq, message) VALUES (?1, ?2, ?3)",
+            params![left.key, signed(seq), message.to_json()],
+        )?;
+        write.execute(
+            "UPDATE sessions SET seq = ?2, reason = ?3, ended_ms = ?4, labelled = NULL WHERE key = ?1",
+            params![left.key, signed(seq), EndReason::Interrupted.as_str(), unix_ms(SystemTime::now())],
+        )?;
+        Ok(write.commit()?)
+    }
+
+    /// Notes how far a session is labelled.
+    pub(super) fn set_labelled(&self, key: i64, labelled: SampleIndex) -> Result<(), StorageError> {
+        let mut update = self.sqlite.prepare_cached("UPDATE sessions SET labelled = ?2 WHERE key = ?1")?;
+        update.execute(params![key, signed(labelled.0)])?;
+        Ok(())
+    }
+}
+
+impl Storage {
+    /// The sessions that may go on; once.
+    pub(crate) fn take_left(&self) -> Vec<Left> {
+        std::mem::take(&mut *self.left.lock())
+    }
+
+    /// What is known of the voices of a session that goes on, or why nothing is.
+    pub(crate) fn voices_of(&self, id: &str) -> Result<Vec<u8>, String> {
+        self.voices.read(id)
+    }
+
+    /// Keeps a session that goes on, from where it was kept.
+    pub(crate) fn follow_on(&self, session: &Arc<Session>, left: &Left) {
+        self.writer.lock().follow_on(session, left.position());
+    }
+
+    /// Ends a session that cannot go on.
+    pub(crate) fn end_left(&self, left: &Left) -> Result<(), StorageError> {
+        self.voices.erase(&left.archive.id);
+        self.writer.lock().database.end_left(left)
+    }
+}
