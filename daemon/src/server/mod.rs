@@ -15,6 +15,7 @@ mod open;
 mod page;
 mod places;
 mod range;
+mod session_voice;
 mod speakers;
 mod stream;
 mod tls;

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::fault::{Fault, session_of};
+use super::session_voice::voice_of;
 use super::upload::Upload;
 use super::visitor::Visitor;
 use crate::access::Scope;
@@ -26,7 +27,7 @@ use crate::audio_file::{Opening, Patience};
 use crate::protocol::lenient::{read_body, read_number};
 use crate::protocol::{Decimal, ErrorCode};
 use crate::session::Correction;
-use crate::voices::{ClipError, Registry, StoreError, Voice, clip_of, clip_of_audio};
+use crate::voices::{ClipError, Registry, StoreError, Voice, clip_of_audio};
 
 /// Clips that are analysed at once; a further one waits, so that labels keep the processor.
 const MAX_ANALYSES: usize = 2;
@@ -75,17 +76,28 @@ impl Voices {
     }
 
     async fn clip(self: &Arc<Self>, audio: Upload, rules: ClipRules) -> Result<Clip, Fault> {
-        let turn = Arc::clone(&self.analyses).acquire_owned().await.expect("nobody closes this semaphore");
         let patience = Patience::within(MAX_DECODING);
         // A client that hangs up drops this future, and with it the wish to have the clip decoded.
         let _asked = patience.until_dropped();
-        self.run(move |voices| {
-            // The turn is over when the work is, whether anybody still waits for it or not.
-            let _turn = turn;
+        self.analyse(move |embedder| {
             let upload = audio;
             let opening = Opening { patience, ..Opening::default() };
             let opened = opening.memory("the clip", upload.bytes.clone()).map_err(ClipError::from)?;
-            Ok(clip_of_audio(&voices.embedder, opened, ChannelSelect::Mix, &rules, |_| {})?)
+            Ok(clip_of_audio(embedder, opened, ChannelSelect::Mix, &rules, |_| {})?)
+        })
+        .await
+    }
+
+    /// Work with the voice model, when its turn has come.
+    pub(super) async fn analyse<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Embedder) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let turn = Arc::clone(&self.analyses).acquire_owned().await.expect("nobody closes this semaphore");
+        self.run(move |voices| {
+            // The turn is over when the work is, whether anybody still waits for it or not.
+            let _turn = turn;
+            work(&voices.embedder)
         })
         .await
     }
@@ -247,15 +259,7 @@ async fn enrol_speaker(
         let reason = format!("there is no speaker {speaker} in session {:?}", asked.session);
         return Err(Fault(StatusCode::NOT_FOUND, ErrorCode::UnknownSpeaker, reason));
     }
-    if session.is_archived() {
-        let reason = format!(
-            "session {:?} is kept as labels, without voices: enrol from the session while the server that heard it runs \
-             and remembers it, or from audio",
-            asked.session
-        );
-        return Err(Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason));
-    }
-    let clip = clip_of(&asked.speaker, session.voice_of(speaker).await)?;
+    let clip = voice_of(shared, voices, &session, speaker).await?;
     let FromSession { name, consent, force, .. } = asked;
     let source = format!("session {} {speaker}", session.id());
     let enrolment = voices

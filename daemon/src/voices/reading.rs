@@ -42,13 +42,27 @@ pub fn clip_of_audio(
     let mut file = MonoFile::new(audio, channel)?;
     let mut samples = Vec::new();
     while samples.len() < MAX_SAMPLES && file.read(&mut samples)? {}
-    let outcome = ClipAnalyser::new(embedder).analyse(&samples, rules, progress);
+    clip_of_samples(embedder, &name, &samples, rules, progress)
+}
+
+/// The same for samples, mono at 16 kHz; `name` is what a refusal calls them.
+///
+/// # Errors
+/// [`ClipError::Refused`]
+pub fn clip_of_samples(
+    embedder: &Embedder,
+    name: &str,
+    samples: &[f32],
+    rules: &ClipRules,
+    progress: impl FnMut(f32),
+) -> Result<Clip, ClipError> {
+    let outcome = ClipAnalyser::new(embedder).analyse(samples, rules, progress);
     let outcome = outcome.and_then(|clip| {
         // The labels cost as much again, so a clip of anybody's voices is not labelled.
-        let share = if rules.max_others_share < 1.0 { others_share(embedder, &samples) } else { 0.0 };
+        let share = if rules.max_others_share < 1.0 { others_share(embedder, samples) } else { 0.0 };
         if share <= rules.max_others_share { Ok(clip) } else { Err(ClipRefusal::TwoPeople { share }) }
     });
-    outcome.map_err(|refusal| ClipError::Refused { name, refusal })
+    outcome.map_err(|refusal| ClipError::Refused { name: name.to_owned(), refusal })
 }
 
 /// Loads a voice model for [`clip_of_audio`].

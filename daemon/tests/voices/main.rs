@@ -372,6 +372,64 @@ fn a_speaker_of_a_session_becomes_known_and_is_recognised_in_the_next() {
 }
 
 #[test]
+fn a_speaker_of_an_old_session_becomes_known_by_its_kept_audio() {
+    let bench = Bench::new();
+    let path = format!("storage.path={}", bench.path("sessions.sqlite").display());
+    let serve = ["--voices", "--set", &path, "--set", "storage.audio=opus"];
+    let server = Server::start(&bench, &serve);
+    let talk = bench.wav("talk.wav", &bench.samples);
+    let url = format!("ws://{}", server.addr);
+    for (session, more) in [("first", &[][..]), ("quiet", &["--no-keep-audio"])] {
+        let args = ["stream", &talk, "--url", &url, "--session", session, "--speed", "max"];
+        let (code, _, stderr) = bench.run(&[&args[..], more].concat());
+        assert_eq!(code, 0, "{stderr}");
+    }
+    // Everything is written when the process has ended in order; nothing of the voices is left in memory.
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let mut ended = server;
+    ended.child.wait().unwrap();
+    drop(ended);
+    let server = Server::start(&bench, &serve);
+    let (_, labels) = server.http("GET", "/v1/sessions/first", "", b"");
+    let speaker_at = |seconds: f64| {
+        let is_there = |s: &&Value| {
+            s["start"].as_f64().unwrap() <= seconds
+                && seconds < s["end"].as_f64().unwrap()
+                && s["overlap"].is_null()
+        };
+        labels["segments"].as_array().unwrap().iter().find(is_there).unwrap()["speaker"].clone()
+    };
+    let (rhys, abel, sue) = (speaker_at(16.0), speaker_at(4.0), speaker_at(10.0));
+    let asked = |name: &str, session: &str, speaker: &Value| {
+        server.json("POST", "/v1/speakers", &json!({"name": name, "session": session, "speaker": speaker}))
+    };
+    let (status, made) = asked("Rhys", "first", &rhys);
+    assert_eq!(status, 201, "{made}");
+    let speech_s = made["speech_s"].as_f64().unwrap();
+    assert!((10.0..25.0).contains(&speech_s), "{made}");
+    // The session names him, and a clip of his is recognised, one of another person is not.
+    let (_, named) = server.http("GET", "/v1/sessions/first", "", b"");
+    let named = named["speakers"].as_array().unwrap().iter().find(|s| s["id"] == rhys).unwrap().clone();
+    assert_eq!((named["name"].as_str(), &named["voice"]), (Some("Rhys"), &made["id"]));
+    let clip = |pieces: &[(f64, f64)]| std::fs::read(bench.wav("clip.wav", &bench.cut(pieces))).unwrap();
+    assert_eq!(server.http("POST", "/v1/identify", "audio/wav", &clip(&RMS[2..])).1["name"], "Rhys");
+    assert!(server.http("POST", "/v1/identify", "audio/wav", &clip(&AWB[..1])).1["name"].is_null());
+
+    // Two people under one label are noticed.
+    let merge = json!({"from": sue, "into": abel});
+    assert_eq!(server.json("POST", "/v1/sessions/first/merge", &merge).0, 204);
+    let (status, error) = asked("Abel", "first", &abel);
+    let reason = error["reason"].as_str().unwrap();
+    assert!(status == 422 && reason.contains("two voices") && reason.contains("kept audio of"), "{error}");
+    assert_eq!(server.json("POST", "/v1/sessions/first/undo", &json!({})).0, 204);
+    assert_eq!(asked("Abel", "first", &abel).0, 201);
+    // Without audio there is nothing to enrol from.
+    let (status, error) = asked("Somebody", "quiet", &json!("S1"));
+    assert_eq!((status, error["code"].as_str()), (409, Some("refused")), "{error}");
+}
+
+#[test]
 fn a_kill_at_any_moment_of_an_enrolment_leaves_a_sound_store() {
     let bench = Bench::new();
     bench.enrol_two();
