@@ -175,6 +175,12 @@ export function shell(app, names, help) {
     return { words, update, show, showEmpty, toast, takeBack: undo.send };
 }
 
+/** Why the connection is lost, in a sentence. */
+function whyLost(state) {
+    if (state?.reason === "restarting") return t("state.restarting");
+    return state?.reason && state.reason !== "done" ? t("log.lostWhy", { reason: state.reason }) : t("state.waiting");
+}
+
 /** Why there is nothing to see. */
 function emptiness(store) {
     const { refusal, followed } = store;
@@ -196,8 +202,7 @@ export function connection(store) {
     if (store.isAway || state?.kind === "waiting") {
         const left = state?.kind === "waiting"
             ? Math.ceil((state.retryInMs - (performance.now() - followed.stateAt)) / 1000) : 0;
-        const why = state?.reason && state.reason !== "done" ? t("log.lostWhy", { reason: state.reason }) : t("state.waiting");
-        const sentence = store.isAway && left > 1 ? t("state.waitingLong", { n: left }) : why;
+        const sentence = store.isAway && left > 1 ? t("state.waitingLong", { n: left }) : whyLost(state);
         return { kind: "trouble", sentence, isTrouble: true };
     }
     if (!state) return store.hasAnswered ? { kind: "open", sentence: t("state.open") } : { kind: "busy", sentence: t("state.connecting") };

@@ -225,7 +225,8 @@ export class Followed {
         if (state.kind === "waiting" && this.wasOpen) {
             this.wasOpen = false;
             // A server that closed without a fault says no more than that it is done.
-            if (state.reason && state.reason !== "done") store.tell("log.lostWhy", { reason: state.reason });
+            if (state.reason === "restarting") store.tell("state.restarting");
+            else if (state.reason && state.reason !== "done") store.tell("log.lostWhy", { reason: state.reason });
             else store.tell("log.lost");
         } else if (state.kind === "gone") {
             store.tell("log.gone", { session: id });

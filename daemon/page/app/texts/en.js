@@ -33,6 +33,7 @@ export const en = {
     "state.connecting": "Connecting …",
     "state.open": "Connected",
     "state.waiting": "Connection lost; trying again",
+    "state.restarting": "The server restarts; this page goes on with it",
     "state.waitingLong": "The server is away. Trying again in {n} s",
     "state.ended": "This session has ended: {reason}",
     "state.gone": "This session is no longer on the server",
@@ -48,7 +49,7 @@ export const en = {
     "reason.deleted": "ended by request",
     "reason.source_ended": "the device stopped",
     "reason.shutdown": "the server shut down",
-    "reason.interrupted": "the process died",
+    "reason.interrupted": "the server stopped, and the sender did not come back",
     "reason.failed": "a fault of the server",
 
     "empty.title": "Nothing is heard yet",

@@ -33,6 +33,7 @@ export const ru = {
     "state.connecting": "Соединение…",
     "state.open": "На связи",
     "state.waiting": "Связь потеряна, пробую снова",
+    "state.restarting": "Сервер перезапускается; страница продолжит сама",
     "state.waitingLong": "Сервер недоступен. Новая попытка через {n} с",
     "state.ended": "Сеанс окончен: {reason}",
     "state.gone": "Этого сеанса на сервере больше нет",
@@ -48,7 +49,7 @@ export const ru = {
     "reason.deleted": "завершён по просьбе",
     "reason.source_ended": "устройство остановилось",
     "reason.shutdown": "сервер остановлен",
-    "reason.interrupted": "сервер аварийно остановился",
+    "reason.interrupted": "сервер остановился, и отправитель не вернулся",
     "reason.failed": "ошибка сервера",
 
     "empty.title": "Пока ничего не слышно",
