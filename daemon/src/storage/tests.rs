@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+mod age;
 mod corrections;
 mod ids;
 

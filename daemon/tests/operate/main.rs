@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod audio;
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
