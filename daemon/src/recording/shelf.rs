@@ -25,6 +25,8 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// What the names of the files end with.
 const EXTENSION: &str = "opus";
+/// More bytes than the head of a file has, which holds no audio.
+const MAX_HEAD_BYTES: u64 = 200;
 /// Code of the warning to those who follow a session.
 const WARNING: &str = "audio_failed";
 
@@ -290,7 +292,7 @@ impl Recordings {
             let serial = serial_of(&open.pending.id);
             let made = match Track::create(&path, serial, open.pending.pre_skip) {
                 Err(TrackError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    Track::resume(&path)
+                    resume_or_begin(&path, serial, open.pending.pre_skip)
                 }
                 made => made,
             };
@@ -344,6 +346,17 @@ impl Recordings {
                 }
             }
         }
+    }
+}
+
+/// Goes on with a file; one that was cut off in its head, before any audio, is begun again.
+fn resume_or_begin(path: &std::path::Path, serial: u32, pre_skip: u16) -> Result<Track, TrackError> {
+    match Track::resume(path) {
+        Err(TrackError::Foreign) if std::fs::metadata(path)?.len() < MAX_HEAD_BYTES => {
+            std::fs::remove_file(path)?;
+            Track::create(path, serial, pre_skip)
+        }
+        resumed => resumed,
     }
 }
 

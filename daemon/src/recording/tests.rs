@@ -280,6 +280,47 @@ fn the_shelf_writes_reports_and_forgets() {
     assert!(!recordings.holds("d") && params.folder.join("not ours.txt").exists());
 }
 
+#[test]
+fn another_process_goes_on_with_a_file_wherever_the_first_one_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let params = RecordingsParams { folder: folder.path().join("audio"), max_bytes: u64::MAX };
+    let speech = speech();
+    let path = |id: &str| params.folder.join(format!("{id}.opus"));
+    let part = |from_s: usize, to_s: usize| &speech[from_s * RATE..to_s * RATE];
+    let first = Recordings::open(params.clone()).unwrap();
+    let mut recorder = first.begin("paused", |_, _| {}).unwrap();
+    recorder.push(SampleIndex::ZERO, part(0, 5)).unwrap();
+    recorder.pause();
+    first.close();
+    drop(first);
+    // Cut off in the head, or before it.
+    let whole = std::fs::read(path("paused")).unwrap();
+    for n in [0, 10, 60] {
+        std::fs::write(path(&format!("cut-{n}")), &whole[..n]).unwrap();
+    }
+    std::fs::write(path("foreign"), vec![7; 1000]).unwrap();
+
+    let second = Recordings::open(params.clone()).unwrap();
+    let warned = Arc::new(Mutex::new(Vec::new()));
+    for id in ["paused", "cut-0", "cut-10", "cut-60", "foreign"] {
+        let to_warn = Arc::clone(&warned);
+        let warn = move |code: &str, _: &str| to_warn.lock().push(format!("{id} {code}"));
+        let mut recorder = second.begin(id, warn).unwrap();
+        recorder.push(SampleIndex(5 * RATE as u64), part(5, 9)).unwrap();
+        recorder.finish(SampleIndex(9 * RATE as u64)).unwrap();
+    }
+    second.close();
+    assert_eq!(*warned.lock(), ["foreign audio_failed"], "what is no audio of ours is not overwritten");
+    assert_eq!(std::fs::read(path("foreign")).unwrap(), [7; 1000]);
+    for (id, from_s) in [("paused", 1), ("cut-0", 6), ("cut-10", 6), ("cut-60", 6)] {
+        let heard = decoded(&std::fs::read(path(id)).unwrap());
+        assert!(heard.len().abs_diff(9 * RATE) < 100, "{id}: {}", heard.len());
+        for second in (from_s..8).filter(|second| *second != 4) {
+            assert_in_place(&heard, part(second, second + 1), second * RATE);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
