@@ -1,0 +1,148 @@
+// One meeting from its beginning to its deletion, as a person goes through it: recorded by the browser, over a reload, two
+// restarts of the server and the loss of the microphone; then ended, corrected, undone, played, saved and deleted.
+
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { CONVERSATION, Daemon, browse, open, samplesOf, until, writeWav } from "./harness.js";
+
+let daemon;
+let listener;
+let folder;
+let config;
+
+before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "walk-"));
+    config = join(folder, "diarized.toml");
+    writeFileSync(config, `[storage]\npath = "sessions.sqlite"\naudio = "opus"\n
+[voices]\nenabled = true\npath = "voices.db"\nkey_file = "voices.key"\n`);
+    daemon = await Daemon.start({ args: ["--config", config] });
+    const helper = await browse();
+    const { page } = await open(helper, daemon.url);
+    const sound = join(folder, "conversation.wav");
+    writeWav(sound, await samplesOf(page, CONVERSATION));
+    await helper.close();
+    listener = await browse({ sound });
+});
+
+after(async () => {
+    await listener?.close();
+    await daemon?.stop();
+    rmSync(folder, { recursive: true, force: true });
+});
+
+/** What a browser does when the device is pulled out. */
+function pluggable() {
+    const { mediaDevices } = navigator;
+    const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = async (wanted) => {
+        globalThis.stream = await getUserMedia(wanted);
+        return globalThis.stream;
+    };
+    globalThis.pullOut = () => {
+        const [track] = globalThis.stream.getAudioTracks();
+        track.stop();
+        track.dispatchEvent(new Event("ended"));
+    };
+}
+
+const snapshot = () => daemon.snapshot("walk");
+
+async function restart(signal) {
+    const { port } = daemon;
+    await daemon.stop(signal);
+    daemon = await Daemon.start({ port, args: ["--config", config] });
+}
+
+test("a meeting is recorded over every accident, and worked on afterwards", async () => {
+    const { page, trouble, context } = await open(listener, daemon.url, {
+        context: { permissions: ["microphone"] }, isBlank: true,
+        allow: (what) => /^dialog|WebSocket|ERR_CONNECTION|Failed to load resource/.test(what),
+    });
+    await page.addInitScript(pluggable);
+    await page.goto(`${daemon.url}#/listen`);
+
+    // Record.
+    await page.getByLabel("Name of the session").fill("walk");
+    await page.getByRole("button", { name: "Start listening" }).click();
+    const status = () => page.locator(".status").first().textContent();
+    const listens = () => until(async () => /^Listening/.test(await status()), "the page listens");
+    const goesOn = async (seconds) => {
+        const { at } = await snapshot();
+        await until(async () => (await snapshot()).at > at + seconds, `${seconds} s more`);
+    };
+    await until(async () => (await snapshot()).speakers?.length >= 2, "two people");
+
+    // Reload.
+    page.removeAllListeners("dialog");
+    page.on("dialog", (dialog) => void dialog.accept());
+    await page.reload();
+    await listens();
+    await goesOn(3);
+    assert.equal((await snapshot()).gaps.length, 1, "the reload leaves a gap");
+
+    // Restart the server, in order and by accident: the same session, the same people.
+    for (const signal of ["SIGTERM", "SIGKILL"]) {
+        const before = await snapshot();
+        await page.waitForTimeout(1500);
+        await restart(signal);
+        await listens();
+        await goesOn(4);
+        const now = await snapshot();
+        assert.equal(now.live, true, signal);
+        assert.deepEqual(now.speakers.slice(0, 2).map((s) => s.id), before.speakers.slice(0, 2).map((s) => s.id), signal);
+        assert.equal(now.gaps.length, 1, `${signal}: the page sends what the server has not stored`);
+    }
+    const { sessions } = await daemon.json("v1/sessions");
+    assert.deepEqual(sessions.map((s) => s.session), ["walk"], "it is one session");
+
+    // Lose the microphone.
+    await page.evaluate(() => globalThis.pullOut());
+    await until(async () => /microphone is gone/.test(await status()), "word of the loss");
+    await page.getByRole("button", { name: "Go on with this one" }).click();
+    await listens();
+    await until(async () => (await snapshot()).gaps.length === 2, "the gap");
+    await goesOn(2);
+
+    // End.
+    await page.getByRole("button", { name: "Stop listening" }).click();
+    await until(async () => (await snapshot()).reason === "closed", "the end");
+    await until(() => !existsSync(join(folder, "sessions.sqlite-voices", "walk.sealed")), "the voices are erased");
+
+    // Correct, undo, correct again.
+    await page.goto(`${daemon.url}#/speakers?session=walk`);
+    const nameOf = async () => (await snapshot()).speakers.find((s) => s.id === "S1").name;
+    const card = page.locator(".people > li").first();
+    await card.getByRole("button", { name: /^Rename/ }).click();
+    await card.getByRole("textbox").fill("Ada");
+    await page.keyboard.press("Enter");
+    await until(async () => (await nameOf()) === "Ada", "the name");
+    await page.goto(`${daemon.url}#/turns?session=walk`);
+    await page.getByRole("button", { name: "Undo: name" }).click();
+    await until(async () => (await nameOf()) === undefined, "no name");
+    await page.keyboard.press("Control+Shift+Z");
+    await until(async () => (await nameOf()) === "Ada", "the name once more");
+
+    // Play a turn.
+    const bar = page.getByRole("region", { name: "What is played" });
+    await page.getByRole("button", { name: /^Play the turn/ }).first().click();
+    await until(() => bar.isVisible(), "it plays");
+    await bar.getByRole("button", { name: "Stop playing" }).click();
+
+    // Save.
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: /as MD$/ }).click();
+    const saved = readFileSync(await (await download).path(), "utf8");
+    assert.ok(saved.includes("Ada"), saved);
+
+    // Delete.
+    await page.goto(`${daemon.url}#/sessions`);
+    await page.locator(".session-row").getByRole("button", { name: /^Delete/ }).click();
+    await until(async () => (await fetch(`${daemon.url}v1/sessions/walk`)).status === 404, "it is gone");
+    assert.equal(existsSync(join(folder, "sessions.sqlite-audio", "walk.opus")), false);
+    assert.deepEqual(trouble, []);
+    await context.close();
+});
