@@ -1,89 +1,20 @@
 //! The web page: its files, embedded in the binary, and the headers that restrict the browser to them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use rust_embed::RustEmbed;
 
 use super::http;
 
-/// Declares the files under `daemon/page` that are served, by their path.
-macro_rules! files {
-    ($($path:literal)*) => {
-        /// Every file that is served, with its content.
-        const FILES: &[(&str, &[u8])] = &[
-            $(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/page/", $path))),)*
-        ];
-    };
-}
-
-files! {
-    "index.html"
-    "icon.svg"
-    "now.css"
-    "parts.css"
-    "phone.css"
-    "style.css"
-    "timeline.css"
-    "views.css"
-    "client/address.js"
-    "client/api.js"
-    "client/backoff.js"
-    "client/clock.js"
-    "client/index.js"
-    "client/protocol.js"
-    "client/publisher.js"
-    "client/session.js"
-    "client/statistics.js"
-    "client/subscription.js"
-    "client/words.js"
-    "app/announcer.js"
-    "app/confirmation.js"
-    "app/dom.js"
-    "app/exports.js"
-    "app/fullscreen.js"
-    "app/keys.js"
-    "app/main.js"
-    "app/palette.js"
-    "app/playing.js"
-    "app/settings.js"
-    "app/shell.js"
-    "app/store.js"
-    "app/swatch.js"
-    "app/undo.js"
-    "app/wake.js"
-    "app/audio/capture.js"
-    "app/audio/file.js"
-    "app/audio/left.js"
-    "app/audio/listening.js"
-    "app/audio/pcm.js"
-    "app/audio/player.js"
-    "app/audio/worklet.js"
-    "app/texts/en.js"
-    "app/texts/index.js"
-    "app/texts/ru.js"
-    "app/timeline/camera.js"
-    "app/timeline/draw.js"
-    "app/timeline/input.js"
-    "app/timeline/lanes.js"
-    "app/timeline/model.js"
-    "app/timeline/overview.js"
-    "app/timeline/panel.js"
-    "app/views/health.js"
-    "app/views/listen.js"
-    "app/views/login.js"
-    "app/views/merge.js"
-    "app/views/now.js"
-    "app/views/sessions.js"
-    "app/views/speakers.js"
-    "app/views/split.js"
-    "app/views/timeline.js"
-    "app/views/turns.js"
-    "app/views/voices.js"
-}
+/// The folder of the page, in debug builds, too.
+#[derive(RustEmbed)]
+#[folder = "page"]
+struct Files;
 
 /// Sent with every answer of the server. The page may run its own files and talk to its own server, nothing else;
 /// no other page may hold it in a frame, and text is never taken for a script or for markup.
@@ -107,30 +38,30 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// One file as it is served.
 struct Asset {
-    content: &'static [u8],
+    content: Cow<'static, [u8]>,
     content_type: &'static str,
     etag: HeaderValue,
 }
 
-static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
-    let asset = |&(path, content): &(&'static str, &'static [u8])| {
-        // The tag must change with the content; a forged one gains nothing.
-        let mut hasher = DefaultHasher::new();
-        hasher.write(content);
-        let etag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()));
-        let etag = etag.expect("hexadecimal digits in quotes are a header value");
-        (path, Asset { content, content_type: content_type(path), etag })
+/// Every file that is served, by its path.
+static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> = LazyLock::new(|| {
+    let asset = |path: Cow<'static, str>| {
+        let (content_type, file) = (content_type(&path)?, Files::get(&path)?);
+        let etag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..8]));
+        let etag = HeaderValue::try_from(etag).expect("hexadecimal digits in quotes are a header value");
+        Some((path, Asset { content: file.data, content_type, etag }))
     };
-    FILES.iter().map(asset).collect()
+    Files::iter().filter_map(asset).collect()
 });
 
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        _ => "application/octet-stream",
+/// Type of a file of the page; `None` for what the folder holds beside it: descriptions and types of the package.
+fn content_type(path: &str) -> Option<&'static str> {
+    match path.rsplit_once('.')?.1 {
+        "html" => Some("text/html; charset=utf-8"),
+        "css" => Some("text/css; charset=utf-8"),
+        "js" => Some("text/javascript; charset=utf-8"),
+        "svg" => Some("image/svg+xml"),
+        _ => None,
     }
 }
 
@@ -152,7 +83,7 @@ async fn serve(path: &str, headers: &HeaderMap, uri: Uri) -> Response {
     if is_held(headers, &asset.etag) {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
-    (caching, [(header::CONTENT_TYPE, asset.content_type)], asset.content).into_response()
+    (caching, [(header::CONTENT_TYPE, asset.content_type)], asset.content.clone()).into_response()
 }
 
 /// Whether the request declares this version as cached.
@@ -175,33 +106,22 @@ pub(super) async fn keep_in_bounds(mut response: Response) -> Response {
 mod tests {
     use super::*;
 
-    /// Files of the folder that are served, which is all but the package's own and the types.
-    fn on_disk(folder: &std::path::Path, under: &str, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let path = format!("{under}{}", entry.file_name().to_string_lossy());
-            if entry.file_type().unwrap().is_dir() {
-                on_disk(&entry.path(), &format!("{path}/"), found);
-            } else if content_type(&path) != "application/octet-stream" {
-                found.push(path);
-            }
+    #[test]
+    fn the_page_is_served_and_what_describes_its_package_is_not() {
+        for path in ["index.html", "icon.svg", "style.css", "app/main.js", "client/index.js"] {
+            let on_disk =
+                std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("page").join(path));
+            assert_eq!(ASSETS[path].content, on_disk.unwrap(), "{path}");
+        }
+        for path in ["README.md", "package.json", "client/index.d.ts"] {
+            assert!(Files::get(path).is_some() && !ASSETS.contains_key(path), "{path}");
         }
     }
 
     #[test]
-    fn every_file_of_the_page_is_in_the_binary() {
-        let mut found = Vec::new();
-        on_disk(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("page"), "", &mut found);
-        found.sort();
-        let mut held: Vec<_> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
-        held.sort();
-        assert_eq!(found, held);
-    }
-
-    #[test]
     fn every_file_that_the_page_imports_is_there() {
-        for (path, content) in FILES.iter().filter(|(path, _)| path.ends_with(".js")) {
-            let text = std::str::from_utf8(content).unwrap();
+        for (path, asset) in ASSETS.iter().filter(|(path, _)| path.ends_with(".js")) {
+            let text = std::str::from_utf8(&asset.content).unwrap();
             let folder: Vec<&str> = path.split('/').collect();
             for (_, rest) in text.match_indices(" from \".").map(|(at, m)| (at, &text[at + m.len() - 1..])) {
                 let mut target = folder[..folder.len() - 1].to_vec();
