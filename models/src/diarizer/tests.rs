@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use diarized_dsp::SampleRange;
 use proptest::prelude::*;
 
 use super::*;
 use crate::calibration::Calibration;
-use crate::events::RevisionReason;
+use crate::events::{Event, RevisionReason};
 
 const DIM: usize = 64;
 

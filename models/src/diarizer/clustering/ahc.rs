@@ -4,30 +4,9 @@
 //! groups give exactly: `sum_a · sum_b / (n_a n_b)`. Merging updates it linearly (Lance and Williams, 1967), so
 //! one run over `n` items costs O(n²) time with cached row maxima and one `n × n` matrix.
 
-use super::{Constraint, SpeechMemory};
+use super::memory::{Constraint, SpeechMemory};
+use super::similarities::Similarities;
 use crate::embedding::dot;
-
-/// A symmetric similarity matrix that grows by rows; shape `(n, n)`, only the lower triangle is stored.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Similarities {
-    rows: Vec<Vec<f32>>,
-}
-
-impl Similarities {
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Appends item `n` with its similarities to items `0..n`.
-    pub(crate) fn push(&mut self, row: Vec<f32>) {
-        debug_assert_eq!(row.len(), self.rows.len());
-        self.rows.push(row);
-    }
-
-    pub(crate) fn get(&self, a: usize, b: usize) -> f32 {
-        if a > b { self.rows[a][b] } else { self.rows[b][a] }
-    }
-}
 
 /// Result of clustering: a group number for each item, numbered by first appearance.
 pub(crate) type Groups = Vec<usize>;

@@ -1,6 +1,6 @@
 //! How a session's memory keeps to its bound: what is most alike is joined, what is lightest forgotten.
 
-use super::{Exemplar, SpeechMemory};
+use super::memory::{Exemplar, SpeechMemory};
 
 impl SpeechMemory {
     /// Joins the most similar exemplars of each speaker until a quarter of the room is free again.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Constraint, SpeechMemory};
+use super::memory::{Constraint, SpeechMemory};
 use crate::events::SpeakerId;
 
 /// A must-link exemplar decides the id of its cluster, whatever the weight of the others.

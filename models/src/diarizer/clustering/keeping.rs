@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use diarized_dsp::{SampleIndex, SampleRange};
 use serde::{Deserialize, Serialize};
 
-use super::ahc::Similarities;
-use super::{Constraint, Exemplar, Link, SpeechMemory, heaviest};
+use super::memory::{Constraint, Exemplar, Link, SpeechMemory, heaviest};
+use super::similarities::Similarities;
 use crate::events::{Segment, SegmentId, SessionState, SpeakerId};
 
 /// More exemplars than any memory holds.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Constraint, SpeechMemory};
+use super::memory::{Constraint, SpeechMemory};
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 

@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 
 use super::super::viterbi::best_path;
-use super::vbx::{Item, group_posteriors, is_linked, n_groups, numbered, upper_half};
-use super::{MemoryParams, SpeechMemory};
+use super::memory::{MemoryParams, SpeechMemory};
+use super::vbx::refine::upper_half;
+use super::vbx::{Item, group_posteriors, is_linked, n_groups, numbered};
 use crate::plda::SpeakerPosterior;
 
 /// How many clusters there may be.

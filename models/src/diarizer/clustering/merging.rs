@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
+use super::limits::Limits;
+use super::memory::{SpeechMemory, heaviest};
 use super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
-use super::{Limits, SpeechMemory, heaviest};
 use crate::embedding::dot;
 use crate::events::SpeakerId;
 
@@ -283,7 +284,7 @@ mod tests {
         for n in 1..pieces.len() as u64 {
             let span = link.span.start().plus(n * 16_000);
             let span = SampleRange::new(span, span.plus(8_000));
-            memory.links.insert(SegmentId(n), vec![super::super::Link { span, ..link }]);
+            memory.links.insert(SegmentId(n), vec![super::super::memory::Link { span, ..link }]);
         }
         let kept = memory.pieces(&[0]);
         assert_eq!((kept.len(), kept[0].start), (super::MOST_PIECES, 100 * 16_000));

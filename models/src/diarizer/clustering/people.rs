@@ -1,6 +1,6 @@
 //! Voices of speakers, and splits of a speaker by a user.
 
-use super::{Constraint, Link, SpeechMemory};
+use super::memory::{Constraint, Link, SpeechMemory};
 use crate::embedding::{Embedding, dot};
 use crate::events::{SegmentId, SpeakerId};
 

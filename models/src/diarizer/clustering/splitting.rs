@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use diarized_dsp::SampleIndex;
 
-use super::{Constraint, SpeechMemory};
+use super::memory::{Constraint, SpeechMemory};
 use crate::events::{SegmentId, SpeakerId};
 
 /// A stretch of fewer windows than this is no part of its own: the windows at a change hold both voices.

@@ -1,9 +1,12 @@
 //! How many people a session is found to hold, whatever its length.
 
-use diarized_dsp::SampleIndex;
+use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::*;
 use crate::diarizer::tests::{CALIBRATION, unit_noise as noise};
+use crate::embedding::dot;
+use crate::events::SegmentId;
+use crate::plda::Plda;
 
 pub(super) const DIM: usize = 32;
 const WINDOWS: f32 = 4.0;

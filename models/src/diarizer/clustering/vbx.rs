@@ -5,7 +5,7 @@
 //! 16 to 22, with `F_B = 1`; `F_A` is already in the items' weights. Superfluous speakers of the start lose their
 //! share and vanish. Cost of a round: `O(n_items · n_groups · dim)`; allocates as much as the responsibilities take.
 
-mod refine;
+pub(super) mod refine;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,6 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::embedding::dot;
 use crate::plda::SpeakerPosterior;
-pub(crate) use refine::{refine, upper_half};
 
 /// A few neighbouring windows.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,211 @@
+//! The memory of settled speech: exemplars, the segments that they come from, and the models of their speakers.
+
+use std::collections::BTreeMap;
+
+use diarized_dsp::SampleRange;
+use serde::{Deserialize, Serialize};
+
+use super::similarities::Similarities;
+use crate::calibration::Calibration;
+use crate::embedding::dot;
+use crate::events::{SegmentId, SpeakerId};
+use crate::plda::{Plda, SpeakerPosterior};
+
+/// Parameters of the memory and its clustering.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemoryParams {
+    /// Log evidence by which a new clustering must beat the labels as they stand, so that labels do not flap.
+    pub(crate) recluster_margin_llr: f32,
+    /// Weight of one window in all evidence: neighbours share most of their sound, so much less than one.
+    pub(crate) window_weight: f32,
+    /// Speech that one window stands for, in seconds: the time between two of them.
+    pub(crate) window_s: f32,
+    /// A group with less clean speech than this is no speaker of its own.
+    pub(crate) min_speaker_windows: f32,
+    /// At most this many exemplars are kept.
+    pub(crate) max_exemplars: usize,
+    /// No more speakers than this, if given.
+    pub(crate) max_speakers: Option<usize>,
+    /// Number of speakers to reach at the end, if given; never more at any moment.
+    pub(crate) expected_speakers: Option<usize>,
+}
+
+/// The sum of a few unit embeddings.
+#[derive(Debug, Clone)]
+pub(crate) struct Exemplar {
+    pub(crate) sum: Vec<f32>,
+    /// Number of windows in the sum.
+    pub(crate) weight: f32,
+    /// Weighted sum of the projected embeddings, and its weight: what counts as evidence.
+    pub(crate) projected: Vec<f32>,
+    pub(crate) trust: f32,
+    /// Whether the speech continues from the exemplar before.
+    pub(crate) continues: bool,
+    /// Whether the windows are long and inside one turn.
+    pub(crate) strong: bool,
+    pub(crate) speaker: SpeakerId,
+    /// The speaker that it had before the latest clustering that moved it.
+    pub(crate) former: Option<SpeakerId>,
+    pub(crate) constraint: Constraint,
+}
+
+/// A user's correction that covers an exemplar. Clustering leaves the label of the last two alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Constraint {
+    /// None.
+    Free,
+    /// Its speaker is the result of a merge or a split by a user: all exemplars of that speaker are one cluster.
+    MustLink,
+    /// A user gave its segment to a speaker. It may sound like another speaker, so it shapes no cluster and no voice.
+    UserAssigned,
+}
+
+impl Exemplar {
+    pub(super) fn mean_cosine(&self, sum: &[f32], weight: f32) -> f32 {
+        dot(&self.sum, sum) / (self.weight * weight)
+    }
+
+    /// Takes in another exemplar, which is then no more.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.sum.iter_mut().zip(&other.sum).for_each(|(mine, theirs)| *mine += theirs);
+        self.projected.iter_mut().zip(&other.projected).for_each(|(mine, theirs)| *mine += theirs);
+        self.weight += other.weight;
+        self.trust += other.trust;
+        self.continues = false;
+    }
+}
+
+/// A piece of a segment, and the exemplar that holds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    pub(super) exemplar: usize,
+    /// Number of windows.
+    pub(super) weight: f32,
+    /// From the centre of the first window to that of the last.
+    pub(super) span: SampleRange,
+}
+
+/// The memory of one session.
+#[derive(Debug)]
+pub(crate) struct SpeechMemory {
+    pub(super) params: MemoryParams,
+    pub(super) plda: Plda,
+    pub(super) calibration: Calibration,
+    pub(super) dim: usize,
+    pub(super) exemplars: Vec<Exemplar>,
+    pub(super) similarities: Similarities,
+    pub(super) links: BTreeMap<SegmentId, Vec<Link>>,
+    pub(super) models: BTreeMap<SpeakerId, SpeakerPosterior>,
+    /// Rises with every change.
+    pub(super) version: u64,
+}
+
+impl SpeechMemory {
+    /// An empty memory; `calibration` is that of the cosine of two windows.
+    pub(crate) fn new(params: MemoryParams, plda: Plda, calibration: Calibration) -> Self {
+        Self {
+            params,
+            calibration,
+            dim: plda.embedding_dim(),
+            plda,
+            exemplars: Vec::new(),
+            similarities: Similarities::default(),
+            links: BTreeMap::new(),
+            models: BTreeMap::new(),
+            version: 0,
+        }
+    }
+
+    /// Speakers that own at least one exemplar.
+    pub(crate) fn speakers(&self) -> impl Iterator<Item = SpeakerId> + '_ {
+        self.models.keys().copied()
+    }
+
+    /// Posterior of a speaker's voice.
+    pub(crate) fn model(&self, speaker: SpeakerId) -> Option<&SpeakerPosterior> {
+        self.models.get(&speaker)
+    }
+
+    /// The model that embeddings are projected with.
+    pub(crate) fn plda(&self) -> &Plda {
+        &self.plda
+    }
+
+    /// Rises with every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Number of exemplars held.
+    pub(crate) fn len(&self) -> usize {
+        self.exemplars.len()
+    }
+
+    /// Adds an exemplar of `segment`, which reaches from the centre of its first window to that of its last over
+    /// `span`. Cost: `O(n_exemplars · dim)`.
+    pub(crate) fn add(&mut self, segment: SegmentId, span: SampleRange, exemplar: Exemplar) {
+        if self.exemplars.len() >= self.params.max_exemplars {
+            self.compact();
+        }
+        let row = self.exemplars.iter().map(|e| e.mean_cosine(&exemplar.sum, exemplar.weight)).collect();
+        self.similarities.push(row);
+        let link = Link { exemplar: self.exemplars.len(), weight: exemplar.weight, span };
+        self.links.entry(segment).or_default().push(link);
+        let phi = self.plda.phi();
+        let model = self.models.entry(exemplar.speaker).or_insert_with(|| SpeakerPosterior::prior(phi));
+        if exemplar.constraint != Constraint::UserAssigned {
+            model.add(&exemplar.projected, exemplar.trust);
+            model.update(phi);
+        }
+        self.exemplars.push(exemplar);
+        self.version += 1;
+    }
+
+    /// The speaker that most of `segment` belongs to, if the memory holds any of it.
+    pub(crate) fn segment_speaker(&self, segment: SegmentId) -> Option<SpeakerId> {
+        let mut votes: BTreeMap<SpeakerId, f32> = BTreeMap::new();
+        for link in self.links.get(&segment)? {
+            *votes.entry(self.exemplars[link.exemplar].speaker).or_default() += link.weight;
+        }
+        heaviest(&votes)
+    }
+
+    /// Segments that the memory holds a part of, in order.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.links.keys().copied()
+    }
+
+    /// Gives all exemplars of `from` to `into` for good; no clustering uses the id `from` again.
+    pub(crate) fn merge(&mut self, from: SpeakerId, into: SpeakerId) {
+        for exemplar in &mut self.exemplars {
+            exemplar.former = exemplar.former.filter(|former| *former != from);
+            if exemplar.speaker == from || exemplar.speaker == into {
+                exemplar.speaker = into;
+                if exemplar.constraint == Constraint::Free {
+                    exemplar.constraint = Constraint::MustLink;
+                }
+            }
+        }
+        self.rebuild_models();
+    }
+
+    /// Gives the exemplars of one segment to `speaker` for good.
+    pub(crate) fn reassign(&mut self, segment: SegmentId, speaker: SpeakerId) {
+        for link in self.links.get(&segment).into_iter().flatten() {
+            self.exemplars[link.exemplar].speaker = speaker;
+            self.exemplars[link.exemplar].constraint = Constraint::UserAssigned;
+        }
+        self.rebuild_models();
+    }
+}
+
+/// The key with the largest value; ties go to the lower key.
+pub(super) fn heaviest(votes: &BTreeMap<SpeakerId, f32>) -> Option<SpeakerId> {
+    let mut best: Option<(SpeakerId, f32)> = None;
+    for (&speaker, &weight) in votes {
+        if best.is_none_or(|(_, b)| weight > b) {
+            best = Some((speaker, weight));
+        }
+    }
+    best.map(|(speaker, _)| speaker)
+}
