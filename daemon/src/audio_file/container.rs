@@ -27,10 +27,11 @@ use super::decoders::{IS_MPEG, make_decoder, mpeg_kind, open_fault};
 use super::fragments::Fragments;
 use super::guard::guarded;
 use super::layout;
+use super::step::Step;
 use super::track_layout::{Edit, TrackLayout};
 use super::tracks::{self, Chosen};
 use super::watch::{TOO_MUCH, Watched};
-use super::{AudioProblem, Fault, Step};
+use super::{AudioProblem, Fault};
 
 /// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. An edit list says
 /// it exactly, where there is one.

@@ -9,7 +9,8 @@ use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia_adapter_libopus::OpusDecoder;
 
-use super::{Fault, MAX_CHANNELS};
+use super::Fault;
+use super::limits::MAX_CHANNELS;
 
 /// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).
 const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;

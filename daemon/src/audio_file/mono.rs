@@ -2,7 +2,9 @@
 
 use diarized_dsp::{ChannelSelect, Intake, IntakeParams, SAMPLE_RATE_HZ};
 
-use super::{AudioFile, AudioFileError, AudioProblem, Fault, Piece};
+use super::open_file::AudioFile;
+use super::step::Piece;
+use super::{AudioFileError, AudioProblem, Fault};
 
 /// Reads a file as mono samples at 16 kHz. Memory is that of the file and of the resampler, whatever the length.
 pub struct MonoFile {

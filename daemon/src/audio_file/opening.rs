@@ -7,7 +7,8 @@ use std::path::Path;
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 use super::container::Container;
-use super::{AudioFile, AudioFileError, AudioProblem, Fault, Patience, Source, kind, source, wav};
+use super::open_file::{AudioFile, Source};
+use super::{AudioFileError, AudioProblem, Fault, Patience, kind, source, wav};
 
 /// The name of standard input in messages.
 const STDIN: &str = "standard input";
@@ -141,4 +142,22 @@ fn stdin_file() -> Option<File> {
     }
     #[cfg(not(unix))]
     None
+}
+
+impl AudioFile {
+    /// Opens the file at `path`; the kind depends on its content, not on its name.
+    ///
+    /// # Errors
+    /// As [`Opening::file`].
+    pub fn open(path: &Path) -> Result<Self, AudioFileError> {
+        Opening::default().file(path)
+    }
+
+    /// Reads a file of any kind from a pipe; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// As [`Opening::pipe`].
+    pub fn pipe(name: &str, reader: impl Read + Send + Sync + 'static) -> Result<Self, AudioFileError> {
+        Opening::default().pipe(name, reader)
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::{AudioProblem, Fault, Step};
+use super::step::Step;
+use super::{AudioProblem, Fault};
 use crate::pcm::Encoding;
 
 /// Bytes that are read at a time.

@@ -1,6 +1,6 @@
 //! Files of every kind, whole and broken: lengths, alignment, messages.
 
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::*;

@@ -5,89 +5,25 @@
 
 mod au;
 mod chunks;
+mod faults;
 mod format;
+mod head;
+mod order;
 mod reorder;
 mod walk;
 
-use std::io::{self, Cursor, ErrorKind, Read};
+use std::io::{Cursor, Read};
 
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 use super::Fault;
-use format::Format;
+use faults::read_fault;
+use head::Head;
 use reorder::Reorder;
 use walk::Walk;
 
 /// Bytes that identify one of these kinds.
 const MAGIC_BYTES: usize = 16;
-
-/// A size that the header of an endless stream holds: the most that fits, or nearly so. It promises nothing.
-const ENDLESS_BYTES: u64 = 0x7fff_0000;
-
-/// How a header orders the bytes of its numbers and samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Little,
-    Big,
-}
-
-impl Order {
-    fn u16(self, bytes: &[u8]) -> u16 {
-        let bytes = [bytes[0], bytes[1]];
-        match self {
-            Self::Little => u16::from_le_bytes(bytes),
-            Self::Big => u16::from_be_bytes(bytes),
-        }
-    }
-
-    fn u32(self, bytes: &[u8]) -> u32 {
-        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-        match self {
-            Self::Little => u32::from_le_bytes(bytes),
-            Self::Big => u32::from_be_bytes(bytes),
-        }
-    }
-}
-
-/// Format of the samples after a header.
-struct Head {
-    format: Format,
-    order: Order,
-    size: DataSize,
-}
-
-/// How much audio there is behind a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct DataSize {
-    /// Bytes that belong to the audio at most.
-    limit: u64,
-    /// Bytes that the header promises, where that is a promise.
-    promised: Option<u64>,
-    /// The header promises nothing and data follows.
-    is_unfinished: bool,
-}
-
-impl DataSize {
-    /// All that follows, without a promise.
-    const ENDLESS: Self = Self { limit: u64::MAX, promised: None, is_unfinished: false };
-
-    /// What a field of `n_bytes` means where `n_left` bytes follow it, if that is known; `n_max` is the largest number
-    /// that the field holds.
-    fn of_field(n_bytes: u64, n_max: u64, n_left: Option<u64>) -> Self {
-        const WRAP: u64 = 1 << 32;
-        match n_left {
-            _ if n_bytes == 0 => Self { is_unfinished: true, ..Self::ENDLESS },
-            _ if n_bytes == n_max => Self::ENDLESS,
-            Some(n_left) if n_bytes >= ENDLESS_BYTES && n_bytes > n_left => Self::ENDLESS,
-            // A recorder that went on past 4 GiB kept the low 32 bits only; a byte of padding may follow.
-            Some(n_left) if n_left >= WRAP && n_max < WRAP && (n_left - n_bytes) % WRAP <= 1 => {
-                Self { limit: n_left, promised: Some(n_left), is_unfinished: false }
-            }
-            None if n_bytes >= ENDLESS_BYTES && n_max < WRAP => Self { limit: n_bytes, ..Self::ENDLESS },
-            _ => Self { limit: n_bytes, promised: Some(n_bytes), is_unfinished: false },
-        }
-    }
-}
 
 /// A stream of this family as the decoder takes it.
 pub(super) struct Wav {
@@ -150,17 +86,6 @@ fn plain_header(fmt: &[u8], n_data: Option<u64>) -> Vec<u8> {
         &n_data.to_le_bytes(),
     ]
     .concat()
-}
-
-fn read_fault(source: io::Error) -> Fault {
-    match source.kind() {
-        ErrorKind::UnexpectedEof => damaged("its header ends early"),
-        _ => Fault::Read { source },
-    }
-}
-
-fn damaged(reason: &str) -> Fault {
-    Fault::Damaged { reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -294,7 +294,7 @@ fn what_cannot_be_read_is_named() {
 
 #[test]
 fn a_recorder_that_went_on_past_4_gib_kept_the_low_bits() {
-    use super::DataSize;
+    use super::head::DataSize;
     const GIB_4: u64 = 1 << 32;
     let max = u64::from(u32::MAX);
     let whole = |n| DataSize { limit: n, promised: Some(n), is_unfinished: false };

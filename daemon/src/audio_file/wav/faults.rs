@@ -1,0 +1,16 @@
+//! What is wrong with a header.
+
+use std::io::{self, ErrorKind};
+
+use super::super::Fault;
+
+pub(super) fn read_fault(source: io::Error) -> Fault {
+    match source.kind() {
+        ErrorKind::UnexpectedEof => damaged("its header ends early"),
+        _ => Fault::Read { source },
+    }
+}
+
+pub(super) fn damaged(reason: &str) -> Fault {
+    Fault::Damaged { reason: reason.to_owned() }
+}
