@@ -11,8 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 
+use super::Shared;
+use super::fault::{failure, unreadable_reason};
 use super::range::{Wanted, wanted};
-use super::{Shared, http};
 use crate::protocol::ErrorCode;
 use crate::protocol::lenient::read_number;
 use crate::recording::{CutError, Recordings, cut};
@@ -35,17 +36,17 @@ pub(super) async fn audio(
 ) -> Response {
     let part = match part_of(&query) {
         Ok(part) => part,
-        Err(reason) => return http::failure(StatusCode::BAD_REQUEST, ErrorCode::BadMessage, reason),
+        Err(reason) => return failure(StatusCode::BAD_REQUEST, ErrorCode::BadMessage, reason),
     };
     let session = match shared.hub.find(&id).await {
         Ok(Some(session)) => session,
         Ok(None) => {
             let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
-            return http::failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
+            return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
         }
         Err(error) => {
-            let reason = http::unreadable_reason(&error);
-            return http::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason);
+            let reason = unreadable_reason(&error);
+            return failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason);
         }
     };
     let recordings = shared.hub.storage().and_then(|storage| storage.recordings()).cloned();
@@ -60,12 +61,10 @@ pub(super) async fn audio(
         Some(Ok(Some(audio))) => answer(audio, &headers),
         Some(Ok(None)) => {
             let reason = format!("no audio of session {:?} is kept (storage.audio)", session.id());
-            http::failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+            failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
         }
         Some(Err(error)) => refused(&error),
-        None => {
-            http::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, "the audio cannot be read")
-        }
+        None => failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, "the audio cannot be read"),
     }
 }
 
@@ -102,14 +101,12 @@ fn open(
 
 fn refused(error: &CutError) -> Response {
     match error {
-        CutError::Times { .. } => http::failure(StatusCode::BAD_REQUEST, ErrorCode::BadMessage, error),
-        CutError::Beyond { .. } => {
-            http::failure(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BadMessage, error)
-        }
+        CutError::Times { .. } => failure(StatusCode::BAD_REQUEST, ErrorCode::BadMessage, error),
+        CutError::Beyond { .. } => failure(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BadMessage, error),
         _ => {
             let cause: &dyn std::error::Error = error;
             tracing::error!(error = cause, "kept audio cannot be read");
-            http::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, error)
+            failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, error)
         }
     }
 }
@@ -126,7 +123,7 @@ fn answer(audio: Audio, headers: &HeaderMap) -> Response {
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
         Wanted::Beyond => {
             let reason = format!("the audio has {n_bytes} bytes");
-            let refused = http::failure(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BadMessage, reason);
+            let refused = failure(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BadMessage, reason);
             return ([(header::CONTENT_RANGE, format!("bytes */{n_bytes}"))], refused).into_response();
         }
     };

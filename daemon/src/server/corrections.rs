@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::Shared;
 use super::command::{Wanted, as_command};
-use super::fault::{Fault, session_of};
+use super::fault::Fault;
+use super::shared::session_of;
 use super::visitor::Visitor;
 use crate::protocol::{ClientMessage, Decimal, ErrorCode};
 use crate::session::CorrectionError;

@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::command::as_command;
 use super::connection::{CLOSE_REQUESTED, Connection, ConnectionClosed, Received, accept};
+use super::fault::unreadable_reason;
 use super::visitor::Visitor;
 use super::writer::{Feed, Outgoing};
 use super::{Shared, http};
@@ -122,7 +123,7 @@ async fn find(shared: &Shared, id: String) -> Result<Arc<Session>, (ErrorCode, S
             let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
             Err((ErrorCode::NotFound, reason))
         }
-        Err(error) => Err((ErrorCode::Internal, http::unreadable_reason(&error))),
+        Err(error) => Err((ErrorCode::Internal, unreadable_reason(&error))),
     }
 }
 

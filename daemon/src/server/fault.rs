@@ -1,14 +1,12 @@
 //! Error of a plain request: a status and an `error` message.
 
-use std::sync::Arc;
-
+use axum::Json;
 use axum::http::{StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
-use super::Shared;
-use super::http::{failure, unreadable_reason};
-use crate::protocol::ErrorCode;
-use crate::session::Session;
+use crate::protocol::server_message::{Body, Error};
+use crate::protocol::{ErrorCode, ServerMessage};
+use crate::storage::StorageError;
 use crate::voices::{ClipError, EnrolError, StoreError};
 
 /// When to try again what the server cannot take now, in seconds.
@@ -65,17 +63,23 @@ impl From<EnrolError> for Fault {
     }
 }
 
-/// The session of this id, in memory or kept.
-pub(super) async fn session_of(shared: &Shared, id: &str) -> Result<Arc<Session>, Fault> {
-    match shared.hub.find(id).await {
-        Ok(Some(session)) => Ok(session),
-        Ok(None) => {
-            let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
-            Err(Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason))
+/// An error in the format of the WebSocket.
+pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
+    let error = Body::from(Error { code, reason: reason.to_string(), fatal: true });
+    (status, Json(ServerMessage::to_connection(None, error))).into_response()
+}
+
+/// Reason for clients when stored sessions cannot be read; the log has the details.
+pub(super) fn unreadable_reason(error: &StorageError) -> String {
+    let cause: &dyn std::error::Error = error;
+    tracing::error!(error = cause, "the kept sessions cannot be reached");
+    match error {
+        StorageError::Damaged { .. } => error.to_string(),
+        StorageError::Unclean { .. } => {
+            "it is deleted, but its file cannot be written anew now and may show traces of it; the server tries again, \
+             and its log says why"
+                .to_owned()
         }
-        Err(error) => {
-            let reason = unreadable_reason(&error);
-            Err(Fault(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason))
-        }
+        _ => "the kept sessions cannot be reached; the server's log says why".to_owned(),
     }
 }

@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::Shared;
+use super::fault::failure;
 use super::visitor::{Visitor, peer_of};
-use super::{Shared, http};
 use crate::access::{Denied, Identity, Scope, shorten};
 use crate::protocol::ErrorCode;
 
@@ -57,7 +58,7 @@ async fn answer(shared: &Shared, request: Request, next: Next) -> Response {
     tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         let reason =
             format!("the request took longer than {} s (server.request_timeout_s)", limit.as_secs_f64());
-        http::failure(StatusCode::REQUEST_TIMEOUT, ErrorCode::Idle, reason)
+        failure(StatusCode::REQUEST_TIMEOUT, ErrorCode::Idle, reason)
     })
 }
 
@@ -121,7 +122,7 @@ async fn turn_away(
     code: ErrorCode,
     reason: String,
 ) -> Response {
-    let stranger = Visitor::stranger(&shared, &request);
+    let stranger = Visitor::stranger(&shared.access, &request);
     let (mut parts, _) = request.into_parts();
     // Deepgram's clients look at the status, too.
     let is_ours = parts.uri.path() != "/v1/listen";
@@ -133,7 +134,7 @@ async fn turn_away(
         };
         return super::connection::accept(shared, upgrade, stranger, refuse);
     }
-    let mut response = http::failure(status, code, reason);
+    let mut response = failure(status, code, reason);
     if status == StatusCode::UNAUTHORIZED {
         let challenge = header::HeaderValue::from_static("Bearer realm=\"diarized\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -11,10 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::fault::{failure, unreadable_reason};
 use super::visitor::Visitor;
 use crate::output::{Labels, OutputFormat};
-use crate::protocol::server_message::{Body, EndReason, Error};
-use crate::protocol::{AudioFormat, ErrorCode, Seconds, ServerMessage};
+use crate::protocol::server_message::EndReason;
+use crate::protocol::{AudioFormat, ErrorCode, Seconds};
 use crate::session::{Session, Source};
 use crate::storage::{StorageError, StoredSession};
 
@@ -88,27 +89,6 @@ impl SessionSummary {
             audio_kept,
             reason: kept.reason,
         }
-    }
-}
-
-/// An error in the format of the WebSocket.
-pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString) -> Response {
-    let error = Body::from(Error { code, reason: reason.to_string(), fatal: true });
-    (status, Json(ServerMessage::to_connection(None, error))).into_response()
-}
-
-/// Reason for clients when stored sessions cannot be read; the log has the details.
-pub(super) fn unreadable_reason(error: &StorageError) -> String {
-    let cause: &dyn std::error::Error = error;
-    tracing::error!(error = cause, "the kept sessions cannot be reached");
-    match error {
-        StorageError::Damaged { .. } => error.to_string(),
-        StorageError::Unclean { .. } => {
-            "it is deleted, but its file cannot be written anew now and may show traces of it; the server tries again, \
-             and its log says why"
-                .to_owned()
-        }
-        _ => "the kept sessions cannot be reached; the server's log says why".to_owned(),
     }
 }
 

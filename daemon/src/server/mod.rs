@@ -8,6 +8,7 @@ mod events;
 mod fault;
 mod guard;
 mod http;
+mod limits;
 mod listen;
 mod listener;
 mod metrics;
@@ -16,15 +17,16 @@ mod page;
 mod places;
 mod range;
 mod session_voice;
+mod shared;
 mod speakers;
 mod stream;
 mod tls;
 mod upload;
 mod visitor;
+mod voices;
 mod writer;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -37,103 +39,15 @@ use crate::access::Access;
 use crate::hub::Hub;
 
 use places::Places;
-use upload::Uploads;
 
+pub use limits::Limits;
 pub use metrics::Metrics;
-pub use speakers::Voices;
+pub(crate) use shared::Shared;
 pub use tls::{Tls, TlsError};
-
-/// How much clients may ask of the server, and how long it waits for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Maximum number of authenticated connections; half as many more may be unauthenticated.
-    pub max_connections: usize,
-    /// Connections that are let in at once of one address, or of one /64 of IPv6.
-    pub max_connections_per_address: usize,
-    /// Subscribers of one session, and of all sessions together (`session=*`), each.
-    pub max_subscribers: usize,
-    /// Bytes in one message of a client.
-    pub max_message_bytes: usize,
-    /// Text messages of one connection in a second; twice as many may come at once.
-    pub max_messages_per_s: usize,
-    /// Binary and control frames of one connection that are read in a second; twice as many may come at once.
-    pub max_frames_per_s: usize,
-    /// Bytes in the header of a request.
-    pub max_header_bytes: usize,
-    /// How long the header of a request, or a TLS handshake, may take.
-    pub header: Duration,
-    /// How long a plain HTTP request may take.
-    pub request: Duration,
-    /// A publisher that sends no audio and no `keep_alive` for so long is idle.
-    pub idle: Duration,
-    /// How long a session waits for its publisher when the connection breaks.
-    pub resume_grace: Duration,
-    /// Interval of pings; a peer that is silent for three of them is gone.
-    pub ping: Duration,
-    /// How long one message may wait for a peer that does not read.
-    pub write: Duration,
-    /// How long a closing peer may take to answer the close.
-    pub linger: Duration,
-    /// How long a shutdown may take before it is cut short.
-    pub grace: Duration,
-    /// Whether a speech recogniser gives words.
-    pub has_words: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_connections: 1024,
-            max_connections_per_address: 100_000,
-            max_subscribers: 256,
-            max_message_bytes: 1 << 20,
-            max_messages_per_s: 100,
-            max_frames_per_s: 2000,
-            max_header_bytes: 16 << 10,
-            header: Duration::from_secs(10),
-            request: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
-            resume_grace: Duration::from_secs(30),
-            ping: Duration::from_secs(20),
-            write: Duration::from_secs(10),
-            linger: Duration::from_secs(2),
-            grace: Duration::from_secs(10),
-            has_words: false,
-        }
-    }
-}
+pub use voices::Voices;
 
 /// Bytes in the body of a request that changes what is known of a person.
 const MAX_EDIT_BYTES: usize = 64 << 10;
-
-/// What every handler shares.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) limits: Limits,
-    pub(crate) metrics: Metrics,
-    /// Who is known, where voices are enabled.
-    pub(crate) voices: OnceLock<Arc<Voices>>,
-    pub(crate) access: Arc<Access>,
-    /// The certificate, where connections are encrypted.
-    tls: Option<Arc<Tls>>,
-    /// What bodies of requests may hold together; made when it is known how large they may be.
-    uploads: OnceLock<Uploads>,
-    /// Who holds a connection, and who waits for one.
-    places: Arc<Places>,
-    /// One permit per WebSocket; acquiring all of them waits for every connection to close.
-    connections: Arc<Semaphore>,
-}
-
-impl Shared {
-    /// What bodies of requests may hold together.
-    fn uploads(&self) -> &Uploads {
-        self.uploads.get_or_init(|| {
-            let max_clip = self.voices.get().map_or(0, |voices| voices.max_clip_bytes());
-            Uploads::new(max_clip.max(self.limits.max_message_bytes))
-        })
-    }
-}
 
 /// A server that is not yet running.
 #[derive(Debug)]

@@ -182,7 +182,7 @@ async fn known(
         return Err(Fault(ErrorCode::BadMessage, reason));
     }
     let found = connection.shared.hub.find(id).await;
-    let found = found.map_err(|error| Fault(ErrorCode::Internal, super::http::unreadable_reason(&error)))?;
+    let found = found.map_err(|error| Fault(ErrorCode::Internal, super::fault::unreadable_reason(&error)))?;
     let session = found.ok_or_else(|| {
         let reason = format!(
             "there is no session {id:?} to resume; a session waits server.resume_grace_s for its publisher"

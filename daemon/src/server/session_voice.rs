@@ -9,7 +9,7 @@ use diarized_models::{Embedder, SpeakerId};
 
 use super::Shared;
 use super::fault::Fault;
-use super::speakers::Voices;
+use super::voices::Voices;
 use crate::audio_file::{MonoFile, Opening};
 use crate::protocol::ErrorCode;
 use crate::recording::{Recordings, cut};

@@ -1,7 +1,6 @@
 //! `/v1/speakers`, `/v1/verify`, `/v1/identify`: enrolled people, over plain HTTP.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -9,99 +8,24 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use diarized_dsp::ChannelSelect;
+
+use diarized_models::SpeakerId;
 use diarized_models::calibration::sigmoid;
-use diarized_models::voiceprint::{Clip, ClipRules};
-use diarized_models::{Embedder, SpeakerId};
+use diarized_models::voiceprint::ClipRules;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Semaphore;
 
-use super::Shared;
-use super::fault::{Fault, session_of};
+use super::fault::Fault;
 use super::session_voice::voice_of;
+use super::shared::session_of;
 use super::upload::Upload;
 use super::visitor::Visitor;
+use super::{Shared, Voices};
 use crate::access::Scope;
-use crate::audio_file::{Opening, Patience};
 use crate::protocol::lenient::{read_body, read_number};
 use crate::protocol::{Decimal, ErrorCode};
 use crate::session::Correction;
-use crate::voices::{ClipError, Registry, StoreError, Voice, clip_of_audio};
-
-/// Clips that are analysed at once; a further one waits, so that labels keep the processor.
-const MAX_ANALYSES: usize = 2;
-/// How long the decoding of a clip may take; the longest takes some seconds.
-const MAX_DECODING: Duration = Duration::from_secs(30);
-
-/// What the server needs to know people.
-#[derive(Debug)]
-pub struct Voices {
-    registry: Arc<Registry>,
-    embedder: Arc<Embedder>,
-    max_clip_bytes: usize,
-    analyses: Arc<Semaphore>,
-}
-
-impl Voices {
-    /// The people of `registry`; `embedder` processes clips of at most `max_clip_bytes`.
-    #[must_use]
-    pub fn new(registry: Arc<Registry>, embedder: Arc<Embedder>, max_clip_bytes: usize) -> Self {
-        Self { registry, embedder, max_clip_bytes, analyses: Arc::new(Semaphore::new(MAX_ANALYSES)) }
-    }
-
-    /// Largest clip, in bytes.
-    #[must_use]
-    pub fn max_clip_bytes(&self) -> usize {
-        self.max_clip_bytes
-    }
-
-    /// Work that waits for the disk or the network, away from the sockets' threads.
-    async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let voices = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&voices)).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tracing::error!(%error, "a request about voices panicked");
-                Err(Fault(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    ErrorCode::Internal,
-                    "the server failed".to_owned(),
-                ))
-            }
-        }
-    }
-
-    async fn clip(self: &Arc<Self>, audio: Upload, rules: ClipRules) -> Result<Clip, Fault> {
-        let patience = Patience::within(MAX_DECODING);
-        // A client that hangs up drops this future, and with it the wish to have the clip decoded.
-        let _asked = patience.until_dropped();
-        self.analyse(move |embedder| {
-            let upload = audio;
-            let opening = Opening { patience, ..Opening::default() };
-            let opened = opening.memory("the clip", upload.bytes.clone()).map_err(ClipError::from)?;
-            Ok(clip_of_audio(embedder, opened, ChannelSelect::Mix, &rules, |_| {})?)
-        })
-        .await
-    }
-
-    /// Work with the voice model, when its turn has come.
-    pub(super) async fn analyse<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Embedder) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let turn = Arc::clone(&self.analyses).acquire_owned().await.expect("nobody closes this semaphore");
-        self.run(move |voices| {
-            // The turn is over when the work is, whether anybody still waits for it or not.
-            let _turn = turn;
-            work(&voices.embedder)
-        })
-        .await
-    }
-}
+use crate::voices::{Registry, StoreError, Voice};
 
 fn bad_request(reason: impl ToString) -> Fault {
     Fault(StatusCode::BAD_REQUEST, ErrorCode::BadMessage, reason.to_string())
@@ -114,7 +38,7 @@ fn voices_of(shared: &Shared) -> Result<&Arc<Voices>, Fault> {
 
 /// The body of a request about voices.
 async fn body_of(shared: &Shared, voices: &Voices, headers: &HeaderMap, body: Body) -> Result<Upload, Fault> {
-    shared.uploads().read(headers, body, voices.max_clip_bytes, "voices.max_clip_bytes").await
+    shared.uploads().read(headers, body, voices.max_clip_bytes(), "voices.max_clip_bytes").await
 }
 
 /// A person as the wire shows them: no embedding ever leaves over HTTP.

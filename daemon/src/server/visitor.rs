@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axum::extract::Request;
 use tokio::sync::watch;
 
-use super::Shared;
 use super::places::{Full, LetIn, PeerHandle};
-use crate::access::Identity;
+use crate::access::{Access, Identity};
 
 /// Who sent a request, as far as is known.
 #[derive(Debug, Clone)]
@@ -33,8 +32,8 @@ impl Visitor {
     }
 
     /// A refused sender, who receives only the reason.
-    pub(super) fn stranger(shared: &Shared, request: &Request) -> Self {
-        let (identity, reloaded) = (Identity::anyone(), shared.access.reloaded());
+    pub(super) fn stranger(access: &Access, request: &Request) -> Self {
+        let (identity, reloaded) = (Identity::anyone(), access.reloaded());
         Self { identity, reloaded, peer: peer_of(request), _let_in: None }
     }
 

@@ -1,0 +1,59 @@
+//! What all handlers share.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::http::StatusCode;
+use tokio::sync::Semaphore;
+
+use super::fault::{Fault, unreadable_reason};
+use super::places::Places;
+use super::upload::Uploads;
+use super::{Limits, Metrics, Tls, Voices};
+use crate::access::Access;
+use crate::hub::Hub;
+use crate::protocol::ErrorCode;
+use crate::session::Session;
+
+/// What every handler shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    /// Who is known, where voices are enabled.
+    pub(crate) voices: OnceLock<Arc<Voices>>,
+    pub(crate) access: Arc<Access>,
+    /// The certificate, where connections are encrypted.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// What bodies of requests may hold together; made when it is known how large they may be.
+    pub(super) uploads: OnceLock<Uploads>,
+    /// Who holds a connection, and who waits for one.
+    pub(super) places: Arc<Places>,
+    /// One permit per WebSocket; acquiring all of them waits for every connection to close.
+    pub(super) connections: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// What bodies of requests may hold together.
+    pub(super) fn uploads(&self) -> &Uploads {
+        self.uploads.get_or_init(|| {
+            let max_clip = self.voices.get().map_or(0, |voices| voices.max_clip_bytes());
+            Uploads::new(max_clip.max(self.limits.max_message_bytes))
+        })
+    }
+}
+
+/// The session of this id, in memory or kept.
+pub(super) async fn session_of(shared: &Shared, id: &str) -> Result<Arc<Session>, Fault> {
+    match shared.hub.find(id).await {
+        Ok(Some(session)) => Ok(session),
+        Ok(None) => {
+            let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
+            Err(Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason))
+        }
+        Err(error) => {
+            let reason = unreadable_reason(&error);
+            Err(Fault(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason))
+        }
+    }
+}
