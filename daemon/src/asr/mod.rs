@@ -9,6 +9,7 @@ mod counts;
 mod cutter;
 mod deepgram;
 mod driver;
+mod foreign;
 mod openai;
 mod recogniser;
 mod service;
@@ -16,7 +17,7 @@ mod vosk;
 mod websocket;
 mod wyoming;
 
-#[doc(hidden)]
-pub use answer::read_foreign;
 pub use counts::AsrCounts;
+#[doc(hidden)]
+pub use foreign::read_foreign;
 pub use service::{Asr, AsrError};

@@ -6,8 +6,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::address::Address;
 use super::backoff::Backoff;
-use super::{Address, ConnectError, SILENCE, Socket, connect};
+use super::socket::{ConnectError, SILENCE, Socket, connect};
 use crate::protocol::server_message::Body;
 use crate::protocol::{CloseCode, ServerMessage};
 

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::socket::Socket;
 use super::wire_audio::WireAudio;
-use super::{Playback, Socket};
 use crate::audio_file::AudioFileError;
 use crate::protocol::ClientMessage;
 
@@ -33,6 +33,13 @@ pub(super) enum SendError {
 struct Frame {
     start: u64,
     bytes: Bytes,
+}
+
+/// How a file is played.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Playback {
+    /// Seconds of audio sent in a second; infinity sends as fast as the server takes it.
+    pub speed: f64,
 }
 
 /// What is left to send, across connections.

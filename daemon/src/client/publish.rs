@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::backoff::{self, Backoff};
-use super::outgoing::{Outgoing, SendError};
+use super::outgoing::{Outgoing, Playback, SendError};
+use super::socket::{ConnectError, SILENCE, Socket, connect};
 use super::wire_audio::WireAudio;
-use super::{Address, ConnectError, News, SILENCE, Socket, connect};
+use super::{Address, News};
 use crate::audio_file::{AudioFile, AudioFileError, AudioProblem};
 use crate::protocol::client_message::Resume;
 use crate::protocol::server_message::{Body, EndReason, Ended, Started};
@@ -19,13 +20,6 @@ use crate::protocol::{AudioFormat, ClientMessage, CloseCode, Encoding, ServerMes
 
 /// How long the server may take for the last labels after the audio, on top of what the audio itself takes.
 const LAST_WORDS: Duration = Duration::from_secs(120);
-
-/// How a file is played.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Playback {
-    /// Seconds of audio sent in a second; infinity sends as fast as the server takes it.
-    pub speed: f64,
-}
 
 /// What the session is called, and whether its audio may be kept; the default leaves all to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

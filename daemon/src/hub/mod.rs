@@ -17,17 +17,20 @@ use crate::session::{Channel, EngineFactory, JournalParams, Parts, Secret, Sessi
 use crate::session::{HubHandle, InferenceStats, SessionMetrics};
 use crate::storage::{Storage, StorageError, StoredSession};
 
+mod counters;
 mod follow;
 mod going_on;
+mod held;
 mod ids;
 mod kept;
 mod stats;
 
+pub use counters::HubStats;
 pub use follow::FollowAll;
 pub use ids::MICROPHONE_SESSION;
-use kept::Held;
-use stats::Counters;
-pub use stats::HubStats;
+
+use counters::Counters;
+use held::Held;
 
 /// How much a hub holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,13 +5,15 @@
 
 mod counts;
 mod mqtt;
+mod secret;
 mod speaking;
+mod stop;
 mod webhook;
 
 #[doc(hidden)]
 pub use mqtt::read_packets;
+pub use secret::OutgoingError;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,35 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::counts::Counts;
-use crate::client::TlsError;
 use crate::hub::Hub;
-
-/// Why nothing can be sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OutgoingError {
-    /// A file of a password or a secret cannot be read.
-    #[error("cannot read {key} in {}", path.display())]
-    File {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Error of the system.
-        source: std::io::Error,
-    },
-    /// A file of a password or a secret holds nothing.
-    #[error("{key} in {} must hold one line that is not empty", path.display())]
-    Empty {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The authorities for a certificate cannot be read.
-    #[error("mqtt.ca_file cannot be used")]
-    Authorities(#[from] TlsError),
-}
 
 /// The running senders.
 #[derive(Debug)]
@@ -90,21 +64,4 @@ impl Outgoing {
             tracing::warn!("not all that waited for the MQTT broker or the webhooks was sent before the end");
         }
     }
-}
-
-/// Waits for the end of the process.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // Without its sender the process is at its end, too.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// The first line of a file of a secret.
-fn secret_line(key: &'static str, path: &Path) -> Result<String, OutgoingError> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| OutgoingError::File { key, path: path.to_owned(), source })?;
-    let line = text.lines().next().unwrap_or_default().to_owned();
-    if line.is_empty() {
-        return Err(OutgoingError::Empty { key, path: path.to_owned() });
-    }
-    Ok(line)
 }

@@ -3,11 +3,12 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::events::{self, Event, GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
 
+use super::Decimal;
+use super::decimal::round_3;
 use super::server_message::{
     Body, Change, EndReason, Gap, Revision, Segment, SegmentRemoved, Snapshot, Speaker, SpeakerMerged,
 };
 use super::words::{Word, Words};
-use super::{Decimal, round_3};
 
 /// A message without a diarizer event, or with values unknown to this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

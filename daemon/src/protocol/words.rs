@@ -4,7 +4,8 @@ use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::words::NewWord;
 use serde::{Deserialize, Serialize};
 
-use super::{Decimal, Seconds, round_3};
+use super::decimal::round_3;
+use super::{Decimal, Seconds};
 
 /// Words in one message of a client.
 pub const MAX_WORDS_SENT: usize = 1000;

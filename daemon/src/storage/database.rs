@@ -10,10 +10,11 @@ use diarized_dsp::SampleIndex;
 use diarized_models::{Event, SessionState};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
+use super::StoredSession;
 use super::error::{StorageError, damaged};
 use super::migrations::{check, migrate};
+use super::values::unix_ms;
 use super::values::{lossy, signed, unsigned};
-use super::{StoredSession, unix_ms};
 use crate::private_file::open_or_create;
 use crate::protocol::server_message::{Body, EndReason};
 use crate::protocol::{AudioFormat, ServerMessage};

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::database::Database;
 use super::error::StorageError;
-use super::unix_ms;
+use super::values::unix_ms;
 
 /// Attempts at a checkpoint while another reader blocks it; each waits as long as a connection may.
 const CHECKPOINT_TRIES: usize = 3;

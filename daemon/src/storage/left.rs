@@ -7,10 +7,10 @@ use diarized_dsp::SampleIndex;
 use diarized_models::events::{SegmentId, SpeakerId};
 use rusqlite::params;
 
+use super::Storage;
 use super::database::Database;
 use super::error::{StorageError, damaged};
-use super::values::{lossy, signed, unsigned};
-use super::{Storage, unix_ms};
+use super::values::{lossy, signed, unix_ms, unsigned};
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{EndReason, Ended};
 use crate::session::{Archive, Before, Entry, Session};

@@ -12,7 +12,9 @@ mod files;
 mod forget;
 mod left;
 mod migrations;
+mod params;
 mod sealed;
+mod stored_session;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -21,25 +23,23 @@ mod writer;
 
 pub use error::StorageError;
 pub(crate) use left::Left;
+pub use params::{AudioParams, StorageParams};
+pub use stored_session::StoredSession;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use diarized_dsp::SampleIndex;
 use parking_lot::Mutex;
 
 use crate::error_chain::error_chain;
-use crate::protocol::AudioFormat;
-use crate::protocol::server_message::EndReason;
 use crate::recording::Recordings;
 use crate::session::{Session, Source};
-use crate::voices::Key;
 use database::Database;
 use left::Found;
 use sealed::SealedVoices;
@@ -52,84 +52,6 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 /// Code of the warning that the live sessions get when writing fails.
 const WARNING: &str = "storage_failed";
-
-/// Where and for how long sessions are kept.
-#[derive(Debug, Clone)]
-pub struct StorageParams {
-    /// The SQLite file; made if it is not there, with its folder.
-    pub path: PathBuf,
-    /// Time before ended sessions are deleted; without it a client deletes them.
-    pub keep: Option<Duration>,
-    /// Size that the file may grow to.
-    pub max_bytes: u64,
-    /// Events of one session that are kept, in bytes; beyond it the labels take the place of what led to them.
-    pub max_session_bytes: u64,
-    /// Whether and how much audio is kept.
-    pub audio: AudioParams,
-    /// Whether running sessions go on in a process after this one.
-    pub hands_over: bool,
-    /// What the voices of running sessions are sealed with; without it they are not kept.
-    pub key: Option<Key>,
-}
-
-/// Whether and how much audio of the sessions is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AudioParams {
-    /// Whether the audio of new sessions is kept.
-    pub is_on: bool,
-    /// Time after its end that the audio of a session is deleted, where its labels stay longer.
-    pub keep: Option<Duration>,
-    /// Size of all audio; beyond it the oldest leaves.
-    pub max_bytes: u64,
-}
-
-impl Default for AudioParams {
-    fn default() -> Self {
-        Self { is_on: false, keep: None, max_bytes: 8 << 30 }
-    }
-}
-
-impl StorageParams {
-    /// The file at `path`, with sessions kept until a client deletes them.
-    #[must_use]
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        let audio = AudioParams::default();
-        Self {
-            path: path.into(),
-            keep: None,
-            max_bytes: 4 << 30,
-            max_session_bytes: 64 << 20,
-            audio,
-            hands_over: false,
-            key: None,
-        }
-    }
-}
-
-/// One kept session, without its labels.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredSession {
-    /// Id of the session.
-    pub id: String,
-    /// Its title, if it has one.
-    pub title: Option<String>,
-    /// Where its audio came from.
-    pub source: Source,
-    /// What the publisher declared its audio to be.
-    pub format: AudioFormat,
-    /// When it began.
-    pub began: SystemTime,
-    /// Number of its last event.
-    pub seq: u64,
-    /// Audio processed, in samples at 16 kHz.
-    pub at: u64,
-    /// How many speakers it has.
-    pub n_speakers: usize,
-    /// How many segments it has.
-    pub n_segments: usize,
-    /// Why it ended; none while it runs.
-    pub reason: Option<EndReason>,
-}
 
 /// The kept sessions. Shared; methods block on the disk.
 #[derive(Debug)]
@@ -402,10 +324,4 @@ impl Storage {
 
 fn wait(stopped: &Receiver<()>) -> Result<(), RecvTimeoutError> {
     stopped.recv_timeout(WRITE_EVERY)
-}
-
-/// Milliseconds since 1970.
-fn unix_ms(time: SystemTime) -> i64 {
-    let ms = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }

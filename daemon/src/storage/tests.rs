@@ -8,7 +8,9 @@ mod ids;
 
 use super::*;
 use crate::hub::{Hub, HubParams};
+use crate::protocol::AudioFormat;
 use crate::protocol::ServerMessage;
+use crate::protocol::server_message::EndReason;
 use crate::session::scripted::{ScriptedFactory, script};
 use crate::session::{Cursor, EngineFactory, JournalParams, ReadStatus};
 

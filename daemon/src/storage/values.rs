@@ -1,5 +1,7 @@
 //! Values of columns.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
@@ -20,4 +22,10 @@ pub(super) fn signed(n: u64) -> i64 {
 
 pub(super) fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
+}
+
+/// Milliseconds since 1970.
+pub(super) fn unix_ms(time: SystemTime) -> i64 {
+    let ms = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::database::Database;
 use super::error::StorageError;
-use super::unix_ms;
+use super::values::unix_ms;
 
 /// Least that a clock is set forward by for it to be taken as wrong before, in ms: an hour.
 const MIN_JUMP_MS: i64 = 3_600_000;

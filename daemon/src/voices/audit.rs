@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, unix_now};
+use super::marks::unix_now;
 
 /// One line of the trail. It stays after the voice is deleted; its only reference to the person is a random id.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -34,28 +34,19 @@ pub(super) fn note(
     Ok(())
 }
 
-impl Store {
-    /// The trail, oldest first; of one voice if given.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub fn audit(&self, voice: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
-        let read = || {
-            let mut query = self.db.prepare(
-                "SELECT at_unix_s, action, voice, detail, actor FROM audit WHERE ?1 IS NULL OR voice = ?1 \
-                 ORDER BY id",
-            )?;
-            let entries = query.query_map(params![voice], |row| {
-                Ok(AuditEntry {
-                    at_unix_s: row.get(0)?,
-                    action: row.get(1)?,
-                    voice: row.get(2)?,
-                    detail: row.get(3)?,
-                    actor: row.get(4)?,
-                })
-            })?;
-            entries.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|e| self.fault(e))
-    }
+/// The trail, oldest first; of one voice if given.
+pub(super) fn read(db: &Connection, voice: Option<&str>) -> rusqlite::Result<Vec<AuditEntry>> {
+    let mut query = db.prepare(
+        "SELECT at_unix_s, action, voice, detail, actor FROM audit WHERE ?1 IS NULL OR voice = ?1 ORDER BY id",
+    )?;
+    let entries = query.query_map(params![voice], |row| {
+        Ok(AuditEntry {
+            at_unix_s: row.get(0)?,
+            action: row.get(1)?,
+            voice: row.get(2)?,
+            detail: row.get(3)?,
+            actor: row.get(4)?,
+        })
+    })?;
+    entries.collect()
 }

@@ -7,9 +7,10 @@ use diarized_models::voiceprint::ModelId;
 use serde::{Deserialize, Serialize};
 
 use super::audit::note;
+use super::name::checked_name;
 use super::rows::{Person, find_in, has_recording, insert_person, insert_recording, read_voices};
 use super::seal::Seal;
-use super::{Key, NewRecording, Store, StoreError, Voice, checked_name};
+use super::{Key, NewRecording, Store, StoreError, Voice};
 use crate::private_file;
 
 /// How an export is written.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use diarized_config::VOICES_KEY_VARIABLE;
 
 use super::StoreError;
+use super::appear::{appear, make_folder};
 use crate::private_file;
 
 /// Bytes of a key.
@@ -83,13 +84,13 @@ impl KeySource {
 fn make(path: &Path) -> Result<(), StoreError> {
     let what = "make the key file";
     if let Some(folder) = path.parent() {
-        super::make_folder(folder)?;
+        make_folder(folder)?;
     }
     let mut bytes = [0; KEY_BYTES];
     getrandom::fill(&mut bytes).expect("the operating system has a source of randomness");
     let text = hex::encode(bytes) + "\n";
     // A key cut short would lock its owner out of the store.
-    super::appear(path, what, |draft| {
+    appear(path, what, |draft| {
         let written = private_file::create_new(draft).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()

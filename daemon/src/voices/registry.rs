@@ -9,6 +9,7 @@ use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::voiceprint::{Clip, ClipRules, Gallery, MatchRules, ModelId, Print, Ranking, Recording};
 use parking_lot::Mutex;
 
+use super::name::checked_name;
 use super::store::LEARNED;
 use super::{Enrolment, NewRecording, Place, Store, StoreError};
 
@@ -194,7 +195,7 @@ impl Registry {
         force: bool,
         actor: &str,
     ) -> Result<Enrolment, EnrolError> {
-        super::checked_name(name)?;
+        checked_name(name)?;
         let mut store = self.place.open_or_make()?;
         self.take(&store)?;
         if !force {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::inner::Inner;
+use super::marks::unix_now;
 use super::seal::Seal;
-use super::unix_now;
 use super::voice::{NewRecording, StoredRecording, Voice};
 
 /// What of a person is sealed.

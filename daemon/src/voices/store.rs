@@ -8,14 +8,16 @@ use diarized_models::voiceprint::{Gallery, KnownVoice, MatchRules, ModelId, Prin
 use diarized_models::{Embedding, ModelCard};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::audit::note;
+use super::appear::{appear, make_folder};
+use super::audit::{AuditEntry, note, read};
 use super::error::StoreError;
 use super::inner::Inner;
 use super::key::Key;
+use super::marks::{random_id, unix_now};
+use super::name::checked_name;
 use super::rows::{Person, find_in, insert_person, insert_recording, read_voices, update_person};
 use super::seal::Seal;
 use super::voice::{Enrolment, NewRecording, Voice};
-use super::{checked_name, random_id, unix_now};
 use crate::private_file;
 
 /// Version of the tables, in SQLite's `user_version`.
@@ -63,11 +65,11 @@ impl Store {
     /// [`StoreError`]
     pub fn make(path: &Path, key: &Key) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent() {
-            super::make_folder(folder)?;
+            make_folder(folder)?;
         }
         // Complete under another name first, so that no reader finds a partial store.
         let what = "make";
-        super::appear(path, what, |draft| {
+        appear(path, what, |draft| {
             private_file::create_new(draft).map_err(|source| StoreError::File {
                 what,
                 path: path.to_owned(),
@@ -362,6 +364,14 @@ impl Store {
     #[cfg(test)]
     pub(super) fn limit_pages(&self, n_pages: i64) {
         self.db.pragma_update_and_check(None, "max_page_count", n_pages, |_| Ok(())).unwrap();
+    }
+
+    /// The trail, oldest first; of one voice if given.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn audit(&self, voice: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
+        read(&self.db, voice).map_err(|e| self.fault(e))
     }
 }
 

@@ -297,7 +297,7 @@ fn child_that_is_killed_while_it_stores() {
     let _ = store.change(|tx, seal| {
         for n in 0..500 {
             let recording = recording(&format!("{n}.wav"), 5);
-            let id = random_id("r");
+            let id = super::marks::random_id("r");
             let owner: String = tx.query_row("SELECT id FROM voice", [], |row| row.get(0))?;
             rows::insert_recording(tx, seal, &id, &owner, &model(), 0, &recording)?;
         }

@@ -18,7 +18,8 @@ use self::board::{Board, MAX_ROOMS};
 use self::link::{Link, LinkError, Login, Message};
 use self::names::Names;
 use super::counts::Counts;
-use super::{OutgoingError, secret_line, stopped};
+use super::secret::{OutgoingError, secret_line};
+use super::stop::stopped;
 use crate::client::{Authorities, Backoff};
 use crate::hub::Hub;
 

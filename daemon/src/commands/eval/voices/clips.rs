@@ -8,7 +8,7 @@ use diarized_models::voiceprint::ClipRules;
 use parking_lot::Mutex;
 
 use super::measure::origin;
-use super::samples_of;
+use super::speakers::samples_of;
 use crate::kaldi::Utterance;
 use crate::threads::n_cores;
 use crate::voices::others_share;

@@ -10,8 +10,8 @@ use diarized_models::voiceprint::{
 };
 use diarized_models::{Embedding, ModelCard};
 
-use super::Speaker;
 use super::report::{Counts, Report};
+use super::speakers::Speaker;
 
 /// Lengths of speech that calibrations are fitted for, in seconds.
 const ENROL_S: [f32; 3] = [5.0, 10.0, 30.0];
