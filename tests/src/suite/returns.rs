@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diarized_models::scoring::{Span, Turn};
 
-use super::{ScoredEvent, turns_after};
+use super::events::{ScoredEvent, turns_after};
 
 /// A speaker who is silent for this long and speaks again has returned, in seconds.
 pub const AWAY_S: f64 = 60.0;
