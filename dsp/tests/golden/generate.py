@@ -165,67 +165,76 @@ def arrays(x: np.ndarray) -> dict:
     }
 
 
-def check(x: np.ndarray, made: dict) -> None:
-    def say(what, a, b):
-        print(f"    {what:<40}{np.abs(a - b).max():.1e}")
+def say(what, a, b):
+    print(f"    {what:<40}{np.abs(a - b).max():.1e}")
 
+
+def check_kaldi(knf, samples: np.ndarray, made: dict) -> None:
+    for name, snip, part in [("ours", True, samples[:N_ONE_SECOND]), ("mirrored", False, samples)]:
+        options = knf.FbankOptions()
+        options.frame_opts.dither = 0.0
+        options.frame_opts.window_type = "hamming"
+        options.frame_opts.snip_edges = snip
+        options.mel_opts.num_bins = 80
+        options.mel_opts.low_freq = 20.0
+        options.mel_opts.high_freq = 7600.0
+        bank = knf.OnlineFbank(options)
+        bank.accept_waveform(RATE, (part * 32768).tolist())
+        bank.input_finished()
+        got = np.stack([bank.get_frame(f) for f in range(bank.num_frames_ready)]).astype(np.float64)
+        got = got - got.mean(axis=0) if snip else kaldi_sliding_mean(got, 300)
+        say(f"kaldi-native-fbank, {name}", got, made[name])
+
+
+def check_torch(torch, samples: np.ndarray, made: dict) -> None:
+    part = torch.from_numpy(samples[:N_ONE_SECOND].astype(np.float64))[None, None]
+    kernel = torch.tensor([[[-0.97, 1.0]]], dtype=torch.float64)
+    emphasised = torch.nn.functional.conv1d(torch.nn.functional.pad(part, (1, 0), "reflect"), kernel)[0]
+    stft = torch.stft(
+        emphasised,
+        n_fft=512,
+        hop_length=160,
+        win_length=400,
+        window=torch.hamming_window(400, dtype=torch.float64),
+        center=True,
+        pad_mode="reflect",
+        return_complex=True,
+    )[0]
+    # The filters of torchaudio's documentation; torch brings none.
+    freqs = np.arange(257) * 31.25
+    corners = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([20, 7600]) / 700)), 82) / 2595) - 1)
+    banks = np.stack([np.interp(freqs, corners[b : b + 3], [0, 1, 0]) for b in range(80)])
+    logs = np.log(banks @ (stft.abs() ** 2).numpy() + 1e-6).T
+    say("torch.stft and np.interp, official", logs - logs.mean(axis=0), made["official"])
+    stft = torch.stft(
+        part[0],
+        n_fft=400,
+        hop_length=160,
+        win_length=400,
+        window=torch.hamming_window(400, dtype=torch.float64),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )[0]
+    decibels = 10 * np.log10(np.maximum(((stft.abs() ** 2).numpy().T @ speechbrain_banks()), 1e-10))
+    logs = np.maximum(decibels, decibels.max() - 80) * np.log(10) / 10
+    say("torch.stft, speechbrain", logs - logs.mean(axis=0), made["speechbrain"])
+
+
+def check(x: np.ndarray, made: dict) -> None:
     samples = x.astype(np.float32) / np.float32(32768)
     try:
         import kaldi_native_fbank as knf
     except ImportError:
         print("    kaldi_native_fbank is not installed: not compared")
     else:
-        for name, snip, part in [("ours", True, samples[:N_ONE_SECOND]), ("mirrored", False, samples)]:
-            options = knf.FbankOptions()
-            options.frame_opts.dither = 0.0
-            options.frame_opts.window_type = "hamming"
-            options.frame_opts.snip_edges = snip
-            options.mel_opts.num_bins = 80
-            options.mel_opts.low_freq = 20.0
-            options.mel_opts.high_freq = 7600.0
-            bank = knf.OnlineFbank(options)
-            bank.accept_waveform(RATE, (part * 32768).tolist())
-            bank.input_finished()
-            got = np.stack([bank.get_frame(f) for f in range(bank.num_frames_ready)]).astype(np.float64)
-            got = got - got.mean(axis=0) if snip else kaldi_sliding_mean(got, 300)
-            say(f"kaldi-native-fbank, {name}", got, made[name])
+        check_kaldi(knf, samples, made)
     try:
         import torch
     except ImportError:
         print("    torch is not installed: not compared")
     else:
-        part = torch.from_numpy(samples[:N_ONE_SECOND].astype(np.float64))[None, None]
-        kernel = torch.tensor([[[-0.97, 1.0]]], dtype=torch.float64)
-        emphasised = torch.nn.functional.conv1d(torch.nn.functional.pad(part, (1, 0), "reflect"), kernel)[0]
-        stft = torch.stft(
-            emphasised,
-            n_fft=512,
-            hop_length=160,
-            win_length=400,
-            window=torch.hamming_window(400, dtype=torch.float64),
-            center=True,
-            pad_mode="reflect",
-            return_complex=True,
-        )[0]
-        # The filters of torchaudio's documentation; torch brings none.
-        freqs = np.arange(257) * 31.25
-        corners = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([20, 7600]) / 700)), 82) / 2595) - 1)
-        banks = np.stack([np.interp(freqs, corners[b : b + 3], [0, 1, 0]) for b in range(80)])
-        logs = np.log(banks @ (stft.abs() ** 2).numpy() + 1e-6).T
-        say("torch.stft and np.interp, official", logs - logs.mean(axis=0), made["official"])
-        stft = torch.stft(
-            part[0],
-            n_fft=400,
-            hop_length=160,
-            win_length=400,
-            window=torch.hamming_window(400, dtype=torch.float64),
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )[0]
-        decibels = 10 * np.log10(np.maximum(((stft.abs() ** 2).numpy().T @ speechbrain_banks()), 1e-10))
-        logs = np.maximum(decibels, decibels.max() - 80) * np.log(10) / 10
-        say("torch.stft, speechbrain", logs - logs.mean(axis=0), made["speechbrain"])
+        check_torch(torch, samples, made)
 
 
 if __name__ == "__main__":

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+
 from .arguments import Commands, Run
 from .data import SPEEDS
 
 
-def add_train(commands: Commands, run: Run) -> None:
-    """Arguments of training the voice model."""
-    parser = commands.add_parser("train", help="train, or resume the run in --run")
-    parser.add_argument("--work", required=True, help="folder that prepare filled")
-    parser.add_argument("--run", required=True, help="folder for checkpoints and the log")
-    parser.add_argument("--noise", help="folder of noise recordings")
-    parser.add_argument("--minutes", type=float, default=120.0, help="length of the schedule")
-    parser.add_argument("--processes", type=int, default=2, help="trainers of one thread each")
-    parser.add_argument("--batch", type=int, default=32, help="crops a process and step")
-    parser.add_argument("--channels", type=int, default=128)
-    parser.add_argument(
-        "--depth", type=int, nargs="+", default=[2], help="blocks a stage: one for all, or each"
-    )
-    parser.add_argument("--kernels", type=int, nargs="+", default=[7, 65])
-    parser.add_argument("--aggregation", default="vap_bn_tanh_fc_bn")
-    parser.add_argument("--light", action="store_true")
-    parser.add_argument("--no-speeds", action="store_true")
-    parser.add_argument("--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given")
-    parser.add_argument("--teachers", nargs="+", default=["resemblyzer"], help="names")
-    parser.add_argument("--teacher-weights", help="file of weigh-teachers; all alike without it")
-    parser.add_argument(
-        "--unlabelled-share", type=float, default=0.0, help="of a batch, from speech without speakers"
-    )
-    parser.add_argument("--hold-out", nargs="*", default=[], help="recording sets not to train on")
-    parser.add_argument("--fold", metavar="N/M", help="hold out the sets of fold N of M")
-    parser.add_argument("--rooms", help="folder of measured room responses")
-    parser.add_argument("--measured", type=float, default=0.4, help="their share of the rooms")
-    parser.add_argument("--echo", type=float, default=0.1, help="share of crops with an echo")
-    parser.add_argument("--opus", type=float, default=0.1, help="share of crops through Opus")
-    parser.add_argument(
-        "--fit-heads-crops", type=int, default=5000, help="crops that fit the heads to a warm network"
-    )
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    """How the voice model learns, and from what it starts."""
     parser.add_argument("--ema", type=float, default=0.9995, help="decay of the averaged weights")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument(
@@ -73,6 +45,41 @@ def add_train(commands: Commands, run: Run) -> None:
     parser.add_argument(
         "--init-from", help="checkpoint to start from; blocks that it lacks start as identity"
     )
+
+
+def add_train(commands: Commands, run: Run) -> None:
+    """Arguments of training the voice model."""
+    parser = commands.add_parser("train", help="train, or resume the run in --run")
+    parser.add_argument("--work", required=True, help="folder that prepare filled")
+    parser.add_argument("--run", required=True, help="folder for checkpoints and the log")
+    parser.add_argument("--noise", help="folder of noise recordings")
+    parser.add_argument("--minutes", type=float, default=120.0, help="length of the schedule")
+    parser.add_argument("--processes", type=int, default=2, help="trainers of one thread each")
+    parser.add_argument("--batch", type=int, default=32, help="crops a process and step")
+    parser.add_argument("--channels", type=int, default=128)
+    parser.add_argument(
+        "--depth", type=int, nargs="+", default=[2], help="blocks a stage: one for all, or each"
+    )
+    parser.add_argument("--kernels", type=int, nargs="+", default=[7, 65])
+    parser.add_argument("--aggregation", default="vap_bn_tanh_fc_bn")
+    parser.add_argument("--light", action="store_true")
+    parser.add_argument("--no-speeds", action="store_true")
+    parser.add_argument("--speeds", nargs="*", choices=list(SPEEDS), help="percent; all unless given")
+    parser.add_argument("--teachers", nargs="+", default=["resemblyzer"], help="names")
+    parser.add_argument("--teacher-weights", help="file of weigh-teachers; all alike without it")
+    parser.add_argument(
+        "--unlabelled-share", type=float, default=0.0, help="of a batch, from speech without speakers"
+    )
+    parser.add_argument("--hold-out", nargs="*", default=[], help="recording sets not to train on")
+    parser.add_argument("--fold", metavar="N/M", help="hold out the sets of fold N of M")
+    parser.add_argument("--rooms", help="folder of measured room responses")
+    parser.add_argument("--measured", type=float, default=0.4, help="their share of the rooms")
+    parser.add_argument("--echo", type=float, default=0.1, help="share of crops with an echo")
+    parser.add_argument("--opus", type=float, default=0.1, help="share of crops through Opus")
+    parser.add_argument(
+        "--fit-heads-crops", type=int, default=5000, help="crops that fit the heads to a warm network"
+    )
+    _add_schedule(parser)
     parser.set_defaults(run_command=run)
 
 

@@ -70,6 +70,73 @@ def earlier_runs(params: TrainParams) -> list[str]:
     return runs
 
 
+def _costs(
+    calibrations: list, clean: dict[int, np.ndarray], dirty: dict[int, np.ndarray], trials: Trials
+) -> list[str]:
+    """The cost of each calibration on its own window, clean and corrupted speech together."""
+    costs = []
+    for c in calibrations:
+        pairs = [
+            within_set_pairs(version_of[c.window_ms], version_of[c.window_ms], trials)
+            for version_of in (clean, dirty)
+        ]
+        scores = np.concatenate([p[0] for p in pairs])
+        target = np.concatenate([p[1] for p in pairs])
+        costs.append(f"{cllr(c.scale * scores + c.offset, target):.3f} at {c.window_ms / 1000:g} s")
+    return costs
+
+
+def _provenance(params: TrainParams, state: dict, train_cache: Cache, runs: list[str]) -> dict[str, str]:
+    return {
+        "trained_on": f"{len(train_cache.speakers)} speakers, {train_cache.hours:.1f} h of free "
+        "speech, see CARD.md",
+        "teacher": "; ".join(NOTICES.get(name, name) for name in params.teachers),
+        "schedule": f"{state['crops']} crops, {state['seconds'] / 60:.0f} minutes, one cycle"
+        + (f", after {len(runs)} earlier ones, see CARD.md" if runs else ""),
+    }
+
+
+def _schedule_fields(params: TrainParams, state: dict, runs: list[str]) -> dict[str, object]:
+    """What the card says of how the network was trained."""
+    return {
+        "speeds": ", ".join(
+            f"{s / 100:g}" for s in sorted(int(c.rsplit("@")[1]) for c in params.caches if "@" in c)
+        ),
+        "n_classes": sum(len(load_cache(Path(c)).speakers) for c in params.caches),
+        "scale": params.scale,
+        "margin": params.margin,
+        "margin_grown": params.margin_grown,
+        "large_margin": params.large_margin,
+        "late": 1.0 - params.large_margin_from,
+        "teachers": "; ".join(NOTICES.get(name, name) for name in params.teachers),
+        "weights": card.weights_text(params.teacher_weights, params.teachers),
+        "unlabelled": card.unlabelled_text(params.unlabelled, params.unlabelled_share),
+        "rooms": card.rooms_text(params),
+        "distillation": params.distillation,
+        "relation": params.relation,
+        "lengths": ", ".join(f"{v:g}" for v in params.lengths),
+        "chances": "/".join(f"{v:g}" for v in params.chances),
+        "late_chances": "/".join(f"{v:g}" for v in params.late_chances),
+        "batch": params.batch * params.processes,
+        "rate": params.learning_rate,
+        "warm_up": params.warm_up,
+        "ema": params.ema,
+        "start": card.START.format(runs="; ".join(runs)) if runs else "",
+        "crops_seen": state["crops"],
+        "minutes": state["seconds"] / 60,
+        "seed": params.seed,
+    }
+
+
+def _write_weights(folder: Path, network: NeXtTdnn, params: TrainParams, state: dict) -> None:
+    weights = {"ema": {k: v.half() for k, v in network.state_dict().items()}}
+    # Where things lay on the machine that trained is nobody's business.
+    table = params.to_dict()
+    places = {k: Path(v).name for k, v in table.items() if isinstance(v, str) and "/" in v}
+    places["caches"] = tuple(Path(c).name for c in params.caches)
+    torch.save({**weights, "params": table | places, "state": state}, folder / "weights.pt")
+
+
 def export_run(
     checkpoint: Path,
     folder: Path,
@@ -93,87 +160,40 @@ def export_run(
         kept = Path(params.validation).parent / f"trials.{teacher.name}.npz"
         columns |= teacher_columns(teacher, cache, trials, params.noise_dir, kept)
     rows = eer_rows(columns, trials)
-    costs = []
-    for c in calibrations:
-        pairs = [
-            within_set_pairs(version_of[c.window_ms], version_of[c.window_ms], trials)
-            for version_of in (clean, dirty)
-        ]
-        scores = np.concatenate([p[0] for p in pairs])
-        target = np.concatenate([p[1] for p in pairs])
-        costs.append(f"{cllr(c.scale * scores + c.offset, target):.3f} at {c.window_ms / 1000:g} s")
-    name = folder.name
-    architecture = params.network.describe()
     train_cache = load_cache(Path(params.caches[0]))
-    seconds = state["seconds"]
     runs = earlier_runs(params)
-    provenance = {
-        "trained_on": f"{len(train_cache.speakers)} speakers, {train_cache.hours:.1f} h of free "
-        "speech, see CARD.md",
-        "teacher": "; ".join(NOTICES.get(name, name) for name in params.teachers),
-        "schedule": f"{state['crops']} crops, {seconds / 60:.0f} minutes, one cycle"
-        + (f", after {len(runs)} earlier ones, see CARD.md" if runs else ""),
+    names = {
+        "name": folder.name,
+        "version": version,
+        "architecture": params.network.describe(),
+        "licence": "Apache-2.0",
     }
     agreement = write_folder(
         folder,
         network,
         FoldedNeXtTdnn(network),
         params.front_end,
-        name=name,
-        version=version,
-        architecture=architecture,
-        licence="Apache-2.0",
+        **names,
         calibrations=calibrations,
-        provenance=provenance,
+        provenance=_provenance(params, state, train_cache, runs),
     )
     sizes = {g: len(set(trials.speakers[m])) for g, m in groups(trials).items()}
     text = card.CARD.format(
-        name=name,
-        architecture=architecture,
+        **names,
+        **_schedule_fields(params, state, runs),
         parameters=sum(p.numel() for p in network.parameters()) / 1e6,
         embedding_dim=params.network.embedding_dim,
-        version=version,
-        licence="Apache-2.0",
         status=f"\n{status}\n" if status else "",
         crops=8,
         n_speakers=sizes["all"],
         n_crops=len(trials.rows),
         eer=card.eer_table(rows, sizes),
         data=card.data_table(train_cache, cache, sources),
-        speeds=", ".join(f"{s / 100:g}" for s in sorted(int(c.rsplit("@")[1]) for c in params.caches if "@" in c)),
-        n_classes=sum(len(load_cache(Path(c)).speakers) for c in params.caches),
-        scale=params.scale,
-        margin=params.margin,
-        margin_grown=params.margin_grown,
-        large_margin=params.large_margin,
-        late=1.0 - params.large_margin_from,
-        teachers="; ".join(NOTICES.get(name, name) for name in params.teachers),
-        weights=card.weights_text(params.teacher_weights, params.teachers),
-        unlabelled=card.unlabelled_text(params.unlabelled, params.unlabelled_share),
-        rooms=card.rooms_text(params),
-        distillation=params.distillation,
-        relation=params.relation,
-        lengths=", ".join(f"{v:g}" for v in params.lengths),
-        chances="/".join(f"{v:g}" for v in params.chances),
-        late_chances="/".join(f"{v:g}" for v in params.late_chances),
-        batch=params.batch * params.processes,
-        rate=params.learning_rate,
-        warm_up=params.warm_up,
-        ema=params.ema,
-        start=card.START.format(runs="; ".join(runs)) if runs else "",
-        crops_seen=state["crops"],
-        minutes=seconds / 60,
         hardware=hardware,
-        seed=params.seed,
-        cllr=", ".join(costs),
+        cllr=", ".join(_costs(calibrations, clean, dirty, trials)),
         calibration=card.calibration_table(calibrations),
         agreement=agreement,
     )
     (folder / "CARD.md").write_text(text, encoding="utf-8")
-    weights = {"ema": {k: v.half() for k, v in network.state_dict().items()}}
-    # Where things lay on the machine that trained is nobody's business.
-    table = params.to_dict()
-    places = {k: Path(v).name for k, v in table.items() if isinstance(v, str) and "/" in v}
-    places["caches"] = tuple(Path(c).name for c in params.caches)
-    torch.save({**weights, "params": table | places, "state": state}, folder / "weights.pt")
+    _write_weights(folder, network, params, state)
     print(json.dumps({"agreement": agreement, "eer": [(g, w, r) for g, w, r in rows]}, indent=1))

@@ -137,6 +137,57 @@ def _runs(held: dict) -> list[str]:
     return [*(_runs(before) if "n_made" in before else ["one that left only its weights"]), own]
 
 
+def _golden(n_mels: int) -> np.ndarray:
+    """Frames that look like log-mel rows, without randomness, more than the longest delay."""
+    t, m = np.arange(OVERLAP_DELAY_FRAMES + 30)[None, :], np.arange(n_mels)[:, None]
+    golden = 9.0 + 3.0 * np.sin(0.21 * t + 0.13 * m) + np.cos(0.05 * t * (1 + m % 5)) - 0.03 * m
+    return np.round(golden, 4).astype(np.float32)[None]
+
+
+def _write_settings(out: Path, version: str, shape: dict) -> None:
+    digest = hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
+    (out / "model.toml").write_text(
+        f"""schema = 1
+name = "{out.name}"
+version = "{version}"
+licence = "Apache-2.0"
+onnx_sha256 = "{digest}"
+n_mels = {shape["n_mels"]}
+channels = {shape["channels"]}
+caches = {[(shape["kernel"] - 1) * d for d in shape["dilations"]]}
+chunk_frames = {CHUNK_FRAMES}
+delay_frames = {DELAY_FRAMES}
+overlap_delay_frames = {OVERLAP_DELAY_FRAMES}
+"""
+    )
+
+
+def _card(
+    name: str, figures: dict, runs: str, hardware: str, n_parameters: int, difference: float, scaled: str
+) -> str:
+    return f"""# {name}
+
+Says for every 10 ms whether somebody speaks, whether two do, and how clear it is: outputs
+{", ".join(OUTPUTS)}. {n_parameters:,} parameters, causal, {DELAY_FRAMES * 10} ms of look-ahead,
+{OVERLAP_DELAY_FRAMES * 10} ms for the overlap.
+
+* **Trained** on synthetic talk (`conversations.py`): the voices and noises of the voice model's
+  training data, in simulated and measured rooms, with knocks, music, signals, babble and distant talk
+  that is no speech of the conversation. Runs, each from the weights of the one before: {runs}.
+  The last one on {hardware}.
+* **On synthetic talk of speakers that training never saw**, at a probability of one half, in per
+  cent of all frames: missed {figures["miss_percent"]:.1f}, false alarm
+  {figures["false_alarm_percent"]:.1f}. Overlap found {figures["overlap_recall_percent"]:.0f} %,
+  right {figures["overlap_precision_percent"]:.0f} %, average precision
+  {figures["overlap_average_precision_percent"]:.0f} %. Mean error of the signal-to-noise ratio
+  {figures["snr_error_db"]:.1f} dB, of C50 {figures["c50_error_db"]:.1f} dB.{scaled}
+* **Agreement** of the exported graph, streamed, with the network: {difference:.1e} at most.
+* **Not good for**: singing, music with voices, and telling a loud television from people.
+* **Privacy**: it holds no voices and knows nobody.
+* **Licence**: Apache-2.0; the training data's licences are in the voice model's card.
+"""
+
+
 def export_segmenter(
     checkpoint: Path,
     out: Path,
@@ -157,10 +208,7 @@ def export_segmenter(
     out.mkdir(parents=True, exist_ok=True)
     onnx = out / "model.onnx"
     _write_onnx(network, onnx)
-    # Frames that look like log-mel rows, without randomness, more than the longest delay.
-    t, m = np.arange(OVERLAP_DELAY_FRAMES + 30)[None, :], np.arange(shape["n_mels"])[:, None]
-    golden = 9.0 + 3.0 * np.sin(0.21 * t + 0.13 * m) + np.cos(0.05 * t * (1 + m % 5)) - 0.03 * m
-    golden = np.round(golden, 4).astype(np.float32)[None]
+    golden = _golden(shape["n_mels"])
     with torch.inference_mode():
         whole = network(torch.from_numpy(golden)).numpy()
     streamed = _stream_onnx(onnx, golden, network)
@@ -175,47 +223,11 @@ def export_segmenter(
     }
     (out / "golden.json").write_text(json.dumps(table) + "\n")
     torch.save(network.state_dict(), out / "weights.pt")
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     n_parameters = sum(p.numel() for p in network.parameters())
     rows = [json.loads(line) for line in (checkpoint.parent / "log.jsonl").read_text().splitlines()]
     figures = [r for r in rows if "miss_percent" in r][-1]
     runs = "; then ".join(_runs(held))
-    (out / "model.toml").write_text(
-        f"""schema = 1
-name = "{out.name}"
-version = "{version}"
-licence = "Apache-2.0"
-onnx_sha256 = "{digest}"
-n_mels = {shape["n_mels"]}
-channels = {shape["channels"]}
-caches = {[(shape["kernel"] - 1) * d for d in shape["dilations"]]}
-chunk_frames = {CHUNK_FRAMES}
-delay_frames = {DELAY_FRAMES}
-overlap_delay_frames = {OVERLAP_DELAY_FRAMES}
-"""
-    )
-    (out / "CARD.md").write_text(
-        f"""# {out.name}
-
-Says for every 10 ms whether somebody speaks, whether two do, and how clear it is: outputs
-{", ".join(OUTPUTS)}. {n_parameters:,} parameters, causal, {DELAY_FRAMES * 10} ms of look-ahead,
-{OVERLAP_DELAY_FRAMES * 10} ms for the overlap.
-
-* **Trained** on synthetic talk (`conversations.py`): the voices and noises of the voice model's
-  training data, in simulated and measured rooms, with knocks, music, signals, babble and distant talk
-  that is no speech of the conversation. Runs, each from the weights of the one before: {runs}.
-  The last one on {hardware}.
-* **On synthetic talk of speakers that training never saw**, at a probability of one half, in per
-  cent of all frames: missed {figures["miss_percent"]:.1f}, false alarm
-  {figures["false_alarm_percent"]:.1f}. Overlap found {figures["overlap_recall_percent"]:.0f} %,
-  right {figures["overlap_precision_percent"]:.0f} %, average precision
-  {figures["overlap_average_precision_percent"]:.0f} %. Mean error of the signal-to-noise ratio
-  {figures["snr_error_db"]:.1f} dB, of C50 {figures["c50_error_db"]:.1f} dB.{_scaled(gate, overlap)}
-* **Agreement** of the exported graph, streamed, with the network: {difference:.1e} at most.
-* **Not good for**: singing, music with voices, and telling a loud television from people.
-* **Privacy**: it holds no voices and knows nobody.
-* **Licence**: Apache-2.0; the training data's licences are in the voice model's card.
-"""
-        + (f"\n{tables.read_text().strip()}\n" if tables else "")
-    )
+    _write_settings(out, version, shape)
+    text = _card(out.name, figures, runs, hardware, n_parameters, difference, _scaled(gate, overlap))
+    (out / "CARD.md").write_text(text + (f"\n{tables.read_text().strip()}\n" if tables else ""))
     return difference

@@ -192,171 +192,209 @@ def _teacher_dims(params: TrainParams) -> tuple[int, ...]:
     return tuple(read_table(first, name, n_pieces).shape[1] for name in params.teachers)
 
 
-def _rank_main(rank: int, params: TrainParams, port: int) -> None:
-    torch.set_num_threads(params.n_threads)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(params.seed)
-    stop = _Stop()
-    run = Path(params.run_dir)
-    world = params.processes
-    if world > 1:
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        dist.init_process_group("gloo", rank=rank, world_size=world)
-    device = torch.device(params.device)
-    network = NeXtTdnn(params.network)
-    if params.init_from:
-        load_weights(network, Path(params.init_from))
-    classes = sum(len(load_cache(Path(c)).speakers) for c in params.caches)
-    heads = Heads(params.network.embedding_dim, classes, _teacher_dims(params))
-    network, heads = network.to(device), heads.to(device)
-    ema = deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(
-        _parameter_groups([network, heads], params.weight_decay),
-        lr=params.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
-    state = {"seconds": 0.0, "step": 0, "crops": 0, "best": math.inf, "since_best": 0}
-    last = run / "last.pt"
-    if last.is_file():
-        saved = torch.load(last, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
-        heads.load_state_dict(saved["heads"])
-        ema.load_state_dict(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
-        state = saved["state"]
-    parameters = list(network.parameters()) + list(heads.parameters())
-    loader = _loader(params, device, params.seed * 1000 + rank * 7919 + state["step"])
-    if params.init_from and not last.is_file():
-        fit_heads(network, heads, loader, params.fit_heads_crops, world)
-    validation = _Validation(params) if rank == 0 and params.validation else None
-    log = (run / "log.jsonl").open("a", encoding="utf-8") if rank == 0 else None
-    bar = tqdm(
-        total=round(params.minutes * 60),
-        initial=round(state["seconds"]),
-        unit="s",
-        desc="train",
-        mininterval=10.0,
-        disable=rank != 0,
-    )
-    bf16 = device.type != "cpu" or bf16_is_fast()
-    sums: dict[str, float | Tensor] = {}
-    n_summed = 0
-    clock = time.monotonic()
-    logged_crops, logged_at = state["crops"], clock
-    next_evaluation = state["seconds"] + params.evaluate_every_minutes * 60
-    network.train()
-    while True:
-        # One rank decides for all when to stop, so that none waits for another for ever.
-        seconds = state["seconds"] + time.monotonic() - clock
-        signals = torch.tensor([seconds, float(stop.asked)])
-        if world > 1:
-            dist.all_reduce(signals, op=dist.ReduceOp.MAX)
-        seconds, asked = float(signals[0]), bool(signals[1])
-        progress = seconds / (params.minutes * 60)
-        finished = progress >= 1.0
-        if finished or asked or seconds >= next_evaluation:
-            next_evaluation = seconds + params.evaluate_every_minutes * 60
-            if rank == 0:
-                _checkpoint(run, params, network, heads, ema, optimiser, state, seconds)
-                if validation and not asked:
-                    table = validation(ema, bf16)
-                    score = float(np.mean(list(table["all"].values())))
-                    state["since_best"] += 1
-                    if score < state["best"]:
-                        state["best"], state["since_best"] = score, 0
-                        _save(
-                            run / "best.pt",
-                            ema=ema.state_dict(),
-                            params=params.to_dict(),
-                            state={**state, "seconds": seconds},
-                            eer=table,
-                        )
-                    entry = {"seconds": round(seconds), "crops": state["crops"], "eer": table}
-                    print(json.dumps(entry), file=log, flush=True)
-            halt = torch.tensor(
-                [float(0 < params.patience <= state["since_best"])], dtype=torch.float32
+class _Networks:
+    """The network that is trained, its heads, its running average, and their optimiser."""
+
+    def __init__(self, params: TrainParams, device: torch.device) -> None:
+        network = NeXtTdnn(params.network)
+        if params.init_from:
+            load_weights(network, Path(params.init_from))
+        classes = sum(len(load_cache(Path(c)).speakers) for c in params.caches)
+        heads = Heads(params.network.embedding_dim, classes, _teacher_dims(params))
+        self.network, self.heads = network.to(device), heads.to(device)
+        self.ema = deepcopy(self.network).eval()
+        self.optimiser = torch.optim.AdamW(
+            _parameter_groups([self.network, self.heads], params.weight_decay),
+            lr=params.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        self.parameters = list(self.network.parameters()) + list(self.heads.parameters())
+
+    def load(self, saved: dict) -> None:
+        for name in ("network", "heads", "ema", "optimiser"):
+            getattr(self, name).load_state_dict(saved[name])
+
+    def checkpoint(self, run: Path, params: TrainParams, state: dict, seconds: float) -> None:
+        """The whole state, replaced atomically: a kill leaves the one before."""
+        _save(
+            run / "last.pt",
+            network=self.network.state_dict(),
+            heads=self.heads.state_dict(),
+            ema=self.ema.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            params=params.to_dict(),
+            state={**state, "seconds": seconds},
+        )
+
+    def average(self, decay: float) -> None:
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.ema.parameters()), list(self.network.parameters()), 1.0 - decay
             )
-            if world > 1:
-                dist.all_reduce(halt, op=dist.ReduceOp.MAX)
-            if finished or asked or halt.item():
-                break
+            for mine, theirs in zip(self.ema.buffers(), self.network.buffers(), strict=True):
+                mine.copy_(theirs)
+
+
+class _Log:
+    """The log of the first process, and the bar that shows it; those of the others are mute."""
+
+    def __init__(self, rank: int, run: Path, params: TrainParams, state: dict) -> None:
+        self.file = (run / "log.jsonl").open("a", encoding="utf-8") if rank == 0 else None
+        self.bar = tqdm(
+            total=round(params.minutes * 60),
+            initial=round(state["seconds"]),
+            unit="s",
+            desc="train",
+            mininterval=10.0,
+            disable=rank != 0,
+        )
+        self.sums: dict[str, float | Tensor] = {}
+        self.n_summed = 0
+        self.crops, self.at = state["crops"], time.monotonic()
+
+    def write(self, entry: dict) -> None:
+        print(json.dumps(entry), file=self.file, flush=True)
+
+    def add(self, figures: dict[str, Tensor]) -> None:
+        for key, value in figures.items():
+            # On a device this is not waited for.
+            self.sums[key] = self.sums.get(key, 0.0) + value.detach()
+        self.n_summed += 1
+
+    def means(self, state: dict, seconds: float, rate: float, margin_now: float) -> None:
+        """Writes the means since the last call."""
+        now = time.monotonic()
+        speed = (state["crops"] - self.crops) / (now - self.at)
+        self.crops, self.at = state["crops"], now
+        entry = {
+            "seconds": round(seconds),
+            "step": state["step"],
+            "crops": state["crops"],
+            "rate": rate,
+            "margin": round(margin_now, 4),
+            "crops_per_s": round(speed, 1),
+            **{k: round(float(v) / self.n_summed, 4) for k, v in self.sums.items()},
+        }
+        self.sums, self.n_summed = {}, 0
+        self.write(entry)
+        self.bar.set_postfix(loss=entry["loss"], distillation=entry["distillation"])
+
+    def show(self, seconds: float) -> None:
+        self.bar.update(max(0, round(seconds) - self.bar.n))
+
+
+class _Rank:
+    """One process of a training. All of them do the same; the first one writes."""
+
+    def __init__(self, rank: int, params: TrainParams) -> None:
+        self.rank, self.params, self.world = rank, params, params.processes
+        self.stop, self.run = _Stop(), Path(params.run_dir)
+        self.device = torch.device(params.device)
+        self.networks = _Networks(params, self.device)
+        self.state = {"seconds": 0.0, "step": 0, "crops": 0, "best": math.inf, "since_best": 0}
+        last = self.run / "last.pt"
+        if last.is_file():
+            saved = torch.load(last, map_location=self.device, weights_only=True)
+            self.networks.load(saved)
+            self.state = saved["state"]
+        self.loader = _loader(params, self.device, params.seed * 1000 + rank * 7919 + self.state["step"])
+        if params.init_from and not last.is_file():
+            fit_heads(
+                self.networks.network, self.networks.heads, self.loader, params.fit_heads_crops, self.world
+            )
+        self.validation = _Validation(params) if rank == 0 and params.validation else None
+        self.log = _Log(rank, self.run, params, self.state)
+        self.bf16 = self.device.type != "cpu" or bf16_is_fast()
+        self.clock = time.monotonic()
+        self.next_evaluation = self.state["seconds"] + params.evaluate_every_minutes * 60
+
+    def train(self) -> None:
+        self.networks.network.train()
+        while True:
+            seconds, asked = self._largest(
+                self.state["seconds"] + time.monotonic() - self.clock, float(self.stop.asked)
+            )
+            progress = seconds / (self.params.minutes * 60)
+            finished = progress >= 1.0
+            if finished or asked or seconds >= self.next_evaluation:
+                self.next_evaluation = seconds + self.params.evaluate_every_minutes * 60
+                if self.rank == 0:
+                    self._evaluate(seconds, bool(asked))
+                (halt,) = self._largest(float(0 < self.params.patience <= self.state["since_best"]))
+                if finished or asked or halt:
+                    break
+            self._step(seconds, progress)
+        self.loader.close()
+        self.log.bar.close()
+
+    def _largest(self, *values: float) -> list[float]:
+        """The largest of all processes: they stop together, so that none waits for another for ever."""
+        signals = torch.tensor(values)
+        if self.world > 1:
+            dist.all_reduce(signals, op=dist.ReduceOp.MAX)
+        return [float(value) for value in signals]
+
+    def _evaluate(self, seconds: float, asked: bool) -> None:
+        """Keeps the state, and the average where it is the best so far."""
+        self.networks.checkpoint(self.run, self.params, self.state, seconds)
+        if not self.validation or asked:
+            return
+        table = self.validation(self.networks.ema, self.bf16)
+        score = float(np.mean(list(table["all"].values())))
+        self.state["since_best"] += 1
+        if score < self.state["best"]:
+            self.state["best"], self.state["since_best"] = score, 0
+            _save(
+                self.run / "best.pt",
+                ema=self.networks.ema.state_dict(),
+                params=self.params.to_dict(),
+                state={**self.state, "seconds": seconds},
+                eer=table,
+            )
+        self.log.write({"seconds": round(seconds), "crops": self.state["crops"], "eer": table})
+
+    def _step(self, seconds: float, progress: float) -> None:
+        params, networks, state = self.params, self.networks, self.state
         rate = learning_rate(params, progress)
-        for group in optimiser.param_groups:
+        for group in networks.optimiser.param_groups:
             group["lr"] = rate
-        loader.set_stage(int(progress >= params.large_margin_from))
-        batch = next(loader).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            embedding = network(batch.features)
-        losses = heads(embedding.float(), batch, margin(params, progress), params.scale)
+        self.loader.set_stage(int(progress >= params.large_margin_from))
+        batch = next(self.loader).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            embedding = networks.network(batch.features)
+        losses = networks.heads(embedding.float(), batch, margin(params, progress), params.scale)
         loss = (
             losses["aam"]
             + params.distillation * losses["distillation"]
             + params.relation * losses["relation"]
         )
-        optimiser.zero_grad(set_to_none=True)
+        networks.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if world > 1:
-            _average_gradients(parameters, world)
-        norm = nn.utils.clip_grad_norm_(parameters, 20.0)
+        if self.world > 1:
+            _average_gradients(networks.parameters, self.world)
+        norm = nn.utils.clip_grad_norm_(networks.parameters, 20.0)
         if torch.isfinite(norm):
-            optimiser.step()
+            networks.optimiser.step()
         state["step"] += 1
-        state["crops"] += len(batch.classes) * world
-        decay = min(params.ema, (1 + state["step"]) / (10 + state["step"]))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(ema.parameters()), list(network.parameters()), 1.0 - decay
-            )
-            for mine, theirs in zip(ema.buffers(), network.buffers(), strict=True):
-                mine.copy_(theirs)
-        for key, value in {**losses, "loss": loss, "norm": norm}.items():
-            # On a device this is not waited for.
-            sums[key] = sums.get(key, 0.0) + value.detach()
-        n_summed += 1
-        if rank == 0 and state["step"] % 100 == 0:
-            now = time.monotonic()
-            speed = (state["crops"] - logged_crops) / (now - logged_at)
-            logged_crops, logged_at = state["crops"], now
-            entry = {
-                "seconds": round(seconds),
-                "step": state["step"],
-                "crops": state["crops"],
-                "rate": rate,
-                "margin": round(margin(params, progress), 4),
-                "crops_per_s": round(speed, 1),
-                **{k: round(float(v) / n_summed, 4) for k, v in sums.items()},
-            }
-            sums, n_summed = {}, 0
-            print(json.dumps(entry), file=log, flush=True)
-            bar.set_postfix(loss=entry["loss"], distillation=entry["distillation"])
-        bar.update(max(0, round(seconds) - bar.n))
-    loader.close()
-    bar.close()
-    if world > 1:
+        state["crops"] += len(batch.classes) * self.world
+        networks.average(min(params.ema, (1 + state["step"]) / (10 + state["step"])))
+        self.log.add({**losses, "loss": loss, "norm": norm})
+        if self.rank == 0 and state["step"] % 100 == 0:
+            self.log.means(state, seconds, rate, margin(params, progress))
+        self.log.show(seconds)
+
+
+def _rank_main(rank: int, params: TrainParams, port: int) -> None:
+    torch.set_num_threads(params.n_threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(params.seed)
+    if params.processes > 1:
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        dist.init_process_group("gloo", rank=rank, world_size=params.processes)
+    _Rank(rank, params).train()
+    if params.processes > 1:
         dist.destroy_process_group()
-
-
-def _checkpoint(
-    run: Path,
-    params: TrainParams,
-    network: nn.Module,
-    heads: nn.Module,
-    ema: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    state: dict,
-    seconds: float,
-) -> None:
-    """The whole state, replaced atomically: a kill leaves the one before."""
-    _save(
-        run / "last.pt",
-        network=network.state_dict(),
-        heads=heads.state_dict(),
-        ema=ema.state_dict(),
-        optimiser=optimiser.state_dict(),
-        params=params.to_dict(),
-        state={**state, "seconds": seconds},
-    )
 
 
 def train(params: TrainParams) -> None:

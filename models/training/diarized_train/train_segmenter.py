@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing as mp
-import queue as queues
 import signal
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from .segmenter import (
     SegmenterConfig,
 )
 from .segmenter_batch import collate
-from .talk_shards import read_shard
+from .segmenter_pool import Pool, Shards
 
 QUEUED_BATCHES = 8
 EXAMPLES_MADE_AT_ONCE = 12
@@ -88,60 +87,6 @@ def _work(params: SegmenterTrainParams, seed: int, queue: mp.Queue) -> None:
         queue.put((features.astype(np.float16), *labels, unasked))
 
 
-class Pool:
-    """The latest examples, from which batches are drawn; 190 kB for each of ten seconds."""
-
-    def __init__(
-        self,
-        capacity: int,
-        seed: int,
-        n_made: int = 0,
-        first: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> None:
-        self.capacity = capacity
-        # What is done to an example's features before it is kept.
-        self.first = first
-        self.rows: list[tuple[np.ndarray, ...]] = []
-        self.oldest = 0
-        self.n_made = n_made
-        self.rng = np.random.default_rng(seed)
-
-    def add(self, batch: tuple[np.ndarray, ...]) -> None:
-        """Keeps the examples of a batch, in place of the oldest ones."""
-        features, voices, snr, c50, teacher = batch
-        self.n_made += len(features)
-        features = self.first(features) if self.first else features
-        for row in zip(
-            features,
-            voices.astype(np.int8),
-            snr.astype(np.float16),
-            c50.astype(np.float16),
-            teacher,
-            strict=True,
-        ):
-            if len(self.rows) < self.capacity:
-                self.rows.append(row)
-            else:
-                self.rows[self.oldest] = row
-                self.oldest = (self.oldest + 1) % self.capacity
-
-    def fill(self, queue: mp.Queue, least: int) -> None:
-        """Takes in what has been made; waits only while there is less than ``least``."""
-        while True:
-            try:
-                self.add(queue.get(timeout=120) if len(self.rows) < least else queue.get_nowait())
-            except queues.Empty:
-                if len(self.rows) < least:
-                    raise SystemExit("error: no example was made in two minutes") from None
-                return
-
-    def draw(self, n: int, device: torch.device) -> list[Tensor]:
-        """Features, voices, SNR, C50 and the teacher's answers of ``n`` examples."""
-        drawn = [self.rows[i] for i in self.rng.integers(len(self.rows), size=n)]
-        columns = [np.stack(column) for column in zip(*drawn, strict=True)]
-        return [torch.from_numpy(column).to(device).float() for column in columns]
-
-
 def varied(features: Tensor) -> Tensor:
     """Louder or softer, brighter or darker: the labels stay."""
     n, n_mels, _ = features.shape
@@ -163,23 +108,6 @@ def frozen_part(network: Segmenter, params: SegmenterTrainParams) -> Callable[[n
         return out
 
     return hidden
-
-
-class Shards:
-    """The folder of make-talk, read as it fills."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.read: set[Path] = set()
-
-    def into(self, pool: Pool, at_most: int) -> None:
-        """Adds shards that were not read yet; none at all is an error."""
-        fresh = sorted(p for p in self.folder.glob("*.npz") if p not in self.read)
-        for path in fresh[:at_most]:
-            pool.add(read_shard(path))
-            self.read.add(path)
-        if not self.read:
-            raise SystemExit(f"error: {self.folder}: no shards there; make-talk makes them")
 
 
 def targets(
@@ -293,90 +221,66 @@ def done_share(params: SegmenterTrainParams, step: int, seconds: float) -> float
     return step / params.steps if params.steps else seconds / (params.minutes * 60.0)
 
 
-def train_segmenter(params: SegmenterTrainParams) -> Path:
-    """Trains to the end of the schedule, or goes on with the run in ``run_dir``; returns last.pt."""
-    torch.set_num_threads(1)
-    run = Path(params.run_dir)
-    run.mkdir(parents=True, exist_ok=True)
-    last = run / "last.pt"
-    torch.manual_seed(params.seed)
-    device = torch.device(params.device)
-    network = Segmenter(params.network).to(device)
-    if params.init_from and not last.is_file():
-        warm_start(network, Path(params.init_from))
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
-    )
-    averaged = {k: v.clone() for k, v in network.state_dict().items()}
-    step, n_made, spent_s = 0, 0, 0.0
-    if last.is_file():
-        held = torch.load(last, map_location=device, weights_only=True)
-        network.load_state_dict(held["network"])
-        optimiser.load_state_dict(held["optimiser"])
-        averaged, step, spent_s = held["averaged"], held["step"], held["seconds"]
-        n_made = held["n_made"]
-    context = mp.get_context("spawn")
-    queue = context.Queue(QUEUED_BATCHES)
-    shards = Shards(Path(params.talk)) if params.talk else None
-    workers = [
-        context.Process(target=_work, args=(params, params.seed + 7 * i + step, queue), daemon=True)
-        for i in range(0 if shards else params.loaders)
-    ]
-    for worker in workers:
-        worker.start()
-    held_out = []
-    if params.validation:
-        talk = Conversations(params.validation, params.noise_dir, 99, params.seconds, params.rooms_dir)
-        rng, mel = np.random.default_rng(99), LogMel(params.front_end, np.float32)
-        for _ in range(params.validation_examples // EXAMPLES_MADE_AT_ONCE):
-            held_out.append(collate([talk.draw(rng) for _ in range(EXAMPLES_MADE_AT_ONCE)], mel))
-    first = frozen_part(network, params) if params.frozen_blocks else None
-    pool = Pool(params.pool, params.seed + step, 0 if shards else n_made, first)
-    stopped = False
+class _Training:
+    """The network that is trained, its running average and its optimiser; how far it is; and where it is kept."""
 
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    began, evaluated_s = time.monotonic() - spent_s, spent_s
-    if params.steps:
-        bar = tqdm(total=params.steps, initial=step, unit="step", desc="segmenter")
-    else:
-        bar = tqdm(total=int(params.minutes * 60), initial=int(spent_s), unit="s", desc="segmenter")
-    log = (run / "log.jsonl").open("a")
-
-    def save(state: dict[str, Tensor]) -> None:
-        table = {
-            "network": network.state_dict(),
-            "averaged": state,
-            "optimiser": optimiser.state_dict(),
-            "step": step,
-            "n_made": pool.n_made,
-            "seconds": time.monotonic() - began,
-            "params": params.to_dict(),
-        }
-        torch.save(table, last.with_suffix(".new"))
-        last.with_suffix(".new").replace(last)
-
-    if held_out and not step:
-        log.write(json.dumps({"step": 0} | _evaluated(params, averaged, held_out)) + "\n")
-        log.flush()
-    while not stopped and done_share(params, step, time.monotonic() - began) < 1.0:
-        seconds = time.monotonic() - began
-        done = done_share(params, step, seconds)
-        rate = params.learning_rate * min(
-            1.0, (step + 1) / 100, 0.5 * (1 + math.cos(math.pi * min(1.0, done))) + 1e-3
+    def __init__(self, params: SegmenterTrainParams) -> None:
+        self.params, run = params, Path(params.run_dir)
+        run.mkdir(parents=True, exist_ok=True)
+        self.last = run / "last.pt"
+        torch.manual_seed(params.seed)
+        self.device = torch.device(params.device)
+        self.network = Segmenter(params.network).to(self.device)
+        if params.init_from and not self.last.is_file():
+            warm_start(self.network, Path(params.init_from))
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
         )
-        for group in optimiser.param_groups:
+        self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.step, self.n_made, spent_s = 0, 0, 0.0
+        if self.last.is_file():
+            held = torch.load(self.last, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(held["network"])
+            self.optimiser.load_state_dict(held["optimiser"])
+            self.averaged, self.step, spent_s = held["averaged"], held["step"], held["seconds"]
+            self.n_made = held["n_made"]
+        self.spent_s = spent_s
+        self.began = 0.0
+        self.log = (run / "log.jsonl").open("a")
+
+    def start_clock(self) -> None:
+        self.began = time.monotonic() - self.spent_s
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def save(self, n_made: int) -> None:
+        table = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "n_made": n_made,
+            "seconds": self.seconds(),
+            "params": self.params.to_dict(),
+        }
+        torch.save(table, self.last.with_suffix(".new"))
+        self.last.with_suffix(".new").replace(self.last)
+
+    def write(self, row: dict) -> None:
+        self.log.write(json.dumps(row) + "\n")
+        self.log.flush()
+
+    def evaluate(self, held_out: list) -> None:
+        if held_out:
+            self.write({"step": self.step} | _evaluated(self.params, self.averaged, held_out))
+
+    def learn(self, batch: tuple[Tensor, ...], rate: float) -> dict[str, Tensor]:
+        """One step; returns the parts of its loss."""
+        params, network = self.params, self.network
+        for group in self.optimiser.param_groups:
             group["lr"] = rate
-        if shards is None:
-            pool.fill(queue, 4 * params.batch)
-        elif step % 50 == 0 or not pool.rows:
-            shards.into(pool, 2 if pool.rows else 10_000)
-        batch = pool.draw(params.batch, device)
-        with torch.autocast(device.type, torch.bfloat16, params.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, params.bf16):
             if params.frozen_blocks:
                 out = network.answers(batch[0], params.frozen_blocks)
             else:
@@ -387,38 +291,116 @@ def train_segmenter(params: SegmenterTrainParams) -> Path:
             + params.overlap_weight * parts["overlap"]
             + 0.1 * (parts["snr"] + parts["c50"])
         )
-        optimiser.zero_grad()
+        self.optimiser.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimiser.step()
-        step += 1
-        keep = min(0.998, (step + 1) / (step + 10))
+        self.optimiser.step()
+        self.step += 1
+        keep = min(0.998, (self.step + 1) / (self.step + 10))
         for name, value in network.state_dict().items():
             if value.dtype.is_floating_point:
-                averaged[name].lerp_(value, 1 - keep)
+                self.averaged[name].lerp_(value, 1 - keep)
             else:
-                averaged[name].copy_(value)
-        bar.update((step if params.steps else int(time.monotonic() - began)) - bar.n)
-        if step % 50 == 0:
-            row = {"step": step, "seconds": round(seconds), "rate": rate}
-            row |= {k: round(v.item(), 5) for k, v in parts.items()}
-            log.write(json.dumps(row) + "\n")
-            log.flush()
+                self.averaged[name].copy_(value)
+        return parts
+
+
+def _held_out(params: SegmenterTrainParams) -> list:
+    """Examples of speakers that training never hears."""
+    if not params.validation:
+        return []
+    talk = Conversations(params.validation, params.noise_dir, 99, params.seconds, params.rooms_dir)
+    rng, mel = np.random.default_rng(99), LogMel(params.front_end, np.float32)
+    return [
+        collate([talk.draw(rng) for _ in range(EXAMPLES_MADE_AT_ONCE)], mel)
+        for _ in range(params.validation_examples // EXAMPLES_MADE_AT_ONCE)
+    ]
+
+
+def _bar(params: SegmenterTrainParams, training: _Training) -> tqdm:
+    if params.steps:
+        return tqdm(total=params.steps, initial=training.step, unit="step", desc="segmenter")
+    return tqdm(total=int(params.minutes * 60), initial=int(training.spent_s), unit="s", desc="segmenter")
+
+
+class _Examples:
+    """Where the examples come from: processes that make them, or shards that are there."""
+
+    def __init__(self, params: SegmenterTrainParams, training: _Training) -> None:
+        self.params = params
+        context = mp.get_context("spawn")
+        self.queue = context.Queue(QUEUED_BATCHES)
+        self.shards = Shards(Path(params.talk)) if params.talk else None
+        self.workers = [
+            context.Process(
+                target=_work, args=(params, params.seed + 7 * i + training.step, self.queue), daemon=True
+            )
+            for i in range(0 if self.shards else params.loaders)
+        ]
+        for worker in self.workers:
+            worker.start()
+        self.pool: Pool
+
+    def open_pool(self, training: _Training) -> None:
+        params = self.params
+        first = frozen_part(training.network, params) if params.frozen_blocks else None
+        n_made = 0 if self.shards else training.n_made
+        self.pool = Pool(params.pool, params.seed + training.step, n_made, first)
+
+    def draw(self, training: _Training) -> tuple[Tensor, ...]:
+        if self.shards is None:
+            self.pool.fill(self.queue, 4 * self.params.batch)
+        elif training.step % 50 == 0 or not self.pool.rows:
+            self.shards.into(self.pool, 2 if self.pool.rows else 10_000)
+        return self.pool.draw(self.params.batch, training.device)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.terminate()
+
+
+def train_segmenter(params: SegmenterTrainParams) -> Path:
+    """Trains to the end of the schedule, or goes on with the run in ``run_dir``; returns last.pt."""
+    torch.set_num_threads(1)
+    training = _Training(params)
+    examples = _Examples(params, training)
+    held_out = _held_out(params)
+    examples.open_pool(training)
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    training.start_clock()
+    evaluated_s = training.spent_s
+    bar = _bar(params, training)
+    if not training.step:
+        training.evaluate(held_out)
+    while not stopped and done_share(params, training.step, training.seconds()) < 1.0:
+        seconds = training.seconds()
+        done = done_share(params, training.step, seconds)
+        rate = params.learning_rate * min(
+            1.0, (training.step + 1) / 100, 0.5 * (1 + math.cos(math.pi * min(1.0, done))) + 1e-3
+        )
+        parts = training.learn(examples.draw(training), rate)
+        bar.update((training.step if params.steps else int(training.seconds())) - bar.n)
+        if training.step % 50 == 0:
+            row = {"step": training.step, "seconds": round(seconds), "rate": rate}
+            training.write(row | {k: round(v.item(), 5) for k, v in parts.items()})
             bar.set_postfix({k: f"{v.item():.3f}" for k, v in parts.items()}, refresh=False)
         if seconds - evaluated_s > params.evaluate_every_minutes * 60:
             evaluated_s = seconds
-            save(averaged)
-            if held_out:
-                log.write(json.dumps({"step": step} | _evaluated(params, averaged, held_out)) + "\n")
-                log.flush()
-    save(averaged)
-    if held_out:
-        log.write(json.dumps({"step": step} | _evaluated(params, averaged, held_out)) + "\n")
-    log.close()
+            training.save(examples.pool.n_made)
+            training.evaluate(held_out)
+    training.save(examples.pool.n_made)
+    training.evaluate(held_out)
+    training.log.close()
     bar.close()
-    for worker in workers:
-        worker.terminate()
-    return last
+    examples.close()
+    return training.last
 
 
 def _evaluated(params: SegmenterTrainParams, state: dict, held_out: list) -> dict[str, float]:

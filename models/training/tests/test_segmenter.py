@@ -8,7 +8,7 @@ import torch
 from diarized_train.conversations import bridge, clarity_db
 from diarized_train.plda import clean_windows, fit_plda
 from diarized_train.segmenter import Segmenter, SegmenterConfig
-from diarized_train.train_segmenter import Pool
+from diarized_train.segmenter_pool import Pool
 
 
 def test_a_stream_gives_what_a_batch_gives() -> None:
