@@ -29,7 +29,8 @@ pub struct ServerConfig {
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of the private key; goes with `tls_certificate`. Default `None`.
     pub tls_key: Option<PathBuf>,
-    /// Maximum number of sessions with audio; a further one is refused. 1 to 100 000, default 64.
+    /// Maximum number of sessions with audio, the microphone's aside; a further one takes the place of one that waits for
+    /// its publisher, or is refused. 1 to 100 000, default 64.
     pub max_sessions: usize,
     /// Maximum number of authenticated connections; half as many more, at least 64, may be unauthenticated.
     /// 1 to 100 000, default 512.

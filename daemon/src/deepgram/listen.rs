@@ -28,6 +28,8 @@ const INTERIM_EVERY: Duration = Duration::from_millis(250);
 /// What the endpoint needs of its server.
 pub(crate) struct Listening {
     pub(crate) hub: std::sync::Arc<crate::hub::Hub>,
+    /// Name of the client's token.
+    pub(crate) owner: String,
     /// Whether a recogniser gives words.
     pub(crate) has_words: bool,
     pub(crate) idle: Duration,
@@ -40,7 +42,7 @@ pub(crate) struct Listening {
 }
 
 /// Answers a request for `/v1/listen`.
-pub(crate) fn listen(
+pub(crate) async fn listen(
     listening: Listening,
     query: &[(String, String)],
     upgrade: WebSocketUpgrade,
@@ -54,7 +56,9 @@ pub(crate) fn listen(
             return (StatusCode::BAD_REQUEST, Json(error)).into_response();
         }
     };
-    let opened = Guest::open(&listening.hub, SESSION, wishes.format, SessionOptions::default());
+    let opened =
+        Guest::open(&listening.hub, &listening.owner, SESSION, wishes.format, SessionOptions::default())
+            .await;
     let guest = match opened {
         Ok(guest) => guest,
         Err(reason) => {

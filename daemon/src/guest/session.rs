@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::hub::{Hub, OpenError};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
-use crate::session::{Closed, Cursor, Listener, Session, Source, StateAt};
+use crate::session::{Closed, Cursor, Listener, Session, StateAt};
 
 /// Events that are passed over at once.
 const BATCH: usize = 1024;
@@ -21,18 +21,20 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Opens a session with this id, or with one of its own while another client has that one.
+    /// Opens a session with this id, or with one of its own while another client has that one, for the client with this
+    /// token (empty if it has none), as [`Hub::open_for`] does.
     ///
     /// # Errors
     /// [`OpenError`]
-    pub(crate) fn open(
+    pub(crate) async fn open(
         hub: &Hub,
+        owner: &str,
         id: &str,
         format: AudioFormat,
         options: SessionOptions,
     ) -> Result<Self, OpenError> {
-        let opened = match hub.open_with(Some(id), Source::Stream, format, options) {
-            Err(OpenError::Conflict { .. }) => hub.open_with(None, Source::Stream, format, options),
+        let opened = match hub.open_for(owner, Some(id), format, options).await {
+            Err(OpenError::Conflict { .. }) => hub.open_for(owner, None, format, options).await,
             opened => opened,
         };
         let session = opened?;

@@ -9,6 +9,8 @@ use crate::session::Session;
 pub(super) struct Counters {
     pub(super) opened: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Sessions that gave way to others while they waited for their publishers.
+    pub(super) displaced: AtomicU64,
     /// Microseconds of processed audio and number of events of sessions that are no longer in memory.
     pub(super) forgotten_events: AtomicU64,
     pub(super) forgotten_heard_us: AtomicU64,
@@ -25,6 +27,8 @@ pub struct HubStats {
     pub opened: u64,
     /// Sessions refused because too many ran or the id was taken.
     pub refused: u64,
+    /// Sessions that ended before their publishers came back, to make room for others.
+    pub displaced: u64,
     /// Total number of events.
     pub events: u64,
     /// Events that slow subscribers got a snapshot instead of, in the sessions that are still readable.

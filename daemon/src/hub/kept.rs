@@ -92,7 +92,7 @@ impl Hub {
 
     /// Takes ended sessions off the list that are too many; who holds one goes on with it.
     pub(super) fn forget_oldest(&self, inner: &mut Inner) {
-        let n_ended = inner.order.len() - inner.n_live();
+        let n_ended = inner.order.iter().filter(|s| s.channel().ended().is_some()).count();
         for _ in self.params.max_ended..n_ended {
             let oldest = inner.order.iter().position(|s| s.channel().ended().is_some());
             if let Some(session) = oldest.and_then(|idx| inner.order.remove(idx)) {

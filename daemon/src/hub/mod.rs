@@ -23,6 +23,7 @@ mod going_on;
 mod held;
 mod ids;
 mod kept;
+mod room;
 mod stats;
 
 pub use counters::HubStats;
@@ -35,7 +36,7 @@ use held::Held;
 /// How much a hub holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HubParams {
-    /// Live sessions at most.
+    /// Live sessions at most, the microphone's aside.
     pub max_sessions: usize,
     /// Ended sessions that stay readable; the oldest leave first.
     pub max_ended: usize,
@@ -224,7 +225,7 @@ impl Hub {
             None => ids::new(is_taken),
             Some(id) => ids::unused(id, is_taken),
         };
-        if inner.n_live() >= self.params.max_sessions {
+        if source == Source::Stream && inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
         }
         if source == Source::Stream && self.inference().overloaded {
@@ -424,10 +425,6 @@ impl Inner {
         let of_microphone = || self.order.iter().rev().filter(|s| s.channel().source() == Source::Microphone);
         let live = of_microphone().find(|s| s.end_reason().is_none());
         live.or_else(|| of_microphone().next()).cloned()
-    }
-
-    fn n_live(&self) -> usize {
-        self.order.iter().filter(|s| !s.channel().is_over()).count()
     }
 }
 

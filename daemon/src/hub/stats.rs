@@ -13,6 +13,7 @@ impl Hub {
         let mut stats = HubStats {
             opened: self.counters.opened.load(Ordering::Relaxed),
             refused: self.counters.refused.load(Ordering::Relaxed),
+            displaced: self.counters.displaced.load(Ordering::Relaxed),
             events: self.counters.forgotten_events.load(Ordering::Relaxed),
             heard_s: self.counters.forgotten_heard_us.load(Ordering::Relaxed) as f64 / 1e6,
             ..HubStats::default()

@@ -20,7 +20,7 @@ use super::writer::{Outgoing, Writer};
 use crate::protocol::server_message::{Ack, Error};
 use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::rate::Rate;
-use crate::session::{Command, CorrectionError, Session};
+use crate::session::{Command, Correction, CorrectionError, Session};
 
 /// The subprotocol that the server speaks; a browser offers it together with its token.
 const SUBPROTOCOL: &str = "diarized.v1";
@@ -270,14 +270,7 @@ impl Connection {
             Wanted::Run(command) => return self.run(session, command).await,
             Wanted::Correct(correction) => correction,
         };
-        let (peer, token) = (self.visitor.peer(), self.visitor.token());
-        tracing::info!(
-            session = session.id(),
-            correction = correction.kind(),
-            peer,
-            token,
-            "a correction was asked for"
-        );
+        let asker = Asker::of(&self.visitor, &correction);
         let (hub, by) = (Arc::clone(&self.shared.hub), self.visitor.author());
         let queued = Command::Correct { correction: correction.clone(), by: by.clone() };
         let queued = self.wait(session.input().command(queued)).await?;
@@ -285,7 +278,7 @@ impl Connection {
         let Ok(outcome) = queued else {
             // It takes no more input. Nothing is waited for, so corrections keep their order.
             let outcome = self.wait(hub.correct_ended(&session, correction, by)).await?;
-            tell(&out, &session, outcome).await;
+            asker.tell(&out, &session, outcome).await;
             return Ok(());
         };
         tokio::spawn(async move {
@@ -293,7 +286,7 @@ impl Connection {
                 Ok(outcome) => outcome,
                 Err(_) => hub.correct_ended(&session, correction, by).await,
             };
-            tell(&out, &session, outcome).await;
+            asker.tell(&out, &session, outcome).await;
         });
         Ok(())
     }
@@ -312,9 +305,9 @@ impl Connection {
                     let reply = ServerMessage::to_connection(Some(session.id()), ack(&session, true));
                     let _ = out.send(Outgoing::Reply(reply)).await;
                 }
-                Ok(outcome) => tell(&out, &session, outcome).await,
-                // An ended session needs no reply.
-                Err(_) => {}
+                Ok(Err(refusal)) => tell(&out, &session, refusal).await,
+                // Words show in their events. An ended session needs no reply.
+                Ok(Ok(())) | Err(_) => {}
             }
         });
         Ok(())
@@ -361,9 +354,39 @@ fn rate(per_s: usize) -> Rate {
     Rate::new(per_s, per_s.saturating_mul(2))
 }
 
-/// Sends why a correction was not made; one that was made speaks for itself through its events.
-async fn tell(out: &mpsc::Sender<Outgoing>, session: &Session, outcome: Result<(), CorrectionError>) {
-    let Err(refusal) = outcome else { return };
+/// Who asked for what correction.
+struct Asker {
+    correction: &'static str,
+    peer: String,
+    token: String,
+}
+
+impl Asker {
+    fn of(visitor: &Visitor, correction: &Correction) -> Self {
+        let (peer, token) = (visitor.peer().to_owned(), visitor.token().to_owned());
+        Self { correction: correction.kind(), peer, token }
+    }
+
+    /// Sends why a correction was not made. One that was made shows in its events; it is logged, too.
+    async fn tell(
+        &self,
+        out: &mpsc::Sender<Outgoing>,
+        session: &Session,
+        outcome: Result<(), CorrectionError>,
+    ) {
+        let Self { correction, peer, token } = self;
+        let Err(refusal) = outcome else {
+            tracing::info!(session = session.id(), correction, peer, token, "a correction was made");
+            return;
+        };
+        // Nobody limits how often a client asks for what is refused.
+        tracing::debug!(session = session.id(), correction, peer, token, %refusal, "a correction was refused");
+        tell(out, session, refusal).await;
+    }
+}
+
+/// Sends why a correction or words were not taken.
+async fn tell(out: &mpsc::Sender<Outgoing>, session: &Session, refusal: CorrectionError) {
     let code = match &refusal {
         CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
         CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,

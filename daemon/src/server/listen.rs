@@ -31,6 +31,7 @@ pub(super) async fn upgrade(
     let mut reloaded = visitor.reloaded.clone();
     let listening = Listening {
         hub: Arc::clone(&shared.hub),
+        owner: visitor.token().to_owned(),
         has_words: limits.has_words,
         idle: limits.idle,
         write: limits.write,
@@ -41,5 +42,5 @@ pub(super) async fn upgrade(
         }),
         _permit: Box::new((permit, visitor)),
     };
-    listen(listening, &query, upgrade)
+    listen(listening, &query, upgrade).await
 }

@@ -111,6 +111,11 @@ impl Metrics {
         page.gauge("sessions_ended", "Ended sessions in memory.", stats.ended as f64);
         page.counter("sessions_opened_total", "Sessions opened.", stats.opened as f64);
         page.counter("sessions_refused_total", "Sessions refused.", stats.refused as f64);
+        page.counter(
+            "sessions_displaced_total",
+            "Sessions ended early to make room, while they waited for their publishers.",
+            stats.displaced as f64,
+        );
         page.counter("streams_resumed_total", "Resumed sessions.", self.streams_resumed.get() as f64);
         page.counters("events_total", "Emitted events by type.", "type", counted.events());
         page.counter("events_missed_total", "Events missed by slow subscribers.", stats.missed as f64);

@@ -20,7 +20,7 @@ use crate::protocol::{
     AudioFormat, ClientMessage, Decimal, Encoding, ErrorCode, Latency, ServerMessage, SessionOptions, Start,
     is_session_id, whole_ms,
 };
-use crate::session::{Cursor, PublisherGuard, Session, Source};
+use crate::session::{Cursor, PublisherGuard, Session};
 
 /// Longest gap that a client may declare, in seconds.
 pub(super) const MAX_GAP_S: f64 = 86_400.0;
@@ -105,7 +105,8 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
     let title = start.title.as_deref().map(checked_title).transpose();
     let title = title.map_err(|fault| Fault(ErrorCode::BadMessage, fault.to_string()))?;
     let hub = &connection.shared.hub;
-    let opened = hub.open_with(start.session.as_deref(), Source::Stream, audio, start.session_options());
+    let (owner, options) = (connection.visitor.token(), start.session_options());
+    let opened = hub.open_for(owner, start.session.as_deref(), audio, options).await;
     let session = opened.map_err(|error| {
         let code = match &error {
             OpenError::Conflict { .. } => ErrorCode::Conflict,
@@ -141,6 +142,7 @@ async fn take_up(
     };
     // A present holder, such as an undetected dead connection, leaves first.
     let slot = connection.wait(session.acquire_publisher_slot()).await?;
+    session.set_owner(connection.visitor.token());
     let n_received = session.input().n_received();
     let mut n_known = 0;
     if let Some(received_s) = resume.received_s {

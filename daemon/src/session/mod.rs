@@ -21,6 +21,7 @@ mod publisher_slot;
 pub(crate) mod scripted;
 mod source;
 mod state_at;
+mod waiting;
 mod without_diarizer;
 mod words;
 mod worker;
@@ -137,6 +138,8 @@ pub struct Session {
     token: Mutex<Option<String>>,
     token_hash: SecretHash,
     publisher_slot: PublisherSlot,
+    /// Name of the token that opened it; empty for the server's own.
+    owner: Mutex<String>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -188,6 +191,7 @@ impl Session {
             token_hash,
             token: Mutex::new(token),
             publisher_slot: PublisherSlot::new(),
+            owner: Mutex::default(),
             thread: Mutex::new(Some(thread)),
         }))
     }
@@ -214,6 +218,7 @@ impl Session {
             token: Mutex::new(None),
             token_hash,
             publisher_slot: PublisherSlot::new(),
+            owner: Mutex::default(),
             thread: Mutex::new(None),
         })
     }
@@ -329,26 +334,6 @@ impl Session {
     #[must_use]
     pub fn has_publisher(&self) -> bool {
         self.publisher_slot.is_held()
-    }
-
-    /// Gives the publisher, whose connection broke, so long to come back, and ends the session if it does not.
-    pub async fn await_return(&self, vacated: VacatedSlot, grace: Duration) {
-        self.await_publisher(vacated, grace, EndReason::Disconnected).await;
-    }
-
-    /// The same for a session of another process, whose publisher has not come yet.
-    pub(crate) async fn await_first_return(&self, grace: Duration) {
-        self.await_publisher(publisher_slot::FIRST, grace, EndReason::Interrupted).await;
-    }
-
-    async fn await_publisher(&self, vacated: VacatedSlot, grace: Duration, reason: EndReason) {
-        tokio::select! {
-            () = self.channel.wait_ended() => {}
-            () = self.publisher_slot.acquired_again(vacated) => {}
-            () = tokio::time::sleep(grace) => {
-                self.publisher_slot.if_vacant(vacated, || self.finish(reason));
-            }
-        }
     }
 
     /// Makes a correction of a session that takes no more input, behind its last events.

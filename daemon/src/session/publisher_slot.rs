@@ -1,6 +1,7 @@
 //! Ensures that one publisher connection at a time feeds a session; the newest wins.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
@@ -11,6 +12,8 @@ pub(super) struct PublisherSlot {
     newest: watch::Sender<u64>,
     /// Lock of the connection that may queue audio, so that its successor reads a stable sample count.
     held: Arc<Mutex<()>>,
+    /// Since when the session waits for a successor in a vacated slot.
+    waiting: parking_lot::Mutex<Option<(VacatedSlot, Instant)>>,
 }
 
 /// The acquired slot; dropping it releases the slot.
@@ -30,7 +33,7 @@ pub(super) const FIRST: VacatedSlot = VacatedSlot(0);
 
 impl PublisherSlot {
     pub(super) fn new() -> Self {
-        Self { newest: watch::Sender::new(0), held: Arc::default() }
+        Self { newest: watch::Sender::new(0), held: Arc::default(), waiting: parking_lot::Mutex::default() }
     }
 
     /// Asks the present holder to release the slot, and waits for it.
@@ -47,6 +50,28 @@ impl PublisherSlot {
     /// Whether a connection holds the slot.
     pub(super) fn is_held(&self) -> bool {
         self.held.try_lock().is_err()
+    }
+
+    /// Since when a successor is waited for; none while the slot was not vacated, or has one.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let newest = *self.newest.borrow();
+        self.waiting.lock().filter(|(vacated, _)| vacated.0 == newest).map(|(_, since)| since)
+    }
+
+    /// Runs `act` if a successor is waited for; none can come during `act`. Whether it ran.
+    pub(super) fn if_waiting(&self, act: impl FnOnce()) -> bool {
+        let Some((vacated, _)) = *self.waiting.lock() else { return false };
+        let mut has_run = false;
+        self.if_vacant(vacated, || {
+            act();
+            has_run = true;
+        });
+        has_run
+    }
+
+    /// Notes that a successor is waited for from now on.
+    pub(super) fn begin_waiting(&self, vacated: VacatedSlot) {
+        *self.waiting.lock() = Some((vacated, Instant::now()));
     }
 
     /// Waits for a successor in the vacated slot.

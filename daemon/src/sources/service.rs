@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use super::input::{Input, Kind, open, shown};
 use crate::client::Backoff;
 use crate::hub::Hub;
-use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
-use crate::session::{Closed, Session, Source};
+use crate::protocol::{AudioFormat, SessionOptions};
+use crate::session::{Closed, Session};
 
 /// Longest wait between two attempts to open a source.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -238,7 +238,8 @@ impl Feeder {
 
     async fn push(&self, session: &mut Option<Clocked>, block: Bytes) -> Result<(), Stop> {
         if session.is_none() {
-            let opened = self.hub.open(Some(&self.source.name), Source::Stream, AudioFormat::default());
+            let (name, format) = (Some(self.source.name.as_str()), AudioFormat::default());
+            let opened = self.hub.open_for("", name, format, SessionOptions::default()).await;
             let opened = opened.map_err(|error| Stop::Broken(error.to_string()))?;
             tracing::info!(source = self.source.name, session = opened.id(), "the source gives audio");
             *session = Some(Clocked { session: opened, began: Instant::now(), is_new: true });

@@ -234,7 +234,7 @@ impl Client {
                 channels: 1,
                 channel: None,
             };
-            match Guest::open(&self.hub, SESSION, format, SessionOptions::default()) {
+            match Guest::open(&self.hub, "", SESSION, format, SessionOptions::default()).await {
                 Ok(guest) => self.guest = Some(guest),
                 Err(error) => return self.refuse(&error.to_string()).await,
             }

@@ -184,7 +184,7 @@ impl Client {
             Ok(format) => format,
             Err(reason) => return self.refuse(&reason, "bad-audio").await,
         };
-        let opened = Guest::open(&self.hub, SESSION, format, SessionOptions::default());
+        let opened = Guest::open(&self.hub, "", SESSION, format, SessionOptions::default()).await;
         let guest = match opened {
             Ok(guest) => guest,
             Err(error) => return self.refuse(&error.to_string(), "unavailable").await,

@@ -37,7 +37,7 @@ impl Guarded {
 }
 
 impl Running {
-    async fn ws_with(&self, path: &str, headers: &[(HeaderName, &str)]) -> Ws {
+    pub(super) async fn ws_with(&self, path: &str, headers: &[(HeaderName, &str)]) -> Ws {
         let mut request = format!("ws://{}{path}", self.addr).into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());

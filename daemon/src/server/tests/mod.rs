@@ -8,6 +8,7 @@ mod faults;
 mod http;
 mod load;
 mod resume;
+mod room;
 mod sessions;
 mod words;
 
