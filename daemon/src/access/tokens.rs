@@ -60,6 +60,15 @@ pub enum TokenFileError {
         /// Error of the operating system.
         source: io::Error,
     },
+    /// It is not there.
+    #[error(
+        "there is no token file {path}: make one with `diarized token add NAME --scope SCOPE --file {path}`, or let \
+         `diarized serve --first-token` make it", path = path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line is not a token's.
     #[error("{}:{line}: {reason}; a line reads NAME SCOPES SHA256 DAY, and `diarized token add` writes one", path.display())]
     Line {
@@ -95,7 +104,10 @@ impl Tokens {
     /// [`TokenFileError`]
     pub fn load(path: &Path) -> Result<Self, TokenFileError> {
         let io = |source| TokenFileError::Io { what: "read", path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(io)?;
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => TokenFileError::Missing { path: path.to_owned() },
+            _ => io(source),
+        })?;
         if text.len() > MAX_FILE_BYTES {
             return Err(io(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes"))));
         }
@@ -259,6 +271,14 @@ mod tests {
         }
         let (line, _) = Tokens::parse("# comment\n\nada\n").unwrap_err();
         assert_eq!(line, 3);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_said_with_what_makes_it() {
+        let missing = tempfile::tempdir().unwrap().path().join("tokens");
+        let error = Tokens::load(&missing).unwrap_err().to_string();
+        let named = missing.to_str().unwrap();
+        assert!(error.contains(named) && error.contains("diarized token add"), "{error}");
     }
 
     #[test]
