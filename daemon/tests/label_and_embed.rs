@@ -120,7 +120,7 @@ fn labels_tell_how_clear_the_speech_is() {
         let audio = std::fs::File::open(folder.path().join(name)).unwrap();
         let args = ["label", "-f", "json", "--raw", "pcm_s16le", "-"];
         let (code, labels, stderr) = run(diarized(folder.path(), &args).stdin(Stdio::from(audio)));
-        assert_eq!((code, &*stderr), (0, ""));
+        assert!(code == 0 && stderr.lines().all(|line| line.starts_with("diarized: note: ")), "{stderr}");
         let labels: Vec<serde_json::Value> =
             labels.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let labels: Vec<_> = labels.iter().filter(|label| label["overlap"] != true).collect();
@@ -136,6 +136,35 @@ fn labels_tell_how_clear_the_speech_is() {
     assert!((2.0..12.0).contains(&noisy_snr_db), "{noisy_snr_db}");
     assert!(clean_snr_db > noisy_snr_db + 6.0, "{clean_snr_db} {noisy_snr_db}");
     assert!(clean_c50_db > echoing_c50_db + 4.0, "{clean_c50_db} {echoing_c50_db}");
+}
+
+/// One line about little confidence, on standard error only.
+#[test]
+fn a_short_clip_in_noise_gets_a_note_and_a_clear_talk_gets_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let speech = speech(Some(14));
+    let loudness = (speech.iter().map(|s| s * s).sum::<f32>() / speech.len() as f32).sqrt();
+    let mut random = 1_u32;
+    let mut noise = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let short = &speech[16_000..16_000 * 3];
+    let noisy: Vec<f32> = short.iter().map(|s| s + 2.0 * loudness * 3.0_f32.sqrt() * noise()).collect();
+    for (name, samples, has_note) in [("clear", speech.as_slice(), false), ("noisy", &noisy, true)] {
+        let path = folder.path().join(format!("{name}.raw"));
+        let bytes = samples.iter().flat_map(|s| ((s * 0.5 * 32_767.0) as i16).to_le_bytes());
+        std::fs::write(&path, bytes.collect::<Vec<u8>>()).unwrap();
+        let args = ["label", "-f", "rttm", "--raw", "pcm_s16le", "-"];
+        let mut command = diarized(folder.path(), &args);
+        let (code, labels, stderr) = run(command.stdin(std::fs::File::open(&path).unwrap()));
+        assert_eq!((code, stderr.lines().count()), (0, usize::from(has_note)), "{name}: {stderr}");
+        assert!(labels.lines().all(|line| line.starts_with("SPEAKER ")), "{name}: {labels}");
+        if has_note {
+            assert!(stderr.starts_with("diarized: note: -: whether one person speaks or more"), "{stderr}");
+            assert!(stderr.contains("s of speech only, noise only"), "{stderr}");
+        }
+    }
 }
 
 /// Windows of a recording are never left out for being late: its labels are the same on a machine that is too slow, or

@@ -1,5 +1,6 @@
 //! `diarized label`: who speaks when in audio files.
 
+mod doubt;
 mod inputs;
 mod outputs;
 mod progress;
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use diarized_config::Config;
-use diarized_models::{Segment, SessionState};
 
 use super::config_args::{ConfigArgs, FlagValue};
 use super::input_args::InputArgs;
@@ -327,27 +327,12 @@ impl Job<'_> {
         for problem in &labelled.problems {
             self.bars.line(&format!("diarized: warning: {name}: {problem}"));
         }
-        if let Some(confidence) = mean_confidence(&labelled.state).filter(|mean| *mean < LITTLE_CONFIDENCE) {
-            let percent = 100.0 * confidence;
-            self.bars.line(&format!(
-                "diarized: note: {name}: speakers are told apart with little confidence ({percent:.0} %); more speech of \
-                 each, a clearer recording or the number of speakers (--speakers) would help"
-            ));
+        if let Some(doubt) = doubt::doubt(&labelled.state) {
+            self.bars.line(&format!("diarized: note: {name}: {doubt}"));
         }
         if labelled.is_interrupted {
             let heard_s = labelled.heard.seconds();
             self.bars.line(&format!("diarized: warning: {name}: interrupted; labelled up to {heard_s:.1} s"));
         }
     }
-}
-
-/// Mean confidence of a recording below which a note is printed.
-const LITTLE_CONFIDENCE: f64 = 0.7;
-
-/// Mean confidence of the segments, weighted by their lengths. `None` for a recording with fewer than two speakers.
-fn mean_confidence(state: &SessionState) -> Option<f64> {
-    let speech_s: f64 = state.segments().map(|segment| segment.range.duration_s()).sum();
-    let sure_s = |segment: &Segment| segment.range.duration_s() * f64::from(segment.confidence);
-    let sure_s: f64 = state.segments().map(sure_s).sum();
-    (state.speakers().count() > 1 && speech_s > 0.0).then_some(sure_s / speech_s)
 }
