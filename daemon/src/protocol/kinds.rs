@@ -20,9 +20,9 @@ macro_rules! kinds {
             }
 
             /// The body of the type with this word, if there is one, from the fields beside `type`.
-            fn from_value(kind: &str, body: serde_json::Value) -> Option<Result<Self, serde_json::Error>> {
+            fn from_value(kind: &str, body: serde_json::Value) -> Option<Result<Self, String>> {
                 Some(match kind {
-                    $($word => serde_json::from_value(body).map(Self::$name),)*
+                    $($word => $crate::protocol::lenient::read_value(body).map(Self::$name),)*
                     _ => return None,
                 })
             }

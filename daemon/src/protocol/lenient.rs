@@ -8,6 +8,14 @@ use serde_json::{Number, Value};
 /// Largest whole number that a float holds exactly, 2^53.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
+/// Words of serde for types, and those for users.
+const WORDS: [(&str, &str); 4] = [
+    ("expected u16", "expected a whole number"),
+    ("expected u32", "expected a whole number"),
+    ("expected u64", "expected a whole number"),
+    ("expected f64", "expected a number"),
+];
+
 /// The same value without fields that are null, and with integers where floats are whole. The depth of a value is bounded
 /// by the parser that made it.
 pub(crate) fn settled(value: Value) -> Value {
@@ -34,7 +42,22 @@ fn whole(number: &Number) -> Option<Number> {
 pub(crate) fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let value: Value =
         serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
-    serde_json::from_value(settled(value)).map_err(|error| format!("the body: {error}"))
+    read_value(settled(value)).map_err(|error| format!("the body: {error}"))
+}
+
+/// Reads a settled value.
+///
+/// # Errors
+/// Which field is wrong, with those around it, and how.
+pub(crate) fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        // These name the field by themselves.
+        let is_named = path == "." || reason.starts_with("unknown field");
+        let reason = WORDS.iter().fold(reason, |text, (of_rust, plain)| text.replace(of_rust, plain));
+        if is_named { reason } else { format!("{path}: {reason}") }
+    })
 }
 
 /// Reads a number of a query, where whole numbers may be written as floats, too.
@@ -60,6 +83,28 @@ mod tests {
         for kept in [json!(1e300), json!(0.5), json!(u64::MAX), json!(true), json!("1.0")] {
             assert_eq!(settled(kept.clone()), kept);
         }
+    }
+
+    #[test]
+    fn a_field_that_is_wrong_is_named_with_those_around_it() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {
+            _rate: u32,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Outer {
+            _list: Vec<Inner>,
+        }
+        let error = |value| read_value::<Outer>(value).unwrap_err();
+        assert_eq!(
+            error(json!({"_list": [{"_rate": 1}, {"_rate": 2.5}]})),
+            "_list[1]._rate: invalid type: floating point `2.5`, expected a whole number"
+        );
+        assert_eq!(error(json!({"_list": [{}]})), "_list[0]: missing field `_rate`");
+        assert_eq!(error(json!({})), "missing field `_list`");
+        assert_eq!(error(json!({"_list": [], "x": 1})), "unknown field `x`, expected `_list`");
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub(super) async fn enrol(
             let (consent, force) = (query.consent, query.force);
             voices
                 .run(move |voices| {
-                    let clips = [("http".to_owned(), clip)];
+                    let clips = [("a clip over HTTP".to_owned(), clip)];
                     Ok(voices.registry.enrol(&name, consent.as_deref(), &clips, force, "http")?)
                 })
                 .await?

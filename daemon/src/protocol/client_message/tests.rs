@@ -64,6 +64,9 @@ fn what_is_wrong_is_named() {
     assert_eq!((code, text.contains("`now`")), (ErrorCode::UnknownField, true), "{text}");
     let (code, text) = error(r#"{"type":"rename","speaker":"S1"}"#);
     assert_eq!((code, text.as_str()), (ErrorCode::BadMessage, "`rename`: missing field `name`"));
+    let (code, text) = error(r#"{"type":"start","audio":{"sample_rate":"48000"}}"#);
+    let expected = "`start`: audio.sample_rate: invalid type: string \"48000\", expected a whole number";
+    assert_eq!((code, text.as_str()), (ErrorCode::BadMessage, expected));
     let (code, text) = error(r#"{"type":"start","audio":{"encoding":"opus"}}"#);
     assert_eq!((code, text.contains("pcm_s16le")), (ErrorCode::BadMessage, true), "{text}");
 }
@@ -143,7 +146,10 @@ fn whole_floats_are_whole_numbers_in_every_field_of_every_type() {
         assert_eq!(ClientMessage::parse(&as_floats), parsed, "{as_floats}");
     }
     let text = error(r#"{"type":"start","audio":{"sample_rate":48000.5}}"#).1;
-    assert!(text.contains("48000.5") && text.contains("u32"), "{text}");
+    assert!(
+        text.contains("audio.sample_rate") && text.contains("48000.5") && text.contains("a whole number"),
+        "{text}"
+    );
 }
 
 #[test]
