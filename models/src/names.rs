@@ -57,10 +57,28 @@ pub fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a name is S and a number, of any length and however it is written.
+/// Whether a name looks like S and a number, of any length and however it is written.
 fn is_like_label(name: &str) -> bool {
-    let number = name.strip_prefix(['S', 's']).map(|rest| rest.trim_start_matches([' ', '_', '-']));
+    let shown: String = name.chars().filter(|c| !is_without_width(*c)).map(plain).collect();
+    let number = shown.strip_prefix(['S', 's']).map(|rest| rest.trim_start_matches([' ', '_', '-']));
     number.is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// Characters that join or part others and take no room of their own.
+fn is_without_width(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+}
+
+/// The character of ASCII that looks like this one: full width, the letter DZE, digits of other scripts.
+fn plain(c: char) -> char {
+    const FULL_WIDTH: u32 = 0xfee0;
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - FULL_WIDTH).unwrap_or(c),
+        '\u{405}' => 'S',
+        '\u{455}' => 's',
+        c if c.is_numeric() => '0',
+        c => c,
+    }
 }
 
 #[cfg(test)]
@@ -81,10 +99,24 @@ mod tests {
             "王芳",
             "نرگس\u{200c}ها",
             "S.1",
+            "С1 (Анна)",
+            "👩\u{200d}👧",
         ] {
             assert_eq!(checked_name(name), Ok(name.trim()));
         }
-        for name in ["S1", "s12", " S003 ", "S 1", "S_1", "s-7", &format!("S{}", "9".repeat(40))] {
+        for name in [
+            "S1",
+            "s12",
+            " S003 ",
+            "S 1",
+            "S_1",
+            "s-7",
+            "S\u{200b}1",
+            "\u{405}1",
+            "Ｓ１",
+            "S٣",
+            &format!("S{}", "9".repeat(40)),
+        ] {
             assert_eq!(checked_name(name), Err(NameFault::Label { got: name.trim().to_owned() }));
         }
         for unseen in

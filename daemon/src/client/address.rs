@@ -36,6 +36,12 @@ pub enum AddressError {
         /// The text.
         got: String,
     },
+    /// It holds a user or a password.
+    #[error(
+        "an address with a user or a password is not used: leave both out; a server with tokens wants one in \
+         DIARIZED_TOKEN"
+    )]
+    Credentials,
 }
 
 impl Address {
@@ -54,7 +60,15 @@ impl Address {
             _ => return Err(malformed()),
         };
         let uri: Uri = format!("ws://{rest}").parse().map_err(|_| malformed())?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(AddressError::Credentials);
+        }
         let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(malformed)?.to_owned();
+        // Brackets are those around an IPv6 address.
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+        if inner.contains(['[', ']']) {
+            return Err(malformed());
+        }
         let session = uri.query().and_then(|query| {
             query.split('&').find_map(|pair| pair.strip_prefix("session=")).map(str::to_owned)
         });
@@ -171,9 +185,11 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_said_to_be_none() {
-        for text in ["", "ftp://host", "ws://", "ho st", "host:port"] {
+        for text in ["", "ftp://host", "ws://", "ho st", "host:port", "ws://fLaC[", "a]b", "[[::1]]"] {
             assert!(matches!(Address::parse(text), Err(AddressError::Malformed { .. })), "{text:?}");
         }
+        let refused = Address::parse("wss://ann:secret@box.example").unwrap_err();
+        assert!(refused == AddressError::Credentials && !refused.to_string().contains("secret"));
     }
 
     #[test]
