@@ -423,7 +423,10 @@ impl Container {
     }
 
     fn format_change(&self, to: (u32, usize)) -> AudioProblem {
-        let words = |(rate_hz, n_channels)| format!("{rate_hz} Hz with {n_channels} channels");
+        let words = |(rate_hz, n_channels): (u32, usize)| match n_channels {
+            1 => format!("{rate_hz} Hz with one channel"),
+            n => format!("{rate_hz} Hz with {n} channels"),
+        };
         AudioProblem::FormatChange { at_s: self.at_s(), from: words(self.spec), to: words(to) }
     }
 }

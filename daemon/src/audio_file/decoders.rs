@@ -3,7 +3,10 @@
 use std::io::ErrorKind;
 use std::sync::OnceLock;
 
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_PCM_ALAW,
+    CODEC_ID_PCM_MULAW,
+};
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
@@ -35,6 +38,18 @@ pub(super) fn make_decoder(params: &AudioCodecParameters) -> Result<(Box<dyn Aud
     check_size(params)?;
     let mut params = params.clone();
     let mut n_skip_frames = 0;
+    match params.codec {
+        // Some headers give the 8 bits that are stored, others the 16 that come out. The decoder knows them.
+        CODEC_ID_PCM_ALAW | CODEC_ID_PCM_MULAW => {
+            (params.bits_per_sample, params.bits_per_coded_sample) = (None, None);
+        }
+        CODEC_ID_FLAC if params.extra_data.is_none() => {
+            return Err(Fault::Unsupported {
+                what: "FLAC in a container that holds no header of it".to_owned(),
+            });
+        }
+        _ => {}
+    }
     if params.codec == CODEC_ID_OPUS
         && let Some(header) = params.extra_data.as_mut().filter(|header| header.starts_with(b"OpusHead"))
         && let Some(pre_skip) = header.get_mut(OPUS_PRE_SKIP)

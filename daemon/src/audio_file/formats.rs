@@ -11,7 +11,7 @@ const SIGNAL: &str = "aevalsrc=0.5*sin(2*PI*440*t)*gte(t\\,0.3):duration=1.2:sam
 const SLACK_S: f64 = 0.06;
 
 /// Name, rate, channels and the arguments that make it.
-const FORMATS: [(&str, u32, u16, &str); 54] = [
+const FORMATS: [(&str, u32, u16, &str); 75] = [
     ("u8.wav", 8000, 1, "-c:a pcm_u8"),
     ("s16.wav", 16_000, 2, "-c:a pcm_s16le"),
     ("s24.wav", 44_100, 1, "-c:a pcm_s24le"),
@@ -66,10 +66,31 @@ const FORMATS: [(&str, u32, u16, &str); 54] = [
     ("pcm.mkv", 16_000, 1, "-c:a pcm_s16le"),
     ("flac.mka", 16_000, 1, "-c:a flac"),
     ("aac.mkv", 44_100, 1, "-c:a aac"),
+    ("alaw.caf", 8000, 1, "-c:a pcm_alaw"),
+    ("mulaw.caf", 16_000, 2, "-c:a pcm_mulaw"),
+    ("s24.caf", 16_000, 1, "-c:a pcm_s24be"),
+    ("s32.caf", 16_000, 1, "-c:a pcm_s32le"),
+    ("f64.caf", 16_000, 1, "-c:a pcm_f64be"),
+    ("ima4.caf", 44_100, 1, "-c:a adpcm_ima_qt"),
+    ("opus.caf", 48_000, 1, "-c:a libopus"),
+    ("s16.mov", 16_000, 1, "-c:a pcm_s16be"),
+    ("u8.mov", 16_000, 1, "-c:a pcm_u8"),
+    ("s24.mov", 48_000, 2, "-c:a pcm_s24le"),
+    ("f32.mov", 16_000, 1, "-c:a pcm_f32le"),
+    ("aac.mov", 44_100, 1, "-c:a aac"),
+    ("mp3.mov", 44_100, 1, "-c:a libmp3lame"),
+    ("alac.mov", 44_100, 2, "-c:a alac"),
+    ("alac24.m4a", 48_000, 2, "-c:a alac -sample_fmt s32p"),
+    ("flac.mp4", 16_000, 1, "-c:a flac -strict -2"),
+    ("alac.mka", 16_000, 1, "-c:a alac"),
+    ("s16be.mka", 16_000, 1, "-c:a pcm_s16be"),
+    ("f32.mka", 16_000, 1, "-c:a pcm_f32le"),
+    ("s24.au", 16_000, 1, "-c:a pcm_s24be"),
+    ("alaw.au", 8000, 1, "-c:a pcm_alaw"),
 ];
 
 /// Makes a file; whether there is an ffmpeg that can.
-fn ffmpeg(folder: &Path, args: &[&str], name: &str) -> Option<PathBuf> {
+pub(super) fn ffmpeg(folder: &Path, args: &[&str], name: &str) -> Option<PathBuf> {
     let path = folder.join(name);
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-y", "-bitexact"]).args(args).arg(&path);
@@ -82,7 +103,7 @@ fn ffmpeg(folder: &Path, args: &[&str], name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn has_ffmpeg(test: &str) -> bool {
+pub(super) fn has_ffmpeg(test: &str) -> bool {
     let is_there = Command::new("ffmpeg").arg("-version").output().is_ok();
     if !is_there {
         println!("not run: {test}: ffmpeg is not installed");
@@ -140,7 +161,8 @@ fn what_is_read_today_goes_on_being_read() {
         assert_eq!(from_file.2, [], "{name}");
         assert_eq!(heard(Opening::default().memory(name, bytes.clone())), from_file, "{name}");
         // Indexes at the end are out of a pipe's reach.
-        let at_end = ["alac.m4a", "aac.m4a", "mp3.mp4", "opus.mp4"].contains(&name) || name.ends_with(".caf");
+        let at_end = ["alac.m4a", "aac.m4a", "alac24.m4a", "mp3.mp4", "opus.mp4", "flac.mp4"];
+        let at_end = at_end.contains(&name) || [".caf", ".mov"].iter().any(|kind| name.ends_with(kind));
         if !at_end {
             let from_pipe = heard(AudioFile::pipe(name, std::io::Cursor::new(bytes)));
             assert!((from_pipe.0 - from_file.0).abs() < 0.001, "{name}: {from_pipe:?}");

@@ -57,6 +57,7 @@ fn read_tracks(body: &[u8]) -> Vec<TrackLayout> {
         let codec = children(entry).find(|(id, _)| *id == CODEC_ID);
         let codec = codec.map(|(_, text)| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
         Some(TrackLayout {
+            header: None,
             id: u32::try_from(number(TRACK_NUMBER)?).ok()?,
             // Both flags are set where they are not written.
             is_default: number(FLAG_DEFAULT).unwrap_or(1) != 0 && number(FLAG_ENABLED).unwrap_or(1) != 0,

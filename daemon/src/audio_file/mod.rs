@@ -32,6 +32,8 @@ mod formats;
 mod hostile;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod times;
 
 pub use budget::{CallOff, Patience};
 pub use error::{AudioFileError, AudioProblem, Fault};

@@ -97,12 +97,27 @@ impl MovieTrack {
             layout: TrackLayout {
                 id: u32_at(tkhd, if tkhd.first() == Some(&0) { 12 } else { 20 })?,
                 is_default: tkhd.get(3)? & ENABLED != 0,
+                header: stsd.and_then(alac_header).map(Box::from),
                 codec: codec.map(|code| String::from_utf8_lossy(code).into_owned()).unwrap_or_default(),
                 edits: elst.and_then(|elst| edits(elst, movie_ticks_hz, ticks_hz, len)).unwrap_or_default(),
             },
             is_audio,
         })
     }
+}
+
+/// The header of ALAC in a sample description of QuickTime, which wraps it in a box `wave`; without version and flags.
+fn alac_header(stsd: &[u8]) -> Option<&[u8]> {
+    const ENTRY: usize = 8;
+    // Up to the sample rate, and what version 1 has behind it.
+    const FIELDS: [usize; 2] = [28, 16];
+    let (kind, entry) = boxes(stsd.get(ENTRY..)?).next()?;
+    let n_fields = match entry.get(8..10)? {
+        [0, 1] => FIELDS[0] + FIELDS[1],
+        _ => FIELDS[0],
+    };
+    let wave = child(entry.get(n_fields..)?, b"wave").filter(|_| kind == *b"alac")?;
+    child(wave, b"alac")?.get(4..)
 }
 
 /// Reads an edit list; nothing if it is damaged, or plays a track in another order than it is stored.

@@ -11,7 +11,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// All samples of a file, and its problems.
-fn read_all(mut audio: AudioFile) -> (Vec<f32>, Vec<AudioProblem>) {
+pub(super) fn read_all(mut audio: AudioFile) -> (Vec<f32>, Vec<AudioProblem>) {
     let (mut samples, mut block) = (Vec::new(), Vec::new());
     while audio.read(&mut block).unwrap() {
         assert!(!block.is_empty() && block.len().is_multiple_of(usize::from(audio.n_channels())));

@@ -11,6 +11,8 @@ pub(super) struct TrackLayout {
     pub(super) is_default: bool,
     /// The container's word for its codec.
     pub(super) codec: String,
+    /// What a decoder needs to know of it, where the demuxer does not pass it on.
+    pub(super) header: Option<Box<[u8]>>,
     /// Which part of it is played when; if there is none, all of it from the beginning.
     pub(super) edits: Vec<Edit>,
 }

@@ -1,7 +1,8 @@
 //! Selection of the audio track of a container.
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
+use symphonia::core::codecs::audio::well_known::CODEC_ID_ALAC;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, CODEC_ID_NULL_AUDIO};
 use symphonia::core::formats::{FormatReader, Track};
 
 use super::Fault;
@@ -64,9 +65,10 @@ pub(super) fn choose(
     for (nth, idx) in order.into_iter().enumerate() {
         let layout = layouts[idx].clone();
         let track = format.tracks().iter().find(|track| track.id == layout.id);
-        match track.and_then(|track| audio_params(track).map(|params| (track, make_decoder(params)))) {
+        let track = track.map(|track| completed(track, &layout));
+        match track.and_then(|track| audio_params(&track).map(make_decoder).map(|made| (track, made))) {
             Some((track, Ok((decoder, n_skip_frames)))) => {
-                return Ok(Chosen { track: track.clone(), decoder, n_skip_frames, layout, idx, n_tracks });
+                return Ok(Chosen { track, decoder, n_skip_frames, layout, idx, n_tracks });
             }
             // Of several that cannot be decoded the first is named.
             _ if nth > 0 => {}
@@ -75,6 +77,17 @@ pub(super) fn choose(
         }
     }
     Err(fault)
+}
+
+/// A track with what its demuxer has not found out about the codec.
+fn completed(track: &Track, layout: &TrackLayout) -> Track {
+    let mut track = track.clone();
+    if let Some(CodecParameters::Audio(params)) = &mut track.codec_params
+        && let Some(header) = layout.header.clone().filter(|_| params.codec == CODEC_ID_NULL_AUDIO)
+    {
+        params.for_codec(CODEC_ID_ALAC).with_extra_data(header);
+    }
+    track
 }
 
 /// Audio tracks as the demuxer reports them.
