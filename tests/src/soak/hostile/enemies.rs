@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::good::Known;
 use super::rights::{Holder, breaches};
+use super::storm::{Corrections, storm};
 use super::wire::Wire;
 
 /// Longest time that one act takes.
@@ -20,9 +21,6 @@ const MAX_ACT: Duration = Duration::from_secs(60);
 const HOLD: Duration = Duration::from_secs(15);
 /// Rest after an act, so that on the machine of the test everybody gets a turn.
 const REST: Duration = Duration::from_millis(200);
-
-/// Between two messages, so that the server takes them all.
-const BELOW_THE_LIMIT: Duration = Duration::from_millis(12);
 
 /// What a client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +33,7 @@ pub(super) enum Kind {
     SlowReader,
     /// Files that declare more than they hold; half of the uploads are given up.
     Bomb,
-    /// Corrections, notes and words of an own session: as many as the server takes, or as fast as they go.
+    /// Corrections and notes of an own session: as many messages as the server takes, or as fast as they go.
     Storm,
     /// Ids of sessions of others, with and without a token of their own.
     ReusedIds,
@@ -82,6 +80,8 @@ pub(super) struct Count {
     pub(super) n_done: AtomicUsize,
     /// Acts that the server cut short.
     pub(super) n_cut: AtomicUsize,
+    /// What storms changed.
+    pub(super) corrections: Arc<Corrections>,
 }
 
 /// A hostile client.
@@ -95,6 +95,8 @@ pub(super) struct Enemy {
     pub(super) bombs: Arc<Vec<Vec<u8>>>,
     /// Some seconds of speech as 16-bit samples.
     pub(super) speech: Arc<Vec<u8>>,
+    /// A longer piece, of several people.
+    pub(super) talk: Arc<Vec<u8>>,
     pub(super) known: Arc<Known>,
     pub(super) count: Arc<Count>,
     pub(super) breaches: mpsc::Sender<String>,
@@ -181,40 +183,9 @@ impl Enemy {
     }
 
     async fn storm(&self, n: usize) -> anyhow::Result<()> {
-        let path = format!("/v1/stream?session=storm-{}-{n}", self.idx);
-        let (mut send, mut receive) = self.wire.ws(self.token("publish"), &path).await?.split();
-        let reader = tokio::spawn(async move { while let Some(Ok(_)) = receive.next().await {} });
-        for block in self.speech.chunks(32_000) {
-            send.send(Message::Binary(block.to_vec().into())).await?;
-        }
-        send.send(Message::text(r#"{"type":"finalize"}"#)).await?;
-        let long = "x".repeat(1900);
-        for nth in 0..400 {
-            let text = match nth % 8 {
-                0 => format!(r#"{{"type":"rename","speaker":"S1","name":"n{nth}"}}"#),
-                1 => format!(r#"{{"type":"note","segment":1,"text":"{long}"}}"#),
-                2 => r#"{"type":"split","speaker":"S1"}"#.to_owned(),
-                3 => r#"{"type":"merge","from":"S2","into":"S1"}"#.to_owned(),
-                4 => r#"{"type":"undo"}"#.to_owned(),
-                5 => r#"{"type":"redo"}"#.to_owned(),
-                6 => format!(r#"{{"type":"title","title":"t{nth}"}}"#),
-                _ => format!(
-                    r#"{{"type":"words","words":[{{"start":{},"end":3,"text":"w{nth}"}}]}}"#,
-                    nth % 30 / 10
-                ),
-            };
-            send.send(Message::text(text)).await?;
-            if n.is_multiple_of(2) {
-                sleep(BELOW_THE_LIMIT).await;
-            }
-        }
-        if n.is_multiple_of(4) {
-            send.send(Message::text(r#"{"type":"close"}"#)).await?;
-            let _ = timeout(HOLD, reader).await;
-        } else {
-            reader.abort();
-        }
-        Ok(())
+        let id = format!("storm-{}-{n}", self.idx);
+        let token = self.token("publish");
+        storm(&self.wire, token, &id, &self.talk, !n.is_multiple_of(4), &self.count.corrections).await
     }
 
     async fn reused_ids(&self, n: usize) -> anyhow::Result<()> {

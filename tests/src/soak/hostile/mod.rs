@@ -6,6 +6,7 @@ mod enemies;
 mod good;
 mod report;
 mod rights;
+mod storm;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ const N_ADDRESSES: u8 = 10;
 const QUIET_SPEED: f64 = 8.0;
 /// Of the conversation, what hostile publishers send.
 const SPEECH_S: usize = 6;
+/// The same of those who correct it.
+const TALK_S: usize = 30;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -124,7 +127,8 @@ struct Stage {
 
 impl Stage {
     fn new(plan: &HostilePlan, server: &Server, holders: Vec<Holder>) -> anyhow::Result<Self> {
-        let speech = Arc::new(speech(&plan.conversation)?);
+        let talk = Arc::new(speech(&plan.conversation, TALK_S)?);
+        let speech = Arc::new(speech(&plan.conversation, SPEECH_S)?);
         let (bombs, holders) = (Arc::new(bombs::all(&speech)), Arc::new(holders));
         let acts: BTreeMap<Kind, Arc<Count>> =
             Kind::ALL.into_iter().map(|kind| (kind, Arc::default())).collect();
@@ -140,6 +144,7 @@ impl Stage {
                 holders: Arc::clone(&holders),
                 bombs: Arc::clone(&bombs),
                 speech: Arc::clone(&speech),
+                talk: Arc::clone(&talk),
                 known: Arc::clone(&known),
                 count: Arc::clone(&acts[&kind]),
                 breaches: tell.clone(),
@@ -243,6 +248,7 @@ impl Stage {
             n_refused: self.counts.n_refused.load(Ordering::Relaxed),
             n_resumed: self.counts.n_resumed.load(Ordering::Relaxed),
             acts: self.acts.iter().map(acts).collect(),
+            corrections: self.acts[&Kind::Storm].corrections.lock().clone(),
             memory,
             healthz_s,
             breaches: std::iter::from_fn(|| self.breaches.try_recv().ok()).collect(),
@@ -309,13 +315,13 @@ impl Health {
     }
 }
 
-/// The beginning of the conversation as 16-bit samples.
-fn speech(conversation: &Path) -> anyhow::Result<Vec<u8>> {
+/// The first seconds of the conversation as 16-bit samples.
+fn speech(conversation: &Path, seconds: usize) -> anyhow::Result<Vec<u8>> {
     let mut file = diarized::audio_file::AudioFile::open(conversation)?;
     let (mut bytes, mut block) = (Vec::new(), Vec::new());
-    while bytes.len() < SPEECH_S * 32_000 && file.read(&mut block)? {
+    while bytes.len() < seconds * 32_000 && file.read(&mut block)? {
         bytes.extend(block.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()));
     }
-    bytes.truncate(SPEECH_S * 32_000);
+    bytes.truncate(seconds * 32_000);
     Ok(bytes)
 }

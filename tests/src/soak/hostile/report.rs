@@ -1,5 +1,6 @@
 //! What a hostile soak measured, as a table and as a verdict.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct HostileReport {
     pub n_resumed: usize,
     /// Hostile acts by kind.
     pub acts: Vec<Acts>,
+    /// Corrections by kind that storms made in their own sessions, and those that were refused.
+    pub corrections: BTreeMap<String, usize>,
     /// Resident memory in bytes before the first client, with good clients alone, at most, and after the last client.
     pub memory: [f64; 4],
     /// Times of `/healthz`, in seconds; infinite where it did not answer.
@@ -94,6 +97,9 @@ impl HostileReport {
                 .filter(|acts| acts.n_done + acts.n_cut == 0)
                 .map(|a| format!("{} did nothing", a.kind)),
         );
+        let missing =
+            ["split", "merge", "refused"].iter().filter(|kind| !self.corrections.contains_key(**kind));
+        all.extend(missing.map(|kind| format!("no correction of the storms was \"{kind}\"")));
         all
     }
 
@@ -113,6 +119,8 @@ impl HostileReport {
         for Acts { kind, n_clients, n_done, n_cut } in &self.acts {
             let _ = writeln!(out, "{kind:<26} {n_clients:>8} {:>10} {n_cut:>10}", n_done + n_cut);
         }
+        let corrections: Vec<_> = self.corrections.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+        let _ = writeln!(out, "\nstorms: {}", corrections.join(", "));
         let times = self.sorted_healthz_s();
         let [before, alone, most, after] = self.memory.map(|bytes| bytes / 1e6);
         let rows = [
@@ -149,6 +157,7 @@ mod tests {
             n_refused: 0,
             n_resumed: 1,
             acts: vec![Acts { kind: "request floods", n_clients: 12, n_done: 100, n_cut: 3 }],
+            corrections: ["split", "merge", "refused"].map(|kind| (kind.to_owned(), 7)).into(),
             memory: [60e6, 90e6, 200e6, 80e6],
             healthz_s: vec![0.002; 600],
             breaches: Vec::new(),
@@ -174,6 +183,7 @@ mod tests {
         fails(|r| r.n_sessions = 0, "no good session");
         fails(|r| r.breaches.push("read".to_owned()), "breach: read");
         fails(|r| r.faults.push("lost".to_owned()), "lost");
+        fails(|r| _ = r.corrections.remove("split"), "no correction of the storms was \"split\"");
         fails(|r| (r.acts[0].n_done, r.acts[0].n_cut) = (0, 0), "did nothing");
     }
 }
