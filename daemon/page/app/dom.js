@@ -118,3 +118,35 @@ export function keyed(parent, items, keyOf, create, update) {
         }
     }
 }
+
+/**
+ * Puts a text field in the place of a button until it is left: Enter and leaving it save, Escape does not.
+ *
+ * @param {HTMLElement} button
+ * @param {{label: string, value: string, maxlength: string, class: string}} field
+ * @param {(value: string) => void} save gets a changed text, without white space around it
+ */
+export function fieldInPlace(button, { label, value, ...attributes }, save) {
+    const field = h("input", { type: "text", autocomplete: "off", "aria-label": label, ...attributes });
+    field.value = value;
+    let isDone = false;
+    const done = (isSaved) => {
+        // What is taken out of the page loses the focus, which asks for this once more.
+        if (isDone) return;
+        isDone = true;
+        const words = field.value.trim();
+        field.replaceWith(button);
+        button.focus();
+        if (isSaved && words !== value) save(words);
+    };
+    field.addEventListener("blur", () => done(true));
+    field.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        // The button that gets the focus back must not be pressed by the same key.
+        event.preventDefault();
+        done(event.key === "Enter");
+    });
+    button.replaceWith(field);
+    field.focus();
+    field.select();
+}

@@ -113,14 +113,16 @@ test("a meeting is recorded over every accident, and worked on afterwards", asyn
     await until(() => !existsSync(join(folder, "sessions.sqlite-voices", "walk.sealed")), "the voices are erased");
 
     // Correct, undo, correct again.
-    await page.goto(`${daemon.url}#/speakers?session=walk`);
+    await page.goto(`${daemon.url}#/turns?session=walk`);
     const nameOf = async () => (await snapshot()).speakers.find((s) => s.id === "S1").name;
-    const card = page.locator(".people > li").first();
-    await card.getByRole("button", { name: /^Rename/ }).click();
-    await card.getByRole("textbox").fill("Ada");
+    const { segments } = await snapshot();
+    const inOrder = segments.sort((a, b) => a.start - b.start || a.id - b.id);
+    const turn = page.locator(".turn").nth(inOrder.findIndex((s) => s.speaker === "S1"));
+    await turn.getByRole("button", { name: /choose another speaker$/ }).click();
+    await turn.getByRole("combobox").selectOption({ label: "Rename S1" });
+    await turn.getByRole("textbox", { name: "Name of S1" }).fill("Ada");
     await page.keyboard.press("Enter");
     await until(async () => (await nameOf()) === "Ada", "the name");
-    await page.goto(`${daemon.url}#/turns?session=walk`);
     await page.getByRole("button", { name: "Undo: name" }).click();
     await until(async () => (await nameOf()) === undefined, "no name");
     await page.keyboard.press("Control+Shift+Z");

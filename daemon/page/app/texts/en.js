@@ -127,6 +127,7 @@ export const en = {
     "turns.noteChange": "Change the note on the turn of {name} at {time}",
     "turns.noteOn": "Note on the turn at {time}",
     "turns.correct": "{name}, at {time}: choose another speaker",
+    "turns.rename": "Rename {name}",
     "turns.giveTo": "Speaker of the turn at {time}",
 
     "speakers.title": "Speakers",

@@ -128,6 +128,7 @@ export const ru = {
     "turns.noteChange": "Изменить заметку к реплике: {name}, {time}",
     "turns.noteOn": "Заметка к реплике {time}",
     "turns.correct": "{name}, {time}: выбрать другой голос",
+    "turns.rename": "Назвать {name} иначе",
     "turns.giveTo": "Голос реплики {time}",
 
     "speakers.title": "Голоса",

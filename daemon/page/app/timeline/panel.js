@@ -3,6 +3,7 @@
 import { numberOf } from "../../client/index.js";
 import { attribute, h, icon, keyed, text } from "../dom.js";
 import { canPlay } from "../playing.js";
+import { renameInPlace } from "../renaming.js";
 import { swatch } from "../swatch.js";
 import { clock, number, percent, t } from "../texts/index.js";
 
@@ -16,6 +17,7 @@ export function segmentPanel(app, closed) {
     const which = h("span", { class: "quiet" });
     const facts = h("dl", { class: "facts" });
     const close = h("button", { type: "button", class: "icon-button", on: { click: closed } }, icon("close"));
+    const rename = h("button", { type: "button", class: "button small", on: { click: () => shown && renameInPlace(app, shown.speaker, rename) } });
     const play = h("button", { type: "button", class: "button small", on: { click: () => app.playing.play(shown.start, shown.end) } });
     const select = h("select", { id: "give-to" });
     const selectName = h("label", { for: "give-to" });
@@ -24,7 +26,7 @@ export function segmentPanel(app, closed) {
     const said = h("p", { class: "said", hidden: true });
     const form = h("div", { class: "give" }, selectName, select, give);
     const element = h("section", { class: "card panel", hidden: true },
-        h("div", { class: "panel-head" }, band, h("div", {}, name, which), play, close), said, facts, form, hint);
+        h("div", { class: "panel-head" }, band, h("div", {}, name, which), rename, play, close), said, facts, form, hint);
     let shown;
     let canGive = false;
 
@@ -39,6 +41,7 @@ export function segmentPanel(app, closed) {
     function words() {
         attribute(close, "aria-label", t("timeline.close"));
         play.replaceChildren(icon("play"), t("play.go"));
+        rename.replaceChildren(icon("edit"), t("speakers.rename"));
         text(selectName, t("timeline.someoneElse"));
         text(give, t("timeline.give"));
         facts.replaceChildren();
@@ -53,6 +56,8 @@ export function segmentPanel(app, closed) {
         const { model } = followed;
         attribute(play, "hidden", !canPlay(followed));
         attribute(play, "aria-label", t("play.turn", { name: model.nameOf(segment.speaker), time: clock(segment.start, 1) }));
+        attribute(rename, "hidden", !followed.canCorrect);
+        attribute(rename, "aria-label", t("turns.rename", { name: model.nameOf(segment.speaker) }));
         band.paint(settings.shade, segment.speaker);
         text(name, model.nameOf(segment.speaker));
         text(which, t("timeline.segment", { id: segment.id }));

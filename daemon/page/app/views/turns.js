@@ -1,8 +1,9 @@
 // Every turn as a line: searched, filtered by speaker, corrected in place, copied and saved.
 
-import { attribute, h, icon, keyed, text } from "../dom.js";
+import { attribute, fieldInPlace, h, icon, keyed, text } from "../dom.js";
 import { AUDIO, FORMATS, save } from "../exports.js";
 import { canPlay } from "../playing.js";
+import { renameInPlace } from "../renaming.js";
 import { swatch } from "../swatch.js";
 import { clock, percent, t } from "../texts/index.js";
 
@@ -10,6 +11,7 @@ import { clock, percent, t } from "../texts/index.js";
 const DRAWN = 300;
 const EVERYBODY = "";
 const SOMEBODY_NEW = "new";
+const RENAME = "rename";
 
 /** Segments in the order of time that are of `speaker`, if one is given, and whose name, label or words hold `wanted`. */
 export function matching(model, { speaker, wanted }) {
@@ -105,7 +107,8 @@ export function turnsView(app) {
         if (!segment) return;
         const select = h("select", { "aria-label": t("turns.giveTo", { time: clock(segment.start, 1) }) },
             ...[...model.speakers.keys()].map((label) => h("option", { value: label }, model.nameOf(label))),
-            h("option", { value: SOMEBODY_NEW }, t("timeline.somebodyNew")));
+            h("option", { value: SOMEBODY_NEW }, t("timeline.somebodyNew")),
+            h("option", { value: RENAME }, t("turns.rename", { name: model.nameOf(segment.speaker) })));
         select.value = segment.speaker;
         let isDone = false;
         const done = () => {
@@ -118,6 +121,10 @@ export function turnsView(app) {
         select.addEventListener("change", () => {
             const speaker = select.value;
             done();
+            if (speaker === RENAME) {
+                renameInPlace(app, segment.speaker, button);
+                return;
+            }
             app.correct(speaker === SOMEBODY_NEW
                 ? { type: "split", speaker: segment.speaker, segments: [id] }
                 : { type: "reassign", segment: id, speaker });
@@ -136,31 +143,10 @@ export function turnsView(app) {
         const segment = model.segments.get(id);
         if (!segment) return;
         const held = [...model.notes.values()].find((note) => note.segment === id);
-        const field = h("input", {
-            type: "text", class: "note-field", maxlength: "2000", "aria-label": t("turns.noteOn", { time: clock(segment.start, 1) }),
+        const label = t("turns.noteOn", { time: clock(segment.start, 1) });
+        fieldInPlace(button, { label, value: held?.text ?? "", maxlength: "2000", class: "note-field" }, (words) => {
+            app.correct(held ? { type: "note", id: held.id, text: words } : { type: "note", segment: id, text: words });
         });
-        field.value = held?.text ?? "";
-        let isDone = false;
-        const done = (isSaved) => {
-            // What is taken out of the page loses the focus, which asks for this once more.
-            if (isDone) return;
-            isDone = true;
-            const words = field.value.trim();
-            field.replaceWith(button);
-            button.focus();
-            if (isSaved && words !== (held?.text ?? "")) {
-                app.correct(held ? { type: "note", id: held.id, text: words } : { type: "note", segment: id, text: words });
-            }
-        };
-        field.addEventListener("blur", () => done(true));
-        field.addEventListener("keydown", (event) => {
-            if (event.key !== "Enter" && event.key !== "Escape") return;
-            // The button that gets the focus back must not be pressed by the same key.
-            event.preventDefault();
-            done(event.key === "Enter");
-        });
-        button.replaceWith(field);
-        field.focus();
     }
 
     function show({ parts }, segment) {
