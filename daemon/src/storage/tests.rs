@@ -4,6 +4,7 @@ use std::path::Path;
 
 mod age;
 mod corrections;
+mod going_on;
 mod ids;
 
 use super::*;
