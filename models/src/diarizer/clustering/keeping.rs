@@ -11,6 +11,9 @@ use crate::events::{Segment, SegmentId, SessionState, SpeakerId};
 
 /// More exemplars than any memory holds.
 const MOST_EXEMPLARS: usize = 8192;
+/// Largest number in a memory, and smallest weight: beyond them the evidence would overflow. Those of a session lie far inside.
+const MOST: f32 = 1e6;
+const LEAST_WEIGHT: f32 = 1e-9;
 
 /// Exemplars and the parts of segments that they hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,15 +53,13 @@ impl KeptMemory {
         if n > MOST_EXEMPLARS {
             return Some(format!("it holds {n} exemplars, at most {MOST_EXEMPLARS} are expected"));
         }
-        let is_number = |values: &[f32]| values.iter().all(|v| v.is_finite());
+        let is_number = |values: &[f32]| values.iter().all(|v| v.abs() <= MOST);
         let is_good = |e: &KeptExemplar| {
             (e.sum.len(), e.projected.len()) == (dim, plda_dim)
                 && is_number(&e.sum)
                 && is_number(&e.projected)
-                && e.weight.is_finite()
-                && e.weight > 0.0
-                && e.trust.is_finite()
-                && e.trust >= 0.0
+                && (LEAST_WEIGHT..=MOST).contains(&e.weight)
+                && (0.0..=MOST).contains(&e.trust)
                 && e.speaker > 0
         };
         if let Some(idx) = self.exemplars.iter().position(|e| !is_good(e)) {
@@ -66,8 +67,7 @@ impl KeptMemory {
         }
         let is_good = |link: &KeptLink| {
             (link.exemplar as usize) < n
-                && link.weight.is_finite()
-                && link.weight > 0.0
+                && (LEAST_WEIGHT..=MOST).contains(&link.weight)
                 && link.start <= link.end
         };
         let idx = self.links.iter().position(|link| !is_good(link))?;
@@ -280,7 +280,9 @@ mod tests {
         };
         assert!(good.fault(DIM + 1, DIM).is_some() && good.fault(DIM, DIM + 1).is_some());
         assert!(fault(&|bad| bad.exemplars[1].sum[0] = f32::NAN).contains("exemplar 1"));
+        assert!(fault(&|bad| bad.exemplars[1].projected[0] = 1e30).contains("exemplar 1"));
         assert!(fault(&|bad| bad.exemplars[0].weight = 0.0).contains("exemplar 0"));
+        assert!(fault(&|bad| bad.exemplars[0].weight = 1e-30).contains("exemplar 0"));
         assert!(fault(&|bad| bad.exemplars[0].speaker = 0).contains("exemplar 0"));
         assert!(fault(&|bad| bad.links[1].exemplar = 2).contains("part 1"));
         assert!(fault(&|bad| (bad.links[0].start, bad.links[0].end) = (2, 1)).contains("part 0"));
