@@ -31,15 +31,34 @@ impl CachedLabeller {
         Ok(Self { embedder, params, cache: cache.to_owned() })
     }
 
+    /// The settings.
+    #[must_use]
+    pub fn params(&self) -> &DiarizerParams {
+        &self.params
+    }
+
     /// Labels `audio` as the daemon would; `look` sees the diarizer after each block and after the end.
     ///
     /// # Errors
     /// A file that cannot be read or decoded, or embeddings that cannot be kept.
-    pub fn label(&self, audio: &Path, mut look: impl FnMut(&mut Diarizer)) -> anyhow::Result<Diarizer> {
+    pub fn label(&self, audio: &Path, look: impl FnMut(&mut Diarizer)) -> anyhow::Result<Diarizer> {
+        self.label_with(audio, self.params.clone(), look)
+    }
+
+    /// [`label`](Self::label) with other settings. Windows must be as long as in the settings of this value.
+    ///
+    /// # Errors
+    /// As of [`label`](Self::label).
+    pub fn label_with(
+        &self,
+        audio: &Path,
+        params: DiarizerParams,
+        mut look: impl FnMut(&mut Diarizer),
+    ) -> anyhow::Result<Diarizer> {
         let card = self.embedder.card();
         let name = format!("{}.{}", name_of(audio)?, &card.onnx_sha256[..8]);
         let mut cache = Cache::open(self.cache.join(name), card.embedding_dim)?;
-        let mut diarizer = Diarizer::new(self.params.clone(), card);
+        let mut diarizer = Diarizer::new(params, card);
         let mut file = MonoFile::new(AudioFile::open(audio)?, ChannelSelect::Mix)?;
         let mut samples = Vec::new();
         loop {

@@ -3,6 +3,7 @@
 //! The diarizer runs in this process, and embeddings are kept in a folder by what was embedded, so that a second
 //! setting costs a twentieth of the first.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use clap::Parser;
 use diarized::engine::diarizer_params;
 use diarized_config::Sources;
 use diarized_models::scoring::TotalScore;
-use diarized_models::{DiarizerParams, TimedEvent};
+use diarized_models::{DiarizerOptions, DiarizerParams, TimedEvent};
 use diarized_tests::cached_labeller::CachedLabeller;
 use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::suite::{Measured, Returns, ScoredEvent, measure};
@@ -32,6 +33,9 @@ struct Args {
     /// Folder that keeps embeddings between calls.
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
+    /// Set `expected_speakers` to the number of speakers in the reference of each recording.
+    #[arg(long)]
+    known_counts: bool,
     /// Also print a line for each recording.
     #[arg(long)]
     per_file: bool,
@@ -51,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         for folder in &args.folders {
             let mut files = Vec::new();
             for audio in recordings(folder)? {
-                let measured = label(&labeller, &audio);
+                let measured = label(&labeller, &audio, args.known_counts);
                 files.push(measured.with_context(|| audio.display().to_string())?);
             }
             let group = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -73,13 +77,23 @@ fn params_of(setting: &str) -> anyhow::Result<DiarizerParams> {
     Ok(diarizer_params(&sources.load()?.config.diarization)?)
 }
 
-fn label(labeller: &CachedLabeller, audio: &Path) -> anyhow::Result<Measured> {
-    let mut emitted: Vec<TimedEvent> = Vec::new();
-    let diarizer =
-        labeller.label(audio, |diarizer| emitted.extend(std::iter::from_fn(|| diarizer.poll_event())))?;
+fn label(labeller: &CachedLabeller, audio: &Path, known_count: bool) -> anyhow::Result<Measured> {
     let reference = Reference::beside(audio)?;
+    let params =
+        if known_count { expecting(labeller.params(), &reference)? } else { labeller.params().clone() };
+    let mut emitted: Vec<TimedEvent> = Vec::new();
+    let diarizer = labeller.label_with(audio, params, |diarizer| {
+        emitted.extend(std::iter::from_fn(|| diarizer.poll_event()));
+    })?;
     let events: Vec<ScoredEvent> = emitted.iter().filter_map(ScoredEvent::of).collect();
     Ok(measure(&name_of(audio)?, &events, &reference, diarizer.heard().seconds()))
+}
+
+/// `params` with as many speakers expected as `reference` has.
+fn expecting(params: &DiarizerParams, reference: &Reference) -> anyhow::Result<DiarizerParams> {
+    let names: BTreeSet<&str> = reference.turns.iter().map(|turn| turn.speaker.as_str()).collect();
+    let options = DiarizerOptions { expected_speakers: Some(names.len().max(1)), ..params.options().clone() };
+    DiarizerParams::try_new(options).map_err(|faults| anyhow::anyhow!("{faults:?}"))
 }
 
 fn print_line(name: &str, files: &[Measured]) {
