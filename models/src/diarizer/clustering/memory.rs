@@ -100,6 +100,16 @@ pub(crate) struct SpeechMemory {
     pub(super) version: u64,
 }
 
+/// Groups of exemplars before any are merged.
+pub(super) struct Parted {
+    /// All of them, numbered from 0.
+    pub(super) parts: Vec<usize>,
+    /// Without those that are too small for a speaker, numbered from 0.
+    pub(super) groups: Vec<usize>,
+    /// The share of the evidence that is right for so much speech.
+    pub(super) share: f32,
+}
+
 impl SpeechMemory {
     /// An empty memory; `calibration` is that of the cosine of two windows.
     pub(crate) fn new(params: MemoryParams, plda: Plda, calibration: Calibration) -> Self {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::limits::Limits;
-use super::memory::{SpeechMemory, heaviest};
+use super::memory::{Parted, SpeechMemory, heaviest};
 use super::vbx::{Item, group_weights, joined, n_groups, numbered, pairs};
 use crate::embedding::dot;
 use crate::events::SpeakerId;
@@ -141,15 +141,29 @@ impl SpeechMemory {
             .map(|((a, b), gain)| {
                 let (small, large) = if windows[a] <= windows[b] { (a, b) } else { (b, a) };
                 let sure = windows[small] / (windows[small] + NEAR_PRIOR_WINDOWS);
-                let measures = [
-                    many * sure * near[small * n + large],
-                    gain / (weights[small] + GAIN_PRIOR).sqrt(),
-                    self.calibration.llr(dot(&means[a], &means[b])),
-                    (windows[large] + 1.0).ln(),
-                ];
+                let nearness = many * sure * near[small * n + large];
+                let cosine = dot(&means[a], &means[b]);
+                let measures = self.measures_of(nearness, gain, weights[small], cosine, windows[large]);
                 GroupPair { groups: (a, b), measures }
             })
             .collect()
+    }
+
+    /// [`GroupPair::measures`] of two clusters.
+    pub(super) fn measures_of(
+        &self,
+        nearness: f32,
+        gain: f32,
+        weight_of_smaller: f32,
+        cosine: f32,
+        windows_of_larger: f32,
+    ) -> [f32; 4] {
+        [
+            nearness,
+            gain / (weight_of_smaller + GAIN_PRIOR).sqrt(),
+            self.calibration.llr(cosine),
+            (windows_of_larger + 1.0).ln(),
+        ]
     }
 
     /// The groups that a clustering now would find before it joined any.
@@ -158,7 +172,7 @@ impl SpeechMemory {
         if free.is_empty() {
             return VoiceGroups::default();
         }
-        let (groups, share) = self.parted_groups(&free, false, 1);
+        let Parted { groups, share, .. } = self.parted_groups(&free, false, 1);
         let scaled = self.scaled(&free, share);
         let pieces = self.pieces(&free);
         let mut spans = vec![Vec::new(); n_groups(&groups)];

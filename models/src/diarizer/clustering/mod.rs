@@ -9,11 +9,12 @@
 //!    search improves it. The more speech there is, the less each second counts (`evidence_discount`).
 //! 2. Clusters with too little speech are dissolved.
 //! 3. [`merging`] merges the clusters of one speaker, since VBx finds rather too many. [`limits`] holds the number of speakers
-//!    within a user's limits.
+//!    within a user's limits, and [`expected`] splits clusters up to an expected number at the end.
 //! 4. [`identities`] gives every cluster a stable speaker id.
 
 mod ahc;
 mod compaction;
+mod expected;
 mod identities;
 mod keeping;
 mod leads;
@@ -33,8 +34,8 @@ use crate::events::SpeakerId;
 use crate::plda::SpeakerPosterior;
 pub(crate) use keeping::KeptMemory;
 use limits::Limits;
-use memory::heaviest;
 pub(crate) use memory::{Constraint, Exemplar, MemoryParams, SpeechMemory};
+use memory::{Parted, heaviest};
 pub use merging::{GroupPair, VoiceGroups};
 use vbx::refine::refine;
 use vbx::{Item, Outcome, cluster, group_posteriors, is_linked, n_groups, numbered};
@@ -57,10 +58,13 @@ impl SpeechMemory {
             return Vec::new();
         }
         let limits = Limits::of(&self.params, n_elsewhere);
-        let (groups, share) = self.parted_groups(&free, thorough, limits.least);
-        let mut groups = self.join_alike(&free, &groups, share, thorough, limits);
+        // At the end clusters are merged as without a lower limit, and split again: so a limit above the number of speakers
+        // who are there costs little.
+        let least = if thorough { 1 } else { limits.least };
+        let Parted { parts, groups, share } = self.parted_groups(&free, thorough, least);
+        let mut groups = self.join_alike(&free, &groups, share, thorough, Limits { least, ..limits });
         if thorough {
-            groups = self.split_to(&free, groups, share, limits.least);
+            groups = self.split_to(&free, groups, &parts, share, limits.least);
         }
         let mut group_of = vec![None; self.exemplars.len()];
         for (&idx, group) in free.iter().zip(groups) {
@@ -82,14 +86,14 @@ impl SpeechMemory {
             .collect()
     }
 
-    /// Groups of the exemplars `free`, rather too many, numbered from 0, and the share of the evidence that is right for
-    /// so much speech. Small ones are dissolved as long as `n_kept` groups are left.
-    fn parted_groups(&self, free: &[usize], thorough: bool, n_kept: usize) -> (Vec<usize>, f32) {
-        let (mut groups, evidence) = self.best_groups(free, thorough);
+    /// Groups of the exemplars `free`, rather too many. Small ones are dissolved as long as `n_kept` groups are left.
+    fn parted_groups(&self, free: &[usize], thorough: bool, n_kept: usize) -> Parted {
+        let (parts, evidence) = self.best_groups(free, thorough);
+        let mut groups = parts.clone();
         // While speech goes on, a speaker with little speech may go on speaking; at the end none does.
         let least = self.params.min_speaker_windows * if thorough { 1.0 } else { EARLY_SHARE };
         self.absorb_small_clusters(free, &mut groups, least, n_kept);
-        (numbered(&groups), evidence / SURPLUS)
+        Parted { parts, groups: numbered(&groups), share: evidence / SURPLUS }
     }
 
     /// Weighted sums of the exemplars `free`, times `factor`.

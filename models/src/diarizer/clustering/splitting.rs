@@ -10,7 +10,7 @@ use crate::events::{SegmentId, SpeakerId};
 /// A stretch of fewer windows than this is no part of its own: the windows at a change hold both voices.
 const MIN_PART_WINDOWS: f32 = 4.0;
 /// The same where a user expects a number of speakers, where a speaker may have one word only.
-const MIN_EXPECTED_PART_WINDOWS: f32 = 2.0;
+pub(super) const MIN_EXPECTED_PART_WINDOWS: f32 = 2.0;
 
 /// Neighbouring pieces of one segment that have one speaker.
 #[derive(Debug, Clone, Copy)]
