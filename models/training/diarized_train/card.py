@@ -92,6 +92,16 @@ def unlabelled_text(caches: tuple[str, ...], share: float) -> str:
     return f" {share:.0%} of each batch is speech without speaker labels ({cache.hours:.2f} h), for distillation alone."
 
 
+def speeds_text(caches: tuple[str, ...]) -> str:
+    """The classes of speakers, and at which speeds their speech was added."""
+    n_classes = sum(len(load_cache(Path(c)).speakers) for c in caches)
+    speeds = sorted(int(c.rsplit("@")[1]) / 100 for c in caches if "@" in c)
+    if not speeds:
+        return f"{n_classes} classes, one a speaker."
+    listed = ", ".join(f"{speed:g}" for speed in speeds)
+    return f"Speech at {listed} times the speed counts as\nother speakers in training ({n_classes} classes)."
+
+
 def rooms_text(params: TrainParams) -> str:
     """Which rooms, echoes and codecs the crops went through."""
     p = params.augment
@@ -134,8 +144,7 @@ the children is harder than most conversations.
 
 {data}
 
-Hours are of speech after pauses were cut. Speech at {speeds} times the speed counts as
-other speakers in training ({n_classes} classes). Noise: kitchen, washing machine, boiler, tap,
+Hours are of speech after pauses were cut. {speeds} Noise: kitchen, washing machine, boiler, tap,
 exercise bike, white and pink (Speech Commands and an Arabic commands set, CC BY 4.0;
 Picovoice's kitchen, Apache-2.0). {rooms} No recording is part of this repository.
 

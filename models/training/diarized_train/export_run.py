@@ -92,17 +92,14 @@ def _provenance(params: TrainParams, state: dict, train_cache: Cache, runs: list
         "speech, see CARD.md",
         "teacher": "; ".join(NOTICES.get(name, name) for name in params.teachers),
         "schedule": f"{state['crops']} crops, {state['seconds'] / 60:.0f} minutes, one cycle"
-        + (f", after {len(runs)} earlier ones, see CARD.md" if runs else ""),
+        + (f", after {len(runs)} earlier runs, see CARD.md" if runs else ""),
     }
 
 
 def _schedule_fields(params: TrainParams, state: dict, runs: list[str]) -> dict[str, object]:
     """What the card says of how the network was trained."""
     return {
-        "speeds": ", ".join(
-            f"{s / 100:g}" for s in sorted(int(c.rsplit("@")[1]) for c in params.caches if "@" in c)
-        ),
-        "n_classes": sum(len(load_cache(Path(c)).speakers) for c in params.caches),
+        "speeds": card.speeds_text(params.caches),
         "scale": params.scale,
         "margin": params.margin,
         "margin_grown": params.margin_grown,
