@@ -160,14 +160,25 @@ fn what_cannot_be_measured_is_said() {
     );
 }
 
-#[cfg(unix)]
+/// Whether the process handles SIGINT: the second of the signals in the mask that Linux shows.
+#[cfg(target_os = "linux")]
+fn handles_an_interrupt(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 0b10 != 0
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_ends_the_measurement_and_prints_what_there_is() {
     let mut command = common::diarized(&["bench", "--hours", "100", "--memory-sessions", "1", "--json"]);
     let child =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    // Long enough for the handlers to be in place, and short beside a hundred hours.
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    let began = std::time::Instant::now();
+    while !handles_an_interrupt(child.id()) {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let output = child.wait_with_output().unwrap();
