@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::{Date, Month};
 
-use super::{Scope, Scopes};
+use super::scope::{Scope, Scopes};
 use crate::private_file::{self, OWNER_AND_GROUP};
 use crate::secret::{SecretHash, random_hex};
 use crate::whole_file::write_whole_file_with_mode;

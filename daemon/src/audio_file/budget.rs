@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Fault;
+use super::error::Fault;
 
 /// Packets that a file may hold beyond one a byte: streams begin and end with some that are empty.
 const SPARE_PACKETS: u64 = 4096;

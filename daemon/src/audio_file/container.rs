@@ -24,6 +24,7 @@ use super::budget::{Budget, Patience};
 use super::clock::{Clock, Fit};
 use super::conform::{Conform, Spec};
 use super::decoders::{IS_MPEG, make_decoder, mpeg_kind, open_fault};
+use super::error::{AudioProblem, Fault};
 use super::fragments::Fragments;
 use super::guard::guarded;
 use super::layout;
@@ -31,7 +32,6 @@ use super::step::Step;
 use super::track_layout::{Edit, TrackLayout};
 use super::tracks::{self, Chosen};
 use super::watch::{TOO_MUCH, Watched};
-use super::{AudioProblem, Fault};
 
 /// What an AAC encoder puts before the sound, at least: the first frame has nothing to overlap with. An edit list says
 /// it exactly, where there is one.

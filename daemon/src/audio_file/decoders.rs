@@ -12,7 +12,7 @@ use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia_adapter_libopus::OpusDecoder;
 
-use super::Fault;
+use super::error::Fault;
 use super::limits::MAX_CHANNELS;
 
 /// Offset and length of the pre-skip in an Opus identification header (RFC 7845, section 5.1).

@@ -2,9 +2,9 @@
 
 use diarized_dsp::{ChannelSelect, Intake, IntakeParams, SAMPLE_RATE_HZ};
 
+use super::error::{AudioFileError, AudioProblem, Fault};
 use super::open_file::AudioFile;
 use super::step::Piece;
-use super::{AudioFileError, AudioProblem, Fault};
 
 /// Reads a file as mono samples at 16 kHz. Memory is that of the file and of the resampler, whatever the length.
 pub struct MonoFile {

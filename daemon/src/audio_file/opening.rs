@@ -6,9 +6,11 @@ use std::path::Path;
 
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
+use super::budget::Patience;
 use super::container::Container;
+use super::error::{AudioFileError, AudioProblem, Fault};
 use super::open_file::{AudioFile, Source};
-use super::{AudioFileError, AudioProblem, Fault, Patience, kind, source, wav};
+use super::{kind, source, wav};
 
 /// The name of standard input in messages.
 const STDIN: &str = "standard input";

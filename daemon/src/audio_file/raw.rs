@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::error::{AudioProblem, Fault};
 use super::step::Step;
-use super::{AudioProblem, Fault};
 use crate::pcm::Encoding;
 
 /// Bytes that are read at a time.

@@ -5,8 +5,8 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_ALAC;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, CODEC_ID_NULL_AUDIO};
 use symphonia::core::formats::{FormatReader, Track};
 
-use super::Fault;
 use super::decoders::make_decoder;
+use super::error::Fault;
 use super::track_layout::TrackLayout;
 
 /// Codecs that are met and not decoded, by the words of Matroska and of ISO media files.

@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use super::follow::{Follow, News};
+use super::outgoing::Playback;
+use super::publish::publish;
 use super::tests::{TALK, address, wav};
-use super::{Follow, News, Playback, publish};
 use crate::hub::HubParams;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{Body, EndReason, Ended};

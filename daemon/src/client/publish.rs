@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::address::Address;
 use super::backoff::{self, Backoff};
+use super::follow::News;
 use super::outgoing::{Outgoing, Playback, SendError};
 use super::socket::{ConnectError, SILENCE, Socket, connect};
 use super::wire_audio::WireAudio;
-use super::{Address, News};
 use crate::audio_file::{AudioFile, AudioFileError, AudioProblem};
 use crate::protocol::client_message::Resume;
 use crate::protocol::server_message::{Body, EndReason, Ended, Started};

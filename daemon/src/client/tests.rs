@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use diarized_test_network::Proxy;
 
-use super::{Address, Follow, News, Playback, View, publish};
+use super::address::Address;
+use super::follow::{Follow, News};
+use super::outgoing::Playback;
+use super::publish::publish;
+use super::view::View;
 use crate::audio_file::AudioFile;
 use crate::hub::HubParams;
 use crate::protocol::ServerMessage;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Hub, Inner, MICROPHONE_SESSION, blocking};
+use super::ids::MICROPHONE_SESSION;
+use super::{Hub, Inner, blocking};
 use crate::session::{Command, Correction, CorrectionError, Session, Source};
 use crate::storage::StorageError;
 

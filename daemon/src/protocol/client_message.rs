@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::audio::AudioFormat;
+use super::codes::ErrorCode;
 use super::kinds::kinds;
 use super::lenient::settled;
+use super::session_options::{Latency, SessionOptions, SpeakerHints};
 use super::words::SendWords;
-use super::{AudioFormat, ErrorCode, Latency, SessionOptions, SpeakerHints};
 
 /// Opens a session on `/v1/stream`, or takes one up again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

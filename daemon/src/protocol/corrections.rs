@@ -5,7 +5,7 @@ use diarized_models::events;
 use diarized_models::{SegmentId, SessionState, SpeakerId};
 use serde::{Deserialize, Serialize};
 
-use super::Seconds;
+use super::decimal::Seconds;
 use super::server_message::{Change, Speaker, SpeakerMerged, Title};
 use super::view::{ViewError, speaker_view};
 

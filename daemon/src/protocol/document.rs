@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::audio::Encoding;
+use super::client_message::ClientMessage;
+use super::codes::{CloseCode, ErrorCode};
 use super::server_message::EndReason;
-use super::{Body, ClientMessage, CloseCode, Encoding, ErrorCode, ServerMessage};
+use super::server_message::{Body, ServerMessage};
 
 const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
 

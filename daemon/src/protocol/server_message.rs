@@ -5,11 +5,13 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::audio::AudioFormat;
+use super::codes::ErrorCode;
 pub use super::corrections::{Correctable, Corrected, Note};
+use super::decimal::{Decimal, Seconds};
 pub use super::end_reason::EndReason;
 use super::kinds::kinds;
 use super::words::{Word, Words};
-use super::{AudioFormat, Decimal, ErrorCode, Seconds};
 
 /// The session is open; the publisher's first message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 use diarized_models::events::{self, Event, GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
 
-use super::Decimal;
+use super::decimal::Decimal;
 use super::decimal::round_3;
 use super::server_message::{
     Body, Change, EndReason, Gap, Revision, Segment, SegmentRemoved, Snapshot, Speaker, SpeakerMerged,

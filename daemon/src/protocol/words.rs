@@ -5,7 +5,7 @@ use diarized_models::words::NewWord;
 use serde::{Deserialize, Serialize};
 
 use super::decimal::round_3;
-use super::{Decimal, Seconds};
+use super::decimal::{Decimal, Seconds};
 
 /// Words in one message of a client.
 pub const MAX_WORDS_SENT: usize = 1000;

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 
-use super::Shared;
 use super::fault::{failure, unreadable_reason};
 use super::range::{Wanted, wanted};
+use super::shared::Shared;
 use crate::protocol::ErrorCode;
 use crate::protocol::lenient::read_number;
 use crate::recording::{CutError, Recordings, cut};

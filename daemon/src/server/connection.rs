@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
-use super::Shared;
 use super::command::Wanted;
+use super::shared::Shared;
 use super::visitor::Visitor;
 use super::writer::{Outgoing, Writer};
 use crate::protocol::server_message::{Ack, Error};

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Shared;
 use super::command::{Wanted, as_command};
 use super::fault::Fault;
+use super::shared::Shared;
 use super::shared::session_of;
 use super::visitor::Visitor;
 use crate::protocol::{ClientMessage, Decimal, ErrorCode};

@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Shared;
 use super::fault::failure;
+use super::shared::Shared;
 use super::visitor::{Visitor, peer_of};
 use crate::access::{Denied, Identity, Scope, shorten};
 use crate::protocol::ErrorCode;

@@ -10,8 +10,8 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use super::Shared;
 use super::fault::{failure, unreadable_reason};
+use super::shared::Shared;
 use super::visitor::Visitor;
 use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::EndReason;

@@ -8,8 +8,9 @@ use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 
 use super::connection::permit;
+use super::http;
+use super::shared::Shared;
 use super::visitor::Visitor;
-use super::{Shared, http};
 use crate::deepgram::{Listening, listen};
 
 pub(super) async fn upgrade(

@@ -21,8 +21,9 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::limits::Limits;
 use super::places::Place;
-use super::{Limits, Shared};
+use super::shared::Shared;
 
 /// Header lines in a request; more than any client sends.
 const MAX_HEADERS: usize = 100;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::Limits;
+use super::limits::Limits;
 
 /// Places of the waiting room at least.
 const MIN_WAITING: usize = 64;

@@ -7,8 +7,8 @@ use diarized_dsp::{ChannelSelect, SAMPLE_RATE_HZ};
 use diarized_models::voiceprint::{Clip, ClipRules};
 use diarized_models::{Embedder, SpeakerId};
 
-use super::Shared;
 use super::fault::Fault;
+use super::shared::Shared;
 use super::voices::Voices;
 use crate::audio_file::{MonoFile, Opening};
 use crate::protocol::ErrorCode;

@@ -6,9 +6,12 @@ use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::fault::{Fault, unreadable_reason};
+use super::limits::Limits;
+use super::metrics::Metrics;
 use super::places::Places;
+use super::tls::Tls;
 use super::upload::Uploads;
-use super::{Limits, Metrics, Tls, Voices};
+use super::voices::Voices;
 use crate::access::Access;
 use crate::hub::Hub;
 use crate::protocol::ErrorCode;

@@ -17,10 +17,11 @@ use serde_json::json;
 
 use super::fault::Fault;
 use super::session_voice::voice_of;
+use super::shared::Shared;
 use super::shared::session_of;
 use super::upload::Upload;
 use super::visitor::Visitor;
-use super::{Shared, Voices};
+use super::voices::Voices;
 use crate::access::Scope;
 use crate::protocol::lenient::{read_body, read_number};
 use crate::protocol::{Decimal, ErrorCode};

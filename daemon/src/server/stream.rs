@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::command::as_command;
 use super::connection::{Connection, ConnectionClosed, Received, accept, ack};
+use super::http;
 use super::open::{MAX_GAP_S, Opened, open, wait_for_return};
+use super::shared::Shared;
 use super::visitor::Visitor;
 use super::writer::Outgoing;
-use super::{Shared, http};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
 use crate::session::{PublisherGuard, Session};

@@ -8,7 +8,7 @@ use futures_util::{Sink, SinkExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::hub::FollowAll;
 use crate::protocol::server_message::{EndReason, Error};
 use crate::protocol::{CloseCode, ErrorCode, ServerMessage};

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::Storage;
+use super::error::StorageError;
+use super::params::StorageParams;
 use super::writer::Writer;
-use super::{Storage, StorageError, StorageParams};
 use crate::recording::{Recordings, RecordingsParams};
 use crate::session::Session;
 

@@ -10,9 +10,9 @@ use diarized_dsp::SampleIndex;
 use diarized_models::{Event, SessionState};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::StoredSession;
 use super::error::{StorageError, damaged};
 use super::migrations::{check, migrate};
+use super::stored_session::StoredSession;
 use super::values::unix_ms;
 use super::values::{lossy, signed, unsigned};
 use crate::private_file::open_or_create;

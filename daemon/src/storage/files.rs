@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::StorageError;
+use super::error::StorageError;
 use crate::private_file::open_or_create;
 
 /// Takes the sole right to write the sessions at `path`, until what is returned is dropped or the process ends: two

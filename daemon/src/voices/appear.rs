@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::marks::random_id;
 use crate::private_file;
 

@@ -7,10 +7,13 @@ use diarized_models::voiceprint::ModelId;
 use serde::{Deserialize, Serialize};
 
 use super::audit::note;
+use super::error::StoreError;
+use super::key::Key;
 use super::name::checked_name;
 use super::rows::{Person, find_in, has_recording, insert_person, insert_recording, read_voices};
 use super::seal::Seal;
-use super::{Key, NewRecording, Store, StoreError, Voice};
+use super::store::Store;
+use super::voice::{NewRecording, Voice};
 use crate::private_file;
 
 /// How an export is written.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use diarized_config::VOICES_KEY_VARIABLE;
 
-use super::StoreError;
 use super::appear::{appear, make_folder};
+use super::error::StoreError;
 use crate::private_file;
 
 /// Bytes of a key.

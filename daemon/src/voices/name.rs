@@ -2,7 +2,7 @@
 
 use diarized_models::names;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// The name without white space around it.
 ///

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use diarized_config::VoicesConfig;
 
-use super::{KeySource, Store, StoreError};
+use super::error::StoreError;
+use super::key::KeySource;
+use super::store::Store;
 
 /// Where the store is and where its key comes from.
 #[derive(Debug, Clone)]

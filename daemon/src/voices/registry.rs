@@ -9,9 +9,12 @@ use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::voiceprint::{Clip, ClipRules, Gallery, MatchRules, ModelId, Print, Ranking, Recording};
 use parking_lot::Mutex;
 
+use super::error::StoreError;
 use super::name::checked_name;
+use super::place::Place;
 use super::store::LEARNED;
-use super::{Enrolment, NewRecording, Place, Store, StoreError};
+use super::store::Store;
+use super::voice::{Enrolment, NewRecording};
 
 /// Least that is learned from: long, clean and surely recognised.
 const LEARN_SPEECH_S: f32 = 30.0;

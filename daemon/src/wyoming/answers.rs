@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Message;
+use super::message::Message;
 use crate::guest::{SpokenWord, Who, main_speaker};
 
 /// What `describe` is answered with.

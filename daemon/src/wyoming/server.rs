@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::answers;
+use super::message::{Decoder, Message};
 use super::zeroconf::Announcement;
-use super::{Decoder, Message, answers};
 use crate::client::Stream;
 use crate::guest::{Door, DoorError, Guest, Results};
 use crate::hub::Hub;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{SPEECH_DETECTORS, SpeechDetector};
+use super::detector::{SPEECH_DETECTORS, SpeechDetector};
 
 /// What the value of a parameter may be. Ends of ranges are included.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! The table itself.
 
-use super::SpeechDetector;
+use super::detector::SpeechDetector;
 use super::rule::{Field, Rule, Value};
 
 /// One parameter of the diarizer.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use diarized_dsp::log_mel::{Layout, LogMel, MeanNormalisation, subtract_mean, to_mel_major};
 use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Transition};
 
-use super::DiarizerParams;
+use super::params::DiarizerParams;
 use crate::model_card::ModelCard;
 use detector::{Decision, Detector};
 

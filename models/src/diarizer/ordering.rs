@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::front_end::{Fact, FactKind, FrameMeasures};
-use super::{EmbedRequest, WorkId};
+use super::interface::{EmbedRequest, WorkId};
 use crate::embedding::Embedding;
 use crate::events::GapReason;
 

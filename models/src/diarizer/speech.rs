@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use diarized_dsp::{Comparison, Hysteresis, HysteresisParams, Transition};
 
-use super::DiarizerParams;
+use super::params::DiarizerParams;
 use super::params::{DiarizerOptions, log_odds};
 
 /// Hysteresis over the share of voiced ticks in a short span, with minimum durations and padding.
