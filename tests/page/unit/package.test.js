@@ -13,7 +13,7 @@ import { LANGUAGES } from "../../../daemon/page/app/texts/index.js";
 import { DOCUMENT } from "./document.js";
 
 const FOLDER = fileURLToPath(new URL("../../../daemon/page/", import.meta.url));
-const TYPES = readFileSync(join(FOLDER, "client/index.d.ts"), "utf8");
+const TYPES = ["index", "messages"].map((name) => readFileSync(join(FOLDER, `client/${name}.d.ts`), "utf8")).join("");
 
 test("the types name what is exported, and nothing else", () => {
     const named = [...TYPES.matchAll(/^export (?:class|function|const) (\w+)/gm)].map((match) => match[1]);

@@ -93,6 +93,6 @@ test("the package holds the client, its types and nothing of the page", () => {
     const listed = execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     const [pack] = Object.values(JSON.parse(listed));
     const paths = (pack.files ?? pack[0].files).map((file) => file.path).sort();
-    assert.ok(paths.includes("client/index.js") && paths.includes("client/index.d.ts") && paths.includes("README.md"));
+    assert.ok(paths.includes("client/index.js") && paths.includes("client/index.d.ts") && paths.includes("client/messages.d.ts") && paths.includes("README.md"));
     assert.deepEqual(paths.filter((path) => path.startsWith("app") || path.endsWith(".html")), []);
 });
