@@ -39,9 +39,10 @@ export class Fills {
 
 /**
  * An element that shows how a speaker looks, as large as the style sheet makes it; `paint` draws it for a shade and a
- * speaker, if that or the size changed.
+ * speaker, if that or the size changed. A `size` in pixels that the style sheet is known to give is not measured: in a long
+ * list each measure costs a layout.
  */
-export function swatch(className = "") {
+export function swatch(className = "", size = undefined) {
     const canvas = document.createElement("canvas");
     const element = document.createElement("span");
     element.className = `swatch ${className}`;
@@ -49,7 +50,7 @@ export function swatch(className = "") {
     element.append(canvas);
     let painted;
     element.paint = (shade, label) => {
-        const [width, height] = [element.clientWidth, element.clientHeight];
+        const [width, height] = size ?? [element.clientWidth, element.clientHeight];
         const key = `${shade} ${label} ${width} ${height}`;
         if (width === 0 || height === 0 || key === painted) return;
         painted = key;

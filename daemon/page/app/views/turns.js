@@ -11,6 +11,8 @@ import { clock, percent, t } from "../texts/index.js";
 const DRAWN = 300;
 const EVERYBODY = "";
 const SOMEBODY_NEW = "new";
+/** Size of a swatch in the list, as in the style sheet. */
+const SWATCH = [14, 22];
 const RENAME = "rename";
 
 /** Segments in the order of time that are of `speaker`, if one is given, and whose name, label or words hold `wanted`. */
@@ -83,7 +85,7 @@ export function turnsView(app) {
         const parts = {
             play: h("button", { type: "button", class: "icon-button turn-play" }, icon("play")),
             time: h("span", { class: "digits turn-time" }),
-            band: swatch(),
+            band: swatch("", SWATCH),
             name: h("button", { type: "button", class: "button small ghost turn-name" }),
             said: h("span", { class: "said" }),
             note: h("span", { class: "hint" }),
