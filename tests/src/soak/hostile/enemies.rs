@@ -16,7 +16,7 @@ use super::storm::{Corrections, storm};
 use super::wire::Wire;
 
 /// Longest time that one act takes.
-const MAX_ACT: Duration = Duration::from_secs(60);
+const MAX_ACT: Duration = Duration::from_secs(90);
 /// Time that something stays half open, or is not read.
 const HOLD: Duration = Duration::from_secs(15);
 /// Rest after an act, so that on the machine of the test everybody gets a turn.

@@ -7,13 +7,17 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::wire::Wire;
 
 /// How long a storm blows.
 const STORM: Duration = Duration::from_secs(30);
+/// Longest time until the server takes the session of a storm.
+const OPENED_WITHIN: Duration = Duration::from_secs(20);
 /// Longest wait for labels that can be corrected.
 const LABELS_WITHIN: Duration = Duration::from_secs(20);
 /// Between two messages of a storm that the server takes all of.
@@ -80,6 +84,28 @@ impl Labels {
     }
 }
 
+/// A session of this id, asked for until the server takes it: it takes none while it is behind.
+async fn opened(
+    wire: &Wire,
+    token: Option<&str>,
+    id: &str,
+    made: &Corrections,
+) -> anyhow::Result<WebSocketStream<TcpStream>> {
+    let path = format!("/v1/stream?sample_rate=16000&session={id}");
+    loop {
+        let mut socket = wire.ws(token, &path).await?;
+        let first =
+            socket.next().await.transpose()?.ok_or_else(|| anyhow::anyhow!("nothing was answered"))?;
+        let first: Value = serde_json::from_str(first.to_text()?)?;
+        if first["type"] == "started" {
+            return Ok(socket);
+        }
+        let code = first["code"].as_str().unwrap_or("?");
+        *made.lock().entry(format!("not opened ({code})")).or_default() += 1;
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Sends speech to a session `id` and corrects its labels, within the limit of messages or beyond it.
 ///
 /// # Errors
@@ -92,8 +118,7 @@ pub(super) async fn storm(
     is_within_limit: bool,
     made: &Arc<Corrections>,
 ) -> anyhow::Result<()> {
-    let (mut send, mut receive) =
-        wire.ws(token, &format!("/v1/stream?sample_rate=16000&session={id}")).await?.split();
+    let (mut send, mut receive) = timeout(OPENED_WITHIN, opened(wire, token, id, made)).await??.split();
     let labels = Arc::new(Mutex::new(Labels::default()));
     let (seen, counted) = (Arc::clone(&labels), Arc::clone(made));
     let reader = tokio::spawn(async move {
