@@ -74,8 +74,9 @@ pub fn run_hostile(plan: &HostilePlan, mut note: impl FnMut(&str)) -> anyhow::Re
         format!("voices.path={}", at("voices.db")),
         format!("voices.key_file={}", at("voices.key")),
     ];
-    let server = Server::start(&plan.program, folder.path(), &settings)?;
+    // Before the start: the server reads its tokens then.
     let holders = holders(&plan.program, folder.path())?;
+    let server = Server::start(&plan.program, folder.path(), &settings)?;
     let expected = quiet_labels(plan, &server)?;
     note(&format!("the quiet server found {} people", expected.speakers().len()));
     let stage = Stage::new(plan, &server, holders)?;
