@@ -91,12 +91,22 @@ impl Hub {
         is_held
     }
 
-    /// Takes ended sessions off the list that are too many; who holds one goes on with it.
+    /// Takes ended sessions off the list that are too many or too large, the oldest first; who holds one goes on with it.
     pub(super) fn forget_oldest(&self, inner: &mut Inner) {
-        let n_ended = inner.order.iter().filter(|s| s.channel().ended().is_some()).count();
-        for _ in self.params.max_ended..n_ended {
-            let oldest = inner.order.iter().position(|s| s.channel().ended().is_some());
-            if let Some(session) = oldest.and_then(|idx| inner.order.remove(idx)) {
+        let bytes_of = |session: &Arc<Session>| {
+            session.channel().ended().is_some().then(|| session.channel().journal_bytes())
+        };
+        let (mut n_ended, mut n_bytes) = (0, 0);
+        for bytes in inner.order.iter().filter_map(bytes_of) {
+            n_ended += 1;
+            n_bytes += bytes;
+        }
+        while n_ended > self.params.max_ended || (n_ended > 1 && n_bytes > self.params.max_ended_bytes) {
+            let oldest = inner.order.iter().enumerate().find_map(|(at, s)| Some((at, bytes_of(s)?)));
+            let Some((at, bytes)) = oldest else { break };
+            n_ended -= 1;
+            n_bytes -= bytes.min(n_bytes);
+            if let Some(session) = inner.order.remove(at) {
                 inner.sessions.remove(session.id());
                 inner.held.add(&session);
                 self.counters.forget(&session);

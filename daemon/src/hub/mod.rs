@@ -40,13 +40,15 @@ pub struct HubParams {
     pub max_sessions: usize,
     /// Ended sessions that stay readable; the oldest leave first.
     pub max_ended: usize,
+    /// Bytes of their journals together; the newest ended session stays whatever its size.
+    pub max_ended_bytes: usize,
     /// What each session's journal keeps.
     pub journal: JournalParams,
 }
 
 impl Default for HubParams {
     fn default() -> Self {
-        Self { max_sessions: 64, max_ended: 64, journal: JournalParams::default() }
+        Self { max_sessions: 64, max_ended: 64, max_ended_bytes: 64 << 20, journal: JournalParams::default() }
     }
 }
 

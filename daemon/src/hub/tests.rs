@@ -219,6 +219,29 @@ fn the_oldest_ended_sessions_are_forgotten() {
 }
 
 #[test]
+fn ended_sessions_with_large_journals_are_forgotten_earlier() {
+    let talk = |max_ended_bytes: usize| {
+        let (hub, _) = hub(HubParams { max_ended_bytes, ..HubParams::default() });
+        for id in ["a", "b", "c"] {
+            let session = open(&hub, id);
+            run(session.input().push_bytes(script(&CONVERSATION).into())).unwrap();
+            session.finish(EndReason::Closed);
+            run(session.channel().wait_ended());
+        }
+        let live = open(&hub, "d");
+        let ids: Vec<_> = hub.sessions().iter().map(|s| s.id().to_owned()).collect();
+        let bytes = hub.get("c").unwrap().channel().journal_bytes();
+        drop(live);
+        (ids.join(" "), bytes)
+    };
+    let (all, of_one) = talk(usize::MAX);
+    assert_eq!(all, "a b c d");
+    assert_eq!(talk(3 * of_one).0, "a b c d");
+    assert_eq!(talk(2 * of_one + of_one / 2).0, "b c d");
+    assert_eq!(talk(0).0, "c d", "the newest stays whatever its size");
+}
+
+#[test]
 fn a_reader_that_fell_behind_is_told_and_gets_a_snapshot() {
     let journal = JournalParams { max_events: 10, ..JournalParams::default() };
     let (hub, _) = hub(HubParams { journal, ..HubParams::default() });

@@ -248,6 +248,12 @@ impl Channel {
         self.n_missed.load(Ordering::Relaxed)
     }
 
+    /// Bytes of encoded events in the journal.
+    #[must_use]
+    pub fn journal_bytes(&self) -> usize {
+        self.inner.lock().journal.n_bytes()
+    }
+
     /// Number of the newest event.
     #[must_use]
     pub fn last_seq(&self) -> u64 {

@@ -39,6 +39,11 @@ impl Journal {
         events.into_iter().for_each(|json| self.push(json));
     }
 
+    /// Bytes of the events that are here.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.n_bytes
+    }
+
     /// Number of the newest event, 0 before the first.
     pub(super) fn last_seq(&self) -> u64 {
         self.last_seq
