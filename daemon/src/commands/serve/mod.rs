@@ -345,8 +345,10 @@ fn report_shutdown(drained: &DrainReport) -> u8 {
 /// Changes the level of the log while the process runs.
 type LogHandle = tracing_subscriber::reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
+/// Of libraries, warnings; of the decoders nothing, since a client could fill the log with what it sends them. A file that
+/// cannot be decoded is an error of its request.
 fn log_filter(config: &LogConfig) -> EnvFilter {
-    EnvFilter::new(format!("warn,diarized={}", config.level.as_str()))
+    EnvFilter::new(format!("warn,symphonia=off,diarized={}", config.level.as_str()))
 }
 
 /// Log lines go to standard error; neither audio, embeddings nor tokens are ever in them.
