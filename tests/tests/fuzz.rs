@@ -210,6 +210,39 @@ fn changing() -> Vec<Vec<u8>> {
     all
 }
 
+/// Samples behind a head of encoding, channels and rate.
+fn sounds() -> Vec<Vec<u8>> {
+    (0..3_u8)
+        .flat_map(|encoding| {
+            [(1_u8, 8_000_u16), (2, 16_000), (3, 44_100), (8, 48_000)].map(|f| (encoding, f))
+        })
+        .map(|(encoding, (channels, rate_hz))| {
+            let [low, high] = rate_hz.to_le_bytes();
+            let sound = (0..2000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
+            [encoding, channels, low, high].into_iter().chain(sound).collect()
+        })
+        .collect()
+}
+
+/// Answers of recognisers.
+fn answers() -> Vec<Vec<u8>> {
+    [
+            r#"{"result":[{"conf":1.0,"start":0.84,"end":1.11,"word":"one"}],"text":"one"}"#,
+            r#"{"partial":"one two"}"#,
+            r#"{"alternatives":[{"confidence":1.5,"text":"a","result":[{"start":0.1,"end":0.2,"word":"a"}]}]}"#,
+            r#"{"type":"Results","is_final":true,"channel":{"alternatives":[{"transcript":"Yep.","words":[{"word":"yep","start":6.0,"end":6.4,"punctuated_word":"Yep."}]}]}}"#,
+            r#"{"text":"Hi Bob","segments":[{"text":" Hi Bob","start":0.0,"end":0.6}]}"#,
+            concat!(
+                r#"{"type":"transcript-chunk","data_length":15}"#,
+                "\n",
+                r#"{"text":"turn"}{"type":"audio-chunk","payload_length":3}"#,
+                "\nabc"
+            ),
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec()
+}
+
 /// Whole examples for an entry.
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
@@ -229,16 +262,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "address" => ["wss://box.example/diar/v1/events?session=a", "[::1]:7007", "ws://host:1/a/b/"]
             .map(|text| text.as_bytes().to_vec())
             .to_vec(),
-        "pcm" => (0..3_u8)
-            .flat_map(|encoding| {
-                [(1_u8, 8_000_u16), (2, 16_000), (3, 44_100), (8, 48_000)].map(|f| (encoding, f))
-            })
-            .map(|(encoding, (channels, rate_hz))| {
-                let [low, high] = rate_hz.to_le_bytes();
-                let sound = (0..2000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
-                [encoding, channels, low, high].into_iter().chain(sound).collect()
-            })
-            .collect(),
+        "pcm" => sounds(),
         "config" => vec![read("config/diarized.toml")],
         "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
         "event_log" => {
@@ -263,21 +287,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             [&[0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0xd0, 0, 0x31, 9, 0, 3][..], b"a/bhey!"].concat(),
             [&[0x33, 0x84, 0x01, 0, 1, b'a', 0, 7][..], &[b'x'; 127]].concat(),
         ],
-        "recogniser" => [
-            r#"{"result":[{"conf":1.0,"start":0.84,"end":1.11,"word":"one"}],"text":"one"}"#,
-            r#"{"partial":"one two"}"#,
-            r#"{"alternatives":[{"confidence":1.5,"text":"a","result":[{"start":0.1,"end":0.2,"word":"a"}]}]}"#,
-            r#"{"type":"Results","is_final":true,"channel":{"alternatives":[{"transcript":"Yep.","words":[{"word":"yep","start":6.0,"end":6.4,"punctuated_word":"Yep."}]}]}}"#,
-            r#"{"text":"Hi Bob","segments":[{"text":" Hi Bob","start":0.0,"end":0.6}]}"#,
-            concat!(
-                r#"{"type":"transcript-chunk","data_length":15}"#,
-                "\n",
-                r#"{"text":"turn"}{"type":"audio-chunk","payload_length":3}"#,
-                "\nabc"
-            ),
-        ]
-        .map(|text| text.as_bytes().to_vec())
-        .to_vec(),
+        "recogniser" => answers(),
         "dialect" => [
             r#"{"config":{"sample_rate":48000.0,"words":true,"spk":true}}"#,
             r#"{"eof" : 1}"#,

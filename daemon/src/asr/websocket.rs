@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use diarized_config::Endpoint;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::client_async_with_config;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::answer::Answer;
 use super::recogniser::{Answers, Feed, Recogniser, TalkError, Talking};
@@ -66,6 +67,39 @@ impl Recogniser for OverWebSocket {
     }
 }
 
+/// What came on the socket.
+enum Received {
+    /// A message of text or bytes.
+    Bytes(Bytes),
+    /// A ping or the like.
+    Other,
+    /// The end of the conversation, after the end of the audio.
+    End,
+}
+
+/// Reads one item of the socket. An end of the connection is an error unless the conversation `is_ending`.
+fn read(
+    message: Option<Result<Message, tungstenite::Error>>,
+    is_ending: bool,
+) -> Result<Received, TalkError> {
+    let closed = |reason: &str| TalkError::Connection(format!("it closed the connection{reason}"));
+    match message {
+        Some(Ok(Message::Text(text))) => Ok(Received::Bytes(Bytes::from(text))),
+        Some(Ok(Message::Binary(bytes))) => Ok(Received::Bytes(bytes)),
+        Some(Ok(Message::Close(_)) | Err(_)) | None if is_ending => Ok(Received::End),
+        Some(Ok(Message::Close(frame))) => {
+            Err(closed(&frame.map_or_else(String::new, |frame| format!(" {frame}"))))
+        }
+        None => Err(closed("")),
+        Some(Err(error)) => Err(broken(error)),
+        Some(Ok(_)) => Ok(Received::Other),
+    }
+}
+
+fn broken(error: tungstenite::Error) -> TalkError {
+    TalkError::Connection(error.to_string())
+}
+
 /// Holds one conversation.
 async fn talk(
     place: &Endpoint,
@@ -78,7 +112,6 @@ async fn talk(
     let socket = connecting.map_err(|_| TalkError::Timeout("accept a connection"))??;
     answers.connected();
     let (mut sink, mut stream) = socket.split();
-    let broken = |error: tokio_tungstenite::tungstenite::Error| TalkError::Connection(error.to_string());
     if let Some(hello) = &dialect.hello {
         sink.send(Message::text(hello)).await.map_err(broken)?;
     }
@@ -102,18 +135,10 @@ async fn talk(
                 sent.map_err(|_| TalkError::Timeout("take audio"))?.map_err(broken)?;
             }
             message = stream.next() => {
-                let bytes = match message {
-                    Some(Ok(Message::Text(text))) => axum::body::Bytes::from(text),
-                    Some(Ok(Message::Binary(bytes))) => bytes,
-                    Some(Ok(Message::Close(_))) | None if until.is_some() => return Ok(()),
-                    Some(Err(_)) if until.is_some() => return Ok(()),
-                    Some(Ok(Message::Close(frame))) => {
-                        let reason = frame.map_or_else(String::new, |frame| frame.to_string());
-                        return Err(TalkError::Connection(format!("it closed the connection {reason}")));
-                    }
-                    None => return Err(TalkError::Connection("it closed the connection".to_owned())),
-                    Some(Err(error)) => return Err(broken(error)),
-                    Some(Ok(_)) => continue,
+                let bytes = match read(message, until.is_some())? {
+                    Received::Bytes(bytes) => bytes,
+                    Received::Other => continue,
+                    Received::End => return Ok(()),
                 };
                 if let Some(answer) = (dialect.read)(&bytes).map_err(TalkError::Protocol)? {
                     answers.give(answer).await;

@@ -138,11 +138,7 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     written?;
     let summary = match outcome {
         Ok(summary) => summary,
-        Err(PublishError::File(error)) => {
-            eprintln!("diarized: {}", error_chain(&error));
-            return Ok(exit::NO_INPUT);
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return failed(error),
     };
     for problem in &summary.problems {
         terminal.note(&format!("{}: {problem}", args.file.display()));
@@ -150,6 +146,13 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
     let totals = if args.json { Vec::new() } else { view.totals(&session) };
     totals.iter().try_for_each(|line| terminal.line(line))?;
     Ok(exit::OK)
+}
+
+/// The exit code of a file that could not be read; other errors go on.
+fn failed(error: PublishError) -> anyhow::Result<u8> {
+    let PublishError::File(error) = error else { return Err(error.into()) };
+    eprintln!("diarized: {}", error_chain(&error));
+    Ok(exit::NO_INPUT)
 }
 
 #[cfg(test)]

@@ -105,8 +105,18 @@ impl Metrics {
     /// The page, in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn page(&self, hub: &Hub, n_shed: u64) -> String {
-        let (stats, counted, inference) = (hub.stats(), hub.counted(), hub.inference());
         let mut page = PrometheusText::default();
+        self.write_sessions(&mut page, hub);
+        self.write_connections(&mut page, n_shed);
+        write_storage(&mut page, hub);
+        hub.write_metrics(&mut page);
+        page.gauge("ready", "1 while /readyz reports ready.", f64::from(u8::from(hub.readiness().is_ok())));
+        page.finish()
+    }
+
+    /// Sessions, their audio and its way through the models.
+    fn write_sessions(&self, page: &mut PrometheusText, hub: &Hub) {
+        let (stats, counted) = (hub.stats(), hub.counted());
         page.gauge("sessions", "Running sessions.", stats.live as f64);
         page.gauge("sessions_ended", "Ended sessions in memory.", stats.ended as f64);
         page.counter("sessions_opened_total", "Sessions opened.", stats.opened as f64);
@@ -134,6 +144,7 @@ impl Metrics {
             &counted.lag.read(),
         );
         page.gauge("lag_seconds_max", "Largest lag of a running session.", stats.max_lag_s);
+        let inference = hub.inference();
         page.counter("windows_total", "Embedded windows.", inference.seconds.count as f64);
         page.counter(
             "windows_failed_total",
@@ -145,6 +156,10 @@ impl Metrics {
         let overloaded = f64::from(u8::from(inference.overloaded));
         page.gauge("overloaded", "1 while windows wait too long for timely first labels.", overloaded);
         page.gauge("inference_threads", "Running inference threads.", inference.alive as f64);
+    }
+
+    /// WebSocket connections, and what was sent on them.
+    fn write_connections(&self, page: &mut PrometheusText, n_shed: u64) {
         page.gauge("connections", "Open WebSocket connections.", self.connections.get() as f64);
         page.counter(
             "connections_shed_total",
@@ -156,37 +171,30 @@ impl Metrics {
         let errors = ErrorCode::ALL.iter().zip(&self.errors).map(|(code, n)| (code.as_str(), n.get()));
         page.counters("errors_total", "Errors sent to WebSocket clients, by code.", "code", errors);
         page.counter("requests_denied_total", "Refused requests.", self.denied.get() as f64);
-        if let Some(storage) = hub.storage() {
-            page.counter("storage_events_total", "Stored events.", storage.n_events() as f64);
-            page.counter("storage_errors_total", "Failed storage writes.", storage.n_errors() as f64);
-            page.gauge("storage_damaged_sessions", "Damaged stored sessions.", storage.n_damaged() as f64);
-            page.gauge(
-                "storage_failing",
-                "1 while storage writes fail.",
-                f64::from(u8::from(storage.is_failing())),
-            );
-        }
-        if let Some(recordings) = hub.storage().and_then(|storage| storage.recordings()) {
-            page.counter(
-                "storage_audio_written_bytes_total",
-                "Audio written.",
-                recordings.n_written() as f64,
-            );
-            page.counter(
-                "storage_audio_errors_total",
-                "Failed writes of audio.",
-                recordings.n_errors() as f64,
-            );
-            page.gauge("storage_audio_bytes", "Size of all kept audio.", recordings.n_bytes() as f64);
-            page.gauge(
-                "storage_audio_failing",
-                "1 while audio of a running session is not kept.",
-                f64::from(u8::from(recordings.is_failing())),
-            );
-        }
-        hub.write_metrics(&mut page);
-        page.gauge("ready", "1 while /readyz reports ready.", f64::from(u8::from(hub.readiness().is_ok())));
-        page.finish()
+    }
+}
+
+/// The store of sessions and their audio.
+fn write_storage(page: &mut PrometheusText, hub: &Hub) {
+    if let Some(storage) = hub.storage() {
+        page.counter("storage_events_total", "Stored events.", storage.n_events() as f64);
+        page.counter("storage_errors_total", "Failed storage writes.", storage.n_errors() as f64);
+        page.gauge("storage_damaged_sessions", "Damaged stored sessions.", storage.n_damaged() as f64);
+        page.gauge(
+            "storage_failing",
+            "1 while storage writes fail.",
+            f64::from(u8::from(storage.is_failing())),
+        );
+    }
+    if let Some(recordings) = hub.storage().and_then(|storage| storage.recordings()) {
+        page.counter("storage_audio_written_bytes_total", "Audio written.", recordings.n_written() as f64);
+        page.counter("storage_audio_errors_total", "Failed writes of audio.", recordings.n_errors() as f64);
+        page.gauge("storage_audio_bytes", "Size of all kept audio.", recordings.n_bytes() as f64);
+        page.gauge(
+            "storage_audio_failing",
+            "1 while audio of a running session is not kept.",
+            f64::from(u8::from(recordings.is_failing())),
+        );
     }
 }
 

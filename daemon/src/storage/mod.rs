@@ -138,7 +138,13 @@ impl Storage {
             n_events: AtomicU64::new(0),
             n_damaged: faults.len() as u64,
         });
-        let us = Arc::downgrade(&storage);
+        storage.start(stopped)?;
+        Ok(storage)
+    }
+
+    /// Starts the thread `storage`, which writes until `stopped` gives a value or nobody holds this value.
+    fn start(self: &Arc<Self>, stopped: Receiver<()>) -> Result<(), StorageError> {
+        let us = Arc::downgrade(self);
         let work = move || {
             loop {
                 let is_last = !matches!(wait(&stopped), Err(RecvTimeoutError::Timeout));
@@ -150,8 +156,8 @@ impl Storage {
             }
         };
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work);
-        *storage.thread.lock() = Some(thread.map_err(StorageError::Thread)?);
-        Ok(storage)
+        *self.thread.lock() = Some(thread.map_err(StorageError::Thread)?);
+        Ok(())
     }
 
     /// Keeps a session that has just opened.
