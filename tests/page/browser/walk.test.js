@@ -125,6 +125,7 @@ test("a meeting is recorded over every accident, and worked on afterwards", asyn
     await until(async () => (await nameOf()) === "Ada", "the name");
     await page.getByRole("button", { name: "Undo: name" }).click();
     await until(async () => (await nameOf()) === undefined, "no name");
+    await page.getByRole("button", { name: "Redo: name" }).waitFor();
     await page.keyboard.press("Control+Shift+Z");
     await until(async () => (await nameOf()) === "Ada", "the name once more");
 
