@@ -87,9 +87,8 @@ impl Splitter<'_> {
         let by_part =
             numbers.into_iter().map(|n| members.iter().copied().filter(|&i| self.parts[i] == n).collect());
         let singles = members.iter().map(|&i| vec![i]);
-        let half = upper_half(self.items, self.memory.plda.phi().len(), members).map(|upper| {
-            members.iter().zip(upper).filter(|(_, upper)| *upper).map(|(&i, _)| i).collect::<Vec<_>>()
-        });
+        let half = Split::of(self.items, self.memory.plda.phi(), members.to_vec());
+        let half = half.map(|Split { sides: [_, goes], .. }| goes);
         by_part
             .chain(singles)
             .chain(half)
@@ -102,7 +101,8 @@ impl Splitter<'_> {
     }
 
     fn judged(&self, whole: &Sums, goes: Vec<usize>) -> JudgedSplit {
-        let (a, b) = (self.sums(&goes), whole.without(&self.sums(&goes)));
+        let a = self.sums(&goes);
+        let b = whole.without(&a);
         let phi = self.memory.plda.phi();
         let (small, large) = if a.windows <= b.windows { (&a, &b) } else { (&b, &a) };
         let gain = whole.evidence(phi) - a.evidence(phi) - b.evidence(phi);
