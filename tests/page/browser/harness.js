@@ -175,6 +175,21 @@ export async function openScripted(browser, url, hash, {
 /** Says a message as the script's server. */
 export const say = (socket, message) => socket.send(JSON.stringify(message));
 
+/** For a page before its scripts: `pullOut()` does what a browser does when the microphone is pulled out. */
+export function pluggable() {
+    const { mediaDevices } = navigator;
+    const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = async (wanted) => {
+        globalThis.stream = await getUserMedia(wanted);
+        return globalThis.stream;
+    };
+    globalThis.pullOut = () => {
+        const [track] = globalThis.stream.getAudioTracks();
+        track.stop();
+        track.dispatchEvent(new Event("ended"));
+    };
+}
+
 /** Waits until `ask` gives something true. */
 export async function until(ask, what, patience = PATIENCE_MS) {
     const deadline = Date.now() + patience;

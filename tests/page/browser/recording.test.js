@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { CONVERSATION, Daemon, accessibilityFaults, browse, open, samplesOf, until, writeWav } from "./harness.js";
+import { CONVERSATION, Daemon, accessibilityFaults, browse, open, pluggable, samplesOf, until, writeWav } from "./harness.js";
 
 let daemon;
 let browser;
@@ -122,20 +122,7 @@ test("a microphone is chosen, lost and found; the session waits and goes on", as
     const { page, trouble } = await open(listener, daemon.url, {
         context: { permissions: ["microphone"] }, allow: (what) => /^dialog/.test(what), isBlank: true,
     });
-    // What a browser does when the device is pulled out.
-    await page.addInitScript(() => {
-        const { mediaDevices } = navigator;
-        const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
-        mediaDevices.getUserMedia = async (wanted) => {
-            globalThis.stream = await getUserMedia(wanted);
-            return globalThis.stream;
-        };
-        globalThis.pullOut = () => {
-            const [track] = globalThis.stream.getAudioTracks();
-            track.stop();
-            track.dispatchEvent(new Event("ended"));
-        };
-    });
+    await page.addInitScript(pluggable);
     await page.goto(`${daemon.url}#/listen`);
     const devices = page.getByLabel("Microphone", { exact: true });
     await until(async () => (await devices.locator("option").count()) > 2, "the microphones");

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { CONVERSATION, Daemon, browse, open, samplesOf, until, writeWav } from "./harness.js";
+import { CONVERSATION, Daemon, browse, open, pluggable, samplesOf, until, writeWav } from "./harness.js";
 
 let daemon;
 let listener;
@@ -33,21 +33,6 @@ after(async () => {
     await daemon?.stop();
     rmSync(folder, { recursive: true, force: true });
 });
-
-/** What a browser does when the device is pulled out. */
-function pluggable() {
-    const { mediaDevices } = navigator;
-    const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
-    mediaDevices.getUserMedia = async (wanted) => {
-        globalThis.stream = await getUserMedia(wanted);
-        return globalThis.stream;
-    };
-    globalThis.pullOut = () => {
-        const [track] = globalThis.stream.getAudioTracks();
-        track.stop();
-        track.dispatchEvent(new Event("ended"));
-    };
-}
 
 const snapshot = () => daemon.snapshot("walk");
 
