@@ -176,17 +176,12 @@ impl Metrics {
 
 /// The store of sessions and their audio.
 fn write_storage(page: &mut PrometheusText, hub: &Hub) {
-    if let Some(storage) = hub.storage() {
-        page.counter("storage_events_total", "Stored events.", storage.n_events() as f64);
-        page.counter("storage_errors_total", "Failed storage writes.", storage.n_errors() as f64);
-        page.gauge("storage_damaged_sessions", "Damaged stored sessions.", storage.n_damaged() as f64);
-        page.gauge(
-            "storage_failing",
-            "1 while storage writes fail.",
-            f64::from(u8::from(storage.is_failing())),
-        );
-    }
-    if let Some(recordings) = hub.storage().and_then(|storage| storage.recordings()) {
+    let Some(storage) = hub.storage() else { return };
+    page.counter("storage_events_total", "Stored events.", storage.n_events() as f64);
+    page.counter("storage_errors_total", "Failed storage writes.", storage.n_errors() as f64);
+    page.gauge("storage_damaged_sessions", "Damaged stored sessions.", storage.n_damaged() as f64);
+    page.gauge("storage_failing", "1 while storage writes fail.", f64::from(u8::from(storage.is_failing())));
+    if let Some(recordings) = storage.recordings() {
         page.counter("storage_audio_written_bytes_total", "Audio written.", recordings.n_written() as f64);
         page.counter("storage_audio_errors_total", "Failed writes of audio.", recordings.n_errors() as f64);
         page.gauge("storage_audio_bytes", "Size of all kept audio.", recordings.n_bytes() as f64);
