@@ -1,4 +1,4 @@
-//! The voice of a speaker of a session, to be enrolled: from the kept audio, or from what the session has heard.
+//! The voice of a speaker of a session, for enrolment: from the kept audio, or from the memory of the session.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The note on a recording whose people are told apart with little confidence.
+//! The note on a recording whose speakers are separated with little confidence.
 
 use diarized_models::{Segment, SessionState};
 
