@@ -60,6 +60,20 @@ export function icon(name) {
     return svg;
 }
 
+/** A button of a class of the style sheet that does `act`. */
+export function button(className, act, ...children) {
+    return h("button", { type: "button", class: className, on: { click: act } }, ...children);
+}
+
+/** Gives a button a picture and a word, with the name of what it acts on for screen readers. */
+export function label(button, picture, word, name) {
+    if (button.dataset.word !== word) {
+        button.dataset.word = word;
+        button.replaceChildren(icon(picture), word);
+    }
+    if (name !== undefined) attribute(button, "aria-label", `${word}: ${name}`);
+}
+
 const ICONS = {
     now: ["M4 12h2", "M8.5 8v8", "M12 4v16", "M15.5 8v8", "M18 12h2"],
     timeline: ["M3 6h9", "M15 6h6", "M3 12h4", "M10 12h8", "M3 18h11", "M17 18h4"],
@@ -119,6 +133,30 @@ export function keyed(parent, items, keyOf, create, update) {
     }
 }
 
+/** Removes the children that `keyed` keeps, so that they are made again. */
+export function clearKeyed(parent) {
+    parent.replaceChildren();
+    parent.heldByKey = undefined;
+}
+
+/**
+ * Puts a field in the place of a button, with the focus, until the returned function is called; whether that was its
+ * first call.
+ */
+export function inPlaceOf(button, field) {
+    let isDone = false;
+    button.replaceWith(field);
+    field.focus();
+    return () => {
+        // What is taken out of the page loses the focus, which asks for this once more.
+        if (isDone) return false;
+        isDone = true;
+        field.replaceWith(button);
+        button.focus();
+        return true;
+    };
+}
+
 /**
  * Puts a text field in the place of a button until it is left: Enter and leaving it save, Escape does not.
  *
@@ -129,15 +167,10 @@ export function keyed(parent, items, keyOf, create, update) {
 export function fieldInPlace(button, { label, value, ...attributes }, save) {
     const field = h("input", { type: "text", autocomplete: "off", "aria-label": label, ...attributes });
     field.value = value;
-    let isDone = false;
+    const leave = inPlaceOf(button, field);
     const done = (isSaved) => {
-        // What is taken out of the page loses the focus, which asks for this once more.
-        if (isDone) return;
-        isDone = true;
         const words = field.value.trim();
-        field.replaceWith(button);
-        button.focus();
-        if (isSaved && words !== value) save(words);
+        if (leave() && isSaved && words !== value) save(words);
     };
     field.addEventListener("blur", () => done(true));
     field.addEventListener("keydown", (event) => {
@@ -146,7 +179,5 @@ export function fieldInPlace(button, { label, value, ...attributes }, save) {
         event.preventDefault();
         done(event.key === "Enter");
     });
-    button.replaceWith(field);
-    field.focus();
     field.select();
 }
