@@ -131,7 +131,6 @@ export const en = {
     "turns.giveTo": "Speaker of the turn at {time}",
 
     "speakers.title": "Speakers",
-    "speakers.share": "Share of talk",
     "speakers.talk": "Talk",
     "speakers.turns": "Turns",
     "speakers.longest": "Longest turn",
@@ -153,7 +152,6 @@ export const en = {
     "speakers.splitOlder": "The last {n} segments are listed; older ones can be given away on the "
         + "timeline, one by one.",
     "speakers.none": "No speakers yet.",
-    "speakers.look": "colour and pattern of {label}",
 
     "voices.title": "Known voices",
     "voices.note": "The server recognises these people in every session. Their voices are kept on the server until you forget them.",
@@ -196,7 +194,6 @@ export const en = {
     "sessions.length": "Length",
     "sessions.speakers": "Speakers",
     "sessions.followers": "Followers",
-    "sessions.open": "Open",
     "sessions.export": "Export",
     "sessions.exportAs": "Export {session} as {format}",
     "sessions.search": "Search sessions",

@@ -132,7 +132,6 @@ export const ru = {
     "turns.giveTo": "Голос реплики {time}",
 
     "speakers.title": "Голоса",
-    "speakers.share": "Доля речи",
     "speakers.talk": "Речь",
     "speakers.turns": "Реплики",
     "speakers.longest": "Самая длинная",
@@ -153,7 +152,6 @@ export const ru = {
     "speakers.splitNone": "Ни один отрезок этого голоса ещё не решён; это займёт несколько секунд.",
     "speakers.splitOlder": "Показаны последние {n}; более ранние можно отдать на ленте по одному.",
     "speakers.none": "Голосов пока нет.",
-    "speakers.look": "цвет и узор {label}",
 
     "voices.title": "Знакомые голоса",
     "voices.note": "Этих людей сервер узнаёт в любом сеансе. Их голоса хранятся на сервере, пока вы их не удалите.",
@@ -196,7 +194,6 @@ export const ru = {
     "sessions.length": "Длина",
     "sessions.speakers": "Голоса",
     "sessions.followers": "Слушатели",
-    "sessions.open": "Открыть",
     "sessions.export": "Сохранить",
     "sessions.exportAs": "Сохранить {session} как {format}",
     "sessions.search": "Поиск сеансов",
