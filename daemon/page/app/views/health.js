@@ -66,7 +66,7 @@ export function healthView(app) {
         const now = { store, model: followed?.model, stats: followed?.model.stats };
         for (const tile of tiles) {
             text(tile.value, tile.measure.value(now));
-            if (tile.course) spark(tile.course, tile.measure, followed?.history ?? []);
+            if (tile.course) drawCourse(tile.course, tile.measure, followed?.history ?? [], INK[settings.shade]);
         }
         // A link shows no token, so it would lead to a refusal.
         attribute(metrics, "hidden", store.address.token !== undefined);
@@ -79,24 +79,6 @@ export function healthView(app) {
             if (entry.key === "log.ended") values.reason = known("reason", values.reason);
             text(row.lastChild, t(entry.key, values));
         });
-    }
-
-    function spark(course, { stat, floor = 0 }, history) {
-        const { clientWidth: width, clientHeight: height } = course;
-        if (width === 0) return;
-        const pen = fit(course, width, height);
-        const values = history.map((stats) => Math.max(stats[stat], floor));
-        if (values.length < 2) return;
-        const [low, high] = [floor, Math.max(0.001, ...values)];
-        pen.strokeStyle = INK[settings.shade];
-        pen.lineWidth = 1.5;
-        pen.lineJoin = "round";
-        pen.beginPath();
-        values.forEach((value, idx) => {
-            const x = width - 1 - (values.length - 1 - idx) * ((width - 2) / Math.max(30, values.length - 1));
-            pen.lineTo(x, height - 2 - ((value - low) / (high - low)) * (height - 4));
-        });
-        pen.stroke();
     }
 
     function words() {
@@ -113,4 +95,23 @@ export function healthView(app) {
 
     words();
     return { element, update, words, isAnimated: () => true };
+}
+
+/** Draws the values that a statistic has had. */
+function drawCourse(course, { stat, floor = 0 }, history, ink) {
+    const { clientWidth: width, clientHeight: height } = course;
+    if (width === 0) return;
+    const pen = fit(course, width, height);
+    const values = history.map((stats) => Math.max(stats[stat], floor));
+    if (values.length < 2) return;
+    const [low, high] = [floor, Math.max(0.001, ...values)];
+    pen.strokeStyle = ink;
+    pen.lineWidth = 1.5;
+    pen.lineJoin = "round";
+    pen.beginPath();
+    values.forEach((value, idx) => {
+        const x = width - 1 - (values.length - 1 - idx) * ((width - 2) / Math.max(30, values.length - 1));
+        pen.lineTo(x, height - 2 - ((value - low) / (high - low)) * (height - 4));
+    });
+    pen.stroke();
 }
