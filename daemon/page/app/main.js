@@ -5,7 +5,7 @@ import { Listening } from "./audio/listening.js";
 import { Player } from "./audio/player.js";
 import { FullScreen } from "./fullscreen.js";
 import { keysHelp } from "./keys.js";
-import { playingBar } from "./playing.js";
+import { playing } from "./playing.js";
 import { Settings } from "./settings.js";
 import { shell } from "./shell.js";
 import { Store } from "./store.js";
@@ -90,7 +90,7 @@ const app = {
     redraw: schedule,
 };
 
-app.playing = playingBar(app);
+app.playing = playing(app);
 const login = loginView(app);
 const keys = keysHelp(app);
 const frame = shell(app, Object.keys(VIEWS), keys.opener);

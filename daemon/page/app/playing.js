@@ -1,6 +1,6 @@
-// The bar of what is played: pause, position, speed, end; and what views and keys ask of the player.
+// Playing kept audio: what views and keys ask of the player, and the bar of what is played.
 
-import { attribute, h, icon, text } from "./dom.js";
+import { attribute, button, h, icon, text } from "./dom.js";
 import { clock, t } from "./texts/index.js";
 import { bestMoments } from "./audio/player.js";
 
@@ -13,19 +13,11 @@ export function canPlay(followed) {
     return Boolean(followed?.model.audioKept) && !followed.isForgotten;
 }
 
-export function playingBar(app) {
+/** What the page plays of the session that is followed, and the bar that shows it. */
+export function playing(app) {
     const { player, store } = app;
-    const toggle = h("button", { type: "button", class: "icon-button", on: { click: () => player.toggle() } });
-    const who = h("span", { class: "playing-who ellipsis" });
-    const time = h("span", { class: "digits" });
-    const seek = h("input", { type: "range", min: "0", step: "0.1", on: { input: () => void player.seek(Number(seek.value)) } });
-    const rate = h("select", { on: { change: () => player.setRate(Number(rate.value)) } },
-        ...RATES.map((one) => h("option", { value: String(one), selected: one === 1 }, `${one}×`)));
-    const close = h("button", { type: "button", class: "icon-button", on: { click: () => player.stop() } }, icon("close"));
-    const element = h("div", { class: "playing", role: "region", hidden: true }, toggle, who, seek, time, rate, close);
-    let isShownPlaying;
 
-    /** The turn that is heard now, if it is in what is followed. */
+    /** The turn that is played now, if it is in what is followed. */
     function segmentNow() {
         const { followed } = store;
         if (player.session === undefined || followed?.id !== player.session) return undefined;
@@ -35,36 +27,6 @@ export function playingBar(app) {
             if (segment.start <= position && position < segment.end && (!now || segment.start >= now.start)) now = segment;
         }
         return now;
-    }
-
-    function update() {
-        const isOn = player.session !== undefined;
-        attribute(element, "hidden", !isOn);
-        if (!isOn) return;
-        const { position, isPlaying } = player;
-        if (isShownPlaying !== isPlaying) {
-            isShownPlaying = isPlaying;
-            toggle.replaceChildren(icon(isPlaying ? "pause" : "play"));
-        }
-        attribute(toggle, "aria-label", t(isPlaying ? "play.pause" : "play.go"));
-        const { followed } = store;
-        const isSame = followed?.id === player.session;
-        const segment = segmentNow();
-        text(who, player.isLoading ? t("play.loading") : segment ? followed.model.nameOf(segment.speaker) : "");
-        const whole = isSame ? Math.max(followed.model.heard, position) : player.end;
-        text(time, `${clock(position, 1)} / ${clock(whole)}`);
-        attribute(seek, "max", whole.toFixed(1));
-        attribute(seek, "aria-valuetext", clock(position, 1));
-        if (document.activeElement !== seek || isPlaying) seek.value = position.toFixed(1);
-    }
-
-    function words() {
-        attribute(element, "aria-label", t("play.label"));
-        attribute(seek, "aria-label", t("play.position"));
-        attribute(rate, "aria-label", t("play.rate"));
-        attribute(rate, "title", t("play.rate"));
-        attribute(close, "aria-label", t("play.stop"));
-        isShownPlaying = undefined;
     }
 
     /** Plays what is followed from a second on, or a part of it. */
@@ -89,11 +51,12 @@ export function playingBar(app) {
 
     /** Acts on a key; whether it did. */
     function key(event) {
-        if (event.key === " " && !event.target.closest?.("button, a, summary, [role=application]")) {
-            if (player.session === undefined && !canPlay(store.followed)) return false;
+        if (event.target.closest?.("[role=application]")) return false;
+        const isOn = player.session !== undefined;
+        if (event.key === " " && !event.target.closest?.("button, a, summary")) {
+            if (!isOn && !canPlay(store.followed)) return false;
             space();
-        } else if (player.session !== undefined && ["ArrowLeft", "ArrowRight"].includes(event.key)
-            && !event.target.closest?.("[role=application]")) {
+        } else if (isOn && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
             const by = event.key === "ArrowLeft" ? -STEP_S : STEP_S;
             void player.seek(Math.max(0, player.position + by));
         } else {
@@ -103,6 +66,50 @@ export function playingBar(app) {
         return true;
     }
 
+    return { ...playingBar(app, segmentNow), play, whoIs, space, key, segmentNow };
+}
+
+/** The bar: pause, position, speed, end. */
+function playingBar({ player, store }, segmentNow) {
+    const toggle = button("icon-button", () => player.toggle());
+    const who = h("span", { class: "playing-who ellipsis" });
+    const time = h("span", { class: "digits" });
+    const seek = h("input", { type: "range", min: "0", step: "0.1", on: { input: () => void player.seek(Number(seek.value)) } });
+    const rate = h("select", { on: { change: () => player.setRate(Number(rate.value)) } },
+        ...RATES.map((one) => h("option", { value: String(one), selected: one === 1 }, `${one}×`)));
+    const close = button("icon-button", () => player.stop(), icon("close"));
+    const element = h("div", { class: "playing", role: "region", hidden: true }, toggle, who, seek, time, rate, close);
+    let isShownPlaying;
+
+    function update() {
+        const isOn = player.session !== undefined;
+        attribute(element, "hidden", !isOn);
+        if (!isOn) return;
+        const { position, isPlaying } = player;
+        if (isShownPlaying !== isPlaying) {
+            isShownPlaying = isPlaying;
+            toggle.replaceChildren(icon(isPlaying ? "pause" : "play"));
+        }
+        attribute(toggle, "aria-label", t(isPlaying ? "play.pause" : "play.go"));
+        const { followed } = store;
+        const segment = segmentNow();
+        text(who, player.isLoading ? t("play.loading") : segment ? followed.model.nameOf(segment.speaker) : "");
+        const whole = followed?.id === player.session ? Math.max(followed.model.heard, position) : player.end;
+        text(time, `${clock(position, 1)} / ${clock(whole)}`);
+        attribute(seek, "max", whole.toFixed(1));
+        attribute(seek, "aria-valuetext", clock(position, 1));
+        if (document.activeElement !== seek || isPlaying) seek.value = position.toFixed(1);
+    }
+
+    function words() {
+        attribute(element, "aria-label", t("play.label"));
+        attribute(seek, "aria-label", t("play.position"));
+        attribute(rate, "aria-label", t("play.rate"));
+        attribute(rate, "title", t("play.rate"));
+        attribute(close, "aria-label", t("play.stop"));
+        isShownPlaying = undefined;
+    }
+
     words();
-    return { element, update, words, play, whoIs, space, key, segmentNow };
+    return { element, update, words };
 }

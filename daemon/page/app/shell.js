@@ -1,178 +1,220 @@
 // What surrounds the views: navigation, the choice of session, the connection's state, choices, toasts.
 
-import { attribute, h, icon, keyed, text } from "./dom.js";
+import { attribute, button, h, icon, keyed, text } from "./dom.js";
 import { LANGUAGES, known, t } from "./texts/index.js";
+import { toaster } from "./toasts.js";
 import { undoBar } from "./undo.js";
 
-const TOAST_MS = 7000;
 const NEWEST = "";
 
 /** `help` is a button for the end of the side. */
 export function shell(app, names, help) {
-    const { store, settings } = app;
-    const skip = h("a", { class: "skip", href: "#main" });
-    skip.addEventListener("click", (event) => {
-        event.preventDefault();
-        main.focus();
-    });
-    const links = new Map(names.map((name) => {
-        const link = h("a", { href: `#/${name}` }, icon(name), h("span", { class: "nav-name" }));
-        return [name, link];
-    }));
-    const nav = h("nav", {}, h("ul", {}, ...[...links.values()].map((link) => h("li", {}, link))));
-    const session = h("select", { id: "session", on: { change: () => chooseSession() } });
-    const sessionName = h("label", { class: "unseen", for: "session" });
-    const theme = h("select", { id: "theme", on: { change: () => setTheme() } });
-    const themeName = h("label", { for: "theme" });
-    const language = h("select", { id: "language", on: { change: () => setLanguage() } });
-    const languageName = h("label", { for: "language" });
-    const stateText = h("span", {});
-    const retry = h("button", { type: "button", class: "button small", on: { click: () => tryNow() } });
-    const state = h("div", { class: "state", role: "status" }, h("span", { class: "dot" }), stateText);
-    const banner = h("div", { class: "banner", role: "alert", hidden: true }, h("span", {}), retry);
-    const listening = h("a", { class: "listening-chip", href: "#/listen", hidden: true }, h("span", { class: "pulse" }),
-        h("span", {}));
-    const kept = h("span", { class: "kept-chip", hidden: true });
+    const { store } = app;
+    const skip = h("a", { class: "skip", href: "#main", on: { click: skipSide } });
+    const nav = navigation(store, names);
+    const session = sessionChoice(app);
+    const choices = deviceChoices(app, help);
+    const state = connectionState(store);
+    const chips = sendingChips(app);
     const undo = undoBar(app);
-    const emptyTitle = h("h1", {});
-    const emptyText = h("p", {});
-    const emptyLink = h("a", { class: "button primary", href: "#/listen" });
-    const empty = h("section", { class: "view empty", hidden: true },
-        h("div", { class: "empty-bars", "aria-hidden": "true" }, h("i"), h("i"), h("i")), emptyTitle, emptyText, emptyLink);
+    const empty = emptyView(store);
     const place = h("div", { class: "place" });
-    const main = h("main", { id: "main", tabindex: "-1" }, banner, undo.element, empty, place);
-    const toasts = h("div", { class: "toasts", role: "status" });
+    const main = h("main", { id: "main", tabindex: "-1" }, state.banner, undo.element, empty.element, place);
+    const toasts = toaster();
     document.body.append(
         skip,
         h("header", { class: "side" },
             h("a", { class: "brand", href: "#/now", "aria-label": "diarized" }, brand(), h("span", {}, "diarized")),
-            h("div", { class: "session" }, sessionName, session),
-            nav,
-            h("div", { class: "side-end" }, kept, listening, state,
-                h("div", { class: "choices" },
-                    h("div", { class: "choice" }, themeName, theme),
-                    h("div", { class: "choice" }, languageName, language),
-                    help))),
+            session.element, nav.element,
+            h("div", { class: "side-end" }, ...chips.elements, state.element, choices.element)),
         main,
         app.playing.element,
-        toasts,
+        toasts.element,
         h("div", { id: "announcer", class: "unseen", "aria-live": "polite", role: "log" }),
     );
 
-    function chooseSession() {
-        app.go(location.hash.replace(/^#\/?/, "").split("?")[0] || "now", session.value === NEWEST ? null : session.value);
-    }
-
-    function setTheme() {
-        settings.setTheme(theme.value);
-        app.refresh();
-    }
-
-    function setLanguage() {
-        settings.setLanguage(language.value);
-        app.refresh();
-    }
-
-    function tryNow() {
-        store.followed?.subscription.retryNow();
-        void store.poll();
+    function skipSide(event) {
+        event.preventDefault();
+        main.focus();
     }
 
     function words() {
         text(skip, t("app.skip"));
-        attribute(nav, "aria-label", t("nav.label"));
-        for (const [name, link] of links) text(link.lastChild, t(`nav.${name}`));
-        text(sessionName, t("session.choose"));
-        text(themeName, t("theme.label"));
-        text(languageName, t("language.label"));
-        theme.replaceChildren(...["auto", "light", "dark"].map((one) => (
-            h("option", { value: one, selected: one === settings.theme }, t(`theme.${one}`))
-        )));
-        language.replaceChildren(...Object.entries(LANGUAGES).map(([tag, texts]) => (
-            h("option", { value: tag, lang: tag, selected: tag === settings.language }, texts.language)
-        )));
-        text(retry, t("state.retry"));
-        undo.words();
-        text(emptyLink, t("empty.listen"));
+        for (const part of [nav, session, choices, state, undo, empty]) part.words();
     }
 
     function update() {
-        showSessions();
-        const { kind, sentence, isTrouble } = connection(store);
-        attribute(state, "data-kind", kind);
-        text(stateText, isTrouble ? t("state.waiting") : sentence);
-        attribute(banner, "hidden", !isTrouble);
-        text(banner.firstChild, sentence);
-        undo.update();
-        const isKept = Boolean(store.followed?.hasSnapshot && store.followed.model.live && store.followed.model.audioKept);
-        attribute(kept, "hidden", !isKept);
-        if (isKept) text(kept, t("play.kept"));
-        attribute(listening, "hidden", !app.listening.isOn);
-        text(listening.lastChild, t(app.listening.isFileOnly ? "listen.sending" : "listen.active"));
-        const who = store.followed?.hasSnapshot ? speaking(store.followed) : "";
-        const title = who ? `${who} · diarized` : t("app.title");
+        for (const part of [nav, session, state, undo, chips]) part.update();
+        const title = titleOf(store.followed);
         if (document.title !== title) document.title = title;
-        for (const link of links.values()) {
-            const view = link.getAttribute("href").replace(/\?.*$/, "");
-            const query = store.chosen === undefined ? "" : `?session=${encodeURIComponent(store.chosen)}`;
-            attribute(link, "href", `${view}${query}`);
-        }
-    }
-
-    function showSessions() {
-        const all = [{ session: NEWEST }, ...[...store.sessions].reverse()];
-        const { followed, chosen } = store;
-        if (chosen !== undefined && !all.some((s) => s.session === chosen)) all.push({ session: chosen, isGone: true });
-        keyed(session, all, (s) => s.session, (s) => h("option", { value: s.session }), (option, s) => {
-            if (s.session === NEWEST) {
-                const isAuto = chosen === undefined && followed;
-                text(option, isAuto ? t("session.newestIs", { session: followed.id }) : t("session.newest"));
-            } else {
-                text(option, s.isGone ? s.session : `${s.title ?? s.session} · ${t(s.live ? "session.live" : "session.ended")}`);
-            }
-        });
-        const wanted = chosen ?? NEWEST;
-        if (session.value !== wanted) session.value = wanted;
     }
 
     function showEmpty(isEmpty) {
-        attribute(empty, "hidden", !isEmpty);
+        empty.update(isEmpty);
         attribute(place, "hidden", isEmpty);
-        if (!isEmpty) return;
-        const { key, text: words, hasLink } = emptiness(store);
-        text(emptyTitle, t(key));
-        text(emptyText, words);
-        attribute(emptyLink, "hidden", !hasLink);
     }
 
     function show(name, element) {
         place.replaceChildren(element);
-        for (const [one, link] of links) attribute(link, "aria-current", one === name ? "page" : undefined);
+        nav.mark(name);
         attribute(main, "data-view", name);
         main.scrollTop = 0;
     }
 
-    /** `action` is a button: its `word`, what it does, and for how long it is offered. */
-    function toast(sentence, action) {
-        const close = h("button", { type: "button", class: "icon-button", "aria-label": t("timeline.close") }, icon("close"));
-        const element = h("div", { class: "toast" }, h("span", {}, sentence), close);
-        const remove = () => element.remove();
-        close.addEventListener("click", remove);
-        if (action) {
-            const button = h("button", { type: "button", class: "button small" }, action.word);
-            button.addEventListener("click", () => {
-                remove();
-                action.act();
-            });
-            close.before(button);
-        }
-        setTimeout(remove, action?.ms ?? TOAST_MS);
-        toasts.append(element);
-        while (toasts.children.length > 3) toasts.firstChild.remove();
+    words();
+    return { words, update, show, showEmpty, toast: toasts.show, takeBack: undo.send };
+}
+
+/** The links to the views, each with the session that is chosen. */
+function navigation(store, names) {
+    const links = new Map(names.map((name) => [name, h("a", {}, icon(name), h("span", { class: "nav-name" }))]));
+    const element = h("nav", {}, h("ul", {}, ...[...links.values()].map((link) => h("li", {}, link))));
+    return {
+        element,
+        mark(current) {
+            for (const [name, link] of links) attribute(link, "aria-current", name === current ? "page" : undefined);
+        },
+        update() {
+            const query = store.chosen === undefined ? "" : `?session=${encodeURIComponent(store.chosen)}`;
+            for (const [name, link] of links) attribute(link, "href", `#/${name}${query}`);
+        },
+        words() {
+            attribute(element, "aria-label", t("nav.label"));
+            for (const [name, link] of links) text(link.lastChild, t(`nav.${name}`));
+        },
+    };
+}
+
+/** The choice of the session to follow. */
+function sessionChoice(app) {
+    const { store } = app;
+    const select = h("select", { id: "session", on: { change: choose } });
+    const name = h("label", { class: "unseen", for: "session" });
+
+    function choose() {
+        const view = location.hash.replace(/^#\/?/, "").split("?")[0] || "now";
+        app.go(view, select.value === NEWEST ? null : select.value);
     }
 
-    words();
-    return { words, update, show, showEmpty, toast, takeBack: undo.send };
+    function nameOf(listed) {
+        const { followed, chosen } = store;
+        if (listed.session === NEWEST) {
+            const isAuto = chosen === undefined && followed;
+            return isAuto ? t("session.newestIs", { session: followed.id }) : t("session.newest");
+        }
+        if (listed.isGone) return listed.session;
+        return `${listed.title ?? listed.session} · ${t(listed.live ? "session.live" : "session.ended")}`;
+    }
+
+    function update() {
+        const all = [{ session: NEWEST }, ...[...store.sessions].reverse()];
+        const { chosen } = store;
+        if (chosen !== undefined && !all.some((s) => s.session === chosen)) all.push({ session: chosen, isGone: true });
+        keyed(select, all, (s) => s.session, (s) => h("option", { value: s.session }), (option, s) => text(option, nameOf(s)));
+        const wanted = chosen ?? NEWEST;
+        if (select.value !== wanted) select.value = wanted;
+    }
+
+    return { element: h("div", { class: "session" }, name, select), update, words: () => text(name, t("session.choose")) };
+}
+
+/** What a person chooses on this device: colours and language; and the button `help`. */
+function deviceChoices(app, help) {
+    const { settings } = app;
+    const theme = h("select", { id: "theme" });
+    const themeName = h("label", { for: "theme" });
+    const language = h("select", { id: "language" });
+    const languageName = h("label", { for: "language" });
+    theme.addEventListener("change", () => {
+        settings.setTheme(theme.value);
+        app.refresh();
+    });
+    language.addEventListener("change", () => {
+        settings.setLanguage(language.value);
+        app.refresh();
+    });
+    return {
+        element: h("div", { class: "choices" },
+            h("div", { class: "choice" }, themeName, theme),
+            h("div", { class: "choice" }, languageName, language),
+            help),
+        words() {
+            text(themeName, t("theme.label"));
+            text(languageName, t("language.label"));
+            theme.replaceChildren(...["auto", "light", "dark"].map((one) => (
+                h("option", { value: one, selected: one === settings.theme }, t(`theme.${one}`))
+            )));
+            language.replaceChildren(...Object.entries(LANGUAGES).map(([tag, texts]) => (
+                h("option", { value: tag, lang: tag, selected: tag === settings.language }, texts.language)
+            )));
+        },
+    };
+}
+
+/** The state of the connection, and a banner while it is lost. */
+function connectionState(store) {
+    const sentenceOf = h("span", {});
+    const element = h("div", { class: "state", role: "status" }, h("span", { class: "dot" }), sentenceOf);
+    const retry = button("button small", () => {
+        store.followed?.subscription.retryNow();
+        void store.poll();
+    });
+    const banner = h("div", { class: "banner", role: "alert", hidden: true }, h("span", {}), retry);
+    return {
+        element,
+        banner,
+        update() {
+            const { kind, sentence, isTrouble } = connection(store);
+            attribute(element, "data-kind", kind);
+            text(sentenceOf, isTrouble ? t("state.waiting") : sentence);
+            attribute(banner, "hidden", !isTrouble);
+            text(banner.firstChild, sentence);
+        },
+        words: () => text(retry, t("state.retry")),
+    };
+}
+
+/** Whether this device sends audio, and whether audio of the session is kept. */
+function sendingChips({ listening, store }) {
+    const kept = h("span", { class: "kept-chip", hidden: true });
+    const sending = h("a", { class: "listening-chip", href: "#/listen", hidden: true }, h("span", { class: "pulse" }), h("span", {}));
+    return {
+        elements: [kept, sending],
+        update() {
+            const { followed } = store;
+            attribute(kept, "hidden", !(followed?.hasSnapshot && followed.model.live && followed.model.audioKept));
+            text(kept, t("play.kept"));
+            attribute(sending, "hidden", !listening.isOn);
+            text(sending.lastChild, t(listening.isFileOnly ? "listen.sending" : "listen.active"));
+        },
+    };
+}
+
+/** What stands in the place of a view that has no session to show. */
+function emptyView(store) {
+    const title = h("h1", {});
+    const note = h("p", {});
+    const link = h("a", { class: "button primary", href: "#/listen" });
+    const element = h("section", { class: "view empty", hidden: true },
+        h("div", { class: "empty-bars", "aria-hidden": "true" }, h("i"), h("i"), h("i")), title, note, link);
+    return {
+        element,
+        update(isEmpty) {
+            attribute(element, "hidden", !isEmpty);
+            if (!isEmpty) return;
+            const { key, text: words, hasLink } = emptiness(store);
+            text(title, t(key));
+            text(note, words);
+            attribute(link, "hidden", !hasLink);
+        },
+        words: () => text(link, t("empty.listen")),
+    };
+}
+
+/** The title of the window: who speaks, if somebody does. */
+function titleOf(followed) {
+    const who = followed?.hasSnapshot ? speaking(followed) : "";
+    return who ? `${who} · diarized` : t("app.title");
 }
 
 /** Why the connection is lost, in a sentence. */
@@ -231,6 +273,5 @@ function speaking(followed) {
 }
 
 function brand() {
-    const bars = h("span", { class: "brand-bars", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
-    return bars;
+    return h("span", { class: "brand-bars", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
 }
