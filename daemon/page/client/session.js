@@ -114,35 +114,19 @@ export class SessionModel {
         return moved;
     }
 
+    /** Applies an event; the changes of speaker that it brings. */
     #event(event) {
         switch (event.type) {
-        case "segment": {
-            this.#speaker(event.speaker);
-            const held = this.segments.get(event.id);
-            if (held && held.speaker !== event.speaker) {
-                throw new OutOfStep(`segment ${event.id} belongs to ${held.speaker}, not to ${event.speaker}`);
-            }
-            this.segments.set(event.id, plainSegment(event));
+        case "segment":
+            this.#setSegment(event);
             return [];
-        }
         case "segment_removed":
             this.#segment(event.id);
             this.segments.delete(event.id);
             return [];
-        case "revision": {
-            for (const change of event.changes) {
-                const held = this.#segment(change.id);
-                if (held.speaker !== change.from) {
-                    throw new OutOfStep(`segment ${change.id} belongs to ${held.speaker}, not to ${change.from}`);
-                }
-                this.#speaker(change.to);
-            }
-            for (const change of event.changes) {
-                const held = this.segments.get(change.id);
-                this.segments.set(change.id, { ...held, speaker: change.to });
-            }
+        case "revision":
+            this.#revise(event.changes);
             return event.changes;
-        }
         case "speaker":
             this.speakers.set(event.id, plainSpeaker(event));
             this.mergedInto.delete(event.id);
@@ -154,12 +138,7 @@ export class SessionModel {
             this.mergedInto.set(event.from, event.into);
             return [];
         case "words":
-            for (const { speaker } of event.words) if (speaker !== undefined) this.#speaker(speaker);
-            for (const id of event.removed ?? []) {
-                if (!this.spoken.byId.has(id)) throw new OutOfStep(`there is no word ${id}`);
-            }
-            for (const word of event.words) this.spoken.set(word);
-            for (const id of event.removed ?? []) this.spoken.delete(id);
+            this.#setWords(event.words, event.removed ?? []);
             return [];
         case "title":
             this.title = event.title;
@@ -172,15 +151,9 @@ export class SessionModel {
             this.undo = event.undo;
             this.redo = event.redo;
             return [];
-        case "gap": {
-            const last = this.gaps.at(-1);
-            if (last?.reason === event.reason && last.end === event.start) {
-                last.end = Math.max(last.end, event.end);
-            } else {
-                this.gaps.push({ start: event.start, end: event.end, reason: event.reason });
-            }
+        case "gap":
+            this.#addGap(event);
             return [];
-        }
         case "warning":
             this.warnings.push({ at: event.at, code: event.code, reason: event.reason });
             this.warnings.splice(0, this.warnings.length - KEPT_WARNINGS);
@@ -192,6 +165,41 @@ export class SessionModel {
         default:
             throw new OutOfStep(`no such event: ${event.type}`);
         }
+    }
+
+    #setSegment(event) {
+        this.#speaker(event.speaker);
+        const held = this.segments.get(event.id);
+        if (held && held.speaker !== event.speaker) {
+            throw new OutOfStep(`segment ${event.id} belongs to ${held.speaker}, not to ${event.speaker}`);
+        }
+        this.segments.set(event.id, plainSegment(event));
+    }
+
+    /** All changes or, where one does not fit, none. */
+    #revise(changes) {
+        for (const { id, from, to } of changes) {
+            const { speaker } = this.#segment(id);
+            if (speaker !== from) throw new OutOfStep(`segment ${id} belongs to ${speaker}, not to ${from}`);
+            this.#speaker(to);
+        }
+        for (const { id, to } of changes) this.segments.set(id, { ...this.segments.get(id), speaker: to });
+    }
+
+    #setWords(words, removed) {
+        for (const { speaker } of words) if (speaker !== undefined) this.#speaker(speaker);
+        for (const id of removed) {
+            if (!this.spoken.byId.has(id)) throw new OutOfStep(`there is no word ${id}`);
+        }
+        for (const word of words) this.spoken.set(word);
+        for (const id of removed) this.spoken.delete(id);
+    }
+
+    /** A gap that follows one of the same reason makes that longer. */
+    #addGap({ start, end, reason }) {
+        const last = this.gaps.at(-1);
+        if (last?.reason === reason && last.end === start) last.end = Math.max(last.end, end);
+        else this.gaps.push({ start, end, reason });
     }
 
     #segment(id) {
