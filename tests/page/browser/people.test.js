@@ -50,32 +50,73 @@ async function talkers(session) {
     return speakers.sort((a, b) => b.total_s - a.total_s).map((speaker) => speaker.id);
 }
 
-test("a voice is enrolled with consent, recognised, shown on every page, and forgotten", async () => {
-    const feed = await daemon.publish("first", samples);
+const of = (snapshot, speaker) => snapshot.segments.filter((s) => s.speaker === speaker).map((s) => s.id);
+
+/** Publishes the conversation as `session` and opens its speakers on two pages. */
+async function onTwoPages(session) {
+    const feed = await daemon.publish(session, samples);
     feed.send(0, 50);
     await feed.heard(48);
     await feed.settle();
-    const [who] = await talkers("first");
-    const one = await open(browser, daemon.url, { hash: "#/speakers?session=first" });
-    const two = await open(browser, daemon.url, { hash: "#/speakers?session=first" });
-    for (const { page } of [one, two]) {
-        await until(async () => (await page.locator(".voices-card").textContent()).includes("Nobody yet."), "an empty list");
-    }
+    const hash = `#/speakers?session=${session}`;
+    const [one, two] = [await open(browser, daemon.url, { hash }), await open(browser, daemon.url, { hash })];
+    return { feed, one, two, pages: [one.page, two.page] };
+}
 
-    // Nothing is stored without consent.
-    const dialog = one.page.getByRole("dialog");
-    await one.page.getByRole("button", { name: `Remember voice: ${who}` }).click();
+async function close(...windows) {
+    for (const { trouble, context } of windows) {
+        assert.deepEqual(trouble, []);
+        await context.close();
+    }
+}
+
+/** Nothing is stored without consent. */
+async function enrolWithConsent(page, who) {
+    const dialog = page.getByRole("dialog");
+    await page.getByRole("button", { name: `Remember voice: ${who}` }).click();
     await dialog.getByLabel("Name", { exact: true }).fill("Ada");
     await dialog.getByRole("button", { name: "Remember" }).click();
     assert.equal(await dialog.isVisible(), true, "consent is asked for");
     assert.deepEqual((await daemon.json("v1/speakers")).speakers, []);
-    assert.deepEqual(await accessibilityFaults(one.page), []);
-    await picture(one.page, "enrol");
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await picture(page, "enrol");
     await dialog.getByLabel("This person has agreed").check();
     await dialog.getByLabel(/Note on consent/).fill("said so at the start <b>of it</b>");
     await dialog.getByRole("button", { name: "Remember" }).click();
-    await toast(one.page, "Ada will be recognised from now on");
-    for (const { page } of [one, two]) {
+    await toast(page, "Ada will be recognised from now on");
+}
+
+/** Too little speech is refused with a message, and the dialog stays for another try. */
+async function enrolTooLittle({ page, allowed }) {
+    const short = (await talkers("first")).at(-1);
+    await page.getByRole("button", { name: `Remember voice: ${short}` }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name", { exact: true }).fill("Ada");
+    await dialog.getByLabel("This person has agreed").check();
+    allowed.push(/422/);
+    await dialog.getByRole("button", { name: "Remember" }).click();
+    await until(() => dialog.locator(".fault").isVisible(), "the reason");
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    assert.equal((await daemon.json("v1/speakers")).speakers[0].recordings, 1, "nothing was added");
+}
+
+async function forget(page) {
+    await page.getByRole("button", { name: "Forget: Ada" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
+    assert.equal((await daemon.json("v1/speakers")).speakers.length, 1, "a question comes first");
+    await page.getByRole("button", { name: "Forget: Ada" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Forget" }).click();
+    await toast(page, "The voice of Ada is deleted");
+}
+
+test("a voice is enrolled with consent, recognised, shown on every page, and forgotten", async () => {
+    const { feed, one, two, pages } = await onTwoPages("first");
+    const [who] = await talkers("first");
+    for (const page of pages) {
+        await until(async () => (await page.locator(".voices-card").textContent()).includes("Nobody yet."), "an empty list");
+    }
+    await enrolWithConsent(one.page, who);
+    for (const page of pages) {
         await until(async () => (await names(page)).includes("Ada"), "the name in the session");
         await until(async () => (await known(page)).includes("Ada"), "the name among the known");
         assert.match(await page.locator(".voices").textContent(), /consent: said so at the start <b>of it<\/b>/);
@@ -85,18 +126,7 @@ test("a voice is enrolled with consent, recognised, shown on every page, and for
     await picture(one.page, "voices");
     const { speakers: [voice] } = await daemon.json("v1/speakers");
     assert.deepEqual([voice.name, voice.consent], ["Ada", "said so at the start <b>of it</b>"]);
-
-    // Too little speech is refused with a message, and the dialog stays for another try.
-    const short = (await talkers("first")).at(-1);
-    await two.page.getByRole("button", { name: `Remember voice: ${short}` }).click();
-    const other = two.page.getByRole("dialog");
-    await other.getByLabel("Name", { exact: true }).fill("Ada");
-    await other.getByLabel("This person has agreed").check();
-    two.allowed.push(/422/);
-    await other.getByRole("button", { name: "Remember" }).click();
-    await until(() => other.locator(".fault").isVisible(), "the reason");
-    await other.getByRole("button", { name: "Cancel" }).click();
-    assert.equal((await daemon.json("v1/speakers")).speakers[0].recordings, 1, "nothing was added");
+    await enrolTooLittle(two);
 
     // Another session knows the voice by itself.
     const next = await daemon.publish("second", samples);
@@ -107,87 +137,95 @@ test("a voice is enrolled with consent, recognised, shown on every page, and for
     await until(async () => (await names(two.page)).includes("Ada"), "the name in another session");
 
     // Forgotten on one page: gone from the other, and from the session that had recognised it.
-    await one.page.getByRole("button", { name: "Forget: Ada" }).click();
-    await one.page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
-    assert.equal((await daemon.json("v1/speakers")).speakers.length, 1, "a question comes first");
-    await one.page.getByRole("button", { name: "Forget: Ada" }).click();
-    await one.page.getByRole("dialog").getByRole("button", { name: "Forget" }).click();
-    await toast(one.page, "The voice of Ada is deleted");
-    for (const { page } of [one, two]) await until(async () => (await known(page)).length === 0, "nobody is known");
+    await forget(one.page);
+    for (const page of pages) await until(async () => (await known(page)).length === 0, "nobody is known");
     await until(async () => !(await names(two.page)).includes("Ada"), "the recognised name is taken back");
     assert.ok((await names(one.page)).includes("Ada"), "what a person said stays");
     await until(() => one.page.getByRole("button", { name: "Remember voice: Ada" }).isVisible(), "an offer to enrol again");
     await feed.finish();
     await next.finish();
-    assert.deepEqual([one.trouble, two.trouble], [[], []]);
-    await one.context.close();
-    await two.context.close();
+    await close(one, two);
 });
 
+const cards = (page) => page.locator(".person").count();
+
+async function cardsAre(pages, n, what) {
+    for (const page of pages) await until(async () => (await cards(page)) === n, what);
+}
+
+/** Two people under one label, as a mistaken merge leaves them. */
+async function mergeInto(page, from, into) {
+    await page.getByRole("button", { name: `Merge: ${from}` }).click();
+    const dialog = page.getByRole("dialog");
+    assert.equal(await dialog.getByRole("button", { name: "Merge" }).isDisabled(), true, "nobody is chosen");
+    await page.getByRole("radio", { name: new RegExp(into) }).check();
+    await dialog.getByRole("button", { name: "Merge" }).click();
+}
+
+/** The server finds the second person under a label. */
+async function splitByServer(page, speaker) {
+    await page.getByRole("button", { name: `Split: ${speaker}` }).click();
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.getByRole("dialog").getByRole("button", { name: "Split" }).click();
+}
+
+/** The person picks one of `n` segments, whose id is returned; all of them cannot go, and none cannot either. */
+async function splitBySegment(page, speaker, n) {
+    await page.getByRole("button", { name: `Split: ${speaker}` }).click();
+    const picks = page.getByRole("dialog");
+    await picks.getByRole("radio", { name: /Choose the segments/ }).check();
+    const act = picks.getByRole("button", { name: "Split" });
+    assert.equal(await act.isDisabled(), true, "nothing is chosen");
+    const boxes = picks.getByRole("checkbox");
+    assert.equal(await boxes.count(), n);
+    for (let i = 0; i < n; i += 1) await boxes.nth(i).check();
+    assert.equal(await act.isDisabled(), true, "nobody would stay");
+    for (let i = 1; i < n; i += 1) await boxes.nth(i).uncheck();
+    await picture(page, "split");
+    const id = Number(await boxes.first().getAttribute("value"));
+    await act.click();
+    return id;
+}
+
+/** From the timeline: a segment of `speaker` is somebody new. */
+async function giveToSomebodyNew(page, speaker) {
+    await page.goto(`${daemon.url}#/timeline?session=pair`);
+    const row = page.locator("tbody tr").filter({ has: page.locator("td:first-child", { hasText: new RegExp(`^${speaker}$`) }) });
+    await row.first().getByRole("button").click();
+    await page.getByLabel("This was someone else", { exact: true }).selectOption("Somebody new");
+    await page.getByRole("button", { name: "Give to" }).click();
+}
+
 test("a speaker who is two people is split, by the server or by segments, and seen on another page", async () => {
-    const feed = await daemon.publish("pair", samples);
-    feed.send(0, 50);
-    await feed.heard(48);
-    await feed.settle();
-    const one = await open(browser, daemon.url, { hash: "#/speakers?session=pair" });
-    const two = await open(browser, daemon.url, { hash: "#/speakers?session=pair" });
-    const cards = (page) => page.locator(".person").count();
+    const { feed, one, two, pages } = await onTwoPages("pair");
     const [first, second] = await talkers("pair");
-    const n = (await talkers("pair")).length;
-    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n, "cards");
     const before = await daemon.snapshot("pair");
-    const of = (snapshot, speaker) => snapshot.segments.filter((s) => s.speaker === speaker).map((s) => s.id);
+    const n = before.speakers.length;
+    await cardsAre(pages, n, "cards");
+    await mergeInto(one.page, second, first);
+    await cardsAre(pages, n - 1, "one card less");
 
-    // Two people under one label, as a mistaken merge leaves them.
-    await one.page.getByRole("button", { name: `Merge: ${second}` }).click();
-    await one.page.getByRole("radio", { name: new RegExp(first) }).check();
-    await one.page.getByRole("dialog").getByRole("button", { name: "Merge" }).click();
-    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n - 1, "one card less");
-
-    // The server finds the second person.
-    await one.page.getByRole("button", { name: `Split: ${first}` }).click();
-    const dialog = one.page.getByRole("dialog");
-    assert.deepEqual(await accessibilityFaults(one.page), []);
-    await dialog.getByRole("button", { name: "Split" }).click();
-    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n, "a card more, on both pages");
+    await splitByServer(one.page, first);
+    await cardsAre(pages, n, "a card more, on both pages");
     const found = await daemon.snapshot("pair");
     const fresh = found.speakers.map((s) => s.id).find((id) => !before.speakers.some((s) => s.id === id));
     const wasSecond = new Set(of(before, second));
     const nRight = of(found, fresh).filter((id) => wasSecond.has(id)).length;
     assert.ok(nRight * 2 > of(found, fresh).length, "most of what went was the second person's");
 
-    // The person picks the segments; all of them cannot go, and none cannot either.
     const biggest = of(found, first).length > 1 ? first : fresh;
-    const own = of(found, biggest);
-    assert.ok(own.length > 1, "somebody has two segments");
-    await two.page.getByRole("button", { name: `Split: ${biggest}` }).click();
-    const picks = two.page.getByRole("dialog");
-    await picks.getByRole("radio", { name: /Choose the segments/ }).check();
-    const act = picks.getByRole("button", { name: "Split" });
-    assert.equal(await act.isDisabled(), true, "nothing is chosen");
-    const boxes = picks.getByRole("checkbox");
-    assert.equal(await boxes.count(), own.length);
-    for (let i = 0; i < own.length; i += 1) await boxes.nth(i).check();
-    assert.equal(await act.isDisabled(), true, "nobody would stay");
-    for (let i = 1; i < own.length; i += 1) await boxes.nth(i).uncheck();
-    await picture(two.page, "split");
-    const value = Number(await boxes.first().getAttribute("value"));
-    await act.click();
-    for (const { page } of [one, two]) await until(async () => (await cards(page)) === n + 1, "one more on both pages");
+    const nOwn = of(found, biggest).length;
+    assert.ok(nOwn > 1, "somebody has two segments");
+    const id = await splitBySegment(two.page, biggest, nOwn);
+    await cardsAre(pages, n + 1, "one more on both pages");
     const picked = await daemon.snapshot("pair");
-    const newest = picked.segments.find((s) => s.id === value).speaker;
+    const newest = picked.segments.find((s) => s.id === id).speaker;
     assert.ok(!found.speakers.some((s) => s.id === newest), "it went to a new speaker");
-    assert.deepEqual(of(picked, newest), [value], "and alone");
+    assert.deepEqual(of(picked, newest), [id], "and alone");
 
-    // From the timeline: this segment was somebody new.
-    await one.page.goto(`${daemon.url}#/timeline?session=pair`);
-    const rest = picked.speakers.map((s) => s.id).find((id) => of(picked, id).length > 1);
-    const row = one.page.locator("tbody tr").filter({ has: one.page.locator("td:first-child", { hasText: new RegExp(`^${rest}$`) }) });
-    await row.first().getByRole("button").click();
-    await one.page.getByLabel("This was someone else", { exact: true }).selectOption("Somebody new");
-    await one.page.getByRole("button", { name: "Give to" }).click();
+    await giveToSomebodyNew(one.page, picked.speakers.map((s) => s.id).find((one) => of(picked, one).length > 1));
     await until(async () => (await daemon.snapshot("pair")).speakers.length === n + 2, "a speaker more");
-    await until(async () => (await cards(two.page)) === n + 2, "a card more on the other page");
+    await cardsAre([two.page], n + 2, "a card more on the other page");
 
     // A speaker with one segment cannot be split: the server refuses, and nothing changes.
     await two.page.getByRole("button", { name: `Split: ${newest}` }).click();
@@ -196,7 +234,5 @@ test("a speaker who is two people is split, by the server or by segments, and se
     await feed.finish();
     await until(async () => (await two.page.locator(".state").textContent()).startsWith("This session has ended"), "the end");
     assert.equal(await two.page.getByRole("button", { name: `Merge: ${newest}` }).isDisabled(), false, "it is corrected after its end, too");
-    assert.deepEqual([one.trouble, two.trouble], [[], []]);
-    await one.context.close();
-    await two.context.close();
+    await close(one, two);
 });

@@ -42,62 +42,61 @@ async function restart(signal) {
     daemon = await Daemon.start({ port, args: ["--config", config] });
 }
 
-test("a meeting is recorded over every accident, and worked on afterwards", async () => {
-    const { page, trouble, context } = await open(listener, daemon.url, {
-        context: { permissions: ["microphone"] }, isBlank: true,
-        allow: (what) => /^dialog|WebSocket|ERR_CONNECTION|Failed to load resource/.test(what),
-    });
-    await page.addInitScript(pluggable);
-    await page.goto(`${daemon.url}#/listen`);
+const status = (page) => page.locator(".status").first().textContent();
+const listens = (page) => until(async () => /^Listening/.test(await status(page)), "the page listens");
 
-    // Record.
+/** Waits until the session has gone on for so many seconds. */
+async function goesOn(seconds) {
+    const { at } = await snapshot();
+    await until(async () => (await snapshot()).at > at + seconds, `${seconds} s more`);
+}
+
+async function record(page) {
+    await page.goto(`${daemon.url}#/listen`);
     await page.getByLabel("Name of the session").fill("walk");
     await page.getByRole("button", { name: "Start listening" }).click();
-    const status = () => page.locator(".status").first().textContent();
-    const listens = () => until(async () => /^Listening/.test(await status()), "the page listens");
-    const goesOn = async (seconds) => {
-        const { at } = await snapshot();
-        await until(async () => (await snapshot()).at > at + seconds, `${seconds} s more`);
-    };
     await until(async () => (await snapshot()).speakers?.length >= 2, "two people");
+}
 
-    // Reload.
+async function reload(page) {
     page.removeAllListeners("dialog");
     page.on("dialog", (dialog) => void dialog.accept());
     await page.reload();
-    await listens();
+    await listens(page);
     await goesOn(3);
     assert.equal((await snapshot()).gaps.length, 1, "the reload leaves a gap");
+}
 
-    // Restart the server, in order and by accident: the same session, the same people.
-    for (const signal of ["SIGTERM", "SIGKILL"]) {
-        const before = await snapshot();
-        await page.waitForTimeout(1500);
-        await restart(signal);
-        await listens();
-        await goesOn(4);
-        const now = await snapshot();
-        assert.equal(now.live, true, signal);
-        assert.deepEqual(now.speakers.slice(0, 2).map((s) => s.id), before.speakers.slice(0, 2).map((s) => s.id), signal);
-        assert.equal(now.gaps.length, 1, `${signal}: the page sends what the server has not stored`);
-    }
-    const { sessions } = await daemon.json("v1/sessions");
-    assert.deepEqual(sessions.map((s) => s.session), ["walk"], "it is one session");
+/** Restarts the server: the same session goes on, with the same people. */
+async function restartServer(page, signal) {
+    const before = await snapshot();
+    await page.waitForTimeout(1500);
+    await restart(signal);
+    await listens(page);
+    await goesOn(4);
+    const now = await snapshot();
+    assert.equal(now.live, true, signal);
+    assert.deepEqual(now.speakers.slice(0, 2).map((s) => s.id), before.speakers.slice(0, 2).map((s) => s.id), signal);
+    assert.equal(now.gaps.length, 1, `${signal}: the page sends what the server has not stored`);
+}
 
-    // Lose the microphone.
+async function loseMicrophone(page) {
     await page.evaluate(() => globalThis.pullOut());
-    await until(async () => /microphone is gone/.test(await status()), "word of the loss");
+    await until(async () => /microphone is gone/.test(await status(page)), "word of the loss");
     await page.getByRole("button", { name: "Go on with this one" }).click();
-    await listens();
+    await listens(page);
     await until(async () => (await snapshot()).gaps.length === 2, "the gap");
     await goesOn(2);
+}
 
-    // End.
+async function end(page) {
     await page.getByRole("button", { name: "Stop listening" }).click();
     await until(async () => (await snapshot()).reason === "closed", "the end");
     await until(() => !existsSync(join(folder, "sessions.sqlite-voices", "walk.sealed")), "the voices are erased");
+}
 
-    // Correct, undo, correct again.
+/** Names a speaker in a turn, takes it back, and makes it again. */
+async function correct(page) {
     await page.goto(`${daemon.url}#/turns?session=walk`);
     const nameOf = async () => (await snapshot()).speakers.find((s) => s.id === "S1").name;
     const { segments } = await snapshot();
@@ -113,24 +112,46 @@ test("a meeting is recorded over every accident, and worked on afterwards", asyn
     await page.getByRole("button", { name: "Redo: name" }).waitFor();
     await page.keyboard.press("Control+Shift+Z");
     await until(async () => (await nameOf()) === "Ada", "the name once more");
+}
 
-    // Play a turn.
+async function playTurn(page) {
     const bar = page.getByRole("region", { name: "What is played" });
     await page.getByRole("button", { name: /^Play the turn/ }).first().click();
     await until(() => bar.isVisible(), "it plays");
     await bar.getByRole("button", { name: "Stop playing" }).click();
+}
 
-    // Save.
+async function saveText(page) {
     const download = page.waitForEvent("download");
     await page.getByRole("button", { name: /as MD$/ }).click();
     const saved = readFileSync(await (await download).path(), "utf8");
     assert.ok(saved.includes("Ada"), saved);
+}
 
-    // Delete.
+async function deleteSession(page) {
     await page.goto(`${daemon.url}#/sessions`);
     await page.locator(".session-row").getByRole("button", { name: /^Delete/ }).click();
     await until(async () => (await fetch(`${daemon.url}v1/sessions/walk`)).status === 404, "it is gone");
     assert.equal(existsSync(join(folder, "sessions.sqlite-audio", "walk.opus")), false);
+}
+
+test("a meeting is recorded over every accident, and worked on afterwards", async () => {
+    const { page, trouble, context } = await open(listener, daemon.url, {
+        context: { permissions: ["microphone"] }, isBlank: true,
+        allow: (what) => /^dialog|WebSocket|ERR_CONNECTION|Failed to load resource/.test(what),
+    });
+    await page.addInitScript(pluggable);
+    await record(page);
+    await reload(page);
+    for (const signal of ["SIGTERM", "SIGKILL"]) await restartServer(page, signal);
+    const { sessions } = await daemon.json("v1/sessions");
+    assert.deepEqual(sessions.map((s) => s.session), ["walk"], "it is one session");
+    await loseMicrophone(page);
+    await end(page);
+    await correct(page);
+    await playTurn(page);
+    await saveText(page);
+    await deleteSession(page);
     assert.deepEqual(trouble, []);
     await context.close();
 });

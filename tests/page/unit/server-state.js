@@ -54,89 +54,110 @@ export class ServerState {
         const draw = this.random();
         const segment = this.pick(this.segments);
         const speaker = this.pick(this.speakers);
-        if (draw < 0.02 && this.merged.length > 0) {
-            const back = { id: this.merged.pop(), first_s: this.ms / 1000 };
-            this.speakers.push(back);
-            this.speakers.sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));
-            return this.event("speaker", back);
-        }
-        if (draw < 0.1 || !speaker) {
-            const made = { id: `S${this.nextSpeaker++}`, first_s: this.ms / 1000 };
-            this.speakers.push(made);
-            return this.event("speaker", made);
-        }
-        if (draw < 0.4 || !segment) {
-            const length = Math.floor(this.random() * 4000);
-            const made = {
-                id: this.nextSegment++, from: this.ms, to: this.ms + length, speaker: speaker.id,
-                confidence: Math.round(this.random() * 1000) / 1000, final: false,
-            };
-            if (this.random() < 0.2) made.overlap = true;
-            if (this.random() < 0.2) made.snr_db = 12.5;
-            if (this.random() < 0.2) made.c50_db = 7.5;
-            if (this.random() < 0.2) made.speech = [[made.from / 1000, made.from / 1000]];
-            this.segments.push(made);
-            return this.event("segment", this.view(made));
-        }
-        if (draw < 0.7) {
-            segment.to += Math.floor(this.random() * 900);
-            segment.final = this.random() < 0.5;
-            if (this.random() < 0.1) delete segment.overlap;
-            if (this.random() < 0.5) delete segment.speech;
-            return this.event("segment", this.view(segment));
-        }
+        if (draw < 0.02 && this.merged.length > 0) return this.returned();
+        if (draw < 0.1 || !speaker) return this.newSpeaker();
+        if (draw < 0.4 || !segment) return this.newSegment(speaker);
+        if (draw < 0.7) return this.changedSegment(segment);
         if (draw < 0.75) {
             this.segments = this.segments.filter((s) => s !== segment);
             return this.event("segment_removed", { id: segment.id });
         }
-        if (draw < 0.85) {
-            const changed = this.segments.filter(() => this.random() < 0.3);
-            if (changed.length === 0) return null;
-            const changes = changed.map((s) => ({ id: s.id, from: s.speaker, to: this.pick(this.speakers).id }));
-            changed.forEach((s, i) => { s.speaker = changes[i].to; });
-            return this.event("revision", { changes, reason: this.pick(["merge", "split", "final_pass"]) });
-        }
-        if (draw < 0.9) {
-            const name = this.pick(["Ada", "<script>alert(1)</script>", "Гость", undefined]);
-            if (name === undefined) delete speaker.name;
-            else speaker.name = name;
-            return this.event("speaker", { ...speaker });
-        }
-        if (draw < 0.95) {
-            const into = this.pick(this.speakers.filter((s) => s !== speaker));
-            if (!into || this.segments.some((s) => s.speaker === speaker.id)) return null;
-            this.speakers = this.speakers.filter((s) => s !== speaker);
-            this.merged.push(speaker.id);
-            return this.event("speaker_merged", { from: speaker.id, into: into.id });
-        }
+        if (draw < 0.85) return this.revision();
+        if (draw < 0.9) return this.renamed(speaker);
+        if (draw < 0.95) return this.mergedAway(speaker);
         if (draw < 0.96) {
             this.title = this.pick(["Weekly", "<img src=x>", "Совещание", undefined]);
             return this.event("title", this.title === undefined ? {} : { title: this.title });
         }
-        if (draw < 0.965) {
-            const id = Math.floor(this.random() * 4) + 1;
-            this.notes = this.notes.filter((note) => note.id !== id);
-            const note = this.random() < 0.7 ? { id, text: "<b>who?</b>" } : { id };
-            if (note.text !== undefined && this.random() < 0.5) note.segment = segment.id;
-            if (note.text !== undefined) this.notes.push(note);
-            return this.event("note", note);
-        }
-        if (draw < 0.97) {
-            const next = (kind) => (this.random() < 0.3 ? undefined : { id: Math.floor(this.random() * 9), kind });
-            [this.undo, this.redo] = [next("merge"), next("rename")];
-            return this.event("correction", {
-                id: 3, kind: "undo", of: 2, unix_s: 1,
-                ...(this.undo ? { undo: this.undo } : {}), ...(this.redo ? { redo: this.redo } : {}),
-            });
-        }
+        if (draw < 0.965) return this.note(segment);
+        if (draw < 0.97) return this.correction();
         if (draw < 0.98) {
             const gap = { start: this.ms / 1000, end: (this.ms + 250) / 1000, reason: "overrun" };
             this.ms += 250;
             this.gaps.push(gap);
             return this.event("gap", gap);
         }
-        if (draw < 0.99 && segment) return this.wordsEvent(segment);
+        if (draw < 0.99) return this.wordsEvent(segment);
         return this.event("warning", { code: "non_finite_samples", reason: "heard as silence" });
+    }
+
+    /** A speaker who was merged away is split off again. */
+    returned() {
+        const back = { id: this.merged.pop(), first_s: this.ms / 1000 };
+        this.speakers.push(back);
+        this.speakers.sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));
+        return this.event("speaker", back);
+    }
+
+    newSpeaker() {
+        const made = { id: `S${this.nextSpeaker++}`, first_s: this.ms / 1000 };
+        this.speakers.push(made);
+        return this.event("speaker", made);
+    }
+
+    newSegment(speaker) {
+        const length = Math.floor(this.random() * 4000);
+        const made = {
+            id: this.nextSegment++, from: this.ms, to: this.ms + length, speaker: speaker.id,
+            confidence: Math.round(this.random() * 1000) / 1000, final: false,
+        };
+        if (this.random() < 0.2) made.overlap = true;
+        if (this.random() < 0.2) made.snr_db = 12.5;
+        if (this.random() < 0.2) made.c50_db = 7.5;
+        if (this.random() < 0.2) made.speech = [[made.from / 1000, made.from / 1000]];
+        this.segments.push(made);
+        return this.event("segment", this.view(made));
+    }
+
+    changedSegment(segment) {
+        segment.to += Math.floor(this.random() * 900);
+        segment.final = this.random() < 0.5;
+        if (this.random() < 0.1) delete segment.overlap;
+        if (this.random() < 0.5) delete segment.speech;
+        return this.event("segment", this.view(segment));
+    }
+
+    revision() {
+        const changed = this.segments.filter(() => this.random() < 0.3);
+        if (changed.length === 0) return null;
+        const changes = changed.map((s) => ({ id: s.id, from: s.speaker, to: this.pick(this.speakers).id }));
+        changed.forEach((s, i) => { s.speaker = changes[i].to; });
+        return this.event("revision", { changes, reason: this.pick(["merge", "split", "final_pass"]) });
+    }
+
+    renamed(speaker) {
+        const name = this.pick(["Ada", "<script>alert(1)</script>", "Гость", undefined]);
+        if (name === undefined) delete speaker.name;
+        else speaker.name = name;
+        return this.event("speaker", { ...speaker });
+    }
+
+    /** Only a speaker without segments goes. */
+    mergedAway(speaker) {
+        const into = this.pick(this.speakers.filter((s) => s !== speaker));
+        if (!into || this.segments.some((s) => s.speaker === speaker.id)) return null;
+        this.speakers = this.speakers.filter((s) => s !== speaker);
+        this.merged.push(speaker.id);
+        return this.event("speaker_merged", { from: speaker.id, into: into.id });
+    }
+
+    /** A note is new, changed or withdrawn. */
+    note(segment) {
+        const id = Math.floor(this.random() * 4) + 1;
+        this.notes = this.notes.filter((note) => note.id !== id);
+        const note = this.random() < 0.7 ? { id, text: "<b>who?</b>" } : { id };
+        if (note.text !== undefined && this.random() < 0.5) note.segment = segment.id;
+        if (note.text !== undefined) this.notes.push(note);
+        return this.event("note", note);
+    }
+
+    correction() {
+        const next = (kind) => (this.random() < 0.3 ? undefined : { id: Math.floor(this.random() * 9), kind });
+        [this.undo, this.redo] = [next("merge"), next("rename")];
+        return this.event("correction", {
+            id: 3, kind: "undo", of: 2, unix_s: 1,
+            ...(this.undo ? { undo: this.undo } : {}), ...(this.redo ? { redo: this.redo } : {}),
+        });
     }
 
     /** Some words are new, some change, some are withdrawn. */
