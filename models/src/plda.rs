@@ -5,14 +5,16 @@
 //! that of Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx)", 2022). A voice is a point `y` with
 //! prior `N(0, I)`; its embeddings are `z = V·y + noise` with `V = diag(√Φ)`.
 
+use std::sync::Arc;
+
 use crate::embedding::dot;
 
-/// The model's matrices, from the recipe, or isotropic ones where a model brings none.
+/// The model's matrices, from the recipe, or isotropic ones where a model brings none. Clones share the large ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plda {
-    mean: Vec<f32>,
+    mean: Arc<[f32]>,
     /// Shape `(dim, embedding_dim)`, row-major.
-    transform: Vec<f32>,
+    transform: Arc<[f32]>,
     /// Between-voice variance of each coordinate, `Φ`; shape `(dim,)`.
     phi: Vec<f32>,
     root_phi: Vec<f32>,
@@ -84,7 +86,7 @@ impl Plda {
     fn new(mean: Vec<f32>, transform: Vec<f32>, phi: Vec<f32>) -> Self {
         let root_phi = phi.iter().map(|p| p.sqrt()).collect();
         let norm = phi.iter().map(|p| 1.0 + p).sum::<f32>().sqrt();
-        Self { mean, transform, phi, root_phi, norm }
+        Self { mean: mean.into(), transform: transform.into(), phi, root_phi, norm }
     }
 
     /// Number of coordinates.
@@ -109,7 +111,7 @@ impl Plda {
     /// Allocates the result; an embedding at the very mean gives zeros.
     #[must_use]
     pub fn project(&self, embedding: &[f32]) -> Vec<f32> {
-        let centred: Vec<f32> = embedding.iter().zip(&self.mean).map(|(e, m)| e - m).collect();
+        let centred: Vec<f32> = embedding.iter().zip(self.mean.iter()).map(|(e, m)| e - m).collect();
         let mut z: Vec<f32> =
             self.transform.chunks_exact(self.mean.len()).map(|row| dot(row, &centred)).collect();
         let length = dot(&z, &z).sqrt();
