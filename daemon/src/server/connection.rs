@@ -26,6 +26,8 @@ use crate::session::{Command, Correction, CorrectionError, Session};
 const SUBPROTOCOL: &str = "diarized.v1";
 /// Replies that may wait for the outgoing half.
 const REPLIES: usize = 16;
+/// Bytes that are read from the socket at once; a longer frame gets the memory it needs. Every connection has them.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// What comes from the peer next.
 #[derive(Debug)]
@@ -96,7 +98,11 @@ where
         Err(refusal) => return *refusal,
     };
     let max = shared.limits.max_message_bytes;
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(max).max_frame_size(max);
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(max)
+        .max_frame_size(max)
+        .read_buffer_size(READ_BUFFER_BYTES);
     upgrade.on_upgrade(move |socket| async move {
         let connection = Connection::new(shared, socket, visitor, permit);
         serve(connection).await;

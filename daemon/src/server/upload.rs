@@ -14,6 +14,8 @@ use crate::protocol::ErrorCode;
 const AT_ONCE: usize = 2;
 /// The unit of the budget, in bytes.
 const UNIT: usize = 1024;
+/// Memory that a declared length gets before anything of it has come.
+const FIRST_BYTES: usize = 64 * 1024;
 
 /// The budget.
 #[derive(Debug)]
@@ -69,7 +71,8 @@ impl Uploads {
         if declared.is_some_and(|n| n.div_ceil(UNIT) > self.units.available_permits()) {
             return Err(full());
         }
-        let (mut bytes, mut share) = (Vec::with_capacity(declared.unwrap_or(0)), Vec::new());
+        let first = declared.unwrap_or(0).min(FIRST_BYTES);
+        let (mut bytes, mut share) = (Vec::with_capacity(first), Vec::new());
         let mut n_held = 0;
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
