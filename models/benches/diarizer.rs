@@ -1,16 +1,20 @@
-//! Cost of one window of each length, in our kernels, in tract with our operators and in tract alone, and of a session's
-//! next ten seconds after an hour, eight, a day.
+//! Cost of one window of each length, in our kernels, in tract with our operators and in tract alone; of a second of the
+//! voice activity network, in our kernels and in tract; and of a session's next ten seconds after an hour, eight, a day.
 //!
 //! The sessions hear synthetic voices and get stand-in embeddings, so that what is measured is the diarizer's own
 //! work: voice activity, features, clustering, labels. Its cost must not grow with the length of the session.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use diarized_dsp::SampleRange;
 use diarized_models::diarizer::SpeechDetector;
-use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, Engine, ModelSource};
+use diarized_models::segmenter::Scores;
+use diarized_models::{
+    Diarizer, DiarizerOptions, DiarizerParams, Embedder, Embedding, Engine, ModelSource, Segmenter,
+};
 use tract_onnx::prelude::*;
 
 /// Length of a turn, in samples: four seconds, of which the last half is a pause.
@@ -52,8 +56,27 @@ fn windows(c: &mut Criterion) {
     group.finish();
 }
 
+/// A second of the voice activity network, in our kernels and in tract.
+fn voice_activity(c: &mut Criterion) {
+    let mut group = c.benchmark_group("segmenter");
+    group.throughput(Throughput::Elements(1));
+    for (name, engine) in [("a_second", Engine::Best), ("a_second_in_tract", Engine::Tract)] {
+        let segmenter = Segmenter::builtin_in(engine).expect("the built-in network can be loaded");
+        let rows: Vec<f32> =
+            (0..segmenter.n_mels() * 100).map(|n| 9.0 + ((n * 37 % 101) as f32 - 50.0) / 12.0).collect();
+        let (mut stream, mut scores) = (Arc::new(segmenter).stream(), Scores::default());
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                scores.clear();
+                stream.push(black_box(&rows), &mut scores);
+            });
+        });
+    }
+    group.finish();
+}
+
 /// The built-in network as tract runs it without `operators.rs`.
-fn plain_plan(n_mels: usize, n_frames: usize) -> TractResult<std::sync::Arc<TypedRunnableModel>> {
+fn plain_plan(n_mels: usize, n_frames: usize) -> TractResult<Arc<TypedRunnableModel>> {
     let onnx = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo/nexttdnn-c128-b122/model.onnx");
     tract_onnx::onnx()
         .model_for_path(onnx)?
@@ -175,5 +198,5 @@ fn sessions(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, windows, sessions);
+criterion_group!(benches, windows, voice_activity, sessions);
 criterion_main!(benches);

@@ -1,15 +1,20 @@
 //! The voice activity network: for every 10 ms whether somebody speaks, whether two do, and how clearly.
 //!
-//! A causal stack of dilated convolutions that runs through tract in chunks of 100 ms; each layer remembers what it needs
-//! of the past, so every frame is computed once. Made by `training/diarized_train/segmenter.py`.
+//! A causal stack of dilated convolutions, run in chunks of 100 ms; each layer remembers what it needs of the past, so
+//! every frame is computed once. The network in the binary runs in this crate's kernels, any other one in tract. Made by
+//! `training/diarized_train/segmenter.py`.
 
 use std::sync::{Arc, OnceLock};
 
 use diarized_dsp::log_mel::{LogMelParams, LogMelRecipe};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
+use crate::Engine;
+use crate::inference::Level;
+use crate::inference::tcn::{Network, State};
 use crate::operators;
 
 /// A segmenter that cannot be loaded.
@@ -80,10 +85,26 @@ impl Scores {
     }
 }
 
+/// Values of a frame's output.
+const N_OUTPUTS: usize = 4;
+
 /// The loaded network. `Send + Sync`; one serves all streams.
 pub struct Segmenter {
     card: Card,
-    plan: Arc<TypedRunnableModel>,
+    runner: Runner,
+}
+
+/// What computes the scores.
+enum Runner {
+    Kernels(Box<Network>),
+    Tract(Arc<TypedRunnableModel>),
+}
+
+/// What a stream keeps between chunks.
+#[derive(Debug)]
+enum Memory {
+    Kernels(State),
+    Tract(TypedSimpleState),
 }
 
 impl std::fmt::Debug for Segmenter {
@@ -99,14 +120,18 @@ impl Segmenter {
     /// [`SegmenterError`], the same at every call; a test of this crate holds that there is none.
     pub fn builtin() -> Result<Arc<Self>, SegmenterError> {
         static LOADED: OnceLock<Result<Arc<Segmenter>, SegmenterError>> = OnceLock::new();
-        LOADED
-            .get_or_init(|| {
-                Self::from_parts(crate::builtin::SEGMENTER_ONNX, crate::builtin::SEGMENTER_CARD).map(Arc::new)
-            })
-            .clone()
+        LOADED.get_or_init(|| Self::builtin_in(Engine::Best).map(Arc::new)).clone()
     }
 
-    fn from_parts(onnx: &[u8], card: &str) -> Result<Self, SegmenterError> {
+    /// The network inside the binary, loaded anew for this engine; for measurements.
+    ///
+    /// # Errors
+    /// [`SegmenterError`].
+    pub fn builtin_in(engine: Engine) -> Result<Self, SegmenterError> {
+        Self::from_parts(engine, crate::builtin::SEGMENTER_ONNX, crate::builtin::SEGMENTER_CARD)
+    }
+
+    fn from_parts(engine: Engine, onnx: &[u8], card: &str) -> Result<Self, SegmenterError> {
         let card: Card = toml::from_str(card).map_err(|e| SegmenterError::Card(e.to_string()))?;
         let fits = card.schema == 1
             && card.chunk_frames > 0
@@ -121,8 +146,8 @@ impl Segmenter {
         if digest != card.onnx_sha256 {
             return Err(SegmenterError::Checksum { expected: card.onnx_sha256, got: digest });
         }
-        let plan = build(onnx, &card).map_err(|e| SegmenterError::Network(format!("{e:#}")))?;
-        Ok(Self { card, plan })
+        let runner = build(engine, onnx, &card).map_err(|e| SegmenterError::Network(format!("{e:#}")))?;
+        Ok(Self { card, runner })
     }
 
     /// Mel bands of a row.
@@ -152,18 +177,33 @@ impl Segmenter {
     /// A stream at its start.
     #[must_use]
     pub fn stream(self: &Arc<Self>) -> SegmenterStream {
-        SegmenterStream { state: self.state(), segmenter: Arc::clone(self), rows: Vec::new(), n_pushed: 0 }
+        SegmenterStream { memory: None, segmenter: Arc::clone(self), rows: Vec::new(), n_pushed: 0 }
     }
 
     /// The network at the start of a stream.
-    fn state(&self) -> Option<TypedSimpleState> {
-        self.plan.spawn().ok()
+    fn memory(&self) -> TractResult<Memory> {
+        Ok(match &self.runner {
+            Runner::Kernels(network) => Memory::Kernels(network.stream(self.card.chunk_frames)),
+            Runner::Tract(plan) => Memory::Tract(plan.spawn()?),
+        })
     }
 }
 
-fn build(onnx: &[u8], card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
+fn build(engine: Engine, onnx: &[u8], card: &Card) -> TractResult<Runner> {
+    let proto = tract_onnx::onnx().proto_model_for_read(&mut &*onnx)?;
+    if engine == Engine::Best
+        && let Some(network) = Network::recognise(&proto, Level::new())
+        && network.shape() == (card.n_mels, card.channels, N_OUTPUTS)
+        && network.reaches().eq(card.caches.iter().copied())
+    {
+        return Ok(Runner::Kernels(Box::new(network)));
+    }
+    build_in_tract(&proto, card).map(Runner::Tract)
+}
+
+fn build_in_tract(proto: &ModelProto, card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
     let mut model = tract_onnx::onnx()
-        .model_for_read(&mut &*onnx)?
+        .model_for_proto_model(proto)?
         .with_input_fact(0, f32::fact([1, card.n_mels, card.chunk_frames]).into())?;
     for (i, n) in card.caches.iter().enumerate() {
         model = model.with_input_fact(1 + i, f32::fact([1, card.channels, *n]).into())?;
@@ -180,12 +220,13 @@ pub fn front_end() -> LogMelParams {
     LogMelParams::try_new(LogMelRecipe::default()).expect("the recipe is valid")
 }
 
-/// One stream through the network. Memory: what the layers remember, about 700 kB.
+/// One stream through the network. Memory: what the layers remember, about 400 kB from the first rows to the end of the
+/// stream, or 800 kB in tract.
 #[derive(Debug)]
 pub struct SegmenterStream {
     segmenter: Arc<Segmenter>,
-    /// None where tract could not make one.
-    state: Option<TypedSimpleState>,
+    /// None at the start of a stream.
+    memory: Option<Memory>,
     rows: Vec<f32>,
     n_pushed: u64,
 }
@@ -256,7 +297,7 @@ impl SegmenterStream {
 
     /// Goes back to the start of a stream.
     pub fn reset(&mut self) {
-        self.state = self.segmenter.state();
+        self.memory = None;
         self.rows.clear();
         self.n_pushed = 0;
     }
@@ -264,22 +305,32 @@ impl SegmenterStream {
     /// Scores of the chunk that begins at value `at` of the waiting rows.
     fn run(&mut self, at: usize) -> TractResult<Vec<(FrameScores, f32)>> {
         let (n_mels, chunk) = (self.segmenter.card.n_mels, self.segmenter.card.chunk_frames);
-        let mut features = vec![0.0_f32; n_mels * chunk];
-        for frame in 0..chunk {
-            for mel in 0..n_mels {
-                features[mel * chunk + frame] = self.rows[at + frame * n_mels + mel];
+        let rows = &self.rows[at..][..n_mels * chunk];
+        let memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => self.segmenter.memory()?,
+        };
+        match (&self.segmenter.runner, self.memory.insert(memory)) {
+            (Runner::Kernels(network), Memory::Kernels(state)) => {
+                let outputs = network.run(rows, state);
+                Ok((0..chunk).map(|t| scores(|row| outputs.at(t, 0, N_OUTPUTS)[row])).collect())
             }
+            (_, Memory::Tract(state)) => {
+                let features: Vec<f32> =
+                    (0..n_mels * chunk).map(|idx| rows[idx % chunk * n_mels + idx / chunk]).collect();
+                let outputs = state.run(tvec!(Tensor::from_shape(&[1, n_mels, chunk], &features)?.into()))?;
+                let view = outputs[0].to_plain_array_view::<f32>()?;
+                Ok((0..chunk).map(|t| scores(|row| view[[0, row, t]])).collect())
+            }
+            (Runner::Tract(_), Memory::Kernels(_)) => Err(TractError::msg("the memory is another network's")),
         }
-        let state = self.state.as_mut().ok_or_else(|| TractError::msg("there is no state"))?;
-        let outputs = state.run(tvec!(Tensor::from_shape(&[1, n_mels, chunk], &features)?.into()))?;
-        let view = outputs[0].to_plain_array_view::<f32>()?;
-        Ok((0..chunk)
-            .map(|t| {
-                let [speech, overlap, snr_db, c50_db] = [0, 1, 2, 3].map(|row| view[[0, row, t]]);
-                (FrameScores { speech, snr_db, c50_db }, overlap)
-            })
-            .collect())
     }
+}
+
+/// Scores and overlap of a frame out of the values of its output.
+fn scores(value: impl Fn(usize) -> f32) -> (FrameScores, f32) {
+    let [speech, overlap, snr_db, c50_db] = [0, 1, 2, 3].map(value);
+    (FrameScores { speech, snr_db, c50_db }, overlap)
 }
 
 const SILENT: FrameScores = FrameScores { speech: -10.0, snr_db: 0.0, c50_db: 0.0 };
@@ -303,8 +354,13 @@ mod tests {
 
     #[test]
     fn agrees_with_onnxruntime() {
+        for engine in [Engine::Best, Engine::Tract] {
+            assert_agrees_with_onnxruntime(&Arc::new(Segmenter::builtin_in(engine).unwrap()));
+        }
+    }
+
+    fn assert_agrees_with_onnxruntime(segmenter: &Arc<Segmenter>) {
         let golden = golden();
-        let segmenter = Segmenter::builtin().unwrap();
         let (mut stream, mut got) = (segmenter.stream(), Scores::default());
         stream.push(&golden.features, &mut got);
         let n_frames = golden.scores.len() / 4;
@@ -351,7 +407,8 @@ mod tests {
 
     #[test]
     fn other_weights_are_refused() {
-        let error = Segmenter::from_parts(b"other", crate::builtin::SEGMENTER_CARD).unwrap_err();
+        let error =
+            Segmenter::from_parts(Engine::Best, b"other", crate::builtin::SEGMENTER_CARD).unwrap_err();
         assert!(matches!(error, SegmenterError::Checksum { .. }));
     }
 }

@@ -112,6 +112,28 @@ impl<'a> RowsMut<'a> {
     }
 }
 
+/// A table of activations, with room for whole panels in each row.
+#[derive(Debug)]
+pub(crate) struct Table {
+    values: Buffer,
+    stride: usize,
+}
+
+impl Table {
+    pub(crate) fn new(n_rows: usize, n_columns: usize) -> Self {
+        let stride = stride(n_columns);
+        Self { values: Buffer::zeros(n_rows * stride), stride }
+    }
+
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows { values: &self.values, stride: self.stride }
+    }
+
+    pub(crate) fn rows_mut(&mut self) -> RowsMut<'_> {
+        RowsMut::new(&mut self.values, self.stride)
+    }
+}
+
 /// Columns of one vector after the other, each with all its rows of `S::f32s::LEN` floats: what goes along the rows reads
 /// memory in order.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 
 use super::buffer::{Buffer, Planes, RowsMut};
-use super::functions::gelu;
+use super::functions::{gelu, relu};
 
 /// Rows that are computed together; their sums stay in registers.
 pub(crate) const TILE: usize = 8;
@@ -32,6 +32,68 @@ impl Kernels {
     pub(crate) fn n_channels(&self) -> usize {
         self.bias.len()
     }
+}
+
+/// The rows before the next one, as far back as a causal convolution reaches. A ring: the newest row takes the place of
+/// the oldest.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    values: Buffer,
+    n_rows: usize,
+    n_channels: usize,
+    oldest: usize,
+}
+
+impl Past {
+    /// Rows of zeros for `n_channels`; `n_rows` is above 0.
+    pub(crate) fn silent(n_rows: usize, n_channels: usize) -> Self {
+        Self { values: Buffer::zeros(n_rows * n_channels), n_rows, n_channels, oldest: 0 }
+    }
+
+    /// The `idx`-th row, the oldest being 0.
+    #[inline(always)]
+    fn row(&self, idx: usize) -> &[f32] {
+        let place = self.oldest + idx;
+        let place = if place >= self.n_rows { place - self.n_rows } else { place };
+        &self.values[place * self.n_channels..][..self.n_channels]
+    }
+
+    #[inline(always)]
+    fn push(&mut self, row: &[f32]) {
+        self.values[self.oldest * self.n_channels..][..self.n_channels].copy_from_slice(row);
+        self.oldest = (self.oldest + 1) % self.n_rows;
+    }
+}
+
+/// Appends `row` to what a causal depthwise convolution has seen, and writes [`relu`] of its newest value to `output`. From
+/// one tap to the next it is `dilation` rows; `past` holds `(n_taps - 1) · dilation` rows.
+#[inline(always)]
+pub(crate) fn depthwise_relu_next<S: Simd>(
+    simd: S,
+    past: &mut Past,
+    row: &[f32],
+    kernels: &Kernels,
+    dilation: usize,
+    output: &mut [f32],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let (len, n_channels) = (S::f32s::LEN, kernels.n_channels());
+            let last = kernels.n_taps - 1;
+            for channel in (0..n_channels).step_by(len) {
+                let mut sum = S::f32s::from_slice(simd, &kernels.bias[channel..][..len]);
+                for tap in 0..=last {
+                    let row = if tap == last { row } else { past.row(tap * dilation) };
+                    let weight = &kernels.taps[tap * n_channels + channel..][..len];
+                    let value = S::f32s::from_slice(simd, &row[channel..][..len]);
+                    sum = value.mul_add(S::f32s::from_slice(simd, weight), sum);
+                }
+                relu(simd, sum).store_slice(&mut output[channel..][..len]);
+            }
+        },
+    );
+    past.push(row);
 }
 
 /// Writes [`gelu`] of the convolution to the first rows of `output`: row `t` from the rows `first + t` to

@@ -41,6 +41,12 @@ pub(crate) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     x * (half_erf + 0.5)
 }
 
+/// The larger of `x` and 0. A number where `x` is none, on some processors.
+#[inline(always)]
+pub(crate) fn relu<S: Simd>(_: S, x: S::f32s) -> S::f32s {
+    x.max(0.0)
+}
+
 /// `e` to the `x`, for `x` between -87 and 87; the value at the bound beyond. Not a number where `x` is none.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {

@@ -12,11 +12,11 @@ mod norm;
 mod pooling;
 mod product;
 
-pub(crate) use self::buffer::{Buffer, Planes, Rows, RowsMut, stride};
-pub(crate) use self::depthwise::{Kernels, TILE, depthwise_gelu};
+pub(crate) use self::buffer::{Buffer, Planes, Rows, RowsMut, Table, stride};
+pub(crate) use self::depthwise::{Kernels, Past, TILE, depthwise_gelu, depthwise_relu_next};
 pub(crate) use self::norm::{Affine, normalise, normalise_in_place};
 pub(crate) use self::pooling::attentive_statistics;
-pub(crate) use self::product::{Add, GeluEnergy, Plain, Tanh, Weights, product};
+pub(crate) use self::product::{Add, GeluEnergy, Plain, Relu, ReluAdd, Tanh, Weights, product};
 
 /// Numbers of channels are multiples of this, the longest vector of any processor.
 pub(crate) const CHANNELS_MULTIPLE: usize = 16;

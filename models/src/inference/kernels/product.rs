@@ -5,7 +5,7 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
 use super::buffer::{Buffer, Rows, RowsMut};
-use super::functions::{gelu, tanh};
+use super::functions::{gelu, relu, tanh};
 
 /// Vectors side by side in a panel.
 const VECTORS: usize = 2;
@@ -97,6 +97,31 @@ pub(crate) struct Plain;
 impl<S: Simd> Finish<S> for Plain {
     #[inline(always)]
     fn finish(&mut self, _: S, _: usize, _: usize, _: &mut [S::f32s]) {}
+}
+
+/// [`relu`].
+pub(crate) struct Relu;
+
+impl<S: Simd> Finish<S> for Relu {
+    #[inline(always)]
+    fn finish(&mut self, simd: S, _: usize, _: usize, sums: &mut [S::f32s]) {
+        for sum in sums {
+            *sum = relu(simd, *sum);
+        }
+    }
+}
+
+/// [`relu`], and adds other rows to it.
+pub(crate) struct ReluAdd<'a> {
+    pub(crate) to: Rows<'a>,
+}
+
+impl<S: Simd> Finish<S> for ReluAdd<'_> {
+    #[inline(always)]
+    fn finish(&mut self, simd: S, row: usize, column: usize, sums: &mut [S::f32s]) {
+        Relu.finish(simd, row, column, sums);
+        Add { to: self.to }.finish(simd, row, column, sums);
+    }
 }
 
 /// [`tanh`].

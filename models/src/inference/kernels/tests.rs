@@ -2,7 +2,7 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use proptest::prelude::*;
 
-use super::super::levels;
+use super::super::testing::levels;
 use super::functions::{exp, gelu, tanh};
 use super::*;
 
@@ -95,6 +95,12 @@ enum Kind {
     Tanh,
     Gelu,
     Add,
+    Relu,
+    ReluAdd,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [Self::Plain, Self::Tanh, Self::Gelu, Self::Add, Self::Relu, Self::ReluAdd];
 }
 
 struct Product<'a> {
@@ -115,6 +121,8 @@ impl Product<'_> {
             Kind::Tanh => product(simd, input, n_rows, weights, output, Tanh),
             Kind::Gelu => product(simd, input, n_rows, weights, output, GeluEnergy { energy: self.energy }),
             Kind::Add => product(simd, input, n_rows, weights, output, Add { to: self.other }),
+            Kind::Relu => product(simd, input, n_rows, weights, output, Relu),
+            Kind::ReluAdd => product(simd, input, n_rows, weights, output, ReluAdd { to: self.other }),
         }
     }
 }
@@ -149,6 +157,8 @@ fn check_product(level: Level, (n_rows, n_in, n_out): (usize, usize, usize), kin
                 Kind::Tanh => sum.tanh(),
                 Kind::Gelu => gelu_of(sum),
                 Kind::Add => sum + f64::from(other[row * stride + column]),
+                Kind::Relu => sum.max(0.0),
+                Kind::ReluAdd => sum.max(0.0) + f64::from(other[row * stride + column]),
             };
             expected_energy += expected * expected;
             assert_within(
@@ -190,6 +200,29 @@ fn check_depthwise(level: Level, n_rows: usize, n_channels: usize, n_taps: usize
             let expected = gelu_of(sum + f64::from(bias[channel]));
             let what = format!("{level:?} ({row}, {channel})");
             assert_within(2e-5, output[row * stride + channel], expected, &what);
+        }
+    }
+}
+
+/// [`depthwise_relu_next`], row by row, against the sum over a signal with zeros before it.
+fn check_next(level: Level, n_rows: usize, n_channels: usize, (n_taps, dilation): (usize, usize)) {
+    let (taps, bias) = (values(n_channels * n_taps, 5), values(n_channels, 6));
+    let kernels = Kernels::new(&taps, &bias);
+    let signal = values(n_rows * n_channels, 7);
+    let mut past = Past::silent((n_taps - 1) * dilation, n_channels);
+    let mut output = vec![0.0; n_channels];
+    for (row, newest) in signal.chunks_exact(n_channels).enumerate() {
+        dispatch!(level, simd => {
+            depthwise_relu_next(simd, &mut past, newest, &kernels, dilation, &mut output);
+        });
+        for (channel, &got) in output.iter().enumerate() {
+            let value = |tap: usize| {
+                let at = row.checked_sub((n_taps - 1 - tap) * dilation);
+                f64::from(at.map_or(0.0, |at| signal[at * n_channels + channel]))
+            };
+            let sum: f64 = (0..n_taps).map(|tap| value(tap) * f64::from(taps[channel * n_taps + tap])).sum();
+            let what = format!("{level:?} ({row}, {channel})");
+            assert_within(2e-5, got, (sum + f64::from(bias[channel])).max(0.0), &what);
         }
     }
 }
@@ -270,7 +303,7 @@ proptest! {
         n_rows in 1_usize..40,
         n_in in 1_usize..150,
         n_out in 1_usize..100,
-        kind in prop::sample::select(vec![Kind::Plain, Kind::Tanh, Kind::Gelu, Kind::Add]),
+        kind in prop::sample::select(Kind::ALL.to_vec()),
     ) {
         levels().into_iter().for_each(|level| check_product(level, (n_rows, n_in, n_out), kind));
     }
@@ -283,6 +316,16 @@ proptest! {
     ) {
         let n_channels = n_vectors * CHANNELS_MULTIPLE;
         levels().into_iter().for_each(|level| check_depthwise(level, n_rows, n_channels, 2 * half + 1));
+    }
+
+    #[test]
+    fn streamed_convolutions_are_those_of_mathematics(
+        n_rows in 1_usize..40,
+        n_vectors in 1_usize..4,
+        shape in (2_usize..7, 1_usize..12),
+    ) {
+        let n_channels = n_vectors * CHANNELS_MULTIPLE;
+        levels().into_iter().for_each(|level| check_next(level, n_rows, n_channels, shape));
     }
 
     #[test]

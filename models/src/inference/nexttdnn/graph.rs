@@ -8,7 +8,7 @@ use std::f32::consts::SQRT_2;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto};
 
-use super::reader::{Attribute, Convolution, Name, Reader};
+use super::super::reader::{Attribute, Convolution, Layout, Name, Reader};
 
 /// Versions of the operators with the attributes and meanings that are expected.
 const OPSETS: std::ops::RangeInclusive<i64> = 13..=17;
@@ -90,7 +90,7 @@ fn is_window(input: &ValueInfoProto, n_mels: usize) -> bool {
 
 fn read_nodes<'a>(graph: &'a GraphProto, input: Name<'_>) -> Option<(Name<'a>, Graph)> {
     let mut nodes = Reader::new(graph)?;
-    let (mut x, stem) = nodes.convolution(input, 1, |_| 0)?;
+    let (mut x, stem) = nodes.convolution(input, 1, |_| Layout::padded(0))?;
     let stem_norm;
     (x, stem_norm) = norm_with_affine(&mut nodes, x, stem.n_out())?;
 
@@ -203,7 +203,7 @@ fn read_scales<'a>(nodes: &mut Reader<'a>, x: Name<'_>, n: usize) -> Option<(Nam
     let mut outputs = Vec::with_capacity(n_scales);
     let mut scales = Vec::with_capacity(n_scales);
     for part in nodes.split(x, n_scales, size)? {
-        let (output, scale) = nodes.convolution(part, size, |n_taps| n_taps / 2)?;
+        let (output, scale) = nodes.convolution(part, size, |n_taps| Layout::padded(n_taps / 2))?;
         // An even number of taps would shorten the window.
         if scale.n_in != 1 || scale.n_out() != size || scale.n_taps % 2 == 0 {
             return None;

@@ -3,7 +3,6 @@
 //! A graph that is not exactly this network gives no [`Network`], and runs in tract.
 
 mod graph;
-mod reader;
 mod scratch;
 
 use std::sync::Arc;
@@ -14,12 +13,12 @@ use parking_lot::Mutex;
 use tract_onnx::pb::ModelProto;
 
 use self::graph::{Graph, Norm};
-use self::reader::Convolution;
 use self::scratch::{Scratch, Shape};
 use super::kernels::{
     Add, Affine, Buffer, CHANNELS_MULTIPLE, GeluEnergy, Kernels, Plain, Rows, Tanh, Weights,
     attentive_statistics, depthwise_gelu, normalise, normalise_in_place, product,
 };
+use super::reader::Convolution;
 
 /// Windows of more frames leave no memory behind: they are rare, and a session's are shorter.
 const MAX_KEPT_FRAMES: usize = 400;
@@ -86,19 +85,19 @@ impl Network {
         };
         Self {
             level,
-            stem: packed_over_frames(level, &graph.stem),
+            stem: graph.stem.packed_over_frames(level),
             stem_norm: LayerNorm::new(&graph.stem_norm),
             stages: graph
                 .stages
                 .iter()
                 .map(|stage| stage.iter().map(|block| Block::new(level, block)).collect())
                 .collect(),
-            mfa: packed(level, &graph.mfa),
+            mfa: graph.mfa.packed(level),
             mfa_norm: LayerNorm::new(&graph.mfa_norm),
-            attend_in: packed(level, &graph.attend_in),
-            attend_out: packed(level, &graph.attend_out),
+            attend_in: graph.attend_in.packed(level),
+            attend_out: graph.attend_out.packed(level),
             least_variance: graph.least_variance,
-            head: packed(level, &graph.head),
+            head: graph.head.packed(level),
             shape,
             spare: Mutex::new(Vec::new()),
         }
@@ -192,14 +191,14 @@ impl LayerNorm {
 impl Block {
     fn new(level: Level, block: &graph::Block) -> Self {
         Self {
-            project: packed(level, &block.project),
-            scales: block.scales.iter().map(|scale| Kernels::new(&scale.weight, &scale.bias)).collect(),
-            mix: packed(level, &block.mix),
+            project: block.project.packed(level),
+            scales: block.scales.iter().map(Convolution::kernels).collect(),
+            mix: block.mix.packed(level),
             eps: block.eps,
-            expand: packed(level, &block.expand),
+            expand: block.expand.packed(level),
             gamma: block.gamma.clone(),
             energy_eps: block.energy_eps,
-            shrink: packed(level, &block.shrink),
+            shrink: block.shrink.packed(level),
         }
     }
 
@@ -251,21 +250,6 @@ fn response(energy: &mut [f32], gamma: &[f32], eps: f32) {
     for (energy, gamma) in energy.iter_mut().zip(gamma) {
         *energy = 1.0 + gamma * (*energy / mean);
     }
-}
-
-/// Weights of a convolution of one frame.
-fn packed(level: Level, convolution: &Convolution) -> Weights {
-    let Convolution { weight, bias, n_in, .. } = convolution;
-    Weights::pack(level, *n_in, bias, |input, output| weight[output * n_in + input])
-}
-
-/// Weights of a convolution over frames, for rows that hold its frames one after the other.
-fn packed_over_frames(level: Level, convolution: &Convolution) -> Weights {
-    let Convolution { weight, bias, n_in, n_taps } = convolution;
-    Weights::pack(level, n_in * n_taps, bias, |input, output| {
-        let (tap, channel) = (input / n_in, input % n_in);
-        weight[(output * n_in + channel) * n_taps + tap]
-    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use fearless_simd::prelude::*;
 
-use super::super::kernels::{Buffer, Planes, Rows, RowsMut, TILE, Weights, stride};
+use super::super::kernels::{Buffer, Planes, Rows, RowsMut, TILE, Table, Weights, stride};
 
 /// Sizes of a network.
 #[derive(Debug, Clone, Copy)]
@@ -25,28 +25,6 @@ impl Shape {
     /// Rows of a window after the stem.
     pub(super) fn n_rows(&self, n_frames: usize) -> usize {
         n_frames + 1 - self.n_taps
-    }
-}
-
-/// A table of activations.
-#[derive(Debug)]
-pub(super) struct Table {
-    values: Buffer,
-    stride: usize,
-}
-
-impl Table {
-    fn new(n_rows: usize, n_columns: usize) -> Self {
-        let stride = stride(n_columns);
-        Self { values: Buffer::zeros(n_rows * stride), stride }
-    }
-
-    pub(super) fn rows(&self) -> Rows<'_> {
-        Rows { values: &self.values, stride: self.stride }
-    }
-
-    pub(super) fn rows_mut(&mut self) -> RowsMut<'_> {
-        RowsMut::new(&mut self.values, self.stride)
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tract_onnx::prelude::*;
 
 use self::export::{Config, export};
-use super::super::levels;
+use super::super::testing::{assert_other_nodes_are_refused, changed, difference, levels};
 use super::graph::Graph;
 use super::*;
 
@@ -19,13 +19,6 @@ fn by_tract(proto: &ModelProto, features: &[f32], n_mels: usize, n_frames: usize
     let input = Tensor::from_shape(&[1, n_mels, n_frames], features).unwrap();
     let output = model.into_optimized().unwrap().into_runnable().unwrap().run(tvec!(input.into())).unwrap();
     output[0].to_plain_array_view::<f32>().unwrap().iter().copied().collect()
-}
-
-/// Largest difference, as a share of the largest value.
-fn difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let largest = b.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    a.iter().zip(b).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs())) / largest
 }
 
 fn features(n_mels: usize, n_frames: usize) -> Vec<f32> {
@@ -100,39 +93,9 @@ fn threads_share_a_network() {
     });
 }
 
-/// The built-in graph with one thing changed at node `idx`.
-fn changed(idx: usize, change: &dyn Fn(&mut tract_onnx::pb::NodeProto)) -> ModelProto {
-    let mut proto = built_in();
-    change(&mut proto.graph.as_mut().unwrap().node[idx]);
-    proto
-}
-
 #[test]
 fn every_other_graph_is_refused() {
-    let proto = built_in();
-    let nodes = &proto.graph.as_ref().unwrap().node;
-    assert!(Graph::read(&proto).is_some());
-    for (idx, node) in nodes.iter().enumerate().filter(|(_, node)| node.op_type != "Constant") {
-        let refused = |what: &str, change: &dyn Fn(&mut tract_onnx::pb::NodeProto)| {
-            assert!(Graph::read(&changed(idx, change)).is_none(), "{what} of node {idx}, {}", node.op_type);
-        };
-        refused("another operator", &|node| node.op_type = "Neg".to_owned());
-        refused("another domain", &|node| node.domain = "com.example".to_owned());
-        refused("another input", &|node| node.input[0] = "features_".to_owned());
-        refused("another output", &|node| node.output[0].push('_'));
-        if node.input.len() > 1 && node.input[0] != node.input[1] {
-            refused("inputs the other way round", &|node| node.input.reverse());
-        }
-        for at in 0..node.attribute.len() {
-            refused("a missing attribute", &|node| drop(node.attribute.remove(at)));
-            refused("another attribute", &|node| {
-                let attribute = &mut node.attribute[at];
-                attribute.i += 1;
-                attribute.f += 1.0;
-                attribute.ints.iter_mut().for_each(|value| *value += 1);
-            });
-        }
-    }
+    assert_other_nodes_are_refused(&built_in(), |proto| Graph::read(proto).is_some());
 }
 
 #[test]
@@ -147,7 +110,7 @@ fn constants_that_are_part_of_the_pattern_are_compared() {
         if tensor.data_type == 1 && is_small(f32::from_le_bytes(bytes)) {
             continue;
         }
-        let other = changed(idx, &|node| node.attribute[0].t.as_mut().unwrap().raw_data[0] ^= 1);
+        let other = changed(&proto, idx, |node| node.attribute[0].t.as_mut().unwrap().raw_data[0] ^= 1);
         assert!(Graph::read(&other).is_none(), "constant {idx}");
     }
 }
