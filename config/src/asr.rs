@@ -95,6 +95,8 @@ pub struct AsrConfig {
     pub language: Option<String>,
     /// How long it may take. 1 s to 60 s, default 10 s.
     pub timeout: Duration,
+    /// How long `ended` waits for the last words of a session. 0 s to 60 s, default 2 s.
+    pub end_wait: Duration,
     /// Audio of a session that waits for it. 5 s to 3600 s, default 30 s.
     pub queue: Duration,
 }
@@ -112,6 +114,7 @@ impl AsrConfig {
             model: optional(r, "asr.model", "the name of a model", name),
             language: optional(r, "asr.language", "a language, such as \"en\"", name),
             timeout: r.seconds("asr.timeout_s", 1.0..=60.0, 10.0),
+            end_wait: r.seconds("asr.end_wait_s", 0.0..=60.0, 2.0),
             queue: r.seconds("asr.queue_s", 5.0..=3600.0, 30.0),
         };
         match (config.kind, &config.url) {

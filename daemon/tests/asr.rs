@@ -41,7 +41,8 @@ impl Server {
         Self::start(&["asr.kind=vosk".to_owned(), url, "asr.timeout_s=2".to_owned()])
     }
 
-    /// Sends twelve seconds of the conversation with a gap after six, and returns the labels and warnings at the end.
+    /// Sends twelve seconds of the conversation with a gap after six, and returns the labels and warnings at the end. More of
+    /// the query may follow the id.
     fn talk(&self, session: &str) -> (Snapshot, Vec<String>) {
         let url = format!("ws://{}/v1/stream?session={session}", self.addr);
         let (mut socket, _) = tungstenite::client(url, TcpStream::connect(&self.addr).unwrap()).unwrap();
@@ -66,11 +67,15 @@ impl Server {
                 Err(error) => panic!("the session broke: {error}"),
             }
         }
+        (self.snapshot(session.split('&').next().unwrap()), warnings)
+    }
+
+    fn snapshot(&self, session: &str) -> Snapshot {
         let (_, snapshot) = request(&self.addr, "GET", &format!("/v1/sessions/{session}"), "");
-        let Body::Snapshot(snapshot) = ServerMessage::parse(&snapshot).unwrap().body else {
-            panic!("{snapshot}")
-        };
-        (snapshot, warnings)
+        match ServerMessage::parse(&snapshot).unwrap().body {
+            Body::Snapshot(snapshot) => snapshot,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -194,7 +199,7 @@ fn no_label_suffers_from_a_recogniser_that_fails() {
 }
 
 #[test]
-fn a_recogniser_that_hangs_delays_the_end_by_its_time_limit_only() {
+fn a_recogniser_that_hangs_delays_the_end_by_a_moment_only() {
     // It accepts, takes nothing, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let accepting = listener.try_clone().unwrap();
@@ -204,16 +209,76 @@ fn a_recogniser_that_hangs_delays_the_end_by_its_time_limit_only() {
         drop(all);
     });
     let server = Server::with_vosk(&listener);
-    let began = Instant::now();
-    let (got, warnings) = server.talk("hangs");
-    assert!(!got.segments.is_empty() && got.words.is_empty());
-    assert_eq!(warnings, ["recogniser_failed"]);
-    let first = began.elapsed();
-    let began = Instant::now();
-    let (_, warnings) = server.talk("again");
+    let took = |settings: &[&str], session: &str| {
+        let url = format!("asr.url=ws://{}", listener.local_addr().unwrap());
+        let more = settings.iter().map(|setting| (*setting).to_owned());
+        let settings: Vec<String> = ["asr.kind=vosk".to_owned(), url].into_iter().chain(more).collect();
+        let server = Server::start(&settings);
+        let began = Instant::now();
+        let (got, _) = server.talk(session);
+        assert!(!got.segments.is_empty() && got.words.is_empty() && !got.live);
+        (began.elapsed(), server)
+    };
+    let (without, _server) = took(&["asr.end_wait_s=0", "asr.timeout_s=60"], "unwaited");
+    let (with, _server) = took(&["asr.timeout_s=60"], "hangs");
+    println!("the end came after {without:?} without a wait, {with:?} with the usual one");
+    assert!(with < without + Duration::from_secs(5), "asr.timeout_s is not waited for");
+    // Its time limit gives it away.
+    let (_, warnings) = server.talk("known");
     assert!(warnings.len() <= 1, "{warnings:?}");
-    println!("the first session took {first:?}, the next {:?}", began.elapsed());
-    assert!(began.elapsed() < first + Duration::from_secs(1), "what is known to hang is not waited for");
+    let began = Instant::now();
+    while server.metric("asr_failures_total") < 1.0 {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn words_that_come_after_the_end_are_added_to_the_ended_session() {
+    // It answers every frame at once, and the end six seconds late.
+    let listener = recogniser(|mut socket| {
+        while let Ok(message) = socket.read() {
+            let reply = match &message {
+                Message::Binary(_) => r#"{"partial": "goo"}"#,
+                Message::Text(text) if text.contains("eof") => {
+                    std::thread::sleep(Duration::from_secs(6));
+                    r#"{"result": [{"word": "good", "start": 1.0, "end": 1.3, "conf": 1.0}], "text": "good"}"#
+                }
+                _ => continue,
+            };
+            if socket.send(Message::text(reply)).is_err() {
+                return;
+            }
+        }
+    });
+    let url = format!("asr.url=ws://{}", listener.local_addr().unwrap());
+    let server = Server::start(&["asr.kind=vosk".to_owned(), url, "asr.end_wait_s=0.5".to_owned()]);
+    let (at_end, warnings) = server.talk("late");
+    assert_eq!((at_end.live, warnings.len()), (false, 0));
+    assert!(at_end.words.iter().all(|word| !word.is_final), "{:?}", at_end.words);
+    let began = Instant::now();
+    let got = loop {
+        let got = server.snapshot("late");
+        if got.words.iter().any(|word| word.is_final) {
+            break got;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", got.words);
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let words: Vec<_> = got.words.iter().map(|word| (word.text.as_str(), word.speaker.as_deref())).collect();
+    assert_eq!(words, [("good", Some("S1"))], "what was provisional is gone");
+    assert_eq!(labels(&got), labels(&at_end));
+}
+
+#[test]
+fn a_session_can_refuse_the_recogniser() {
+    let listener = recogniser(|socket| answer(socket, |_| r#"{"partial": "well"}"#.to_owned()));
+    let server = Server::with_vosk(&listener);
+    let (got, warnings) = server.talk("refuses&asr=false");
+    assert!(!got.segments.is_empty() && got.words.is_empty() && warnings.is_empty());
+    assert_eq!(server.metric("asr_audio_sent_seconds_total"), 0.0);
+    server.talk("takes");
+    assert_eq!(server.metric("asr_audio_sent_seconds_total"), 12.0);
 }
 
 #[test]

@@ -155,6 +155,7 @@ export class Publisher {
         title?: string;
         /** False: the server may not keep the audio. */
         keepAudio?: boolean;
+        asr?: boolean;
         expectedSpeakers?: number;
         sampleRate?: number;
         onMessage?: (message: ServerMessage) => void;

@@ -215,6 +215,7 @@ export type ClientMessage =
         type: "start"; session?: string; title?: string; audio?: AudioFormat; speakers?: { expected?: number; max?: number };
         latency?: "low" | "normal" | "high";
         keep_audio?: boolean;
+        asr?: boolean;
         resume?: { session: string; token: string; received_s?: number; since?: number };
     }
     | { type: "keep_alive" }

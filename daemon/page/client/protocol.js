@@ -86,7 +86,7 @@ export const SERVER_SHAPES = Object.freeze({
 export const CLIENT_SHAPES = Object.freeze({
     start: {
         "session?": "string", "title?": "string", "audio?": "object", "speakers?": "object", "latency?": "string",
-        "keep_audio?": "boolean", "resume?": "object",
+        "keep_audio?": "boolean", "asr?": "boolean", "resume?": "object",
     },
     keep_alive: {},
     finalize: {},

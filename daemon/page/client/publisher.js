@@ -31,6 +31,7 @@ export class Publisher {
      * @param {string} [options.session] id; without one the server makes one
      * @param {string} [options.title] at most 200 characters
      * @param {boolean} [options.keepAudio] false: the server may not keep the audio
+     * @param {boolean} [options.asr] false: the server's speech recogniser may not get the audio
      * @param {number} [options.expectedSpeakers] 1 to 1000
      * @param {number} [options.sampleRate] 8000 to 48000
      * @param {(message: object) => void} [options.onMessage] every message of the server
@@ -44,6 +45,7 @@ export class Publisher {
         this.session = options.session;
         this.title = options.title;
         this.keepAudio = options.keepAudio;
+        this.asr = options.asr;
         this.expectedSpeakers = options.expectedSpeakers;
         this.sampleRate = options.sampleRate ?? 16000;
         this.onMessage = options.onMessage ?? (() => {});
@@ -86,7 +88,7 @@ export class Publisher {
     open() {
         return this.#connect({
             sample_rate: this.sampleRate, session: this.session, title: this.title,
-            keep_audio: this.keepAudio, expected_speakers: this.expectedSpeakers,
+            keep_audio: this.keepAudio, asr: this.asr, expected_speakers: this.expectedSpeakers,
         });
     }
 

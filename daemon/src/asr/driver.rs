@@ -1,8 +1,8 @@
 //! One session and the recogniser: decides what it gets, and places its answers on the session's clock.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use super::counts::AsrCounts;
 use super::cutter::{Cut, Cutter};
 use super::recogniser::{Answers, Recogniser, TalkError};
 use crate::client::Backoff;
+use crate::hub::Hub;
 use crate::protocol::words::{MAX_WORDS_SENT, SendWords, SentWord};
 use crate::rate::Rate;
 use crate::session::{AudioPiece, Listener, Recognised, Session};
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) counts: Arc<AsrCounts>,
     /// The last conversation broke, and none has brought an answer since.
     pub(super) is_away: AtomicBool,
+    /// Takes words that come after the end of their session.
+    pub(super) hub: Weak<Hub>,
 }
 
 /// One conversation.
@@ -285,9 +288,7 @@ impl Driver {
             outcome => outcome,
         };
         if let Err(error) = outcome {
-            if std::mem::take(&mut self.has_provisional) {
-                self.listener.recognised(Recognised { words: Vec::new(), is_final: false }).await;
-            }
+            self.withdraw().await;
             self.failed(&error);
         }
     }
@@ -358,19 +359,33 @@ impl Driver {
     async fn emit(&mut self, words: Vec<SentWord>, is_final: bool) {
         if words.is_empty() {
             // Nothing new; what was provisional is withdrawn.
-            if std::mem::take(&mut self.has_provisional) {
-                self.listener.recognised(Recognised { words: Vec::new(), is_final: false }).await;
-            }
-            return;
+            return self.withdraw().await;
         }
         for part in words.chunks(MAX_WORDS_SENT) {
             // Each was checked by itself.
             let part = SendWords { words: part.to_vec(), is_final };
             if let Ok(words) = part.checked() {
-                self.listener.recognised(Recognised { words, is_final }).await;
+                self.give(Recognised { words, is_final }).await;
             }
         }
         self.has_provisional = !is_final;
+    }
+
+    async fn withdraw(&mut self) {
+        if std::mem::take(&mut self.has_provisional) {
+            self.give(Recognised { words: Vec::new(), is_final: false }).await;
+        }
+    }
+
+    /// Gives words to the session. Those that come after its end are added to it then; nobody waits for provisional ones.
+    async fn give(&self, recognised: Recognised) {
+        let Err(late) = self.listener.recognised(recognised).await else { return };
+        if (late.is_final || late.words.is_empty())
+            && let Some(hub) = self.shared.hub.upgrade()
+            && let Err(error) = hub.add_words_ended(&self.session, &late.words, late.is_final).await
+        {
+            tracing::info!(session = self.session.id(), %error, "words came too late for their session");
+        }
     }
 }
 
@@ -378,9 +393,12 @@ impl Driver {
 fn placed(clock: &mut Clock, text: Recognition, is_final: bool) -> (Vec<SentWord>, u64) {
     let is_usable =
         |word: &SentWord| SendWords { words: vec![word.clone()], is_final: true }.checked().is_ok();
+    // What is final by times leaves later audio to the next words: a slow recogniser has not looked at it.
+    let mut final_to = None;
     let (words, n_wrong) = match text {
         Recognition::Timed(words) => {
             let n_before = words.len();
+            final_to = words.iter().map(|word| word.end).filter(|end| end.is_finite()).reduce(f64::max);
             let kept: Vec<SentWord> = words
                 .into_iter()
                 .filter_map(|word| {
@@ -394,13 +412,14 @@ fn placed(clock: &mut Clock, text: Recognition, is_final: bool) -> (Vec<SentWord
         Recognition::Text(text) => {
             let words = split(&text);
             let times = clock.spread(&words);
-            let n_wrong = words.len() - times.len();
+            // Nobody misses what may still change, before there is audio for it.
+            let n_wrong = if is_final { words.len() - times.len() } else { 0 };
             let word = |((start, end), text)| SentWord { start, end, text, confidence: None };
             (times.into_iter().zip(words).map(word).collect(), n_wrong)
         }
     };
     if is_final {
-        clock.is_final_to(None);
+        clock.is_final_to(final_to);
     }
     let n_before = words.len();
     let words: Vec<SentWord> = words.into_iter().filter(is_usable).collect();

@@ -16,7 +16,7 @@ use super::websocket::OverWebSocket;
 use super::wyoming::Wyoming;
 use super::{deepgram, vosk};
 use crate::hub::Hub;
-use crate::session::Session;
+use crate::session::{Patience, Session};
 
 /// Beyond the time that a recogniser may take, for what happens around it.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ impl Asr {
     ///
     /// # Errors
     /// [`AsrError`]: a file that the configuration names.
-    pub fn start(config: &Config, hub: &Hub) -> Result<(), AsrError> {
+    pub fn start(config: &Config, hub: &Arc<Hub>) -> Result<(), AsrError> {
         let Some(recogniser) = recogniser(&config.asr)? else { return Ok(()) };
         let url = config.asr.url.as_ref().map(ToString::to_string).unwrap_or_default();
         let counts = Arc::new(AsrCounts::default());
@@ -61,11 +61,15 @@ impl Asr {
             limit: config.asr.timeout,
             counts: Arc::clone(&counts),
             is_away: AtomicBool::new(false),
+            hub: Arc::downgrade(hub),
         });
         let max_samples = config.asr.queue.as_secs() * 16_000;
-        let patience = config.asr.timeout + MARGIN;
+        let patience = Patience { before_end: config.asr.end_wait, for_all: config.asr.timeout + MARGIN };
         let runtime = tokio::runtime::Handle::current();
         hub.on_open(move |session: &Arc<Session>| {
+            if session.options().asr == Some(false) {
+                return;
+            }
             let listener = session.listen(max_samples, Some(patience));
             runtime.spawn(Driver::new(Arc::clone(&shared), Arc::clone(session), listener).run());
         });

@@ -22,7 +22,7 @@ use crate::protocol::{AudioFormat, ClientMessage, CloseCode, Encoding, ServerMes
 /// How long the server may take for the last labels after the audio, on top of what the audio itself takes.
 const LAST_WORDS: Duration = Duration::from_secs(120);
 
-/// What the session is called, and whether its audio may be kept; the default leaves all to the server.
+/// What the session is called, and what may be done with its audio; the default leaves all to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Naming<'a> {
     /// Id that it shall have.
@@ -31,11 +31,13 @@ pub struct Naming<'a> {
     pub title: Option<&'a str>,
     /// Whether the server may keep its audio; it may unless this is `Some(false)`.
     pub keep_audio: Option<bool>,
+    /// Whether the server's speech recogniser gets its audio; it does unless this is `Some(false)`.
+    pub asr: Option<bool>,
 }
 
 impl<'a> From<Option<&'a str>> for Naming<'a> {
     fn from(session: Option<&'a str>) -> Self {
-        Self { session, title: None, keep_audio: None }
+        Self { session, ..Self::default() }
     }
 }
 
@@ -93,7 +95,7 @@ pub async fn publish(
     mut hear: impl FnMut(News),
 ) -> Result<Summary, PublishError> {
     let file = WireAudio::new(file)?;
-    let Naming { session, title, keep_audio } = naming.into();
+    let Naming { session, title, keep_audio, asr } = naming.into();
     let audio = AudioFormat {
         encoding: Encoding::PcmF32le,
         sample_rate: file.sample_rate_hz(),
@@ -101,8 +103,8 @@ pub async fn publish(
         channel: None,
     };
     let (session, title) = (session.map(str::to_owned), title.map(str::to_owned));
-    let start =
-        ClientMessage::Start(Start { audio: Some(audio), session, title, keep_audio, ..Start::default() });
+    let start = Start { audio: Some(audio), session, title, keep_audio, asr, ..Start::default() };
+    let start = ClientMessage::Start(start);
     let mut outgoing = Outgoing::new(file, playback);
     let mut incoming = Incoming { acked: watch::Sender::new(0), ..Incoming::default() };
     let mut socket = connect(address, "/v1/stream").await?;

@@ -35,6 +35,10 @@ pub struct Args {
     #[arg(long)]
     no_keep_audio: bool,
 
+    /// Refuse that the server's speech recogniser gets the audio of this session (asr.kind).
+    #[arg(long)]
+    no_asr: bool,
+
     /// Speed as a multiple of real time, or `max` for the maximum speed of the server.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
     speed: f64,
@@ -101,6 +105,7 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
         session: args.session.as_deref(),
         title: title.as_deref(),
         keep_audio: args.no_keep_audio.then_some(false),
+        asr: args.no_asr.then_some(false),
     };
     let playing = publish(address, naming, file, Playback { speed: args.speed }, |news| {
         let message = match news {

@@ -83,10 +83,11 @@ impl Guest {
         self.session.listen(max_samples, None)
     }
 
-    /// Ends the session in good order; its last state.
+    /// Ends the session in good order; its last state, with all words.
     pub(crate) async fn finish(&self) -> StateAt {
         self.session.finish(EndReason::Closed);
         self.session.channel().wait_ended().await;
+        self.session.all_words().await;
         self.now()
     }
 }

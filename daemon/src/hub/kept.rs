@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use diarized_models::words::NewWord;
+
 use super::ids::MICROPHONE_SESSION;
 use super::{Hub, Inner, blocking};
 use crate::session::{Command, Correction, CorrectionError, Session, Source};
@@ -60,18 +62,65 @@ impl Hub {
         correction: Correction,
         by: Option<String>,
     ) -> Result<(), CorrectionError> {
-        session.channel().wait_ended().await;
-        if !self.take_in(session) {
-            let reason = format!("session {:?} is deleted", session.id());
-            return Err(CorrectionError::Refused { reason });
-        }
+        self.must_be_here(session).await?;
         session.correct_ended(&correction, by).await?;
+        self.changed_after_its_end(session);
+        Ok(())
+    }
+
+    /// Adds recognised words to a session, running or ended, and keeps them where the session is kept; their events are in the
+    /// journal when this returns.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub async fn add_words(
+        &self,
+        session: &Arc<Session>,
+        words: Vec<NewWord>,
+        is_final: bool,
+    ) -> Result<(), CorrectionError> {
+        let command = Command::Words { words: words.clone(), is_final };
+        if let Ok(outcome) = session.input().command(command).await
+            && let Ok(outcome) = outcome.await
+        {
+            return outcome;
+        }
+        self.add_words_ended(session, &words, is_final).await
+    }
+
+    /// The same for a session that takes no more input.
+    ///
+    /// # Errors
+    /// As [`Self::add_words`].
+    pub async fn add_words_ended(
+        &self,
+        session: &Arc<Session>,
+        words: &[NewWord],
+        is_final: bool,
+    ) -> Result<(), CorrectionError> {
+        self.must_be_here(session).await?;
+        session.add_words_ended(words, is_final).await?;
+        self.changed_after_its_end(session);
+        Ok(())
+    }
+
+    /// Waits for the end of a session, and takes it in for what comes then.
+    async fn must_be_here(&self, session: &Arc<Session>) -> Result<(), CorrectionError> {
+        session.channel().wait_ended().await;
+        if self.take_in(session) {
+            return Ok(());
+        }
+        let reason = format!("session {:?} is deleted", session.id());
+        Err(CorrectionError::Refused { reason })
+    }
+
+    /// Has kept what came after the end of a session, and wakes the followers of all sessions.
+    fn changed_after_its_end(&self, session: &Arc<Session>) {
         if let Some(storage) = &self.storage {
             storage.follow_again(session);
         }
         // The channel of a kept session has no part in the hub.
         self.side.tick.send_modify(|n| *n += 1);
-        Ok(())
     }
 
     /// Puts an ended session on the list, so that followers of all sessions get its corrections. Whether it is there still.

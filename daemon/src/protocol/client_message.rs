@@ -32,6 +32,9 @@ pub struct Start {
     /// Whether the server may keep the audio, where it keeps audio at all; it may unless this is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_audio: Option<bool>,
+    /// Whether the server's speech recogniser gets the audio, where there is one; it does unless this is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asr: Option<bool>,
     /// The session to take up again instead of opening one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
@@ -41,7 +44,8 @@ impl Start {
     /// What is wanted of the session.
     #[must_use]
     pub fn session_options(&self) -> SessionOptions {
-        SessionOptions { speakers: self.speakers, latency: self.latency, keep_audio: self.keep_audio }
+        let Self { speakers, latency, keep_audio, asr, .. } = *self;
+        SessionOptions { speakers, latency, keep_audio, asr }
     }
 }
 

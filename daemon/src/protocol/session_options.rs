@@ -75,6 +75,8 @@ pub struct SessionOptions {
     pub latency: Option<Latency>,
     /// Whether the server may keep the audio, where it keeps audio at all; it may unless this is `Some(false)`.
     pub keep_audio: Option<bool>,
+    /// Whether the server's speech recogniser gets the audio, where there is one; it does unless this is `Some(false)`.
+    pub asr: Option<bool>,
 }
 
 impl SessionOptions {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use diarized_models::events::ParseSpeakerIdError;
+use diarized_models::words::NewWord;
 use diarized_models::{SegmentId, SpeakerId};
 
 use crate::protocol::ClientMessage;
 use crate::protocol::text::{TextFault, checked_note, checked_title};
 use crate::protocol::words::WordsError;
-use crate::session::{Again, Command, Correction};
+use crate::session::{Again, Correction};
 
 /// A field of a correction that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +25,15 @@ pub(super) enum FieldFault {
 /// What is asked of a session beside taking audio.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    /// To settle what is pending, or to take words: only while it runs.
-    Run(Command),
+    /// To settle what is pending: only while it runs.
+    Finalize,
+    /// To take recognised words.
+    Words {
+        /// The words; they replace the provisional ones.
+        words: Vec<NewWord>,
+        /// Whether the recogniser changes them no more.
+        is_final: bool,
+    },
     /// Correct something.
     Correct(Correction),
 }
@@ -35,11 +43,11 @@ pub(super) enum Wanted {
 pub(super) fn as_command(message: ClientMessage) -> Result<Result<Wanted, FieldFault>, ClientMessage> {
     use ClientMessage as M;
     let correction = match message {
-        M::Finalize(_) => return Ok(Ok(Wanted::Run(Command::Finalize))),
+        M::Finalize(_) => return Ok(Ok(Wanted::Finalize)),
         M::Words(m) => {
             let is_final = m.is_final;
-            let words = m.checked().map(|words| Command::Words { words, is_final });
-            return Ok(words.map(Wanted::Run).map_err(FieldFault::from));
+            let words = m.checked().map(|words| Wanted::Words { words, is_final });
+            return Ok(words.map_err(FieldFault::from));
         }
         M::Rename(m) => speaker(&m.speaker).map(|speaker| Correction::Rename { speaker, name: m.name }),
         M::Merge(m) => {

@@ -13,14 +13,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
-use super::command::Wanted;
 use super::shared::Shared;
 use super::visitor::Visitor;
 use super::writer::{Outgoing, Writer};
 use crate::protocol::server_message::{Ack, Error};
 use crate::protocol::{CloseCode, ErrorCode, MessageError, ServerMessage, whole_ms};
 use crate::rate::Rate;
-use crate::session::{Command, Correction, CorrectionError, Session};
+use crate::session::Session;
 
 /// The subprotocol that the server speaks; a browser offers it together with its token.
 const SUBPROTOCOL: &str = "diarized.v1";
@@ -59,7 +58,7 @@ pub(super) struct ConnectionClosed;
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     stream: SplitStream<WebSocket>,
-    out: mpsc::Sender<Outgoing>,
+    pub(super) out: mpsc::Sender<Outgoing>,
     writer: JoinHandle<()>,
     writer_is_done: bool,
     /// What comes next is the middle of a message that was too large.
@@ -266,59 +265,6 @@ impl Connection {
         format!("a message of {got} bytes is above {max} bytes (server.max_frame_bytes)")
     }
 
-    /// Acts on what is wanted of a session; its outcome is sent when known.
-    pub(super) async fn command(
-        &mut self,
-        session: &Arc<Session>,
-        wanted: Wanted,
-    ) -> Result<(), ConnectionClosed> {
-        let correction = match wanted {
-            Wanted::Run(command) => return self.run(session, command).await,
-            Wanted::Correct(correction) => correction,
-        };
-        let asker = Asker::of(&self.visitor, &correction);
-        let (hub, by) = (Arc::clone(&self.shared.hub), self.visitor.author());
-        let queued = Command::Correct { correction: correction.clone(), by: by.clone() };
-        let queued = self.wait(session.input().command(queued)).await?;
-        let (out, session) = (self.out.clone(), Arc::clone(session));
-        let Ok(outcome) = queued else {
-            // It takes no more input. Nothing is waited for, so corrections keep their order.
-            let outcome = self.wait(hub.correct_ended(&session, correction, by)).await?;
-            asker.tell(&out, &session, outcome).await;
-            return Ok(());
-        };
-        tokio::spawn(async move {
-            let outcome = match outcome.await {
-                Ok(outcome) => outcome,
-                Err(_) => hub.correct_ended(&session, correction, by).await,
-            };
-            asker.tell(&out, &session, outcome).await;
-        });
-        Ok(())
-    }
-
-    /// Queues what is for a running session only.
-    async fn run(&mut self, session: &Arc<Session>, command: Command) -> Result<(), ConnectionClosed> {
-        let is_finalize = command == Command::Finalize;
-        let Ok(outcome) = self.wait(session.input().command(command)).await? else {
-            // The session has just ended; the peer receives that event.
-            return Ok(());
-        };
-        let (out, session) = (self.out.clone(), Arc::clone(session));
-        tokio::spawn(async move {
-            match outcome.await {
-                Ok(Ok(())) if is_finalize => {
-                    let reply = ServerMessage::to_connection(Some(session.id()), ack(&session, true));
-                    let _ = out.send(Outgoing::Reply(reply)).await;
-                }
-                Ok(Err(refusal)) => tell(&out, &session, refusal).await,
-                // Words show in their events. An ended session needs no reply.
-                Ok(Ok(())) | Err(_) => {}
-            }
-        });
-        Ok(())
-    }
-
     /// Lets the outgoing half send its last messages. Reads and drops further messages of the peer, so that its close is
     /// received.
     pub(super) async fn linger(mut self) {
@@ -360,50 +306,6 @@ fn rate(per_s: usize) -> Rate {
     Rate::new(per_s, per_s.saturating_mul(2))
 }
 
-/// Who asked for what correction.
-struct Asker {
-    correction: &'static str,
-    peer: String,
-    token: String,
-}
-
-impl Asker {
-    fn of(visitor: &Visitor, correction: &Correction) -> Self {
-        let (peer, token) = (visitor.peer().to_owned(), visitor.token().to_owned());
-        Self { correction: correction.kind(), peer, token }
-    }
-
-    /// Sends why a correction was not made. One that was made shows in its events; it is logged, too.
-    async fn tell(
-        &self,
-        out: &mpsc::Sender<Outgoing>,
-        session: &Session,
-        outcome: Result<(), CorrectionError>,
-    ) {
-        let Self { correction, peer, token } = self;
-        let Err(refusal) = outcome else {
-            tracing::info!(session = session.id(), correction, peer, token, "a correction was made");
-            return;
-        };
-        // Nobody limits how often a client asks for what is refused.
-        tracing::debug!(session = session.id(), correction, peer, token, %refusal, "a correction was refused");
-        tell(out, session, refusal).await;
-    }
-}
-
-/// Sends why a correction or words were not taken.
-async fn tell(out: &mpsc::Sender<Outgoing>, session: &Session, refusal: CorrectionError) {
-    let code = match &refusal {
-        CorrectionError::UnknownSpeaker(_) => ErrorCode::UnknownSpeaker,
-        CorrectionError::UnknownSegment(_) => ErrorCode::UnknownSegment,
-        CorrectionError::TooMany { .. }
-        | CorrectionError::TooManyWords { .. }
-        | CorrectionError::Refused { .. } => ErrorCode::Refused,
-    };
-    let _ = out.send(Outgoing::Reply(error(Some(session.id()), code, refusal, false))).await;
-}
-
-/// How much the session has taken.
 /// Waits for a change; for ever without a sender.
 async fn changed(safer: &mut Option<&mut watch::Receiver<SampleIndex>>) {
     if let Some(safer) = safer
@@ -414,11 +316,17 @@ async fn changed(safer: &mut Option<&mut watch::Receiver<SampleIndex>>) {
     std::future::pending().await
 }
 
+/// How much the session has taken.
 pub(super) fn ack(session: &Session, finalized: bool) -> Ack {
     Ack { received_s: whole_ms(session.safe_s()), finalized }
 }
 
-fn error(session: Option<&str>, code: ErrorCode, reason: impl ToString, fatal: bool) -> ServerMessage {
+pub(super) fn error(
+    session: Option<&str>,
+    code: ErrorCode,
+    reason: impl ToString,
+    fatal: bool,
+) -> ServerMessage {
     ServerMessage::to_connection(session, Error { code, reason: reason.to_string(), fatal })
 }
 

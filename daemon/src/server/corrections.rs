@@ -112,16 +112,11 @@ async fn try_correct(
         Ok(Ok(Wanted::Correct(correction))) => {
             shared.hub.correct(&session, correction, visitor.author()).await
         }
-        Ok(Ok(Wanted::Run(command))) => {
-            let over = || {
-                let reason = format!("session {id:?} has ended; it takes no more words");
-                Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason)
-            };
-            let outcome = session.input().command(command).await.map_err(|_| over())?;
-            outcome.await.map_err(|_| over())?
-        }
+        Ok(Ok(Wanted::Words { words, is_final })) => shared.hub.add_words(&session, words, is_final).await,
         Ok(Err(error)) => return Err(bad(ErrorCode::BadMessage, error.to_string())),
-        Err(_) => return Err(bad(ErrorCode::NotHere, format!("`{what}` is no correction"))),
+        Ok(Ok(Wanted::Finalize)) | Err(_) => {
+            return Err(bad(ErrorCode::NotHere, format!("`{what}` is no correction")));
+        }
     };
     outcome.map_err(|refusal| {
         let (status, code) = match &refusal {

@@ -1,5 +1,6 @@
 //! The server: one port for audio in, events out, exports, health and metrics.
 
+mod acting;
 mod audio;
 mod command;
 mod connection;

@@ -61,7 +61,7 @@ pub(super) async fn open(
                     || start.title.is_some()
                     || !start.session_options().is_empty()) =>
         {
-            let reason = "`resume` names the session that goes on; `session`, `title`, `speakers`, `latency` and `keep_audio` are for a new one";
+            let reason = "`resume` names the session that goes on; `session`, `title`, `speakers`, `latency`, `keep_audio` and `asr` are for a new one";
             Err(Fault(ErrorCode::BadMessage, reason.to_owned()))
         }
         Ok(Start { resume: Some(resume), audio, .. }) => take_up(connection, resume, audio).await?,
@@ -270,11 +270,16 @@ async fn first_message(connection: &mut Connection) -> Result<Result<Start, Faul
 /// The `start` that a query string stands for.
 fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
     const EXPECTED: &str = "encoding, sample_rate, channels, channel, session, title, expected_speakers, max_speakers, \
-         latency, keep_audio; or resume, token, received_s, since";
+         latency, keep_audio, asr; or resume, token, received_s, since";
     fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, Fault> {
         read_number(value).ok_or_else(|| {
             Fault(ErrorCode::BadMessage, format!("query parameter {key}={value:?} is not a number in range"))
         })
+    }
+    fn yes_or_no(key: &str, value: &str) -> Result<bool, Fault> {
+        value
+            .parse()
+            .map_err(|_| Fault(ErrorCode::BadMessage, format!("{key} ({value:?}) must be true or false")))
     }
     let (mut audio, mut session, mut title) = (None::<AudioFormat>, None, None);
     let mut options = SessionOptions::default();
@@ -301,11 +306,8 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
                     Fault(ErrorCode::BadMessage, format!("latency ({value:?}) must be one of {all}"))
                 })?);
             }
-            "keep_audio" => {
-                options.keep_audio = Some(value.parse().map_err(|_| {
-                    Fault(ErrorCode::BadMessage, format!("keep_audio ({value:?}) must be true or false"))
-                })?);
-            }
+            "keep_audio" => options.keep_audio = Some(yes_or_no(key, value)?),
+            "asr" => options.asr = Some(yes_or_no(key, value)?),
             "resume" => resume = Some(value.clone()),
             "token" => token = Some(value.clone()),
             "received_s" => received_s = Some(number(key, value)?),
@@ -324,8 +326,8 @@ fn start_of_query(query: &[(String, String)]) -> Result<Start, Fault> {
             return Err(Fault(ErrorCode::BadMessage, reason.to_owned()));
         }
     };
-    let SessionOptions { speakers, latency, keep_audio } = options;
-    Ok(Start { audio, session, title, speakers, latency, keep_audio, resume })
+    let SessionOptions { speakers, latency, keep_audio, asr } = options;
+    Ok(Start { audio, session, title, speakers, latency, keep_audio, asr, resume })
 }
 
 /// Gives the publisher of a broken connection the time to come back.

@@ -1,11 +1,12 @@
 //! Listeners of a session: they get its audio as the diarizer does, and may send recognised words back.
 //!
 //! The session never waits for a listener while it runs. Audio that a listener does not take in time is dropped for that
-//! listener, the oldest first. At the end the session waits a limited time for the last words.
+//! listener, the oldest first. At the end the session waits a limited time for the last words; later ones come back to the
+//! listener, which adds them to the ended session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use diarized_dsp::SampleIndex;
 use diarized_models::words::NewWord;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Messages of words that wait for the session.
 const MAX_WAITING: usize = 64;
@@ -46,6 +47,15 @@ pub struct Recognised {
     pub is_final: bool,
 }
 
+/// How long is waited for the last words of a listener after the end of the audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Patience {
+    /// The `ended` event waits at most so long.
+    pub before_end: Duration,
+    /// Who needs all words waits at most so long.
+    pub for_all: Duration,
+}
+
 /// The audio that one listener has not taken yet.
 #[derive(Debug)]
 struct Queue {
@@ -70,15 +80,22 @@ pub struct Listener {
 }
 
 #[derive(Debug)]
-struct WordsSide {
-    sender: Sender<Recognised>,
-    n_open: Arc<AtomicUsize>,
-}
+struct WordsSide(Arc<WordsGate>);
 
 impl Drop for WordsSide {
     fn drop(&mut self) {
-        self.n_open.fetch_sub(1, Ordering::Release);
+        self.0.n_open.send_modify(|n| *n -= 1);
     }
+}
+
+/// Where the words of listeners go in.
+#[derive(Debug)]
+struct WordsGate {
+    sender: Sender<Recognised>,
+    /// Whether the session takes no more words; locked while words go in, so that none is lost.
+    is_closed: Mutex<bool>,
+    /// Listeners that may still send words.
+    n_open: watch::Sender<usize>,
 }
 
 impl Listener {
@@ -118,17 +135,31 @@ impl Listener {
         self.queue.inner.lock().n_samples
     }
 
-    /// Sends words to the session; waits while others wait there. Without effect after the end of the session.
-    pub async fn recognised(&self, recognised: Recognised) {
-        let Some(words) = &self.words else { return };
+    /// Sends words to the session; waits while others wait there.
+    ///
+    /// # Errors
+    /// The words, if the session takes no more.
+    pub async fn recognised(&self, recognised: Recognised) -> Result<(), Recognised> {
+        let Some(WordsSide(gate)) = &self.words else { return Ok(()) };
         let mut recognised = recognised;
         loop {
-            match words.sender.try_send(recognised) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+            match gate.try_send(recognised) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(back)) => return Err(back),
                 Err(TrySendError::Full(back)) => recognised = back,
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+impl WordsGate {
+    fn try_send(&self, recognised: Recognised) -> Result<(), TrySendError<Recognised>> {
+        let is_closed = self.is_closed.lock();
+        if *is_closed {
+            return Err(TrySendError::Disconnected(recognised));
+        }
+        self.sender.try_send(recognised)
     }
 }
 
@@ -142,38 +173,36 @@ impl Drop for Listener {
 #[derive(Debug)]
 pub(super) struct Listeners {
     queues: Mutex<Vec<Arc<Queue>>>,
-    sender: Sender<Recognised>,
+    gate: Arc<WordsGate>,
     receiver: Receiver<Recognised>,
-    /// Listeners that may still send words.
-    n_open: Arc<AtomicUsize>,
-    /// Longest time that the end of the session waits for them.
-    patience: Mutex<Duration>,
-    is_over: std::sync::atomic::AtomicBool,
+    /// The longest of all listeners.
+    patience: Mutex<Patience>,
+    is_over: AtomicBool,
 }
 
 impl Listeners {
     pub(super) fn new() -> Arc<Self> {
         let (sender, receiver) = bounded(MAX_WAITING);
+        let gate = WordsGate { sender, is_closed: Mutex::new(false), n_open: watch::Sender::new(0) };
         Arc::new(Self {
             queues: Mutex::default(),
-            sender,
+            gate: Arc::new(gate),
             receiver,
-            n_open: Arc::default(),
             patience: Mutex::default(),
-            is_over: std::sync::atomic::AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
         })
     }
 
-    /// One more, which holds at most `max_samples`. With `patience` it may send words, and the end of the session waits so
-    /// long for them.
-    pub(super) fn add(&self, max_samples: u64, patience: Option<Duration>) -> Listener {
+    /// One more, which holds at most `max_samples`. With `patience` it may send words.
+    pub(super) fn add(&self, max_samples: u64, patience: Option<Patience>) -> Listener {
         let queue = Queue { inner: Mutex::default(), max_samples, changed: Notify::new() };
         let queue = Arc::new(queue);
         let words = patience.map(|patience| {
-            self.n_open.fetch_add(1, Ordering::Release);
+            self.gate.n_open.send_modify(|n| *n += 1);
             let mut longest = self.patience.lock();
-            *longest = longest.max(patience);
-            WordsSide { sender: self.sender.clone(), n_open: Arc::clone(&self.n_open) }
+            longest.before_end = longest.before_end.max(patience.before_end);
+            longest.for_all = longest.for_all.max(patience.for_all);
+            WordsSide(Arc::clone(&self.gate))
         });
         let mut queues = self.queues.lock();
         queue.inner.lock().is_over = self.is_over.load(Ordering::Acquire);
@@ -209,9 +238,22 @@ impl Listeners {
         &self.receiver
     }
 
-    /// How long the end may wait for words; none if nobody will send any.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        (self.n_open.load(Ordering::Acquire) > 0).then(|| *self.patience.lock())
+    /// The session takes no more words from here on; those that wait are the last.
+    pub(super) fn close(&self) {
+        *self.gate.is_closed.lock() = true;
+    }
+
+    /// How long is waited for words; none if nobody will send any.
+    pub(super) fn patience(&self) -> Option<Patience> {
+        (*self.gate.n_open.borrow() > 0).then(|| *self.patience.lock())
+    }
+
+    /// Waits until nobody will send any more words, no longer than their patience.
+    pub(super) async fn all_words(&self) {
+        let Some(patience) = self.patience() else { return };
+        let mut n_open = self.gate.n_open.subscribe();
+        // The sender lives in the gate, which is held here.
+        let _ = tokio::time::timeout(patience.for_all, n_open.wait_for(|n| *n == 0)).await;
     }
 }
 
@@ -281,11 +323,35 @@ mod tests {
         let all = Listeners::new();
         let _mute = all.add(100, None);
         assert_eq!(all.patience(), None);
-        let speaks = all.add(100, Some(Duration::from_secs(2)));
-        assert_eq!(all.patience(), Some(Duration::from_secs(2)));
-        block_on(speaks.recognised(Recognised { words: Vec::new(), is_final: false }));
+        let patience = Patience { before_end: Duration::from_secs(2), for_all: Duration::from_secs(9) };
+        let speaks = all.add(100, Some(patience));
+        assert_eq!(all.patience(), Some(patience));
+        let nothing = || Recognised { words: Vec::new(), is_final: false };
+        assert_eq!(block_on(speaks.recognised(nothing())), Ok(()));
         assert_eq!(all.words().len(), 1);
+        all.close();
+        assert_eq!(block_on(speaks.recognised(nothing())), Err(nothing()), "it comes back");
         drop(speaks);
         assert_eq!(all.patience(), None);
+    }
+
+    #[tokio::test]
+    async fn who_needs_all_words_waits_until_the_last_listener_has_left_or_for_so_long() {
+        let all = Listeners::new();
+        all.all_words().await;
+        let patience = Patience { for_all: Duration::from_secs(600), ..Patience::default() };
+        let speaks = all.add(100, Some(patience));
+        let waiting = {
+            let all = Arc::clone(&all);
+            tokio::spawn(async move { all.all_words().await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(speaks);
+        waiting.await.unwrap();
+        let short = Patience { for_all: Duration::from_millis(20), ..Patience::default() };
+        let _hangs = all.add(100, Some(short));
+        *all.patience.lock() = short;
+        all.all_words().await;
     }
 }

@@ -28,7 +28,7 @@ mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub use about::About;
 pub use channel::Channel;
@@ -42,7 +42,7 @@ pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;
 pub use ledger::{Again, Entry};
-pub use listening::{AudioPiece, Listener, Recognised};
+pub use listening::{AudioPiece, Listener, Patience, Recognised};
 pub use publisher_slot::{PublisherGuard, VacatedSlot};
 pub use source::Source;
 pub use state_at::StateAt;
@@ -55,6 +55,7 @@ use bytestring::ByteString;
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::SpeakerId;
 use diarized_models::diarizer::SpeakerVoice;
+use diarized_models::words::NewWord;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -205,6 +206,7 @@ impl Session {
         let ended = moment.ended.unwrap_or(EndReason::Interrupted);
         let listeners = Listeners::new();
         listeners.end();
+        listeners.close();
         Arc::new(Self {
             number: AtomicU64::new(u64::MAX),
             is_back: AtomicBool::new(false),
@@ -345,19 +347,43 @@ impl Session {
         correction: &Correction,
         by: Option<String>,
     ) -> Result<(), CorrectionError> {
+        self.must_be_over().await?;
+        self.channel.correct_ended(correction, by.as_deref())
+    }
+
+    /// Adds recognised words to a session that takes no more input, behind its last events.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; nothing is changed.
+    pub(crate) async fn add_words_ended(
+        &self,
+        words: &[NewWord],
+        is_final: bool,
+    ) -> Result<(), CorrectionError> {
+        self.must_be_over().await?;
+        self.channel.add_words_ended(words, is_final)
+    }
+
+    /// Waits for the end. A session that goes on in a process after this one cannot be changed here.
+    async fn must_be_over(&self) -> Result<(), CorrectionError> {
         self.channel.wait_ended().await;
         if self.channel.ended().is_none() {
             let reason = "the server restarts; correct the session when it is back".to_owned();
             return Err(CorrectionError::Refused { reason });
         }
-        self.channel.correct_ended(correction, by.as_deref())
+        Ok(())
     }
 
     /// A listener that gets the audio from now on; at most `max_samples` at 16 kHz wait for it. With `patience` it may send
-    /// recognised words, and the end of the session waits at most so long for the last of them.
+    /// recognised words, and so long is waited for the last of them.
     #[must_use]
-    pub fn listen(&self, max_samples: u64, patience: Option<Duration>) -> Listener {
+    pub fn listen(&self, max_samples: u64, patience: Option<Patience>) -> Listener {
         self.listeners.add(max_samples, patience)
+    }
+
+    /// Waits after the end until all recognised words are there, no longer than their listeners may take.
+    pub async fn all_words(&self) {
+        self.listeners.all_words().await;
     }
 
     /// Where audio and commands go in.

@@ -6,6 +6,7 @@ use diarized_dsp::{SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::words::{Book, NewWord};
 use diarized_models::{SessionState, TimedEvent};
 
+use super::channel::Channel;
 use super::correction_error::CorrectionError;
 
 /// Seconds that words may be ahead of the audio received: recognisers that get the audio elsewhere may be earlier.
@@ -63,5 +64,20 @@ impl Words {
             .add(words, is_final)
             .map_err(|full| CorrectionError::Refused { reason: full.to_string() })?;
         Ok(events.into_iter().map(|event| TimedEvent { at, event }).collect())
+    }
+}
+
+impl Channel {
+    /// Adds words to a session that has ended.
+    ///
+    /// # Errors
+    /// [`CorrectionError::Refused`]; nothing has changed.
+    pub(super) fn add_words_ended(&self, words: &[NewWord], is_final: bool) -> Result<(), CorrectionError> {
+        // One change of an ended session at a time.
+        let _turn = self.correcting.lock();
+        let now = self.now();
+        let state = || Arc::clone(&now.state);
+        let events = Words::default().add(state, words, is_final, now.at, now.at)?;
+        self.publish(&events).map_err(|error| CorrectionError::Refused { reason: error.to_string() })
     }
 }

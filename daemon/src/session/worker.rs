@@ -124,6 +124,7 @@ impl Worker {
             Ok(Ok(Stop::Ended(reason))) => reason,
             Ok(Ok(Stop::HandedOver)) => {
                 self.listeners.end();
+                self.listeners.close();
                 self.channel.hand_over();
                 let heard_s = self.heard.seconds();
                 return tracing::info!(
@@ -149,6 +150,7 @@ impl Worker {
             }
         };
         self.listeners.end();
+        self.listeners.close();
         self.channel.end(self.heard, reason);
         tracing::info!(
             session = self.channel.id(),

@@ -24,7 +24,7 @@ pytest.importorskip("pocketsphinx", reason="not run: a recogniser (pip install p
 
 # The recogniser is about as fast as the audio on a busy machine: a part of the conversation is enough.
 SECONDS = 30
-PATIENT = ["--set", "asr.timeout_s=60", "--set", "asr.queue_s=3600"]
+PATIENT = ["--set", "asr.timeout_s=60", "--set", "asr.end_wait_s=60", "--set", "asr.queue_s=3600"]
 
 
 @pytest.fixture(scope="module")

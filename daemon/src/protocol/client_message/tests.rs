@@ -19,6 +19,7 @@ fn every_type_round_trips() {
             speakers: SpeakerHints { expected: Some(3), max: None },
             latency: Some(Latency::High),
             keep_audio: Some(false),
+            asr: Some(false),
             resume: Some(Resume {
                 session: "kitchen".into(),
                 token: "secret".into(),

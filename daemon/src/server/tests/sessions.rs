@@ -214,11 +214,17 @@ async fn what_a_client_wants_reaches_its_diarizer_only() {
     ws.send(r#"{"type":"start","speakers":{"expected":3,"max":4},"latency":"low"}"#).await;
     assert_eq!(ws.next().await.body.kind(), "started");
     let speakers = SpeakerHints { expected: Some(3), max: Some(4) };
-    assert_eq!(options(), SessionOptions { speakers, latency: Some(Latency::Low), keep_audio: None });
+    assert_eq!(
+        options(),
+        SessionOptions { speakers, latency: Some(Latency::Low), ..SessionOptions::default() }
+    );
     let mut ws = server.ws("/v1/stream?max_speakers=2&latency=high").await;
     assert_eq!(ws.next().await.body.kind(), "started");
     let speakers = SpeakerHints { expected: None, max: Some(2) };
-    assert_eq!(options(), SessionOptions { speakers, latency: Some(Latency::High), keep_audio: None });
+    assert_eq!(
+        options(),
+        SessionOptions { speakers, latency: Some(Latency::High), ..SessionOptions::default() }
+    );
     server.publisher("a").await;
     assert_eq!(options(), SessionOptions::default());
 }

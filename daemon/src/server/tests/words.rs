@@ -62,8 +62,33 @@ async fn words_come_by_every_way_and_follow_the_labels() {
     assert!(srt.contains("00:00:00,050 --> 00:00:01,300\nS1: hello three\n"), "{srt}");
     let (status, answer) = server.http("GET", "/v1/sessions/a.doc").await;
     assert!(status == 404 && answer.contains("srt, txt and vtt"), "{answer}");
-    let answer = post(&server, "/v1/sessions/a/words", later).await;
-    assert_eq!(answer.0, 409, "the session has ended: {}", answer.1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_are_taken_after_the_end_as_well() {
+    let server = serve().await;
+    let mut publisher = server.speaking("a").await;
+    publisher.send(r#"{"type":"close"}"#).await;
+    let (_, code) = publisher.rest().await;
+    assert_eq!(code, Some(1000));
+    let mut all = server.ws("/v1/events?session=*").await;
+    let mut stays = server.ws("/v1/events?session=a&stay=true").await;
+    let mut events = stays.until("snapshot").await;
+    let words = |text: &str| format!(r#"{{"words":[{{"start":0.1,"end":0.2,"text":"{text}"}}]}}"#);
+    assert_eq!(post(&server, "/v1/sessions/a/words", &words("hello")).await, (204, String::new()));
+    assert_eq!(post(&server, "/v1/sessions/a/words", &words("hello")).await, (204, String::new()), "no harm");
+    stays.send(&words("there").replacen('{', r#"{"type":"words","#, 1)).await;
+    events.extend(stays.until("words").await);
+    events.extend(stays.until("words").await);
+    all.until("words").await;
+    let (status, answer) =
+        post(&server, "/v1/sessions/a/words", r#"{"words":[{"start":500,"end":501,"text":"a"}]}"#).await;
+    assert!(status == 409 && answer.contains("after the audio received (0.3"), "{answer}");
+    let (_, json) = server.http("GET", "/v1/sessions/a").await;
+    let Body::Snapshot(now) = ServerMessage::parse(&json).unwrap().body else { panic!("{json}") };
+    assert_eq!(replay(&events), now.to_state().unwrap());
+    let texts: Vec<_> = now.words.iter().map(|word| (word.text.as_str(), word.speaker.as_deref())).collect();
+    assert_eq!(texts, [("hello", Some("S1")), ("there", Some("S1"))]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,7 +43,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits at the end for the last words, no longer than their listeners may take.
+    /// Waits at the end for the last words, for a limited time; later ones are added to the ended session.
     pub(super) fn await_words(&mut self, reason: EndReason) -> Result<(), Fault> {
         let began = Instant::now();
         loop {
@@ -51,7 +51,10 @@ impl Worker {
                 self.take_recognised(&recognised)?;
             }
             let Some(patience) = self.listeners.patience() else { break };
-            let limit = if reason == EndReason::Shutdown { patience.min(SHUTDOWN_WORDS) } else { patience };
+            let limit = match reason {
+                EndReason::Shutdown => patience.before_end.min(SHUTDOWN_WORDS),
+                _ => patience.before_end,
+            };
             if began.elapsed() >= limit {
                 break;
             }
@@ -59,7 +62,8 @@ impl Worker {
                 self.take_recognised(&recognised)?;
             }
         }
-        // What was sent right before the last listener left.
+        self.listeners.close();
+        // What was sent right before.
         while let Ok(recognised) = self.listeners.words().try_recv() {
             self.take_recognised(&recognised)?;
         }

@@ -82,6 +82,7 @@ class AsyncClient:
         max_speakers: int | None = None,
         latency: str | None = None,
         keep_audio: bool | None = None,
+        asr: bool | None = None,
         on_message: Callable[[Message], None] | None = None,
     ) -> Publisher:
         """A session to send audio into, as an asynchronous context manager."""
@@ -96,6 +97,7 @@ class AsyncClient:
             max_speakers=max_speakers,
             latency=latency,
             keep_audio=keep_audio,
+            asr=asr,
             on_message=on_message,
         )
 

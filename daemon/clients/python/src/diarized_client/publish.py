@@ -50,6 +50,7 @@ class Publisher:
         max_speakers: int | None = None,
         latency: str | None = None,
         keep_audio: bool | None = None,
+        asr: bool | None = None,
         on_message: Callable[[Message], None] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class Publisher:
             "max_speakers": max_speakers,
             "latency": latency,
             "keep_audio": None if keep_audio is None else str(keep_audio).lower(),
+            "asr": None if asr is None else str(asr).lower(),
         }
         self.model = SessionModel(session or "")
         self.ended: Message | None = None
