@@ -32,6 +32,7 @@ mod raw;
 mod reader;
 mod sections;
 mod source;
+mod source_tables;
 mod voices;
 
 pub use allowed_origin::AllowedOrigin;

@@ -13,6 +13,7 @@ use crate::layers::{ENV_PREFIX, Layers};
 use crate::origin::Origin;
 use crate::raw::{Raw, RawValue, raw_value, shorten};
 use crate::reader::{Reader, SECTIONS};
+use crate::source_tables::{SOURCE, SourceTables, URLS, added};
 
 /// Variables with the prefix that name no key.
 const RESERVED_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, TOKEN_VARIABLE, VOICES_KEY_VARIABLE];
@@ -76,8 +77,15 @@ impl Sources {
             }));
             return self;
         }
+        let mut sources = SourceTables::new(text, &origin_of);
+        let mut sources_at = None;
         for (section, content) in table.get_ref() {
             let section_name = section.get_ref();
+            if section_name == SOURCE {
+                sources.take(content);
+                sources_at = Some(origin_of(section.span().start));
+                continue;
+            }
             let DeValue::Table(keys) = content.get_ref() else {
                 let shown = shorten(text.get(content.span()).unwrap_or_default());
                 let origin = origin_of(section.span().start);
@@ -102,6 +110,12 @@ impl Sources {
                 let raw = Raw::new(raw_value(value.get_ref()), shown, origin_of(key.span().start));
                 self.layers.file.insert(format!("{section_name}.{}", key.get_ref()), raw);
             }
+        }
+        let (items, faults) = sources.finish();
+        self.faults.extend(faults);
+        if let Some(origin) = sources_at.filter(|_| !items.is_empty()) {
+            let list = self.layers.file.remove(URLS);
+            self.layers.file.insert(URLS.to_owned(), added(list, items, origin));
         }
         self
     }

@@ -293,3 +293,36 @@ fn what_guards_the_server_is_checked() {
     let days = from_text("[storage]\nkeep_days = \"none\"\n").load().unwrap().config.storage.keep_days;
     assert_eq!((days, Config::default().storage.keep_days), (None, Some(30)));
 }
+
+#[test]
+fn sources_are_tables_or_a_list_or_both() {
+    let text = r#"
+[sources]
+urls = ["door=rtsp://camera/1", "http://radio.example/live"]
+
+[[source]]
+name = "hall"
+url = "pulse:hall_mic"
+
+[[source]]
+name = "file"
+url = "talks/a.flac"
+"#;
+    let loaded = from_text(text).load().unwrap();
+    let all: Vec<_> = loaded.config.sources.urls.iter().map(ToString::to_string).collect();
+    let expected = [
+        "door=rtsp://camera/1",
+        "radio-example-live=http://radio.example/live",
+        "hall=pulse:hall_mic",
+        "file=talks/a.flac",
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(from_text(&loaded.to_toml()).load().unwrap().config, loaded.config, "shown as a list");
+    let flag = from_text(text).flag("--source", "sources.urls", "a=-").load().unwrap();
+    assert_eq!(flag.config.sources.urls.len(), 1, "a flag wins over both");
+    let tables = from_text("[[source]]\nname = \"a\"\nurl = \"-\"\n").load().unwrap();
+    let setting = tables.settings.iter().find(|setting| setting.key == "sources.urls").unwrap();
+    assert_eq!(setting.origin.to_string(), "diarized.toml:1");
+    let same = "[sources]\nurls = [\"a=b\"]\n[[source]]\nname = \"a\"\nurl = \"c\"\n";
+    assert!(messages(from_text(same)).contains("different names"), "{}", messages(from_text(same)));
+}
