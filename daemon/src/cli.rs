@@ -58,6 +58,10 @@ pub enum Command {
     Identify(commands::identify::Args),
     /// Measure accuracy: DER of labels, EER of a voice model, naming of enrolled people.
     Eval(commands::eval::Args),
+    /// Become a program that ends with the daemon.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    RunChild(crate::sources::ChildArgs),
 }
 
 /// Parses the process's arguments, runs the command and gives the exit code.
@@ -81,6 +85,8 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Identify(args) => commands::identify::run(&args),
         Command::Eval(args) => commands::eval::run(args),
+        #[cfg(target_os = "linux")]
+        Command::RunChild(args) => Ok(crate::sources::run_child(&args)),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

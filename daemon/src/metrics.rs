@@ -106,6 +106,20 @@ impl PrometheusText {
         }
     }
 
+    /// The same for numbers that rise and fall.
+    pub fn gauges<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
+    ) {
+        self.head(name, "gauge", help);
+        for (value, n) in values {
+            self.line(name, "", &format!("{{{label}=\"{value}\"}}"), n as f64);
+        }
+    }
+
     /// Times, by their bounds.
     pub fn histogram(&mut self, name: &str, help: &str, reading: &HistogramSnapshot) {
         self.head(name, "histogram", help);

@@ -94,7 +94,7 @@ pub(super) async fn open(url: &str, kind: Kind, ffmpeg: &str) -> std::io::Result
         return Ok(Input { audio, child: None });
     }
     let stdin = if url == "-" { Stdio::inherit() } else { Stdio::null() };
-    let mut child = Command::new(ffmpeg)
+    let mut child = program(ffmpeg)
         .args(arguments(url, kind))
         .stdin(stdin)
         .stdout(Stdio::piped())
@@ -103,6 +103,23 @@ pub(super) async fn open(url: &str, kind: Kind, ffmpeg: &str) -> std::io::Result
         .spawn()?;
     let audio = child.stdout.take().ok_or_else(|| std::io::Error::other("the child has no output"))?;
     Ok(Input { audio: Box::new(audio), child: Some(child) })
+}
+
+/// The program, as a child that ends with the daemon.
+#[cfg(target_os = "linux")]
+fn program(ffmpeg: &str) -> Command {
+    use super::child::{COMMAND, OURSELVES};
+
+    let parent = std::process::id().to_string();
+    let mut command = Command::new(OURSELVES);
+    command.args([COMMAND, "--parent", &parent, "--", ffmpeg]);
+    command
+}
+
+/// The program, which ends when nobody reads its pipe.
+#[cfg(not(target_os = "linux"))]
+fn program(ffmpeg: &str) -> Command {
+    Command::new(ffmpeg)
 }
 
 /// An address without user and password, for logs.

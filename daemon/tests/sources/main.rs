@@ -1,69 +1,22 @@
-//! Sources with the real ffmpeg: a file, a pipe, HTTP, UDP, an RTSP server where there is one; interruptions and faults.
+//! Sources with the real ffmpeg: a file, a pipe, standard input, HTTP, UDP, devices of a PulseAudio server, an RTSP server where
+//! there is one; interruptions and faults.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod devices;
+mod interruptions;
+#[path = "../microphone/pulse.rs"]
+mod pulse;
+mod server;
 
-use std::io::{BufReader, Read as _, Write as _};
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use diarized::protocol::ServerMessage;
-use diarized::protocol::server_message::{Body, Snapshot};
-
-use common::{address_of_ready, conversation, diarized, request, run};
-
-/// Longer than anything here takes on a busy machine: what waits this long hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A process that is killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-struct Server {
-    _process: Running,
-    addr: String,
-}
-
-impl Server {
-    fn start(sources: &[String], settings: &[&str]) -> Self {
-        let mut args = vec!["serve", "--listen", "127.0.0.1:0"];
-        sources.iter().for_each(|source| args.extend(["--source", source]));
-        settings.iter().for_each(|setting| args.extend(["--set", setting]));
-        let mut child = diarized(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let addr = address_of_ready(BufReader::new(child.stdout.take().unwrap()));
-        Self { _process: Running(child), addr }
-    }
-
-    fn snapshot(&self, session: &str) -> Option<Snapshot> {
-        let (status, body) = request(&self.addr, "GET", &format!("/v1/sessions/{session}"), "");
-        if status != 200 {
-            return None;
-        }
-        match ServerMessage::parse(&body).unwrap().body {
-            Body::Snapshot(snapshot) => Some(snapshot),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Waits until `look` accepts the session.
-    fn until(&self, session: &str, look: impl Fn(&Snapshot) -> bool) -> Snapshot {
-        let began = Instant::now();
-        loop {
-            if let Some(snapshot) = self.snapshot(session).filter(&look) {
-                return snapshot;
-            }
-            assert!(began.elapsed() < PATIENCE, "{session}: {:?}", self.snapshot(session));
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
+use common::{conversation, diarized, request, run};
+use server::Server;
 
 fn has_ffmpeg() -> bool {
     let ran = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -157,18 +110,23 @@ fn a_stream_that_breaks_off_goes_on_behind_a_gap() {
 }
 
 #[test]
-fn audio_over_udp_is_labelled() {
+fn standard_input_is_a_source_with_and_without_a_header() {
     if !has_ffmpeg() {
         return;
     }
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("udp://127.0.0.1:{port}");
-    let server = Server::start(&[format!("udp={url}")], &[]);
-    let mut sender = Command::new("ffmpeg");
-    sender.args(["-loglevel", "error", "-re", "-i", conversation().to_str().unwrap(), "-t", "25"]);
-    sender.args(["-c:a", "mp2", "-ar", "48000", "-f", "mpegts", &format!("{url}?pkt_size=1316")]);
-    let _sender = Running(sender.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    server.until("udp", |s| s.segments.len() >= 2);
+    let folder = tempfile::tempdir().unwrap();
+    let samples = common::speech(Some(6));
+    let raw: Vec<u8> = samples.iter().flat_map(|s| ((s * 32_767.0) as i16).to_le_bytes()).collect();
+    let wav = std::fs::read(encoded(folder.path(), "talk.wav", "6")).unwrap();
+    // Without a name the address gives it.
+    for (source, bytes) in [("-", wav), ("pcm:-", raw)] {
+        let (server, mut stdin) = Server::with_stdin(&[source.to_owned()]);
+        let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+        let ended = server.until("stdin", |s| !s.live);
+        let end = ended.segments.iter().map(|segment| segment.end.0).fold(0.0, f64::max);
+        assert!((4.0..6.5).contains(&end), "{source}: {:?}", ended.segments);
+        writer.join().unwrap().unwrap();
+    }
 }
 
 #[test]
@@ -184,58 +142,7 @@ fn faults_are_reported_at_the_start() {
     ]));
     assert_ne!(code, 0);
     assert!(stderr.contains("/nowhere/ffmpeg") && stderr.contains("sources.ffmpeg"), "{stderr}");
-    let (code, _, stderr) = run(&mut diarized(&["serve", "--source", "rtsp://a"]));
+    let (code, _, stderr) = run(&mut diarized(&["serve", "--source", "a=-x"]));
     assert_ne!(code, 0);
     assert!(stderr.contains("NAME=URL"), "{stderr}");
-}
-
-/// An RTSP server of GStreamer: port, file, and the coder with its packets.
-const RTSP_SERVER: &str = r#"
-import sys
-import gi
-gi.require_version("Gst", "1.0")
-gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer
-Gst.init(None)
-port, path, coder = sys.argv[1:]
-server = GstRtspServer.RTSPServer(service=port, address="127.0.0.1")
-factory = GstRtspServer.RTSPMediaFactory(shared=True)
-factory.set_launch(f"( filesrc location={path} ! decodebin ! audioconvert ! audioresample ! {coder} name=pay0 )")
-server.get_mount_points().add_factory("/talk", factory)
-server.attach(None)
-print("ready", flush=True)
-GLib.MainLoop().run()
-"#;
-
-/// Starts it; nothing where it is not installed.
-fn rtsp(port: u16, coder: &str) -> Option<Running> {
-    let port = port.to_string();
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", RTSP_SERVER, &port, conversation().to_str().unwrap(), coder]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let mut running = Running(child);
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut BufReader::new(running.0.stdout.take()?), &mut line).ok()?;
-    (line.trim() == "ready").then_some(running)
-}
-
-#[test]
-fn a_camera_that_comes_back_with_another_coder_goes_on() {
-    if !has_ffmpeg() {
-        return;
-    }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Some(camera) = rtsp(port, "alawenc ! rtppcmapay pt=8") else {
-        println!(
-            "not run: RTSP, because its server is not installed (apt-get install gir1.2-gst-rtsp-server-1.0)"
-        );
-        return;
-    };
-    let server = Server::start(&[format!("door=rtsp://127.0.0.1:{port}/talk")], &[]);
-    server.until("door", |s| !s.segments.is_empty());
-    drop(camera);
-    let _camera = rtsp(port, "audio/x-raw,rate=48000 ! opusenc ! rtpopuspay pt=97").unwrap();
-    let heard = server
-        .until("door", |s| !s.gaps.is_empty() && s.segments.iter().any(|seg| seg.start > s.gaps[0].end));
-    assert_eq!((heard.gaps.len(), heard.gaps[0].reason.as_str(), heard.live), (1, "disconnected", true));
 }
