@@ -12,6 +12,8 @@ use super::page::{FIRST, Header, LAST, Page};
 
 /// Longest part, in seconds: it is made in memory.
 const MAX_S: f64 = 3600.0;
+/// Longer than any file, in seconds.
+const LONGEST_S: f64 = 1e9;
 /// Frames before a part that are decoded and not played, so that the decoder is in step (RFC 7845, 4.6: 80 ms).
 const PREROLL_FRAMES: u64 = 4;
 /// Granules in a second.
@@ -74,10 +76,12 @@ pub fn duration_s(path: &Path) -> Result<f64, CutError> {
 /// [`CutError`]
 pub fn cut(file: impl Read + Seek, start: f64, end: Option<f64>) -> Result<Cut, CutError> {
     let upper = end.unwrap_or(start + MAX_S);
-    if !(start >= 0.0 && upper > start && upper - start <= MAX_S && upper < 1e9) {
+    let is_part = end.is_none_or(|end| end > start && end - start <= MAX_S);
+    if !(start >= 0.0 && start.is_finite() && is_part) {
         return Err(CutError::Times { start, end: upper });
     }
-    let granule = |s: f64| (s * GRANULES_PER_S).round() as u64;
+    // No file is so long, and sums of what is below do not overflow.
+    let granule = |s: f64| (s.min(LONGEST_S) * GRANULES_PER_S).round() as u64;
     let mut pages = Pages::open(file)?;
     let (from, to) = (granule(start), granule(upper) + u64::from(pages.pre_skip));
     // What is decoded begins here; the file's own pre-skip lies before second 0.

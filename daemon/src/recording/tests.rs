@@ -162,7 +162,8 @@ fn a_part_is_what_the_whole_has_there() {
     {
         assert!(matches!(refused(start, end), CutError::Times { .. }), "{start} {end:?}");
     }
-    for (start, end) in [(30.0, None), (30.1, Some(31.0)), (1e8, None)] {
+    let beyond = [(30.0, None), (30.1, Some(31.0)), (1e8, None), (1e9, Some(1e9 + 1.0)), (1e300, None)];
+    for (start, end) in beyond {
         assert!(matches!(refused(start, end), CutError::Beyond { .. }), "{start}");
     }
 }
