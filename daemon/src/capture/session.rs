@@ -1,12 +1,13 @@
 //! The microphone as a session of the hub, beside those of clients.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use diarized_dsp::{ChannelSelect, IntakeError, SAMPLE_RATE_HZ};
 use diarized_models::events::GapReason;
 use jiff::ZonedDateTime;
 use jiff::civil::Date;
+use pollster::block_on;
 
 use super::error::CaptureError;
 use super::front_end::{FrontEnd, MonoSink};
@@ -17,7 +18,7 @@ pub use crate::hub::MICROPHONE_SESSION;
 use crate::hub::{Hub, OpenError};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, Encoding};
-use crate::session::{Closed, Session, Source};
+use crate::session::{Closed, FedBy, PublisherGuard, Session, Source};
 
 /// Why the microphone could not become a session.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +32,9 @@ pub enum MicrophoneError {
     Session(#[from] OpenError),
 }
 
-/// Opens a session of the hub, called by the date, and captures into it. On another day, after `after_silence` if it is
-/// not zero, or when somebody has ended it, the session gives way to a new one. The returned handle keeps the capture
-/// running; joining it hands over the captured audio and ends the session.
+/// Goes on with the microphone's session of the process before this one, or opens one, called by the date, and captures into
+/// it. On another day, after `after_silence` if it is not zero, or when somebody has ended it, the session gives way to a new
+/// one. The returned handle keeps the capture running; joining it hands over the captured audio and stops the session.
 ///
 /// # Errors
 /// [`MicrophoneError`]; no session is left behind.
@@ -44,13 +45,15 @@ pub fn open_microphone(
     after_silence: Duration,
 ) -> Result<Capture, MicrophoneError> {
     let sink = SessionSink::open(hub, after_silence, || ZonedDateTime::now().date())?;
-    let session = Arc::clone(&sink.session);
+    let new = (!sink.is_back).then(|| Arc::clone(&sink.session));
     match Capture::start(params, FrontEnd::new(sink, channel)) {
         Ok(capture) => Ok(capture),
         Err(error) => {
-            session.finish(EndReason::SourceEnded);
-            session.join();
-            hub.delete(session.id());
+            if let Some(session) = new {
+                session.finish(EndReason::SourceEnded);
+                session.join();
+                hub.delete(session.id());
+            }
             Err(error.into())
         }
     }
@@ -60,6 +63,10 @@ pub fn open_microphone(
 struct SessionSink<T> {
     hub: Arc<Hub>,
     session: Arc<Session>,
+    /// Whether the session is of the process before this one, and has had no audio since.
+    is_back: bool,
+    /// The right to feed such a session.
+    slot: Option<PublisherGuard>,
     after_silence_s: u64,
     rollover: Rollover,
     /// Samples since it was last asked whether the session ends.
@@ -71,9 +78,38 @@ struct SessionSink<T> {
 impl<T: Fn() -> Date> SessionSink<T> {
     fn open(hub: &Arc<Hub>, after_silence: Duration, today: T) -> Result<Self, OpenError> {
         let (day, after_silence_s) = (today(), after_silence.as_secs());
-        let session = open(hub, day)?;
+        let hub = Arc::clone(hub);
+        if let Some((session, rollover)) = left(&hub, day, after_silence_s) {
+            // Nobody else feeds it, so this does not wait.
+            let slot = Some(block_on(session.acquire_publisher_slot()));
+            tracing::info!(session = session.id(), "the microphone's session goes on");
+            return Ok(Self {
+                hub,
+                session,
+                is_back: true,
+                slot,
+                after_silence_s,
+                rollover,
+                n_unasked: 0,
+                today,
+            });
+        }
+        let session = open(&hub, day)?;
         let rollover = Rollover::new(day, after_silence_s);
-        Ok(Self { hub: Arc::clone(hub), session, after_silence_s, rollover, n_unasked: 0, today })
+        Ok(Self { hub, session, is_back: false, slot: None, after_silence_s, rollover, n_unasked: 0, today })
+    }
+
+    /// The first audio after a restart comes behind a gap, so that the clock of the session is right.
+    fn come_back(&mut self, n_samples: usize) -> Result<(), SinkClosed> {
+        let n_behind = (self.session.behind_s() * f64::from(SAMPLE_RATE_HZ)) as u64;
+        let n_missing = n_behind.saturating_sub(n_samples as u64);
+        if n_missing > 0 { self.add_gap(n_missing, GapReason::Disconnected) } else { Ok(()) }
+    }
+
+    fn add_gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed> {
+        self.queue(|session| session.input().gap(n_samples, reason))?;
+        self.rollover.count(n_samples);
+        Ok(())
     }
 
     /// Gives way to a new session; the one so far ends for `reason`.
@@ -81,6 +117,7 @@ impl<T: Fn() -> Date> SessionSink<T> {
         let day = (self.today)();
         let next = open(&self.hub, day)?;
         let last = std::mem::replace(&mut self.session, next);
+        (self.is_back, self.slot) = (false, None);
         self.rollover = Rollover::new(day, self.after_silence_s);
         last.finish(reason);
         tracing::info!(session = self.session.id(), last = last.id(), "the microphone has a new session");
@@ -116,15 +153,44 @@ impl<T: Fn() -> Date> SessionSink<T> {
     }
 }
 
+/// The microphone's session of the process before this one, where it goes on: unless another day has begun meanwhile or it was
+/// silent for too long, in which case it ends.
+fn left(hub: &Hub, today: Date, after_silence_s: u64) -> Option<(Arc<Session>, Rollover)> {
+    let session = hub.left_by(&FedBy::Microphone)?;
+    let rollover = |seconds: f64| {
+        let mut rollover = Rollover::new(date_of(session.began()).unwrap_or(today), after_silence_s);
+        rollover.count((seconds * f64::from(SAMPLE_RATE_HZ)) as u64);
+        rollover
+    };
+    let received_s = session.input().received_s();
+    if rollover(received_s + session.behind_s()).is_due(today, session.channel().last_speech()) {
+        session.finish(EndReason::Interrupted);
+        return None;
+    }
+    let so_far = rollover(received_s);
+    Some((session, so_far))
+}
+
+/// The date of a moment in the time zone of the machine.
+fn date_of(at: SystemTime) -> Option<Date> {
+    ZonedDateTime::try_from(at).ok().map(|at| at.date())
+}
+
 /// A session called by the date.
 fn open(hub: &Hub, day: Date) -> Result<Arc<Session>, OpenError> {
     let format =
         AudioFormat { encoding: Encoding::PcmF32le, sample_rate: SAMPLE_RATE_HZ, channels: 1, channel: None };
-    hub.open(Some(&format!("{MICROPHONE_SESSION}-{day}")), Source::Microphone, format)
+    let session = hub.open(Some(&format!("{MICROPHONE_SESSION}-{day}")), Source::Microphone, format)?;
+    session.channel().handover().set_fed_by(FedBy::Microphone);
+    Ok(session)
 }
 
 impl<T: Fn() -> Date + Send + 'static> MonoSink for SessionSink<T> {
     fn push(&mut self, samples: &[f32]) -> Result<(), SinkClosed> {
+        if self.is_back {
+            self.come_back(samples.len())?;
+            self.is_back = false;
+        }
         self.go_on(samples.len());
         self.queue(|session| session.input().push_interleaved(samples))?;
         self.rollover.count(samples.len() as u64);
@@ -132,14 +198,12 @@ impl<T: Fn() -> Date + Send + 'static> MonoSink for SessionSink<T> {
     }
 
     fn gap(&mut self, n_samples: u64, reason: GapReason) -> Result<(), SinkClosed> {
-        self.queue(|session| session.input().gap(n_samples, reason))?;
-        self.rollover.count(n_samples);
-        Ok(())
+        self.add_gap(n_samples, reason)
     }
 
     fn finish(&mut self, outcome: Result<(), IntakeError>) {
         match outcome {
-            Ok(()) => self.session.finish(EndReason::Shutdown),
+            Ok(()) => self.hub.stop(&self.session),
             Err(error) => {
                 tracing::error!(%error, "what the capture device delivers cannot be taken");
                 self.session.finish(EndReason::SourceEnded);
@@ -149,9 +213,14 @@ impl<T: Fn() -> Date + Send + 'static> MonoSink for SessionSink<T> {
 }
 
 impl<T> Drop for SessionSink<T> {
-    /// A session whose capture is gone, by a panic at worst, does not stay open in silence; the first reason stands.
+    /// A session whose capture is gone, by a panic at worst, does not stay open in silence; the first reason stands. One of
+    /// the process before this one waits on where the device could not be opened.
     fn drop(&mut self) {
-        self.session.finish(EndReason::Failed);
+        if self.is_back {
+            self.hub.stop(&self.session);
+        } else {
+            self.session.finish(EndReason::Failed);
+        }
     }
 }
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use super::{Hub, OpenError};
 use crate::error_chain::error_chain;
+use crate::protocol::server_message::EndReason;
 use crate::session::samples_until;
-use crate::session::{Archive, Channel, GoingOn, Parts, Secret, Session, StartError};
+use crate::session::{Archive, Channel, FedBy, GoingOn, Parts, Secret, Session, StartError};
 use crate::storage::{Left, Storage};
 
 /// Code of the warning where the voices of a session are lost.
 const WARNING: &str = "voices_lost";
 
 impl Hub {
-    /// Takes up the sessions that the process before this one left: each waits so long for its publisher, and ends if it
-    /// does not come. Needs a runtime; gives the number of sessions.
+    /// Takes up the sessions that the process before this one left: each waits so long for its publisher, its source or the
+    /// microphone, and ends if none comes. Needs a runtime; gives the number of sessions.
     pub fn go_on(&self, grace: Duration) -> usize {
         let Some(storage) = &self.storage else { return 0 };
         let mut n_taken = 0;
@@ -38,11 +39,34 @@ impl Hub {
             tracing::info!(
                 sessions = n_taken,
                 grace_s,
-                "sessions go on after a restart, if their publishers come back"
+                "sessions go on after a restart, if what fed them comes back"
             );
             self.side.tick.send_modify(|n| *n += 1);
         }
         n_taken
+    }
+
+    /// The newest session that this fed in the process before this one, if it still waits to be fed.
+    pub(crate) fn left_by(&self, fed_by: &FedBy) -> Option<Arc<Session>> {
+        let inner = self.inner.lock();
+        let left = inner.order.iter().rev().find(|session| {
+            let channel = session.channel();
+            channel.taken_over_at().is_some()
+                && channel.handover().fed_by() == Some(fed_by)
+                && !session.has_publisher()
+        });
+        left.filter(|session| session.end_reason().is_none()).cloned()
+    }
+
+    /// Stops a session, as the process ends, after what is queued: one that can go on after a restart is left to it, any other
+    /// ends. Returns at once.
+    pub(crate) fn stop(&self, session: &Session) {
+        let is_kept = self.storage.as_ref().is_some_and(|storage| !storage.is_failing());
+        if is_kept && session.channel().handover().is_on() {
+            session.hand_over();
+        } else {
+            session.finish(EndReason::Shutdown);
+        }
     }
 
     fn take_over(&self, storage: &Arc<Storage>, left: &Left) -> Result<Arc<Session>, OpenError> {
@@ -56,6 +80,7 @@ impl Hub {
         let channel = Channel::going_on(archive, self.params.journal, self.side.clone());
         let recorder = self.recorder(&channel, options)?;
         channel.handover().keep(at);
+        channel.handover().set_fed_by(left.fed_by());
         let session = {
             let mut inner = self.inner.lock();
             let (number, secret) = (inner.n_opened, Secret::Known(token_hash));

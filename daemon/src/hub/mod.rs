@@ -399,14 +399,7 @@ impl Hub {
             self.shutting_down.send_replace(true);
             inner.order.iter().cloned().collect::<Vec<_>>()
         };
-        let is_kept = self.storage.as_ref().is_some_and(|storage| !storage.is_failing());
-        for session in sessions {
-            if is_kept && session.channel().handover().is_on() {
-                session.hand_over();
-            } else {
-                session.finish(EndReason::Shutdown);
-            }
-        }
+        sessions.iter().for_each(|session| self.stop(session));
         self.side.tick.send_modify(|n| *n += 1);
     }
 

@@ -161,7 +161,7 @@ impl Channel {
     }
 
     /// Number of the last event that another process had kept of the session, if it comes from there.
-    pub(super) fn taken_over_at(&self) -> Option<u64> {
+    pub(crate) fn taken_over_at(&self) -> Option<u64> {
         self.taken_over_at
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The session's thread writes it and the storage keeps it; neither waits for the other.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,24 @@ const VOICES_EVERY: Duration = Duration::from_secs(2);
 /// Bytes a second that the copies take on the disk, about: large ones are made less often.
 const VOICES_BYTES_PER_S: usize = 100_000;
 
+/// What can feed a session again in a process after this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FedBy {
+    /// A client, with the secret of the session.
+    Publisher,
+    /// The capture device of this machine.
+    Microphone,
+    /// The configured source of this name.
+    Fetched(String),
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Handover {
     /// Whether the storage keeps sessions that go on.
     is_kept: AtomicBool,
-    /// Whether the session has a publisher who can come back.
-    has_publisher: AtomicBool,
+    /// What can come back, if anything can.
+    fed_by: OnceLock<FedBy>,
     /// Everything before this, in samples at 16 kHz, is labelled by the events so far.
     labelled: AtomicU64,
     /// The newest copy of the voices, until the storage takes it.
@@ -34,7 +46,7 @@ impl Handover {
     pub(super) fn new() -> Self {
         Self {
             is_kept: AtomicBool::new(false),
-            has_publisher: AtomicBool::new(false),
+            fed_by: OnceLock::new(),
             labelled: AtomicU64::new(0),
             voices: Mutex::default(),
             stored: watch::Sender::new(SampleIndex::ZERO),
@@ -48,15 +60,20 @@ impl Handover {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
-    /// The session has a publisher who can come back.
-    pub(super) fn set_publisher(&self) {
-        self.has_publisher.store(true, Ordering::Relaxed);
+    /// The session has a feeder that can come back; the first one stands.
+    pub(crate) fn set_fed_by(&self, fed_by: FedBy) {
+        let _ = self.fed_by.set(fed_by);
+    }
+
+    /// What can come back, if anything can.
+    pub(crate) fn fed_by(&self) -> Option<&FedBy> {
+        self.fed_by.get()
     }
 
     /// Whether the session can go on in another process.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.is_kept.load(Ordering::Relaxed) && self.has_publisher.load(Ordering::Relaxed)
+        self.is_kept.load(Ordering::Relaxed) && self.fed_by.get().is_some()
     }
 
     /// Leaves a position and, where there is one, a copy of the voices, after the events that they follow from.
@@ -152,7 +169,7 @@ mod tests {
         leaving.leave(&handover, at, mark(1, 1), true, || unreachable!("nobody keeps it"));
         handover.keep(SampleIndex::ZERO);
         leaving.leave(&handover, at, mark(1, 1), true, || unreachable!("nobody can come back"));
-        handover.set_publisher();
+        handover.set_fed_by(FedBy::Publisher);
         leaving.leave(&handover, at, mark(1, 1), false, || vec![1]);
         assert_eq!(handover.take(), (at, Some(vec![1])));
         leaving.leave(&handover, SampleIndex(17_000), mark(2, 1), false, || unreachable!("it is too early"));
@@ -174,7 +191,7 @@ mod tests {
         let handover = Handover::new();
         assert_eq!(handover.safe_s(5.0), 5.0, "the session cannot go on");
         handover.keep(SampleIndex::ZERO);
-        handover.set_publisher();
+        handover.set_fed_by(FedBy::Publisher);
         let mut stored = handover.stored();
         stored.mark_unchanged();
         assert_eq!(handover.safe_s(5.0), 0.0);

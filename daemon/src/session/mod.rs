@@ -37,7 +37,7 @@ pub use counted::{HubHandle, SessionMetrics};
 pub use cursor::{Batch, Cursor, ReadStatus};
 pub use engine::{Before, Correction, Engine, EngineError, EngineFactory, GoingOn, InferenceStats};
 pub use handover::Handover;
-pub(crate) use handover::samples_until;
+pub(crate) use handover::{FedBy, samples_until};
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;
@@ -102,7 +102,7 @@ pub(crate) struct Archive {
 pub(crate) enum Secret {
     /// Not given to anybody yet.
     New(String),
-    /// The publisher of another process has it.
+    /// The publisher of another process has it, or nobody.
     Known(SecretHash),
 }
 
@@ -174,10 +174,7 @@ impl Session {
             .map_err(StartError::Thread)?;
         let (token, token_hash) = match secret {
             Secret::New(token) => (Some(token.clone()), SecretHash::of(&token)),
-            Secret::Known(hash) => {
-                channel.handover().set_publisher();
-                (None, hash)
-            }
+            Secret::Known(hash) => (None, hash),
         };
         Ok(Arc::new(Self {
             number: AtomicU64::new(number),
@@ -277,7 +274,7 @@ impl Session {
     pub fn take_token(&self) -> Option<String> {
         let token = self.token.lock().take();
         if token.is_some() {
-            self.channel.handover().set_publisher();
+            self.channel.handover().set_fed_by(FedBy::Publisher);
         }
         token
     }

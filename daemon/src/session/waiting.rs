@@ -1,6 +1,6 @@
 //! A session without a publisher: whose it is, and how long it waits.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Session;
 use super::publisher_slot::{self, VacatedSlot};
@@ -24,6 +24,12 @@ impl Session {
     /// Runs `act` if the session waits for its publisher, who cannot come back during it. Whether it ran.
     pub(crate) fn if_waiting(&self, act: impl FnOnce()) -> bool {
         self.publisher_slot.if_waiting(act)
+    }
+
+    /// Seconds that the clock of the machine is ahead of the audio that was received; 0 where it was set back.
+    pub(crate) fn behind_s(&self) -> f64 {
+        let since = SystemTime::now().duration_since(self.began()).unwrap_or_default();
+        (since.as_secs_f64() - self.input().received_s()).max(0.0)
     }
 
     /// Gives the publisher, whose connection broke, so long to come back, and ends the session if it does not.

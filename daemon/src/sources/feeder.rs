@@ -13,19 +13,22 @@ use tokio::time::timeout;
 
 use super::health::Health;
 use super::input::{Input, Kind, open, shown};
-use super::true_clock::{Held, STALL, TrueClock};
+use super::true_clock::{Held, STALL, TrueClock, samples_of};
 use crate::client::Backoff;
 use crate::hub::Hub;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
-use crate::session::{Closed, Session};
+use crate::session::{Closed, FedBy, PublisherGuard, Session};
 
 /// Longest wait between two attempts to open a source.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A session of the process before this one goes on within this time, in seconds.
+const LONGEST_ABSENCE_S: f64 = 86_400.0;
 /// Lines of the child in the log, at most, for each time that it runs.
 const MAX_LINES: usize = 50;
 
 /// Feeds one session from one source.
+#[derive(Debug)]
 pub(super) struct Feeder {
     pub(super) source: AudioSource,
     pub(super) kind: Kind,
@@ -130,12 +133,12 @@ impl Feeder {
     /// Works until the source has come to its end, or the hub shuts down.
     pub(super) async fn run(mut self) {
         let (mut backoff, mut is_away) = (Backoff::up_to(LONGEST_WAIT), false);
-        let mut session: Option<Clocked> = None;
+        let mut session = self.left().await;
         let url = shown(&self.source.url);
         loop {
             let stop = self.feed(&mut session, &mut backoff, &mut is_away).await;
             match stop {
-                Stop::Down => return,
+                Stop::Down => return self.leave(session.as_ref()),
                 Stop::End => {
                     if let Some(clocked) = &session {
                         clocked.session.finish(EndReason::SourceEnded);
@@ -158,10 +161,40 @@ impl Feeder {
                 }
             }
             let wait = backoff.next();
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                _ = self.down.wait_for(|down| *down) => return,
+            let is_down = tokio::select! {
+                () = tokio::time::sleep(wait) => false,
+                _ = self.down.wait_for(|down| *down) => true,
+            };
+            if is_down {
+                return self.leave(session.as_ref());
             }
+        }
+    }
+
+    /// The session that this source fed in the process before this one. A file begins again, in a session of its own.
+    async fn left(&self) -> Option<Clocked> {
+        let fed_by = FedBy::Fetched(self.source.name.clone());
+        let session = self.hub.left_by(&fed_by).filter(|_| self.kind == Kind::Live)?;
+        let behind_s = session.behind_s();
+        if behind_s > LONGEST_ABSENCE_S {
+            session.finish(EndReason::Interrupted);
+            return None;
+        }
+        tracing::info!(
+            source = self.source.name,
+            session = session.id(),
+            "the session of the source goes on"
+        );
+        let due_s = behind_s + session.input().received_s();
+        let clock = TrueClock::start(Instant::now(), samples_of(due_s));
+        let slot = session.acquire_publisher_slot().await;
+        Some(Clocked { session, clock, _slot: slot })
+    }
+
+    /// Stops the session with the process; it goes on after a restart where it can.
+    fn leave(&self, session: Option<&Clocked>) {
+        if let Some(clocked) = session {
+            self.hub.stop(&clocked.session);
         }
     }
 
@@ -265,7 +298,13 @@ impl Feeder {
             let opened = self.hub.open_for("", name, format, SessionOptions::default()).await;
             let opened = opened.map_err(|error| Stop::Broken(error.to_string()))?;
             tracing::info!(source = self.source.name, session = opened.id(), "the source gives audio");
-            *session = Some(Clocked { session: opened, clock: TrueClock::start(now, n_samples) });
+            if self.kind == Kind::Live {
+                opened.channel().handover().set_fed_by(FedBy::Fetched(self.source.name.clone()));
+            }
+            // No other connection can hold the new session, so this does not wait.
+            let slot = opened.acquire_publisher_slot().await;
+            *session =
+                Some(Clocked { session: opened, clock: TrueClock::start(now, n_samples), _slot: slot });
         }
         session.as_ref().ok_or(Stop::Closed)
     }
@@ -290,6 +329,8 @@ async fn log_lines(stderr: ChildStderr, source: AudioSource) {
 struct Clocked {
     session: Arc<Session>,
     clock: TrueClock,
+    /// The right to feed it.
+    _slot: PublisherGuard,
 }
 
 impl Drop for Clocked {

@@ -29,14 +29,16 @@ pub enum SourcesError {
 
 /// All sources.
 #[derive(Debug)]
-pub struct Sources;
+pub struct Sources {
+    feeders: Vec<Feeder>,
+}
 
 impl Sources {
-    /// Opens the configured sources; none is no error. They end when the hub shuts down.
+    /// Checks that the configured sources can be opened; none is no error.
     ///
     /// # Errors
     /// [`SourcesError`]
-    pub async fn start(config: &Config, hub: &Arc<Hub>) -> Result<(), SourcesError> {
+    pub async fn new(config: &Config, hub: &Arc<Hub>) -> Result<Self, SourcesError> {
         let program = config.sources.ffmpeg.clone();
         if config.sources.urls.iter().any(|source| Kind::of(&source.url) != Kind::Raw) {
             let mut run = Command::new(&program);
@@ -44,13 +46,13 @@ impl Sources {
             let ran = run_quietly(&mut run).await;
             ran.map_err(|source| SourcesError::NoFfmpeg { program: program.clone(), source })?;
         }
-        let mut all = Vec::new();
+        let (mut all, mut feeders) = (Vec::new(), Vec::new());
         for source in &config.sources.urls {
             let health = Arc::new(Health::new(&source.name));
             let watched = Arc::clone(&health);
             hub.check(move || watched.check());
             all.push(Arc::clone(&health));
-            let feeder = Feeder {
+            feeders.push(Feeder {
                 kind: Kind::of(&source.url),
                 source: source.clone(),
                 program: program.clone(),
@@ -58,13 +60,19 @@ impl Sources {
                 hub: Arc::clone(hub),
                 health,
                 down: hub.shutting_down(),
-            };
-            tokio::spawn(feeder.run());
+            });
         }
         if !all.is_empty() {
             hub.add_metrics(move |page| write_metrics(page, &all));
         }
-        Ok(())
+        Ok(Self { feeders })
+    }
+
+    /// Opens them, after the hub has taken up the sessions of the process before this one. They stop when the hub shuts down.
+    pub fn start(self) {
+        for feeder in self.feeders {
+            tokio::spawn(feeder.run());
+        }
     }
 }
 

@@ -16,6 +16,11 @@ const MAX_HELD: u64 = 60 * 16_000;
 const SHORTEST_AT_OPENING: Duration = Duration::from_millis(250);
 const SHORTEST_BEHIND_STALL: Duration = Duration::from_secs(1);
 
+/// Whole samples in a time in seconds.
+pub(super) fn samples_of(seconds: f64) -> u64 {
+    (seconds * RATE_HZ) as u64
+}
+
 /// The moment at which a session's clock began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrueClock {
@@ -34,7 +39,7 @@ impl TrueClock {
         let elapsed_s = now.saturating_duration_since(self.began).as_secs_f64();
         let missing_s = elapsed_s - (n_received + held.n_samples()) as f64 / RATE_HZ;
         let shortest = if held.is_opening { SHORTEST_AT_OPENING } else { SHORTEST_BEHIND_STALL };
-        (n_received > 0 && missing_s > shortest.as_secs_f64()).then_some((missing_s * RATE_HZ) as u64)
+        (n_received > 0 && missing_s > shortest.as_secs_f64()).then(|| samples_of(missing_s))
     }
 }
 
@@ -111,6 +116,11 @@ mod tests {
         assert_eq!(missing(19 * SECOND + 8000, true, 0), Some(8000));
         assert_eq!(missing(19 * SECOND + 8000, false, 0), None, "a short stall is no gap");
         assert_eq!(missing(0, true, SECOND), None, "before the first audio there is no gap");
+        // A session of another process may have begun before this machine.
+        let year_s: u32 = 365 * 86_400;
+        let old = TrueClock::start(now, samples_of(f64::from(year_s)));
+        let missing = old.missing(now, SECOND, &held(now, true, 0));
+        assert_eq!(missing, Some((u64::from(year_s) - 1) * SECOND));
     }
 
     #[test]

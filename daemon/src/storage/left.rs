@@ -13,7 +13,7 @@ use super::error::{StorageError, damaged};
 use super::values::{lossy, signed, unix_ms, unsigned};
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{EndReason, Ended};
-use crate::session::{Archive, Before, Entry, Session};
+use crate::session::{Archive, Before, Entry, FedBy, Session, Source};
 
 /// One such session.
 #[derive(Debug)]
@@ -22,9 +22,20 @@ pub(crate) struct Left {
     pub(crate) archive: Archive,
     /// Everything before this is labelled; none where it cannot go on.
     labelled: Option<SampleIndex>,
+    /// Name of the configured source that fed it, if one did.
+    fetched: Option<String>,
 }
 
 impl Left {
+    /// What can feed it again.
+    pub(crate) fn fed_by(&self) -> FedBy {
+        match (self.archive.source, &self.fetched) {
+            (Source::Microphone, _) => FedBy::Microphone,
+            (Source::Stream, Some(name)) => FedBy::Fetched(name.clone()),
+            (Source::Stream, None) => FedBy::Publisher,
+        }
+    }
+
     /// Where an engine goes on with it; `voices` is what is known of its voices, or why nothing is. No label lies behind it.
     pub(crate) fn before(&self, voices: Result<Vec<u8>, String>) -> Before {
         let moment = &self.archive.moment;
@@ -46,6 +57,9 @@ impl Left {
     }
 }
 
+/// Row, id, position and source of a session that is still open.
+type OpenRow = (i64, String, Option<SampleIndex>, Option<String>);
+
 /// What was found when a file was opened.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -62,11 +76,11 @@ impl Database {
     /// `go_on`.
     pub(super) fn find_left(&mut self, go_on: bool) -> Result<Found, StorageError> {
         let mut found = Found::default();
-        for (key, id, labelled) in self.open_rows()? {
+        for (key, id, labelled, fetched) in self.open_rows()? {
             let read = self.read(&id).and_then(|read| read.ok_or_else(|| damaged(&id, "its id is no text")));
             match read {
                 Ok((_, archive)) => {
-                    let left = Left { key, archive, labelled };
+                    let left = Left { key, archive, labelled, fetched };
                     if go_on && labelled.is_some() {
                         found.left.push(left);
                     } else {
@@ -87,14 +101,15 @@ impl Database {
         Ok(found)
     }
 
-    /// Row, id and position of every session that is still open.
-    fn open_rows(&self) -> Result<Vec<(i64, String, Option<SampleIndex>)>, StorageError> {
+    /// Row, id, position and source of every session that is still open.
+    fn open_rows(&self) -> Result<Vec<OpenRow>, StorageError> {
         let mut select =
-            self.sqlite.prepare("SELECT key, id, labelled FROM sessions WHERE reason IS NULL")?;
+            self.sqlite.prepare("SELECT key, id, labelled, fetched FROM sessions WHERE reason IS NULL")?;
         let rows = select.query_map([], |row| {
-            // A position of the wrong kind is none.
+            // A position or name of the wrong kind is none.
             let labelled: Option<i64> = row.get(2).unwrap_or(None);
-            Ok((row.get(0)?, lossy(row, 1)?, labelled.map(|at| SampleIndex(unsigned(at)))))
+            let fetched: Option<String> = row.get(3).unwrap_or(None);
+            Ok((row.get(0)?, lossy(row, 1)?, labelled.map(|at| SampleIndex(unsigned(at))), fetched))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -123,10 +138,16 @@ impl Database {
         Ok(write.commit()?)
     }
 
-    /// Notes how far a session is labelled.
-    pub(super) fn set_labelled(&self, key: i64, labelled: SampleIndex) -> Result<(), StorageError> {
-        let mut update = self.sqlite.prepare_cached("UPDATE sessions SET labelled = ?2 WHERE key = ?1")?;
-        update.execute(params![key, signed(labelled.0)])?;
+    /// Notes how far a session is labelled, and which source feeds it, if one does.
+    pub(super) fn set_labelled(
+        &self,
+        key: i64,
+        labelled: SampleIndex,
+        fetched: Option<&str>,
+    ) -> Result<(), StorageError> {
+        let mut update =
+            self.sqlite.prepare_cached("UPDATE sessions SET labelled = ?2, fetched = ?3 WHERE key = ?1")?;
+        update.execute(params![key, signed(labelled.0), fetched])?;
         Ok(())
     }
 }

@@ -55,6 +55,8 @@ const STEPS: &[&str] = &[
     "ALTER TABLE sessions ADD COLUMN last_segment INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE sessions ADD COLUMN labelled INTEGER;
     ALTER TABLE sessions ADD COLUMN options TEXT;",
+    // Name of the configured source that feeds a running session.
+    "ALTER TABLE sessions ADD COLUMN fetched TEXT;",
 ];
 
 /// The version of this program's tables.

@@ -10,7 +10,7 @@ use diarized_dsp::SampleIndex;
 use super::database::Database;
 use super::error::StorageError;
 use super::sealed::SealedVoices;
-use crate::session::{Batch, Cursor, ReadStatus, Session};
+use crate::session::{Batch, Cursor, FedBy, ReadStatus, Session};
 
 /// Minimum time between two rewrites of the file for sessions that are too old.
 const SCRUB_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -173,7 +173,11 @@ impl Followed {
         let Some(key) = self.key.filter(|_| handover.is_on()) else { return Ok(()) };
         let is_first = self.labelled == SampleIndex::ZERO;
         if is_first || labelled != self.labelled {
-            database.set_labelled(key, labelled)?;
+            let fetched = match handover.fed_by() {
+                Some(FedBy::Fetched(name)) => Some(name.as_str()),
+                _ => None,
+            };
+            database.set_labelled(key, labelled, fetched)?;
             self.labelled = labelled;
         }
         handover.set_stored(labelled);

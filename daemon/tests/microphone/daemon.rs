@@ -19,7 +19,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts the daemon on a free port, capturing `pulse`, and waits until it says that it is ready.
     pub(crate) fn start(pulse: &Pulse) -> Self {
+        Self::start_with(pulse, &[])
+    }
+
+    /// The same with `KEY=VALUE` settings.
+    pub(crate) fn start_with(pulse: &Pulse, settings: &[&str]) -> Self {
         let mut command = super::common::diarized(&["serve", "--listen", "127.0.0.1:0", "--microphone"]);
+        settings.iter().for_each(|setting| drop(command.args(["--set", setting])));
         pulse.quiet_env(&mut command);
         let mut process =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
@@ -38,6 +44,16 @@ impl Daemon {
     pub(crate) fn terminate(&self) {
         let sent = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()));
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Kills the process at once.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("the process runs");
     }
 
     /// Waits for the end of the process; whether it went well.

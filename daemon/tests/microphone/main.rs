@@ -5,6 +5,7 @@
 mod common;
 mod daemon;
 mod pulse;
+mod restart;
 
 use std::process::{Child, Command, Stdio};
 use std::thread;

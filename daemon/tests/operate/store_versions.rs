@@ -22,6 +22,7 @@ const TO_FIRST_VERSION: &str = "
     ALTER TABLE sessions DROP COLUMN last_segment;
     ALTER TABLE sessions DROP COLUMN labelled;
     ALTER TABLE sessions DROP COLUMN options;
+    ALTER TABLE sessions DROP COLUMN fetched;
     PRAGMA user_version = 1;";
 
 fn version(path: &Path) -> i64 {

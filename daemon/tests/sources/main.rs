@@ -7,6 +7,7 @@ mod devices;
 mod interruptions;
 #[path = "../microphone/pulse.rs"]
 mod pulse;
+mod restart;
 mod server;
 
 use std::io::{Read as _, Write as _};
@@ -77,14 +78,9 @@ fn a_file_a_pipe_and_raw_audio_are_labelled_to_their_end() {
     assert_eq!(request(&server.addr, "GET", "/readyz", "").0, 200, "what has ended is well");
 }
 
-#[test]
-fn a_stream_that_breaks_off_goes_on_behind_a_gap() {
-    if !has_ffmpeg() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let wav = encoded(folder.path(), "talk.wav", "5");
-    // A radio station that breaks off after each five seconds of audio.
+/// Address of a radio station that breaks off after each five seconds of audio.
+fn radio(folder: &Path) -> String {
+    let wav = encoded(folder, "radio.wav", "5");
     let radio = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = radio.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -101,7 +97,16 @@ fn a_stream_that_breaks_off_goes_on_behind_a_gap() {
             std::thread::sleep(Duration::from_secs(1));
         }
     });
-    let server = Server::start(&[format!("radio=http://{address}/live")], &[]);
+    format!("http://{address}/live")
+}
+
+#[test]
+fn a_stream_that_breaks_off_goes_on_behind_a_gap() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&[format!("radio={}", radio(folder.path()))], &[]);
     let heard = server
         .until("radio", |s| !s.gaps.is_empty() && s.segments.iter().any(|seg| seg.start > s.gaps[0].end));
     assert_eq!(heard.gaps[0].reason, "disconnected");

@@ -60,6 +60,13 @@ impl Server {
         self.process.0.wait().unwrap();
     }
 
+    /// Ends it in good order.
+    pub(crate) fn terminate(mut self) {
+        let pid = self.process.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.process.0.wait().unwrap().success());
+    }
+
     /// A number of `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let (_, page) = request(&self.addr, "GET", "/metrics", "");

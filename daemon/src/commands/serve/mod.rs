@@ -136,12 +136,14 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
     let server = Server::new(Arc::clone(&hub), limits(config), Arc::clone(&access), tls);
     let server = with_voices(server, &engines, config);
-    let outgoing = match start_services(config, &hub, &access).await {
-        Ok(outgoing) => outgoing,
+    let (sources, outgoing) = match start_services(config, &hub, &access).await {
+        Ok(services) => services,
         Err(code) => return Ok(code),
     };
-    let microphone = microphone::start(config, &hub)?;
+    // Before what feeds them, which looks for its own.
     hub.go_on(config.server.resume_grace);
+    let microphone = microphone::start(config, &hub)?;
+    sources.start();
     let mut running = tokio::spawn(server.run(listeners));
     tell_ready(&addresses, config);
     tell(NotifyState::Ready);
@@ -175,8 +177,13 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     Ok(report_shutdown(&drained))
 }
 
-/// Starts what is configured besides sessions and their server. What cannot be started is reported, with the exit code.
-async fn start_services(config: &Config, hub: &Arc<Hub>, access: &Arc<Access>) -> Result<Outgoing, u8> {
+/// Starts what is configured besides sessions and their server, but for the sources. What cannot be started is reported, with
+/// the exit code.
+async fn start_services(
+    config: &Config,
+    hub: &Arc<Hub>,
+    access: &Arc<Access>,
+) -> Result<(Sources, Outgoing), u8> {
     fn refused(code: u8) -> impl Fn(&(dyn std::error::Error + 'static)) -> u8 {
         move |error| {
             eprintln!("diarized: {}", error_chain(error));
@@ -188,8 +195,9 @@ async fn start_services(config: &Config, hub: &Arc<Hub>, access: &Arc<Access>) -
     crate::wyoming::serve(config, hub).await.map_err(|error| faulty(&error))?;
     crate::vosk::serve(config, hub, access).await.map_err(|error| faulty(&error))?;
     let missing = refused(exit::NO_INPUT);
-    Sources::start(config, hub).await.map_err(|error| missing(&error))?;
-    Outgoing::start(config, hub).map_err(|error| faulty(&error))
+    let sources = Sources::new(config, hub).await.map_err(|error| missing(&error))?;
+    let outgoing = Outgoing::start(config, hub).map_err(|error| faulty(&error))?;
+    Ok((sources, outgoing))
 }
 
 /// Loads the configuration again at every hangup.
