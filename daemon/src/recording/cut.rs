@@ -76,7 +76,7 @@ pub fn duration_s(path: &Path) -> Result<f64, CutError> {
 /// [`CutError`]
 pub fn cut(file: impl Read + Seek, start: f64, end: Option<f64>) -> Result<Cut, CutError> {
     let upper = end.unwrap_or(start + MAX_S);
-    let is_part = end.is_none_or(|end| end > start && end - start <= MAX_S);
+    let is_part = end.is_none_or(|end| (1.0 / f64::from(SAMPLE_RATE_HZ)..=MAX_S).contains(&(end - start)));
     if !(start >= 0.0 && start.is_finite() && is_part) {
         return Err(CutError::Times { start, end: upper });
     }

@@ -157,9 +157,14 @@ fn a_part_is_what_the_whole_has_there() {
         assert!(alike > 0.95, "{start} to {end}: {alike}");
     }
     let refused = |start, end| cut(Cursor::new(&bytes), start, end).unwrap_err();
-    for (start, end) in
-        [(2.0, Some(2.0)), (-1.0, Some(2.0)), (3.0, Some(1.0)), (0.0, Some(4000.0)), (f64::NAN, None)]
-    {
+    for (start, end) in [
+        (2.0, Some(2.0)),
+        (2.0, Some(2.000_01)),
+        (-1.0, Some(2.0)),
+        (3.0, Some(1.0)),
+        (0.0, Some(4000.0)),
+        (f64::NAN, None),
+    ] {
         assert!(matches!(refused(start, end), CutError::Times { .. }), "{start} {end:?}");
     }
     let beyond = [(30.0, None), (30.1, Some(31.0)), (1e8, None), (1e9, Some(1e9 + 1.0)), (1e300, None)];

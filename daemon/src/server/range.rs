@@ -16,7 +16,10 @@ pub(super) enum Wanted {
 /// Reads the header. Several ranges, other units and what makes no sense are passed over, as a server may.
 #[must_use]
 pub(super) fn wanted(header: Option<&str>, n: u64) -> Wanted {
-    let Some(spec) = header.and_then(|text| text.trim().strip_prefix("bytes=")) else { return Wanted::All };
+    let unit_and_spec = header.and_then(|text| text.split_once('='));
+    let Some((_, spec)) = unit_and_spec.filter(|(unit, _)| unit.trim().eq_ignore_ascii_case("bytes")) else {
+        return Wanted::All;
+    };
     let Some((first, last)) = spec.split_once('-') else { return Wanted::All };
     let number = |text: &str| {
         let text = text.trim();
@@ -50,6 +53,7 @@ mod tests {
         assert_eq!(wanted(None, 100), Wanted::All);
         assert_eq!(of("bytes=0-"), Wanted::Part(0..100));
         assert_eq!(of("bytes=10-19"), Wanted::Part(10..20));
+        assert_eq!(of(" Bytes=10-19"), Wanted::Part(10..20));
         assert_eq!(of("bytes=90-1000"), Wanted::Part(90..100));
         assert_eq!(of("bytes=-7"), Wanted::Part(93..100));
         assert_eq!(of("bytes=-700"), Wanted::Part(0..100));

@@ -25,7 +25,9 @@ impl Daemon {
     /// The same with `KEY=VALUE` settings.
     pub(crate) fn start_with(pulse: &Pulse, settings: &[&str]) -> Self {
         let mut command = super::common::diarized(&["serve", "--listen", "127.0.0.1:0", "--microphone"]);
-        settings.iter().for_each(|setting| drop(command.args(["--set", setting])));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         pulse.quiet_env(&mut command);
         let mut process =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");

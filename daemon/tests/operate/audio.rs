@@ -85,12 +85,18 @@ fn audio_is_kept_in_parts_refused_and_deleted() {
     assert!(head.contains(&format!("content-range: bytes 100-299/{}", whole.len())), "{head}");
     let (status, head, _) = ask("", &format!("Range: bytes={}-\r\n", whole.len()));
     assert!(status == 416 && head.contains(&format!("content-range: bytes */{}", whole.len())), "{head}");
+    assert_eq!(ask("", "Range: bytes=0-9\r\nIf-Range: \"x\"\r\n").0, 200);
     let (status, head, body) = raw_request(&server, "HEAD", "/v1/sessions/talk/audio", "");
     assert!(status == 200 && body.is_empty() && head.contains(&whole.len().to_string()), "{head}");
     let (status, _, part) = ask("?start=0&end=2.5", "");
     assert!(status == 200 && decoded(part).len().abs_diff(5 * RATE / 2) < 100);
     for (query, expected, said) in [
         ("?start=100000", 416, "ends at"),
+        ("?start=1e9", 416, "ends at"),
+        ("?start=2&end=2", 400, "must be after start"),
+        ("?start=-1", 400, "must be after start"),
+        ("?end=4000", 400, "at most 3600 s apart"),
+        ("?start=NaN", 400, "not a number in range"),
         ("?start=3&end=2", 400, "must be after start"),
         ("?start=x", 400, "start"),
         ("?from=1", 400, "expected start, end"),
