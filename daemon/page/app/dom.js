@@ -44,19 +44,21 @@ export function text(element, value) {
     if (element.textContent !== value) element.textContent = value;
 }
 
+/** An element of a drawing. */
+export function drawing(tag, attributes, ...children) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+}
+
 /** A line drawing of 24 by 24. */
 export function icon(name) {
-    const svg = document.createElementNS(SVG, "svg");
-    const attributes = {
+    const svg = drawing("svg", {
         viewBox: "0 0 24 24", width: "20", height: "20", fill: "none", stroke: "currentColor", "stroke-width": "1.75",
         "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true", class: "icon",
-    };
-    Object.entries(attributes).forEach(([key, value]) => svg.setAttribute(key, value));
-    for (const d of ICONS[name]) {
-        const path = document.createElementNS(SVG, "path");
-        path.setAttribute("d", d);
-        svg.append(path);
-    }
+    });
+    svg.append(...ICONS[name].map((d) => drawing("path", { d })));
     return svg;
 }
 
@@ -106,8 +108,8 @@ const ICONS = {
     key: ["M8 15a4 4 0 1 1 0-8a4 4 0 0 1 0 8z", "M12 11h9", "M18 11v4"],
 };
 
-/** Keeps the children of `parent` those of `items`, in order: made once for each key, then updated. */
-export function keyed(parent, items, keyOf, create, update) {
+/** Keeps the children of `parent` those of `items`, in order: made once for each key, then updated, at last retired. */
+export function keyed(parent, items, keyOf, create, update, retire = () => {}) {
     parent.heldByKey ??= new Map();
     const held = parent.heldByKey;
     const wanted = new Set();
@@ -129,6 +131,7 @@ export function keyed(parent, items, keyOf, create, update) {
         if (!wanted.has(key)) {
             child.remove();
             held.delete(key);
+            retire(child);
         }
     }
 }

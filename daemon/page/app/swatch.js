@@ -1,8 +1,11 @@
 // A speaker's colour and pattern as a small picture, and as fills of a canvas.
 
+import { drawing } from "./dom.js";
 import { TILE, drawTile, lookOf } from "./palette.js";
 
 const SCALE = 2;
+/** Colour of a pattern over its fill. */
+const OVER = { dark: "rgb(0 0 0 / 45%)", light: "rgb(255 255 255 / 62%)" };
 
 /** Fills of a canvas by speaker, for one shade of the page. */
 export class Fills {
@@ -24,9 +27,8 @@ export class Fills {
             pen.fillStyle = colour;
             pen.fillRect(0, 0, tile.width, tile.height);
             pen.scale(SCALE, SCALE);
-            const over = this.shade === "dark" ? "rgb(0 0 0 / 45%)" : "rgb(255 255 255 / 62%)";
-            pen.fillStyle = over;
-            pen.strokeStyle = over;
+            pen.fillStyle = OVER[this.shade];
+            pen.strokeStyle = OVER[this.shade];
             drawTile(pen, look.pattern);
             const pattern = context.createPattern(tile, "repeat");
             pattern.setTransform(new DOMMatrix().scale(1 / SCALE));
@@ -39,10 +41,9 @@ export class Fills {
 
 /**
  * An element that shows how a speaker looks, as large as the style sheet makes it; `paint` draws it for a shade and a
- * speaker, if that or the size changed. A `size` in pixels that the style sheet is known to give is not measured: in a long
- * list each measure costs a layout.
+ * speaker, if that or the size changed.
  */
-export function swatch(className = "", size = undefined) {
+export function swatch(className = "") {
     const canvas = document.createElement("canvas");
     const element = document.createElement("span");
     element.className = `swatch ${className}`;
@@ -50,7 +51,7 @@ export function swatch(className = "", size = undefined) {
     element.append(canvas);
     let painted;
     element.paint = (shade, label) => {
-        const [width, height] = size ?? [element.clientWidth, element.clientHeight];
+        const { clientWidth: width, clientHeight: height } = element;
         const key = `${shade} ${label} ${width} ${height}`;
         if (width === 0 || height === 0 || key === painted) return;
         painted = key;
@@ -60,6 +61,55 @@ export function swatch(className = "", size = undefined) {
         pen.setTransform(SCALE, 0, 0, SCALE, 0, 0);
         pen.fillStyle = new Fills(shade).of(pen, label).pattern;
         pen.fillRect(0, 0, width, height);
+    };
+    return element;
+}
+
+/** Draws into an SVG element what it would draw on a canvas, as far as patterns need it. */
+function penOf(parent, colour) {
+    let d = "";
+    const path = (more) => parent.append(drawing("path", { d, ...more }));
+    return {
+        lineWidth: 1,
+        beginPath: () => { d = ""; },
+        moveTo: (x, y) => { d += `M${x} ${y}`; },
+        lineTo: (x, y) => { d += `L${x} ${y}`; },
+        /** A whole circle. */
+        arc: (x, y, r) => { d += `M${x + r} ${y}A${r} ${r} 0 1 1 ${x - r} ${y}A${r} ${r} 0 1 1 ${x + r} ${y}`; },
+        stroke() { path({ fill: "none", stroke: colour, "stroke-width": this.lineWidth }); },
+        fill: () => path({ fill: colour }),
+    };
+}
+
+/** Patterns that drawings in the page share, by their ids. */
+const patterns = new Map();
+
+/** Id of the pattern of a speaker. */
+function patternOf(shade, label) {
+    const { colour, pattern, key } = lookOf(label);
+    const id = `look-${shade}-${key}`;
+    if (!patterns.has(id)) {
+        const tile = drawing("pattern", { id, width: TILE, height: TILE, patternUnits: "userSpaceOnUse" },
+            drawing("rect", { width: TILE, height: TILE, fill: colour[shade] }));
+        drawTile(penOf(tile, OVER[shade]), pattern);
+        patterns.set(id, drawing("svg", { width: 0, height: 0, "aria-hidden": "true", class: "patterns" }, tile));
+        document.body.append(patterns.get(id));
+    }
+    return id;
+}
+
+/**
+ * The same as `swatch` for long lists, of a fixed size in pixels: it is not measured, which costs a layout, and is part of the
+ * picture of its list, where a browser keeps one for every canvas.
+ */
+export function listSwatch(width, height) {
+    const rect = drawing("rect", { width, height, rx: 5 });
+    const element = drawing("svg", { width, height, class: "list-swatch", "aria-hidden": "true" }, rect);
+    let painted;
+    element.paint = (shade, label) => {
+        if (painted === `${shade} ${label}`) return;
+        painted = `${shade} ${label}`;
+        rect.setAttribute("fill", `url(#${patternOf(shade, label)})`);
     };
     return element;
 }

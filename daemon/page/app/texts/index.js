@@ -59,12 +59,21 @@ export function clock(seconds, digits = 0) {
     return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(s % 60)}${rest}`;
 }
 
+/** Formats that were made already; to make one takes longer than to use it a hundred times. */
+const formats = new Map();
+
+function written(value, options) {
+    const key = `${locale()} ${JSON.stringify(options)}`;
+    if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(locale(), options));
+    return formats.get(key).format(value);
+}
+
 /** A number with `n` decimals in the notation of the language. */
 export function number(value, digits = 0) {
-    return value.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    return written(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** `93 %` of 0.93. */
 export function percent(share) {
-    return Math.max(0, share).toLocaleString(locale(), { style: "percent" });
+    return written(Math.max(0, share), { style: "percent" });
 }
