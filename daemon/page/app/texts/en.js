@@ -95,7 +95,7 @@ export const en = {
     "timeline.gapWhy": "No audio for {length}: {reason}",
     "gap.overrun": "the machine was too slow for the device",
     "gap.device_lost": "the device was away",
-    "gap.disconnected": "the connection was cut",
+    "gap.disconnected": "the connection or the server was away",
     "gap.declared": "the sender said so",
     "timeline.list": "The last segments as a table",
     "timeline.segment": "Segment {id}",

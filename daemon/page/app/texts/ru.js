@@ -96,7 +96,7 @@ export const ru = {
     "timeline.gapWhy": "Нет звука {length}: {reason}",
     "gap.overrun": "компьютер не успел за устройством",
     "gap.device_lost": "устройство было отключено",
-    "gap.disconnected": "связь оборвалась",
+    "gap.disconnected": "не было связи или не работал сервер",
     "gap.declared": "так сказал отправитель",
     "timeline.list": "Последние отрезки таблицей",
     "timeline.segment": "Отрезок {id}",
