@@ -63,8 +63,18 @@ struct About<'a> {
 struct Room {
     session: Arc<Session>,
     clock: LiveClock,
+    /// Number of the last event that its messages show.
+    seq: u64,
     /// Whether the session has ended and its messages say so; they do not change any more.
     is_done: bool,
+}
+
+/// Which rooms are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    All,
+    /// Those with new events.
+    Changed,
 }
 
 /// All messages, by topic.
@@ -100,8 +110,8 @@ impl Board {
         &self.messages
     }
 
-    /// Looks at all sessions.
-    pub(super) fn update(&mut self, hub: &Hub, now: Instant) {
+    /// Takes in new sessions, and looks at the rooms.
+    pub(super) fn update(&mut self, hub: &Hub, now: Instant, look: Look) {
         for session in hub.sessions() {
             if session.number() >= self.next_number {
                 self.next_number = session.number() + 1;
@@ -111,8 +121,11 @@ impl Board {
                 }
             }
         }
+        let is_due = |room: &Room| {
+            !room.is_done && (look == Look::All || room.session.channel().last_seq() != room.seq)
+        };
         let names: Vec<String> =
-            self.rooms.iter().filter(|(_, room)| !room.is_done).map(|(name, _)| name.clone()).collect();
+            self.rooms.iter().filter(|(_, room)| is_due(room)).map(|(name, _)| name.clone()).collect();
         for name in names {
             self.show(&name, now);
         }
@@ -135,7 +148,7 @@ impl Board {
         if !is_made(&name) {
             self.messages.extend(self.names.sensor(&name));
         }
-        self.rooms.insert(name, Room { session, clock: LiveClock::new(now), is_done: false });
+        self.rooms.insert(name, Room { session, clock: LiveClock::new(now), seq: 0, is_done: false });
     }
 
     /// Writes the messages of a room.
@@ -144,7 +157,7 @@ impl Board {
         let channel = room.session.channel();
         let (moment, stats) = (channel.now(), channel.stats());
         let is_live = moment.ended.is_none();
-        room.is_done = !is_live;
+        (room.seq, room.is_done) = (moment.seq, !is_live);
         if !is_live && is_made(name) {
             // Nobody waits for a room whose name was made for one session.
             self.withdraw(name);
@@ -264,7 +277,7 @@ mod tests {
         let names = Names { client_id: "d".to_owned(), topic: "t".to_owned(), discovery };
         let mut board = Board::new(names, 2);
         let update = |board: &mut Board| {
-            board.update(&hub, Instant::now());
+            board.update(&hub, Instant::now(), Look::All);
             let rooms =
                 board.messages().keys().filter_map(|t| t.strip_prefix("t/")?.strip_suffix("/session"));
             rooms.map(str::to_owned).collect::<Vec<_>>()

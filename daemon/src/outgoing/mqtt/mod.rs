@@ -14,7 +14,7 @@ use diarized_config::{Endpoint, MqttConfig};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use self::board::{Board, MAX_ROOMS};
+use self::board::{Board, Look, MAX_ROOMS};
 use self::link::{Link, LinkError, Login, Message};
 use self::names::Names;
 use super::counts::Counts;
@@ -23,8 +23,10 @@ use super::stop::stopped;
 use crate::client::{Authorities, Backoff};
 use crate::hub::Hub;
 
-/// Time between two looks at the sessions.
+/// Time between two looks at all sessions: who speaks changes without an event, too, when somebody falls silent.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time between two looks at the sessions that have new events.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 /// Longest wait between two attempts to connect.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A connection that lasted so long was a good one.
@@ -100,7 +102,7 @@ pub(super) async fn run(broker: Broker, hub: Arc<Hub>, counts: Arc<Counts>, mut 
         let until = Instant::now() + backoff.next();
         while Instant::now() < until {
             tokio::select! {
-                () = sleep(LOOK_EVERY) => board.update(&hub, Instant::now()),
+                () = sleep(LOOK_EVERY) => board.update(&hub, Instant::now(), Look::All),
                 () = stopped(&mut stop) => return,
             }
         }
@@ -121,6 +123,8 @@ async fn serve(
     let mut sent: BTreeMap<String, String> = BTreeMap::new();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut events = hub.tick();
+    let mut looked = tokio::time::Instant::now();
     loop {
         tokio::select! {
             heard = link.hear() => {
@@ -129,12 +133,17 @@ async fn serve(
                 }
             }
             _ = look.tick() => {
-                board.update(hub, Instant::now());
+                board.update(hub, Instant::now(), Look::All);
                 link.ping_if_due().await?;
                 publish_changes(&mut link, board, &mut sent, counts).await?;
             }
+            () = changed(&mut events, looked + LOOK_AT_MOST_EVERY) => {
+                looked = tokio::time::Instant::now();
+                board.update(hub, Instant::now(), Look::Changed);
+                publish_changes(&mut link, board, &mut sent, counts).await?;
+            }
             () = stopped(stop) => {
-                board.update(hub, Instant::now());
+                board.update(hub, Instant::now(), Look::All);
                 let last = async {
                     publish_changes(&mut link, board, &mut sent, counts).await?;
                     link.publish(&Message { topic: names.status(), payload: "offline".to_owned() }).await?;
@@ -146,6 +155,13 @@ async fn serve(
             }
         }
     }
+}
+
+/// Waits for an event of any session, and at least until `earliest`.
+async fn changed(events: &mut watch::Receiver<u64>, earliest: tokio::time::Instant) {
+    tokio::time::sleep_until(earliest).await;
+    // The sender lives in the hub, which the caller holds.
+    let _ = events.changed().await;
 }
 
 /// Sends every message that the broker does not have as it is, and withdraws those that are no more.
