@@ -25,6 +25,22 @@ impl Count {
     }
 }
 
+/// What one of several contributes to a number.
+#[derive(Debug, Default)]
+pub struct Share(u64);
+
+impl Share {
+    /// It contributes `n` from now on.
+    pub fn set(&mut self, to: &Count, n: u64) {
+        let before = std::mem::replace(&mut self.0, n);
+        if n > before {
+            to.add(n - before);
+        } else {
+            to.sub(before - n);
+        }
+    }
+}
+
 /// How often a length of time fell under each of some bounds.
 #[derive(Debug)]
 pub struct Histogram {

@@ -186,6 +186,8 @@ fn no_label_suffers_from_a_recogniser_that_fails() {
         assert_eq!(labels(&got), labels(&expected), "{name}");
         assert!(warnings.iter().any(|w| w == warning) && warnings.len() <= 2, "{name}: {warnings:?}");
         assert!(got.words.iter().all(|word| word.text == "spam"), "{name}");
+        let n_dropped = server.metric("asr_words_dropped_total");
+        assert_eq!(n_dropped > 0.0, warning == "recogniser_wrong", "{name}: {n_dropped}");
     }
     let address = away.local_addr().unwrap();
     drop(away);
@@ -193,6 +195,7 @@ fn no_label_suffers_from_a_recogniser_that_fails() {
     let server = Server::start(&["asr.kind=vosk".to_owned(), url]);
     let (got, warnings) = server.talk("away");
     assert_eq!((labels(&got), warnings), (labels(&expected), vec!["recogniser_failed".to_owned()]));
+    assert_eq!((server.metric("asr_words_total"), server.metric("asr_audio_waiting_seconds")), (0.0, 0.0));
     assert!(
         server.metric("asr_failures_total") >= 1.0 && server.metric("asr_audio_dropped_seconds_total") > 6.0
     );

@@ -17,6 +17,7 @@ use super::cutter::{Cut, Cutter};
 use super::recogniser::{Answers, Recogniser, TalkError};
 use crate::client::Backoff;
 use crate::hub::Hub;
+use crate::metrics::Share;
 use crate::protocol::words::{MAX_WORDS_SENT, SendWords, SentWord};
 use crate::rate::Rate;
 use crate::session::{AudioPiece, Listener, Recognised, Session};
@@ -123,8 +124,10 @@ impl Driver {
 
     /// Works to the end of the session.
     pub(super) async fn run(mut self) {
+        let mut share = Share::default();
         loop {
             self.count_lost();
+            share.set(&self.shared.counts.samples_waiting, self.listener.n_waiting());
             self.cut();
             let is_done = self.is_over && self.cuts.is_empty() && self.tasks.is_empty();
             if is_done || self.is_hopeless() {
@@ -161,6 +164,7 @@ impl Driver {
             self.answered(id, answer).await;
         }
         self.shared.counts.samples_dropped.add(self.listener.n_waiting());
+        share.set(&self.shared.counts.samples_waiting, 0);
     }
 
     /// Whether audio stays in its queue until a connection is tried again.

@@ -13,6 +13,8 @@ pub(super) struct Counts {
     pub(super) webhook_sent: Count,
     /// Events that were dropped: refused, or too many waited.
     pub(super) webhook_dropped: Count,
+    /// Events that wait to be sent or accepted.
+    pub(super) webhook_waiting: Count,
     /// Requests that are sent again.
     pub(super) webhook_failures: Count,
 }
@@ -28,6 +30,8 @@ impl Counts {
     /// Adds the numbers of the webhooks.
     pub(super) fn write_webhook(&self, page: &mut PrometheusText) {
         page.counter("webhook_sent_total", "Events accepted by webhooks.", self.webhook_sent.get() as f64);
+        let waiting = self.webhook_waiting.get() as f64;
+        page.gauge("webhook_waiting", "Events that wait until a webhook accepts them.", waiting);
         let dropped = self.webhook_dropped.get() as f64;
         page.counter("webhook_dropped_total", "Events dropped for webhooks.", dropped);
         let failures = self.webhook_failures.get() as f64;

@@ -222,6 +222,8 @@ fn a_broker_knows_who_speaks_in_each_room_and_when_nobody_is_there() {
         !retained.contains_key(made) && !retained.keys().any(|topic| topic.contains("kitchen-2")),
         "{retained:?}"
     );
+    assert!(server.metric("mqtt_sent_total") >= retained.len() as f64 - 1.0, "{retained:?}");
+    assert_eq!(server.metric("mqtt_failures_total"), 0.0);
     server.terminate();
     assert_eq!(broker.retained()["diarized/status"], "offline");
 }
@@ -261,6 +263,7 @@ fn a_broker_that_was_away_gets_everything_as_it_stands() {
     assert_eq!(json(&retained["diarized/away/session"])["reason"], "closed");
     assert_eq!(json(&retained["diarized/kitchen/session"])["live"], true);
     assert_eq!(retained["diarized/status"], "online");
+    assert!(server.metric("mqtt_failures_total") >= 1.0);
     drop(talk.close());
     server.terminate();
 }

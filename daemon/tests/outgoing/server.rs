@@ -37,6 +37,14 @@ impl Server {
         request(&self.addr, "POST", path, body).0
     }
 
+    /// A number of `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let (_, page) = request(&self.addr, "GET", "/metrics", "");
+        let of =
+            |line: &str| line.strip_prefix("diarized_")?.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        page.lines().find_map(of).unwrap_or_else(|| panic!("no {name}: {page}"))
+    }
+
     /// Opens a session and sends the first seconds of the example conversation into it.
     pub(crate) fn talk(&self, session: &str, seconds: usize) -> Talk {
         let url = format!("ws://{}/v1/stream?session={session}", self.addr);

@@ -112,6 +112,15 @@ fn chosen_events_come_once_in_order_and_signed_whatever_the_server_does() {
     assert_eq!(got, expected, "each chosen event once, in order");
     assert!(accepted().iter().all(|event| event["session"] == "kitchen"));
 
+    let counted = ["webhook_sent_total", "webhook_failures_total", "webhook_dropped_total"];
+    let expected_counts = [expected.len() as f64, 4.0, 0.0];
+    until("the counters", || (counted.map(|name| server.metric(name)) == expected_counts).then_some(()));
+    until("an empty queue", || (server.metric("webhook_waiting") == 0.0).then_some(()));
+    // What comes after the end is sent as well.
+    assert_eq!(server.post("/v1/sessions/kitchen/words", &word.replace("hello", "late")), 204);
+    until("the late word", || {
+        accepted().last().filter(|event| event["words"][0]["text"] == "late").map(drop)
+    });
     let all = all.lock().clone();
     let ids: Vec<_> = all[..5].iter().map(|got| got.header("x-diarized-delivery").unwrap()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "a repetition has the same id: {ids:?}");
@@ -136,6 +145,7 @@ fn a_refusal_for_good_drops_its_events_and_the_end_of_the_process_sends_the_rest
     let server = Server::start(folder.path(), &config);
     drop(server.talk("a", 2).close());
     until("the first request", || (all.lock().len() == 1).then_some(()));
+    until("the counter", || (server.metric("webhook_dropped_total") == 1.0).then_some(()));
     let _talk = server.talk("b", 2);
     std::thread::sleep(Duration::from_millis(300));
     // Session b ends with the server.
@@ -146,4 +156,24 @@ fn a_refusal_for_good_drops_its_events_and_the_end_of_the_process_sends_the_rest
     let last = all[1].events();
     assert_eq!((&last[0]["session"], &last[0]["reason"]), (&"b".into(), &"shutdown".into()));
     assert_eq!(all[1].header("x-diarized-signature"), None);
+}
+
+#[test]
+fn a_web_server_that_hangs_loses_the_oldest_events_and_hinders_no_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, all) = receiver(&[Does::Hangs; 100]);
+    let config = format!(
+        "[webhook]\nurls = [\"{url}\"]\ntimeout_s = 60\nqueue_events = 100\nevents = [\"words\", \"ended\"]\n"
+    );
+    let server = Server::start(folder.path(), &config);
+    let talk = server.talk("kitchen", 2);
+    for n in 0..250 {
+        let word = format!(r#"{{"words": [{{"start": 1.0, "end": 1.2, "text": "w{n}"}}]}}"#);
+        assert_eq!(server.post("/v1/sessions/kitchen/words", &word), 204);
+    }
+    until("events that wait", || (server.metric("webhook_waiting") > 90.0).then_some(()));
+    assert!(server.metric("webhook_waiting") <= 200.0, "a request and a full queue");
+    let events = talk.close();
+    assert!(events.iter().any(|message| matches!(message.body, Body::Ended(_))));
+    assert!(all.lock().len() <= 2, "one request at a time");
 }

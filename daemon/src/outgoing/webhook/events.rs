@@ -40,12 +40,13 @@ impl Events {
     /// Moves all new events into the queue.
     pub(super) fn read(&mut self, hub: &Arc<Hub>, queue: &mut Queue) {
         self.tick.mark_unchanged();
-        for session in hub.sessions() {
+        let sessions = hub.sessions();
+        for session in &sessions {
             if session.number() >= self.next_number {
                 self.next_number = session.number() + 1;
                 // Of an old session that is corrected nothing is sent once more.
                 let seq = if session.is_back() { session.channel().last_seq() } else { 0 };
-                self.cursors.push(Cursor::since(session.channel(), seq));
+                self.cursors.push(Cursor::since(session.channel(), seq).staying());
             }
         }
         let mut messages: Vec<ByteString> = Vec::new();
@@ -56,6 +57,10 @@ impl Events {
                 messages.drain(..).for_each(|message| take(&message, wanted, queue));
                 match delivery {
                     ReadStatus::More => {}
+                    // Words and corrections may come after the end, as long as the hub lists the session.
+                    ReadStatus::UpToDate if cursor.is_after_the_end() => {
+                        return sessions.iter().any(|listed| Arc::ptr_eq(listed.channel(), cursor.channel()));
+                    }
                     ReadStatus::UpToDate | ReadStatus::HandedOver => return true,
                     ReadStatus::Ended(_) => return false,
                 }

@@ -22,6 +22,7 @@ use super::secret::{OutgoingError, secret_line};
 use super::stop::stopped;
 use crate::client::{Authorities, Backoff};
 use crate::hub::Hub;
+use crate::metrics::Share;
 use crate::secret::random_hex;
 
 /// Longest wait between two attempts.
@@ -66,17 +67,54 @@ struct Pending {
     due: Instant,
 }
 
+/// Events on their way into the queue, also while a request is sent.
+struct Inflow {
+    events: Events,
+    queue: Queue,
+    hub: Arc<Hub>,
+    counts: Arc<Counts>,
+    share: Share,
+}
+
+impl Inflow {
+    fn new(hook: &Hook, hub: Arc<Hub>, counts: Arc<Counts>) -> Self {
+        let events = Events::new(&hub, hook.events.clone());
+        Self { events, queue: Queue::new(hook.queue_events), hub, counts, share: Share::default() }
+    }
+
+    /// Queues what is new. `n_pending` events are in a request already.
+    fn read(&mut self, n_pending: usize) {
+        self.events.read(&self.hub, &mut self.queue);
+        self.share.set(&self.counts.webhook_waiting, (self.queue.n_events() + n_pending) as u64);
+    }
+
+    /// Does so until a request is answered.
+    async fn read_during<T>(&mut self, sending: impl Future<Output = T>, n_pending: usize) -> T {
+        let mut sending = std::pin::pin!(sending);
+        loop {
+            tokio::select! {
+                answer = &mut sending => return answer,
+                () = self.events.changed() => self.read(n_pending),
+            }
+            // A burst of events is read at once.
+            tokio::select! {
+                answer = &mut sending => return answer,
+                () = tokio::time::sleep(GATHER) => {}
+            }
+        }
+    }
+}
+
 /// Sends events until the process ends, and then once more what is left.
 pub(super) async fn run(hook: Hook, hub: Arc<Hub>, counts: Arc<Counts>, mut stop: watch::Receiver<bool>) {
-    let mut events = Events::new(&hub, hook.events.clone());
-    let mut queue = Queue::new(hook.queue_events);
+    let mut inflow = Inflow::new(&hook, Arc::clone(&hub), Arc::clone(&counts));
     let mut backoff = Backoff::up_to(LONGEST_WAIT);
     let (mut pending, mut is_refused) = (None::<Pending>, false);
     loop {
         let is_last = *stop.borrow();
-        events.read(&hub, &mut queue);
+        inflow.read(pending.as_ref().map_or(0, |pending| pending.delivery.n_events()));
         if pending.is_none()
-            && let Some((events, missed)) = queue.take(MAX_EVENTS, MAX_BYTES)
+            && let Some((events, missed)) = inflow.queue.take(MAX_EVENTS, MAX_BYTES)
         {
             counts.webhook_dropped.add(missed);
             let delivery = Delivery::new(random_hex(8), &events, missed);
@@ -86,7 +124,9 @@ pub(super) async fn run(hook: Hook, hub: Arc<Hub>, counts: Arc<Counts>, mut stop
             && (is_last || waiting.due <= Instant::now())
         {
             let (authorities, secret) = (hook.authorities.as_ref(), hook.secret.as_deref());
-            match waiting.delivery.send(&hook.url, authorities, secret, hook.timeout).await {
+            let n_sent = waiting.delivery.n_events();
+            let sending = waiting.delivery.send(&hook.url, authorities, secret, hook.timeout);
+            match inflow.read_during(sending, n_sent).await {
                 Answer::Accepted => {
                     if std::mem::take(&mut is_refused) {
                         tracing::info!(url = %hook.url, "the webhook accepts events again");
@@ -121,7 +161,7 @@ pub(super) async fn run(hook: Hook, hub: Arc<Hub>, counts: Arc<Counts>, mut stop
         let wake = pending.as_ref().map_or(Instant::now() + Duration::from_secs(3600), |waiting| waiting.due);
         tokio::select! {
             // A burst of events becomes one request.
-            () = events.changed() => tokio::time::sleep(GATHER).await,
+            () = inflow.events.changed() => tokio::time::sleep(GATHER).await,
             () = sleep_until(wake) => {}
             () = stopped(&mut stop) => {}
         }

@@ -31,6 +31,11 @@ impl Queue {
         }
     }
 
+    /// Events that wait.
+    pub(super) fn n_events(&self) -> usize {
+        self.events.len()
+    }
+
     /// Counts events that could not be queued.
     pub(super) fn miss(&mut self, n: u64) {
         self.missed += n;
