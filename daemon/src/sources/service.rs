@@ -17,7 +17,7 @@ use crate::hub::Hub;
 pub enum SourcesError {
     /// The program is not there.
     #[error(
-        "sources.urls needs the program {program:?} (sources.ffmpeg), which cannot be run; install ffmpeg, or name its path"
+        "sources need the program {program:?} (sources.ffmpeg), which cannot be run; install ffmpeg, or name its path"
     )]
     NoFfmpeg {
         /// The program.

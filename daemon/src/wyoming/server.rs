@@ -22,6 +22,9 @@ const SESSION: &str = "wyoming";
 /// Audio that may wait to be looked at for speech, in samples at 16 kHz.
 const MAX_SAMPLES: u64 = 10 * 16_000;
 
+/// What a client that is refused may still send, in bytes.
+const MAX_REST: u64 = 64 << 20;
+
 /// How clients are answered.
 #[derive(Debug)]
 struct Settings {
@@ -143,8 +146,10 @@ impl Client {
     async fn refuse(&mut self, text: &str, code: &str) -> Result<(), Over> {
         tracing::info!(reason = text, "a Wyoming client is refused");
         self.send(answers::error(text, code)).await?;
-        // The client may read it before the connection is gone.
         let _ = self.stream.shutdown().await;
+        // A client that still sends reads it afterwards; a connection with unread bytes would be reset before.
+        let mut rest = (&mut self.stream).take(MAX_REST);
+        let _ = timeout(self.settings.write, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
         Err(Over)
     }
 
