@@ -24,7 +24,8 @@ class Server:
 
     def __init__(self, folder: Path, *args: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DIARIZED")}
-        command = [BINARY, "serve", "--listen", "127.0.0.1:0", "--voices", "--set", f"voices.path={folder}/voices.db"]
+        command: list[str | Path] = [BINARY, "serve", "--listen", "127.0.0.1:0", "--voices"]
+        command += ["--set", f"voices.path={folder}/voices.db"]
         command += ["--set", f"voices.key_file={folder}/voices.key", *args]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment)

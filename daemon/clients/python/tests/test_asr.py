@@ -92,9 +92,11 @@ def test_openai(speech: bytes, tmp_path: Path) -> None:
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
             body = head + self.rfile.read(int(self.headers["Content-Length"]))
             parts: dict[str, bytes] = {}
-            for part in email.parser.BytesParser().parsebytes(body).get_payload():
+            for part in email.parser.BytesParser().parsebytes(body).walk():
                 name = str(part.get_param("name", header="content-disposition"))
-                parts[name] = part.get_payload(decode=True)
+                content = part.get_payload(decode=True)
+                if isinstance(content, bytes):
+                    parts[name] = content
             assert parts["response_format"] == b"verbose_json" and parts["language"] == b"en"
             with wave.open(io.BytesIO(parts["file"])) as audio:
                 assert (audio.getframerate(), audio.getnchannels(), audio.getsampwidth()) == (16000, 1, 2)

@@ -9,7 +9,9 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from conftest import ROOT, Server
+import pytest
+
+from conftest import BINARY, ROOT, Server
 from diarized_client import Client
 
 DOCUMENT = (ROOT / "docs/integrations.md").read_text()
@@ -17,7 +19,7 @@ DOCUMENT = (ROOT / "docs/integrations.md").read_text()
 
 def block(language: str, word: str) -> str:
     """The block of code that has this word."""
-    found = re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.S)
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.S)
     return next(code for code in found if word in code)
 
 
@@ -29,6 +31,18 @@ def test_the_commands_for_words_run(server: Server, speech: bytes) -> None:
         ran = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
         assert re.fullmatch(r"0:00\.5  (S1|\?): hello\n", ran.stdout), ran.stdout
+
+
+@pytest.mark.parametrize("name", ["integrations.md", "home-assistant.md"])
+def test_the_configurations_of_the_documents_have_no_faults(name: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / name).read_text()
+    blocks = re.findall(r"^( *)```toml\n(.*?)^ *```", text, re.S | re.M)
+    assert blocks
+    for indent, code in blocks:
+        path = tmp_path / "diarized.toml"
+        path.write_text("\n".join(line.removeprefix(indent) for line in code.splitlines()) + "\n")
+        ran = subprocess.run([BINARY, "config", "--check", path], capture_output=True, text=True)
+        assert ran.returncode == 0, f"{code}{ran.stderr}"
 
 
 def test_the_check_of_a_signature_takes_ours_and_no_other(tmp_path: Path, speech: bytes) -> None:

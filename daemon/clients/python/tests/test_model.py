@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from diarized_client.model import EVENTS
 DOCUMENT = (ROOT / "docs/protocol.md").read_text()
 
 
-def examples(side: str) -> list[dict]:
+def examples(side: str) -> list[dict[str, Any]]:
     blocks = re.findall(rf"```json {side}\n(.*?)```", DOCUMENT, re.S)
     return [json.loads(line) for block in blocks for line in block.splitlines()]
 
@@ -34,7 +35,7 @@ def started() -> SessionModel:
     return model
 
 
-def test_every_event_of_the_document_can_be_applied_where_it_fits():
+def test_every_event_of_the_document_can_be_applied_where_it_fits() -> None:
     said = [message for message in examples("server") if message["type"] in EVENTS]
     assert {message["type"] for message in said} == EVENTS
     for message in said:
@@ -44,7 +45,7 @@ def test_every_event_of_the_document_can_be_applied_where_it_fits():
         assert model.seq == message["seq"]
 
 
-def test_every_snapshot_of_the_document_comes_back_as_it_was():
+def test_every_snapshot_of_the_document_comes_back_as_it_was() -> None:
     shown = [message for message in examples("server") if message["type"] == "snapshot"]
     assert len(shown) > 2
     for message in shown:
@@ -66,7 +67,7 @@ def test_every_snapshot_of_the_document_comes_back_as_it_was():
         {"type": "words", "words": [{"id": 3, "start": 0, "end": 1, "text": "a", "final": True, "speaker": "S9"}]},
     ],
 )
-def test_an_event_that_does_not_fit_changes_nothing(event):
+def test_an_event_that_does_not_fit_changes_nothing(event: dict[str, Any]) -> None:
     model = started()
     before = model.to_snapshot()
     with pytest.raises(OutOfStep):
@@ -74,7 +75,7 @@ def test_an_event_that_does_not_fit_changes_nothing(event):
     assert model.to_snapshot() == before
 
 
-def test_a_lost_event_is_noticed_and_a_repeated_one_passed_over():
+def test_a_lost_event_is_noticed_and_a_repeated_one_passed_over() -> None:
     model = started()
     gap = {"type": "gap", "session": "kitchen", "start": 1.0, "end": 2.0, "reason": "declared"}
     with pytest.raises(OutOfStep):
@@ -87,7 +88,7 @@ def test_a_lost_event_is_noticed_and_a_repeated_one_passed_over():
     assert model.seq == 3
 
 
-def test_words_are_joined_as_they_are_written():
+def test_words_are_joined_as_they_are_written() -> None:
     assert join(["hello", ",", "there", "!"]) == "hello, there!"
     assert join(["今日", "は", "。", "OK"]) == "今日は。 OK"
     assert join([]) == ""

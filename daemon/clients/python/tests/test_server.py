@@ -58,7 +58,7 @@ def port_of(server: Server) -> int:
     return int(server.url.rsplit(":", 1)[1])
 
 
-def test_a_stream_that_breaks_goes_on_to_the_sample(server, speech):
+def test_a_stream_that_breaks_goes_on_to_the_sample(server: Server, speech: bytes) -> None:
     async def run() -> None:
         async with Cable(port_of(server)) as cable, AsyncClient(cable.url) as client:
             async with client.publish("broken") as stream:
@@ -72,7 +72,7 @@ def test_a_stream_that_breaks_goes_on_to_the_sample(server, speech):
                             await asyncio.sleep(0.01)
                 ended = await stream.finish()
             assert stream.resumed >= 3
-            assert ended["duration_s"] == pytest.approx(len(speech) / 32000, abs=0.001)
+            assert ended is not None and ended["duration_s"] == pytest.approx(len(speech) / 32000, abs=0.001)
         async with AsyncClient(server.url) as direct:
             async with direct.publish("whole") as stream:
                 await stream.send(speech)
@@ -87,7 +87,7 @@ def test_a_stream_that_breaks_goes_on_to_the_sample(server, speech):
     asyncio.run(run())
 
 
-def test_a_follower_that_breaks_holds_what_the_server_holds(server, speech):
+def test_a_follower_that_breaks_holds_what_the_server_holds(server: Server, speech: bytes) -> None:
     async def run() -> None:
         async with Cable(port_of(server)) as cable, AsyncClient(cable.url) as client, AsyncClient(server.url) as direct:
             async with direct.publish("followed") as stream:
@@ -113,7 +113,7 @@ def test_a_follower_that_breaks_holds_what_the_server_holds(server, speech):
     asyncio.run(run())
 
 
-def test_corrections_and_words_come_back_as_events(server, speech):
+def test_corrections_and_words_come_back_as_events(server: Server, speech: bytes) -> None:
     with Client(server.url) as client, client.publish("corrected") as stream:
         stream.send(speech[: 20 * 32000])
         stream.words([{"start": 1.0, "end": 1.3, "text": "hello"}, {"start": 9.0, "end": 9.2, "text": "well"}])
@@ -150,7 +150,7 @@ def test_corrections_and_words_come_back_as_events(server, speech):
         assert gone.value.status == 404
 
 
-def test_what_cannot_be_is_said(server):
+def test_what_cannot_be_is_said(server: Server) -> None:
     with Client(server.url) as client:
         with pytest.raises(Closed) as gone:
             next(client.follow("nobody"))
@@ -182,7 +182,9 @@ def run_block(server: Server, heading: str) -> str:
     return out.getvalue()
 
 
-def test_the_examples_of_the_readme_run(server, speech, tmp_path, monkeypatch):
+def test_the_examples_of_the_readme_run(
+    server: Server, speech: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     # Ann is the first speaker of the conversation, who speaks alone for 6 s.
     for name, part in (("talk.wav", speech), ("ann.wav", speech[int(0.9 * 32000) : int(7.0 * 32000)])):
