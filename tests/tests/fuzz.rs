@@ -263,7 +263,10 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             .map(|text| text.as_bytes().to_vec())
             .to_vec(),
         "pcm" => sounds(),
-        "config" => vec![read("config/diarized.toml")],
+        "config" => vec![
+            read("config/diarized.toml"),
+            read("config/tests/broken/sources.toml"),
+        ],
         "rttm" => vec![read("tests/data/example/conversation.rttm"), b"talk 1 0.5 12.25\n".to_vec()],
         "event_log" => {
             let lines = documented("json server").join(&b'\n');
