@@ -105,11 +105,14 @@ pub(super) async fn open(url: &str, kind: Kind, ffmpeg: &str) -> std::io::Result
     Ok(Input { audio: Box::new(audio), child: Some(child) })
 }
 
-/// The program, as a child that ends with the daemon.
+/// The program, as a child that ends with the daemon; where there is no `/proc`, when nobody reads its pipe.
 #[cfg(target_os = "linux")]
 fn program(ffmpeg: &str) -> Command {
     use super::child::{COMMAND, OURSELVES};
 
+    if !std::path::Path::new(OURSELVES).exists() {
+        return Command::new(ffmpeg);
+    }
     let parent = std::process::id().to_string();
     let mut command = Command::new(OURSELVES);
     command.args([COMMAND, "--parent", &parent, "--", ffmpeg]);
