@@ -95,6 +95,35 @@ test("words stand with their speaker, in the list and in the panel of a segment"
     await context.close();
 });
 
+test("a long list of turns grows as it is scrolled, follows events, and is searched", async () => {
+    const told = snapshot(Array.from({ length: 2000 }, (_, i) => [i, i + 0.9, `S${1 + (i % 3)}`]), { names: { S2: "Ada" } });
+    const { page, sockets, context, trouble } = await show("#/turns?session=s", told);
+    const rows = page.locator(".turn");
+    await until(async () => (await rows.count()) === 300, "the first turns");
+    await page.locator(".turns-list").hover();
+    await until(async () => {
+        await page.mouse.wheel(0, 4000);
+        return (await rows.count()) > 700;
+    }, "more turns");
+    const times = await page.locator(".turn-time").allTextContents();
+    assert.deepEqual(times.slice(0, 3).concat(times[700]), ["0:00.0", "0:01.0", "0:02.0", "11:40.0"]);
+
+    // What is found again stands in rows that other turns had.
+    await page.getByLabel("Search turns").fill("ada");
+    await until(async () => (await page.locator(".turns [role=status]").textContent()) === "667 turns", "Ada's turns");
+    const ofAda = async () => [...new Set(await page.locator(".turn-name").allTextContents())];
+    await until(async () => (await ofAda()).join() === "Ada", "rows of Ada alone");
+    assert.equal(await page.locator(".turn .turn-name").first().getAttribute("aria-label"), "Ada, at 0:01.0: choose another speaker");
+    say(sockets[0], { type: "speaker", session: "s", seq: 2, at: 2000, id: "S2", name: "Ada Lovelace", first_s: 1 });
+    await until(async () => (await ofAda()).join() === "Ada Lovelace", "the name in every row");
+    say(sockets[0], { type: "revision", session: "s", seq: 3, at: 2000, changes: [{ id: 2, from: "S2", to: "S1" }], reason: "merge" });
+    await until(async () => (await page.locator(".turn-time").first().textContent()) === "0:04.0", "the turn is another's");
+    await page.getByLabel("Search turns").fill("");
+    await until(async () => (await page.locator(".turn-name").nth(1).textContent()) === "S1", "it stands with the others");
+    assert.deepEqual(trouble, []);
+    await context.close();
+});
+
 test("a browser without full screen gives the window", async () => {
     const { page, context, trouble } = await open(browser, daemon.url, { isBlank: true });
     await page.addInitScript(() => { delete Element.prototype.requestFullscreen; });

@@ -8,11 +8,11 @@ const COLUMNS = ["speaker", "from", "to", "length", "confidence", "state"];
 
 /** `open` gets the segment that is chosen. */
 export function segmentTable(app, open) {
-    const name = h("summary", {});
+    const name = h("summary", { id: "segment-table" });
     const body = h("tbody", {});
     const head = h("tr", {});
     const element = h("details", { class: "card", open: matchMedia("(min-width: 761px)").matches }, name,
-        h("div", { class: "scroll" }, h("table", {}, h("thead", {}, head), body)));
+        h("div", { class: "scroll" }, h("table", { "aria-labelledby": "segment-table" }, h("thead", {}, head), body)));
     element.addEventListener("toggle", () => app.redraw());
     /** The model and its version that the rows show. */
     let listed = {};
