@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::origin::Origin;
 
-/// Why no [`Config`](crate::Config) could be made.
+/// Why no configuration could be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

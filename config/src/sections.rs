@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::AllowedOrigin;
+use crate::allowed_origin::AllowedOrigin;
 use crate::origin::Value;
 use crate::reader::Reader;
 

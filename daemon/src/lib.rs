@@ -7,6 +7,7 @@ pub mod access;
 pub mod asr;
 pub mod audio_file;
 pub mod batch_embedder;
+mod byte_stream;
 #[cfg(feature = "microphone")]
 pub mod capture;
 pub mod channel_choice;

@@ -126,3 +126,7 @@ fn place(axis: &[f32], value: f32) -> (usize, f32) {
 pub fn sigmoid(log_odds: f32) -> f32 {
     1.0 / (1.0 + (-log_odds).exp())
 }
+
+/// About that of the built-in model for its windows.
+#[cfg(test)]
+pub(crate) const CALIBRATION: Calibration = Calibration { window_ms: 1500, scale: 16.4, offset: -4.0 };

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 
 use crate::embedding::{Embedding, EmbeddingError};
+use crate::inference::Engine;
 use crate::inference::plans::{PlanError, Plans};
 use crate::inference::{Level, nexttdnn};
 use crate::model_card::{CardError, ModelCard};
@@ -103,17 +104,6 @@ pub enum EmbedError {
 
 /// Window that the plan for any length is tried with, in frames: a second.
 const ANY_LENGTH_FRAMES: usize = 100;
-
-/// What runs a voice model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Engine {
-    /// This crate's kernels for a graph that they are made for, and tract for every other one.
-    #[default]
-    Best,
-    /// tract, whatever the graph.
-    Tract,
-}
 
 enum Network {
     /// A graph that was recognised. One serves all lengths.

@@ -26,9 +26,10 @@ pub use calibration::Calibration;
 pub use diarizer::{
     Diarizer, DiarizerOptions, DiarizerParams, EmbedRequest, SpeechDetector, TimedEvent, WorkId,
 };
-pub use embedder::{EmbedError, Embedder, Engine, LoadError, ModelSource};
+pub use embedder::{EmbedError, Embedder, LoadError, ModelSource};
 pub use embedding::Embedding;
 pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};
+pub use inference::Engine;
 pub use model_card::ModelCard;
 pub use plda::Plda;
 pub use segmenter::Segmenter;

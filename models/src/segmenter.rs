@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-use crate::Engine;
+use crate::inference::Engine;
 use crate::inference::Level;
 use crate::inference::tcn::{Network, State};
 use crate::operators;
@@ -123,7 +123,7 @@ impl Segmenter {
         LOADED.get_or_init(|| Self::builtin_in(Engine::Best).map(Arc::new)).clone()
     }
 
-    /// The network inside the binary, loaded anew for this engine; for measurements.
+    /// The network inside the binary, loaded again for this engine; for measurements.
     ///
     /// # Errors
     /// [`SegmenterError`].

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::answer::Answer;
 use super::recogniser::{Answers, Feed, Recogniser, TalkError, Talking};
+use crate::byte_stream::ByteStream;
 use crate::client::{Authorities, dial};
 
 /// Largest message of a recogniser.
@@ -149,7 +150,7 @@ async fn talk(
                         Last::EachAnswered => n_answered >= n_sent,
                         Last::Message(is_last) => is_last(&bytes),
                     };
-                    // Whoever answers still works.
+                    // A recogniser that answers still works.
                     until = Some(Instant::now() + if is_done { LAST_WORDS } else { limit });
                 }
             }
@@ -171,7 +172,7 @@ async fn talk(
 async fn connect(
     place: &Endpoint,
     dialect: &Dialect,
-) -> Result<tokio_tungstenite::WebSocketStream<Box<dyn crate::client::Stream>>, TalkError> {
+) -> Result<tokio_tungstenite::WebSocketStream<Box<dyn ByteStream>>, TalkError> {
     let authorities = place.is_secure().then_some(Authorities::System);
     let stream = dial(&place.host, place.port, authorities.as_ref());
     let stream = stream.await.map_err(|error| TalkError::Connection(error.to_string()))?;

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::Answer;
 use super::recogniser::{Answers, Feed, Recogniser, TalkError, Talking};
-use crate::client::{Stream, dial};
+use crate::byte_stream::ByteStream;
+use crate::client::dial;
 use crate::wyoming::{Decoder, Message};
 
 /// A server of this kind.
@@ -75,12 +76,12 @@ impl Wyoming {
         }
     }
 
-    async fn send(&self, stream: &mut Box<dyn Stream>, message: &Message) -> Result<(), TalkError> {
+    async fn send(&self, stream: &mut Box<dyn ByteStream>, message: &Message) -> Result<(), TalkError> {
         let sent = timeout(self.limit, stream.write_all(&message.to_bytes())).await;
         Ok(sent.map_err(|_| TalkError::Timeout("take audio"))??)
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, TalkError> {
+    async fn connect(&self) -> Result<Box<dyn ByteStream>, TalkError> {
         match &self.place {
             Place::Net(endpoint) => {
                 let stream = dial(&endpoint.host, endpoint.port, None).await;

@@ -2,15 +2,10 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::tls::Authorities;
-
-/// The bytes of a connection, plain or encrypted.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
+use crate::byte_stream::ByteStream;
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +23,7 @@ pub(crate) async fn dial(
     host: &str,
     port: u16,
     authorities: Option<&Authorities>,
-) -> Result<Box<dyn Stream>, DialError> {
+) -> Result<Box<dyn ByteStream>, DialError> {
     let tcp = TcpStream::connect((host, port)).await?;
     tcp.set_nodelay(true)?;
     Ok(match authorities {

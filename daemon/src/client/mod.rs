@@ -14,7 +14,7 @@ mod view;
 mod wire_audio;
 
 pub(crate) use backoff::Backoff;
-pub(crate) use dial::{DialError, Stream, dial};
+pub(crate) use dial::{DialError, dial};
 pub(crate) use tls::Authorities;
 
 pub use address::{Address, AddressError};

@@ -8,10 +8,11 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::address::Address;
-use super::dial::{DialError, Stream, dial};
+use super::dial::{DialError, dial};
+use crate::byte_stream::ByteStream;
 
 /// A connection to a server.
-pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
+pub(super) type Socket = WebSocketStream<Box<dyn ByteStream>>;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use diarized_config::Place;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::client::Stream;
+use crate::byte_stream::ByteStream;
 
 /// Clients of one protocol at a time; further ones wait to be accepted.
 pub(crate) const MAX_CLIENTS: usize = 64;
@@ -94,7 +94,7 @@ impl Door {
     }
 
     /// The next client, and its place among the others.
-    pub(crate) async fn next(&self) -> (Box<dyn Stream>, OwnedSemaphorePermit) {
+    pub(crate) async fn next(&self) -> (Box<dyn ByteStream>, OwnedSemaphorePermit) {
         loop {
             let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes this semaphore");
             match self.accept().await {
@@ -107,7 +107,7 @@ impl Door {
         }
     }
 
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<Box<dyn ByteStream>> {
         Ok(match &self.listening {
             Listening::Tcp(tcp) => {
                 let (stream, _) = tcp.accept().await?;

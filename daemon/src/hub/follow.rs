@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tokio::sync::watch;
 
-use super::Hub;
+use super::registry::Hub;
 use crate::session::{Cursor, ReadStatus, Session};
 
 /// Follows every live session; a session that opens later begins with its snapshot too, and so does an ended one when it is

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Hub, OpenError};
+use super::registry::{Hub, OpenError};
 use crate::error_chain::error_chain;
 use crate::protocol::server_message::EndReason;
 use crate::session::samples_until;

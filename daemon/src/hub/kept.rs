@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diarized_models::words::NewWord;
 
 use super::ids::MICROPHONE_SESSION;
-use super::{Hub, Inner, blocking};
+use super::registry::{Hub, Inner, blocking};
 use crate::session::{Command, Correction, CorrectionError, Session, Source};
 use crate::storage::StorageError;
 

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Hub;
 use super::counters::HubStats;
+use super::registry::Hub;
 
 impl Hub {
     /// What there is to count.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use diarized_models::SessionState;
@@ -5,10 +7,11 @@ use diarized_models::events::GapReason;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::ServerMessage;
-use crate::protocol::server_message::Body;
+use crate::protocol::server_message::{Body, EndReason};
+use crate::protocol::{AudioFormat, ServerMessage};
 use crate::session::scripted::{ScriptedFactory, script};
-use crate::session::{Command, Correction, CorrectionError, Cursor, ReadStatus};
+use crate::session::{Command, Correction, CorrectionError, Cursor, EngineFactory, JournalParams};
+use crate::session::{ReadStatus, Session, Source};
 
 fn hub(params: HubParams) -> (Arc<Hub>, Arc<ScriptedFactory>) {
     let factory = Arc::new(ScriptedFactory::default());
@@ -255,7 +258,7 @@ fn a_reader_that_fell_behind_is_told_and_gets_a_snapshot() {
     assert_eq!(slow.n_snapshots, 2);
     assert_eq!(slow.n_missed, session.channel().last_seq());
     assert_eq!(slow.state, on_the_wire(&session));
-    // A resume past the journal is told so; one inside it is not.
+    // A resume past the journal is reported; one inside it is not.
     let last = session.channel().last_seq();
     for (since, missed, events) in [(last - 3, 0, 3), (2, last - 2, 0), (last + 5, 0, 0)] {
         let mut resumed = Follower { seq: Some(since), ..Follower::default() };

@@ -14,6 +14,7 @@ mod kinds;
 pub(crate) mod lenient;
 pub mod server_message;
 pub mod session_options;
+mod step;
 pub mod text;
 mod view;
 mod word_view;
@@ -26,6 +27,7 @@ pub(crate) use decimal::whole_ms;
 pub use decimal::{Decimal, Seconds};
 pub use server_message::{Body, ServerMessage};
 pub use session_options::{Latency, SessionOptions, SpeakerHints};
+pub use step::Step;
 
 /// Version of the protocol, in the path of every endpoint as `/v1`.
 pub const VERSION: u32 = 1;

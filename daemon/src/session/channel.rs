@@ -12,8 +12,8 @@ use diarized_models::{SessionState, TimedEvent};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::Archive;
 use super::about::About;
+use super::archive::Archive;
 use super::correction_error::CorrectionError;
 use super::counted::{HubHandle, SessionMetrics};
 use super::handover::Handover;
@@ -21,7 +21,7 @@ use super::journal::{Journal, JournalParams};
 use super::ledger::{Again, Entry, Ledger};
 use super::source::Source;
 use super::state_at::StateAt;
-use crate::protocol::corrections::Step;
+use crate::protocol::Step;
 use crate::protocol::server_message::{Body, EndReason, Ended, ServerMessage, Stats, Warning};
 use crate::recording::Recordings;
 

@@ -12,7 +12,7 @@ use super::engine::Correction;
 use super::ledger::{Again, Entry};
 use super::without_diarizer;
 use super::words::Words;
-use crate::protocol::corrections::Step;
+use crate::protocol::Step;
 
 /// Makes a correction. `labels` corrects labels, by a running diarizer or without one; its events are in the channel when
 /// it returns. One caller at a time makes corrections of a session.

@@ -10,7 +10,7 @@ use super::correction_error::CorrectionError;
 use super::ledger::Again;
 use crate::metrics::HistogramSnapshot;
 use crate::protocol::SessionOptions;
-use crate::protocol::corrections::Step;
+use crate::protocol::Step;
 
 /// A correction by a person.
 #[derive(Debug, Clone, PartialEq)]

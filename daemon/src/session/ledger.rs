@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::correction_error::CorrectionError;
 use crate::protocol::Decimal;
-use crate::protocol::corrections::{Correctable, Corrected, Step};
+use crate::protocol::Step;
+use crate::protocol::corrections::{Correctable, Corrected};
 
 /// Corrections that a session remembers; the oldest leave first.
 pub(crate) const MAX_ENTRIES: usize = 1000;

@@ -4,6 +4,7 @@
 //! number of readers follow at their own pace. Nothing here knows sockets.
 
 mod about;
+mod archive;
 mod channel;
 mod correcting;
 mod correction_error;
@@ -31,6 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 pub use about::About;
+pub(crate) use archive::Archive;
 pub use channel::Channel;
 pub use correction_error::CorrectionError;
 pub use counted::{HubHandle, SessionMetrics};
@@ -51,7 +53,6 @@ pub(crate) use without_diarizer::restoration;
 use listening::Listeners;
 use publisher_slot::PublisherSlot;
 
-use bytestring::ByteString;
 use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ, SampleIndex};
 use diarized_models::SpeakerId;
 use diarized_models::diarizer::SpeakerVoice;
@@ -80,22 +81,6 @@ pub enum StartError {
     /// The operating system gave no thread.
     #[error("cannot start the thread of the session")]
     Thread(#[source] std::io::Error),
-}
-
-/// A session that has ended and was kept, as it is put together again.
-#[derive(Debug, Clone)]
-pub(crate) struct Archive {
-    pub(crate) id: String,
-    pub(crate) source: Source,
-    pub(crate) format: AudioFormat,
-    pub(crate) options: SessionOptions,
-    pub(crate) began: SystemTime,
-    pub(crate) token_hash: SecretHash,
-    pub(crate) moment: StateAt,
-    /// The last events before `moment`, encoded.
-    pub(crate) events: Vec<ByteString>,
-    /// Its corrections, the oldest first.
-    pub(crate) corrections: Vec<Entry>,
 }
 
 /// The secret of a session's publisher.

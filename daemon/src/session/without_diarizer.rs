@@ -8,7 +8,8 @@ use super::about::About;
 use super::correction_error::CorrectionError;
 use super::engine::Correction;
 use crate::protocol::Body;
-use crate::protocol::corrections::{Note, Step};
+use crate::protocol::Step;
+use crate::protocol::corrections::Note;
 use crate::protocol::server_message::Title;
 
 /// Notes of a session at most.

@@ -44,7 +44,7 @@ pub enum StorageError {
         reason: String,
     },
     /// What was forgotten could not be taken out of the files yet.
-    #[error("{} was not written anew, so that what was deleted may be readable in it still ({reason}); the server tries again", path.display())]
+    #[error("{} was not rewritten, so deleted sessions may still be readable in it ({reason}); the server tries again", path.display())]
     Unclean {
         /// The file.
         path: PathBuf,

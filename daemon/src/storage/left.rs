@@ -1,19 +1,17 @@
 //! Sessions that ran when the process before this one ended: they go on, or end as they are.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use diarized_dsp::SampleIndex;
 use diarized_models::events::{SegmentId, SpeakerId};
 use rusqlite::params;
 
-use super::Storage;
 use super::database::Database;
 use super::error::{StorageError, damaged};
 use super::values::{lossy, signed, unix_ms, unsigned};
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{EndReason, Ended};
-use crate::session::{Archive, Before, Entry, FedBy, Session, Source};
+use crate::session::{Archive, Before, Entry, FedBy, Source};
 
 /// One such session.
 #[derive(Debug)]
@@ -149,28 +147,5 @@ impl Database {
             self.sqlite.prepare_cached("UPDATE sessions SET labelled = ?2, fetched = ?3 WHERE key = ?1")?;
         update.execute(params![key, signed(labelled.0), fetched])?;
         Ok(())
-    }
-}
-
-impl Storage {
-    /// The sessions that may go on; once.
-    pub(crate) fn take_left(&self) -> Vec<Left> {
-        std::mem::take(&mut *self.left.lock())
-    }
-
-    /// What is known of the voices of a session that goes on, or why nothing is.
-    pub(crate) fn voices_of(&self, id: &str) -> Result<Vec<u8>, String> {
-        self.voices.read(id)
-    }
-
-    /// Keeps a session that goes on, from where it was kept.
-    pub(crate) fn follow_on(&self, session: &Arc<Session>, left: &Left) {
-        self.writer.lock().follow_on(session, left.position());
-    }
-
-    /// Ends a session that cannot go on.
-    pub(crate) fn end_left(&self, left: &Left) -> Result<(), StorageError> {
-        self.voices.erase(&left.archive.id);
-        self.writer.lock().database.end_left(left)
     }
 }

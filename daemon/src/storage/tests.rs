@@ -1,11 +1,13 @@
 //! Real files, real sessions with a scripted diarizer.
 
-use std::path::Path;
-
 mod age;
 mod corrections;
 mod going_on;
 mod ids;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::hub::{Hub, HubParams};
@@ -13,7 +15,7 @@ use crate::protocol::AudioFormat;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::EndReason;
 use crate::session::scripted::{ScriptedFactory, script};
-use crate::session::{Cursor, EngineFactory, JournalParams, ReadStatus};
+use crate::session::{Cursor, EngineFactory, JournalParams, ReadStatus, Session, Source};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -140,7 +142,7 @@ fn a_session_that_nobody_ended_is_interrupted_with_all_that_was_written() {
     assert_eq!(events.len(), seen.len() + 1);
     let last = ServerMessage::parse(events.last().unwrap()).unwrap();
     assert_eq!((last.body.kind(), last.seq), ("ended", Some(events.len() as u64)));
-    // Whoever heard more than was written is told how it stands instead.
+    // A subscriber that received more than was written gets a snapshot instead.
     for since in [events.len() as u64, 1000] {
         assert!(all_of(&again, Some(since))[0].contains("\"snapshot\""));
     }

@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use super::messages::{self, DEFAULT_RATE_HZ, Request, Vector};
 use crate::access::{Access, Scope};
-use crate::client::Stream;
+use crate::byte_stream::ByteStream;
 use crate::guest::{Door, DoorError, Guest, Results, SpokenWord, main_speaker};
 use crate::hub::Hub;
 use crate::protocol::{AudioFormat, Encoding, SessionOptions};
@@ -81,7 +81,7 @@ pub async fn serve(config: &Config, hub: &Arc<Hub>, access: &Arc<Access>) -> Res
 struct Over;
 
 struct Client {
-    socket: WebSocketStream<Box<dyn Stream>>,
+    socket: WebSocketStream<Box<dyn ByteStream>>,
     settings: Arc<Settings>,
     hub: Arc<Hub>,
     rate_hz: u32,
@@ -93,7 +93,7 @@ struct Client {
 }
 
 impl Client {
-    async fn accept(stream: Box<dyn Stream>, settings: Arc<Settings>, hub: Arc<Hub>) -> Option<Self> {
+    async fn accept(stream: Box<dyn ByteStream>, settings: Arc<Settings>, hub: Arc<Hub>) -> Option<Self> {
         let config = WebSocketConfig::default()
             .max_message_size(Some(settings.max_message))
             .max_frame_size(Some(settings.max_message));

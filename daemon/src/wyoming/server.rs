@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::answers;
 use super::message::{Decoder, Message};
 use super::zeroconf::Announcement;
-use crate::client::Stream;
+use crate::byte_stream::ByteStream;
 use crate::guest::{Door, DoorError, Guest, Results};
 use crate::hub::Hub;
 use crate::protocol::{AudioFormat, Encoding, SessionOptions};
@@ -91,7 +91,7 @@ struct Utterance {
 }
 
 struct Client {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ByteStream>,
     decoder: Decoder,
     settings: Arc<Settings>,
     hub: Arc<Hub>,
@@ -107,7 +107,7 @@ enum Next {
 }
 
 impl Client {
-    fn new(stream: Box<dyn Stream>, settings: Arc<Settings>, hub: Arc<Hub>) -> Self {
+    fn new(stream: Box<dyn ByteStream>, settings: Arc<Settings>, hub: Arc<Hub>) -> Self {
         Self { stream, decoder: Decoder::default(), settings, hub, language: None, utterance: None }
     }
 
@@ -287,7 +287,7 @@ impl Client {
 
 /// Waits for bytes of the client, for audio of the utterance that was looked at, or for its words.
 async fn next(
-    stream: &mut Box<dyn Stream>,
+    stream: &mut Box<dyn ByteStream>,
     bytes: &mut [u8],
     utterance: &mut Option<Utterance>,
 ) -> std::io::Result<Next> {

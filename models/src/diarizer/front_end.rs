@@ -283,7 +283,7 @@ impl FrontEnd {
         // In a pause that may turn out to be the end, windows wait: the closing ones cover the region's tail.
         let voiced = self.last_voiced.filter(|v| v + PAUSE_TICKS >= self.tick);
         if voiced.is_some() && self.tick >= schedule.next {
-            // This tick could not be decided before these rows were heard; the stream's end may cut them short.
+            // This tick could not be decided before these rows were computed; the stream's end may cut them short.
             let heard = (self.tick + self.detector.lag_ticks()).min(self.rows_end());
             self.make_window(schedule, heard, self.window, facts);
             if let Some(s) = &mut self.schedule {
@@ -349,7 +349,7 @@ impl FrontEnd {
     }
 
     fn tell_frames(&mut self, until: u64, facts: &mut VecDeque<Fact>) {
-        // Overlap is told as far as it was known when this tick was handled, however much audio came at once.
+        // Overlap counts as far as it was known when this tick was handled, whatever the size of the block.
         let lag = if self.is_ending { 0 } else { self.detector.overlap_lag_ticks() };
         let Some(schedule) = &mut self.schedule else { return };
         let known = self.tick.saturating_sub(lag).min(until).max(schedule.overlap_told);

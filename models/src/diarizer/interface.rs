@@ -18,7 +18,7 @@ pub struct EmbedRequest {
     pub range: SampleRange,
     /// Mean-normalised log-mel features, shape `(n_mels, n_frames)`, row-major.
     pub features: Vec<f32>,
-    /// Number of frames; one of [`Diarizer::window_frames`](super::Diarizer::window_frames).
+    /// Number of frames; one of `Diarizer::window_frames`.
     pub n_frames: usize,
 }
 

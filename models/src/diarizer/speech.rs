@@ -193,7 +193,7 @@ impl SpeechGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diarizer::DiarizerOptions;
+    use crate::diarizer::params::DiarizerOptions;
 
     fn run(scores: impl IntoIterator<Item = (f32, f32)>) -> Vec<Transition> {
         let params = DiarizerParams::try_new(DiarizerOptions::default()).unwrap();

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use diarized_dsp::{SampleIndex, SampleRange};
 use proptest::prelude::*;
 
 use super::*;
-use crate::calibration::Calibration;
-use crate::events::{Event, RevisionReason};
+use crate::embedder::EmbedError;
+use crate::embedding::Embedding;
+use crate::events::{Event, GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
+use crate::model_card::ModelCard;
 
 const DIM: usize = 64;
 
@@ -47,9 +50,6 @@ pub(super) fn noise(seed: u64) -> f32 {
     x ^= x >> 32;
     (x >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
 }
-
-/// About that of the built-in model for its windows.
-pub(super) const CALIBRATION: Calibration = Calibration { window_ms: 1500, scale: 16.4, offset: -4.0 };
 
 /// Deterministic noise of unit variance.
 pub(super) fn unit_noise(seed: u64) -> f32 {
@@ -206,7 +206,7 @@ fn a_dialogue_is_labelled() {
     // Between the second and the third person's turns nobody speaks for 0.8 s.
     let pause = SampleIndex::from_seconds(14.4);
     assert!(!state.segments().any(|s| s.speech.iter().any(|part| part.contains(pause))), "{state:#?}");
-    // The first label of the first turn is said within 1.2 s of its start.
+    // The first label of the first turn is emitted within 1.2 s of its start.
     let first = emitted.iter().find(|s| matches!(s.event, Event::Segment(_))).expect("somebody spoke");
     assert!(first.at.seconds() < 0.5 + 1.2, "{}", first.at);
 }

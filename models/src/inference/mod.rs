@@ -1,5 +1,6 @@
 //! Networks in kernels of our own, for graphs that are recognised; every other one runs in tract.
 
+mod engine;
 mod kernels;
 pub(crate) mod nexttdnn;
 pub(crate) mod plans;
@@ -8,4 +9,5 @@ pub(crate) mod tcn;
 #[cfg(test)]
 mod testing;
 
+pub use engine::Engine;
 pub(crate) use fearless_simd::Level;

@@ -1,11 +1,11 @@
 //! AU files (`.au`, `.snd`): a header of six numbers, big endian, or little endian where they were written by DEC.
 
-use super::super::Fault;
 use super::faults::{damaged, read_fault};
 use super::format::Format;
 use super::head::{DataSize, Head};
 use super::order::Order;
 use super::walk::Walk;
+use crate::audio_file::error::Fault;
 
 /// Bytes of the six numbers.
 const HEADER_BYTES: usize = 24;

@@ -1,11 +1,11 @@
 //! The chunks of RIFF, RIFX, RF64, BW64 and Wave64 files up to the samples.
 
-use super::super::Fault;
 use super::faults::{damaged, read_fault};
 use super::format::Format;
 use super::head::{DataSize, Head};
 use super::order::Order;
 use super::walk::Walk;
+use crate::audio_file::error::Fault;
 
 /// Most that stands before the samples: covers, transcripts and reserved room are far smaller.
 const MAX_HEADER_BYTES: u64 = 64 << 20;

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use super::super::Fault;
+use crate::audio_file::error::Fault;
 
 pub(super) fn read_fault(source: io::Error) -> Fault {
     match source.kind() {

@@ -1,9 +1,9 @@
 //! Encoding of the samples after a header of any kind.
 
-use super::super::Fault;
 use super::faults::damaged;
 use super::order::Order;
 use super::reorder::Reorder;
+use crate::audio_file::error::Fault;
 
 /// Most of a `fmt ` chunk that means anything.
 const MAX_CHUNK_BYTES: usize = 4096;

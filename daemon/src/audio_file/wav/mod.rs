@@ -16,7 +16,7 @@ use std::io::{Cursor, Read};
 
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
-use super::Fault;
+use super::error::Fault;
 use faults::read_fault;
 use head::Head;
 use reorder::Reorder;

@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
 use super::names::Names;
-use crate::client::{Authorities, DialError, Stream, dial};
+use crate::byte_stream::ByteStream;
+use crate::client::{Authorities, DialError, dial};
 
 /// Interval that the broker is promised a packet in.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -58,7 +59,7 @@ pub(super) enum LinkError {
 }
 
 pub(super) struct Link {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ByteStream>,
     read: BytesMut,
     heard_at: Instant,
     pinged_at: Instant,

@@ -47,7 +47,7 @@ fn corrections_of_kept_sessions_outlive_the_process_and_are_undone_after_it() {
     let kept = storage.list(10).unwrap();
     assert_eq!((kept[0].title.as_deref(), kept[0].n_speakers), (Some("Weekly"), 1));
     assert_eq!((kept[0].reason, ended_ms()), (Some(EndReason::Closed), ended), "it has not ended anew");
-    // StoredSession, by a process that never heard it.
+    // Stored, and read by a process that never ran it.
     let session = correct(&second, "a", Again::Undo.correction(Some(2)));
     correct(&second, "a", Again::Undo.correction(None));
     let corrected = session.channel().now();
@@ -69,7 +69,7 @@ fn corrections_of_kept_sessions_outlive_the_process_and_are_undone_after_it() {
     assert_eq!((all_of(&again, None), all_of(&again, Some(0))), (snapshot, events));
     let session = correct(&third, "a", Again::Redo.correction(Some(1)));
     assert_eq!(session.channel().now().state.speakers().len(), 1);
-    // Whoever looks for it gets the one that is corrected, and a new speaker a label of its own.
+    // A look-up gives the session that is corrected, and a new speaker gets a label of its own.
     let split = Correction::Split {
         speaker: diarized_models::SpeakerId(1),
         segments: vec![diarized_models::SegmentId(2)],

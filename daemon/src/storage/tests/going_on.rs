@@ -20,7 +20,7 @@ fn die(path: &Path, has_key: bool) -> Arc<Session> {
     }
     let given = hub.get("given").unwrap();
     let own = hub.get("own").unwrap();
-    // Everything is heard, and the thread looks once more at what it leaves.
+    // All audio is processed, and the thread looks once more at what it leaves.
     for session in [&given, &own] {
         session.input().push_interleaved(&[0.0; 1600]).unwrap();
     }

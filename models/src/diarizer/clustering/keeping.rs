@@ -181,8 +181,8 @@ impl<'a> Places<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diarizer::tests::CALIBRATION;
-    use crate::diarizer::{DiarizerOptions, DiarizerParams};
+    use crate::calibration::CALIBRATION;
+    use crate::diarizer::params::{DiarizerOptions, DiarizerParams};
     use crate::events::{Event, SpeakerInfo};
     use crate::plda::Plda;
 

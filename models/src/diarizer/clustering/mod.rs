@@ -140,7 +140,7 @@ impl SpeechMemory {
     }
 
     /// The best of two starts, the groups `held` and a linkage, refined where `thorough`; with it the share of the
-    /// evidence that so many people as `held` allow.
+    /// evidence that the number of people in `held` allows.
     fn settled_groups(&self, free: &[usize], held: &[usize], thorough: bool) -> (Outcome, f32) {
         let phi = self.plda.phi();
         let evidence = SURPLUS * self.evidence_discount(free, self.n_speakers_with_enough_speech(free, held));

@@ -89,9 +89,9 @@ mod tests {
     use diarized_dsp::SampleRange;
 
     use super::*;
+    use crate::calibration::CALIBRATION;
     use crate::diarizer::clustering::Exemplar;
-    use crate::diarizer::tests::CALIBRATION;
-    use crate::diarizer::{DiarizerOptions, DiarizerParams};
+    use crate::diarizer::params::{DiarizerOptions, DiarizerParams};
     use crate::plda::Plda;
 
     const SEGMENT: SegmentId = SegmentId(1);

@@ -3,7 +3,8 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::*;
-use crate::diarizer::tests::{CALIBRATION, unit_noise as noise};
+use crate::calibration::CALIBRATION;
+use crate::diarizer::tests::unit_noise as noise;
 use crate::embedding::dot;
 use crate::events::SegmentId;
 use crate::plda::Plda;

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use diarized_dsp::log_mel::{LogMel, LogMelParams};
 use diarized_dsp::{Transition, Vad, VadMode};
 
+use crate::diarizer::params::{DiarizerParams, SpeechDetector};
 use crate::diarizer::speech::{ScoreGate, SpeechGate};
-use crate::diarizer::{DiarizerParams, SpeechDetector};
 use crate::segmenter::{self, Scores, Segmenter, SegmenterStream};
 
 /// How clear a frame is in which somebody speaks, by the network.

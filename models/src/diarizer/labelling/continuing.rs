@@ -1,7 +1,7 @@
 //! A labeller that goes on with a session of another process.
 
 use super::Labeller;
-use crate::diarizer::continuing::{Continuation, KeptVoices, VoicesMark};
+use crate::diarizer::voice_memory::{Continuation, KeptVoices, VoicesMark};
 use crate::events::SegmentId;
 use diarized_dsp::SampleIndex;
 
@@ -47,7 +47,7 @@ impl Labeller {
         self.publisher.state().speakers().filter(|s| !is_lost(s.id)).count()
     }
 
-    /// Speakers that are shown and of whom the memory holds nothing, without those whose voices were lost.
+    /// Number of shown speakers without any speech in the memory, except those whose voices were lost.
     pub(super) fn n_elsewhere(&self) -> usize {
         let outside = super::relabelling::outside(&self.memory, self.publisher.state());
         outside.filter(|id| !self.lost.contains(id)).count()

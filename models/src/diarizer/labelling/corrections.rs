@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Labeller;
-use crate::corrections::{Restoration, merged, reassigned, split};
-use crate::diarizer::CorrectionError;
+use crate::corrections::{CorrectionError, Restoration, merged, reassigned, split};
 use crate::events::{Change, RevisionReason, SegmentId, SpeakerId, VoiceMatch};
 
 impl Labeller {

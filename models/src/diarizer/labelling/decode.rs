@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::scores::Scores;
-use crate::diarizer::DiarizerParams;
+use crate::diarizer::params::DiarizerParams;
 use crate::diarizer::viterbi::best_path;
 use crate::events::SpeakerId;
 

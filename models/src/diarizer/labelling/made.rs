@@ -3,10 +3,10 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{FRAME_SAMPLES, Window, Zone};
+use crate::calibration::CALIBRATION;
 use crate::diarizer::clustering::{Constraint, Exemplar, SpeechMemory};
 use crate::diarizer::front_end::FrameMeasures;
-use crate::diarizer::tests::CALIBRATION;
-use crate::diarizer::{DiarizerOptions, DiarizerParams};
+use crate::diarizer::params::{DiarizerOptions, DiarizerParams};
 use crate::embedding::Embedding;
 use crate::events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo};
 use crate::plda::Plda;

@@ -35,7 +35,8 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::clustering::SpeechMemory;
 use super::front_end::FrameMeasures;
-use super::{DiarizerParams, SpeakerVoice, TimedEvent};
+use super::interface::{SpeakerVoice, TimedEvent};
+use super::params::DiarizerParams;
 use crate::calibration::Calibration;
 use crate::embedding::Embedding;
 use crate::events::{GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
@@ -43,7 +44,6 @@ use crate::plda::Plda;
 use crate::voiceprint::Gallery;
 pub use confidence::{LabelMeasures, N_FEATURES};
 use decode::{NewSpeakerRules, decode};
-pub(crate) use naming::KeptNames;
 use naming::Names;
 use publisher::Publisher;
 use relabelling::Replaced;

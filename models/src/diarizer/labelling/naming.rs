@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use diarized_dsp::SampleIndex;
-use serde::{Deserialize, Serialize};
 
+use crate::corrections::CorrectionError;
 use crate::diarizer::clustering::SpeechMemory;
-use crate::diarizer::{CorrectionError, DiarizerParams};
+use crate::diarizer::params::DiarizerParams;
+use crate::diarizer::voice_memory::{KeptName, KeptNames};
 use crate::embedding::Embedding;
 use crate::events::{SessionState, SpeakerId, SpeakerInfo, VoiceMatch};
 use crate::names::checked_name;
@@ -23,22 +24,6 @@ pub(super) struct Names {
     away: BTreeMap<SpeakerId, SpeakerInfo>,
     /// Speakers that have the name of one that is away, and whose.
     borrowed: BTreeMap<SpeakerId, SpeakerId>,
-}
-
-/// What of the names goes on with a session in another process: those of speakers that may come back.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct KeptNames {
-    away: Vec<KeptName>,
-    borrowed: Vec<(u32, u32)>,
-}
-
-/// A [`SpeakerInfo`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct KeptName {
-    speaker: u32,
-    first: u64,
-    name: Option<String>,
-    voice: Option<(String, f32)>,
 }
 
 impl Names {
@@ -149,7 +134,7 @@ impl Names {
             return None;
         }
         let (gone, stays) = (state.speaker(from)?, state.speaker(into)?);
-        // A borrowed name stays that of whom it is of.
+        // A borrowed name stays that of its first speaker.
         let owner = self.borrowed.remove(&from).unwrap_or(from);
         if owner == from {
             self.away.insert(from, gone.clone());

@@ -8,7 +8,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::speech_parts::SpeechParts;
 use super::zone::Zone;
-use crate::diarizer::TimedEvent;
+use crate::diarizer::interface::TimedEvent;
 use crate::events::{
     Change, Event, GapReason, RevisionReason, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo,
 };

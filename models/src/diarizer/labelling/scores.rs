@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::confidence::LabelMeasures;
 use super::zone::{Run, Window, Zone};
-use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::SpeechMemory;
+use crate::diarizer::params::DiarizerParams;
 use crate::events::SpeakerId;
 use crate::plda::{SpeakerPosterior, evidence};
 

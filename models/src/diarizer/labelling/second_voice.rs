@@ -15,8 +15,8 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{FRAME_SAMPLES, Zone};
 use crate::calibration::sigmoid;
-use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::SpeechMemory;
+use crate::diarizer::params::DiarizerParams;
 use crate::events::{Change, Segment, SegmentId, SessionState, SpeakerId};
 
 /// Stretches of overlap that may still get another speaker; older ones stay as they are.

@@ -3,8 +3,8 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{Run, Window, Zone};
-use crate::diarizer::DiarizerParams;
 use crate::diarizer::clustering::{Constraint, Exemplar};
+use crate::diarizer::params::DiarizerParams;
 
 /// Weight of a mixed window's evidence: one that reaches into another turn or holds much overlap.
 const MIXED_WINDOW_TRUST: f32 = 0.3;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::diarizer::{Continuation, VoiceMemory, VoiceMemoryError};
 
-/// Three people, two of whom speak on both sides of 30 s.
+/// Three people; two of them speak on both sides of 30 s.
 fn script() -> Script {
     vec![(1.0, 8.0, 0), (9.0, 16.0, 1), (17.0, 24.0, 2), (31.0, 38.0, 1), (39.0, 46.0, 0), (47.0, 54.0, 3)]
 }

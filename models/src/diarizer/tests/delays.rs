@@ -11,7 +11,7 @@ fn the_newest_speech_waits_for_its_label_and_nothing_else_changes() {
     };
     let (at_once, state_at_once) = emitted(0);
     let (late, state_late) = emitted(500);
-    // How long after its end a running segment is said, in samples and in the median: a region's first label does not
+    // Median delay in samples from the end of a running segment to its event: a region's first label does not
     // wait, nor does its last.
     let wait = |emitted: &[TimedEvent]| -> u64 {
         let running = emitted.iter().filter_map(|emitted| match &emitted.event {
@@ -22,7 +22,7 @@ fn the_newest_speech_waits_for_its_label_and_nothing_else_changes() {
         waits.sort_unstable();
         waits[waits.len() / 2]
     };
-    // What is told of a tick is known when its frame is whole, 15 ms after its end.
+    // The decision of a tick is known when its frame is whole, 15 ms after its end.
     assert_eq!((wait(&at_once), wait(&late)), (240, 8000));
     let labels = |state: &SessionState| -> Vec<_> {
         state.segments().map(|s| (s.range, s.speaker, s.is_final)).collect()

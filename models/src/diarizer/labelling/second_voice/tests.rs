@@ -1,8 +1,8 @@
 use super::*;
-use crate::diarizer::DiarizerOptions;
+use crate::calibration::CALIBRATION;
 use crate::diarizer::front_end::FrameMeasures;
 use crate::diarizer::labelling::{Labeller, made};
-use crate::diarizer::tests::CALIBRATION;
+use crate::diarizer::params::DiarizerOptions;
 use crate::diarizer::tests::noise;
 use crate::embedding::Embedding;
 use crate::events::Event;
@@ -232,7 +232,7 @@ fn a_second_voice_follows_the_labels_and_a_person_has_the_last_word() {
     labeller.reassign(host, second.speaker).expect("both are there");
     replay(&mut labeller, &mut state);
     assert_eq!(state.segment(second.id).map(|s| s.speaker), Some(first));
-    // What a person said of the second voice stays.
+    // A user's correction of the second voice stays.
     labeller.reassign(second.id, second.speaker).expect("both are there");
     labeller.finish(at(2100));
     replay(&mut labeller, &mut state);

@@ -1,13 +1,9 @@
-//! A session that goes on in another process: its labels as they stand, and what it has learned of its voices, as bytes.
+//! What a session hands on to another process: its labels as they stand, and what it has learned of its voices, as bytes.
 
 use diarized_dsp::SampleIndex;
 use serde::{Deserialize, Serialize};
 
-use super::Diarizer;
 use super::clustering::KeptMemory;
-use super::front_end::FrontEnd;
-use super::labelling::KeptNames;
-use super::params::DiarizerParams;
 use crate::events::{SegmentId, SessionState, SpeakerId};
 use crate::model_card::ModelCard;
 use crate::voiceprint::ModelId;
@@ -39,6 +35,22 @@ pub(crate) struct KeptVoices {
     pub(crate) next_speaker: u32,
 }
 
+/// What of the names goes on: those of speakers that may come back, and who has borrowed the name of which of them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct KeptNames {
+    pub(crate) away: Vec<KeptName>,
+    pub(crate) borrowed: Vec<(u32, u32)>,
+}
+
+/// A [`SpeakerInfo`](crate::events::SpeakerInfo).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeptName {
+    pub(crate) speaker: u32,
+    pub(crate) first: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) voice: Option<(String, f32)>,
+}
+
 /// Bytes that are no memory of voices, or none for this model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +78,11 @@ pub enum VoiceMemoryError {
 }
 
 impl VoiceMemory {
+    pub(crate) fn new(card: &ModelCard, body: KeptVoices) -> Self {
+        let ModelId { name, sha256 } = ModelId::of(card);
+        Self { head: Head { version: VERSION, model_name: name, model_sha256: sha256 }, body }
+    }
+
     /// As bytes: at most about 1.5 MB for the built-in model.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -99,9 +116,7 @@ impl VoiceMemory {
             None => Ok(Self { head, body }),
         }
     }
-}
 
-impl VoiceMemory {
     pub(crate) fn into_body(self) -> KeptVoices {
         self.body
     }
@@ -127,39 +142,6 @@ pub struct Continuation {
 pub struct VoicesMark {
     /// Rises with every change.
     pub version: u64,
-    /// Speakers of whom something is known.
+    /// Number of speakers whose voice is known.
     pub n_speakers: usize,
-}
-
-impl Diarizer {
-    /// A diarizer that goes on with a session. Segments that were not final become so at once.
-    #[must_use]
-    pub fn continuing(params: DiarizerParams, card: &ModelCard, before: Continuation) -> Self {
-        let mut diarizer = Self::new(params, card);
-        diarizer.front_end = FrontEnd::beginning_at(&diarizer.params, card, before.at);
-        diarizer.labeller.go_on(before);
-        diarizer
-    }
-
-    /// What is known of the voices now. Allocates a copy.
-    #[must_use]
-    pub fn voice_memory(&self) -> VoiceMemory {
-        let ModelId { name, sha256 } = ModelId::of(&self.card);
-        let head = Head { version: VERSION, model_name: name, model_sha256: sha256 };
-        VoiceMemory { head, body: self.labeller.keep() }
-    }
-
-    /// Whether it has changed since another mark.
-    #[must_use]
-    pub fn voices_mark(&self) -> VoicesMark {
-        self.labeller.voices_mark()
-    }
-
-    /// Everything before this position is labelled by the events so far, or is no speech: where a session can go on.
-    #[must_use]
-    pub fn labelled_until(&self) -> SampleIndex {
-        let labelled = self.labeller.labelled_until();
-        let is_idle = self.steps.is_empty() && !self.front_end.in_speech();
-        if is_idle { labelled.max(self.front_end.decided_until()) } else { labelled }
-    }
 }
