@@ -13,7 +13,7 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
-use super::input_args::TrackArgs;
+use super::input_args::{ClipSourceArgs, TrackArgs};
 use crate::audio_file::{AudioFileError, MonoFile};
 use crate::batch_embedder::BatchEmbedder;
 use crate::channel_choice::channel_select;
@@ -71,16 +71,8 @@ pub struct Args {
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 
-    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
-    #[arg(long, value_name = "DIR")]
-    model: Option<String>,
-
-    /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
-    #[arg(long, value_name = "CHANNEL")]
-    channel: Option<String>,
-
     #[command(flatten)]
-    track: TrackArgs,
+    clips: ClipSourceArgs,
 
     /// Number of threads; 0 is one per core [default: inference.threads].
     #[arg(long, value_name = "N")]
@@ -114,11 +106,8 @@ fn tens_of_ms(text: &str, least: usize) -> Result<usize, String> {
 /// # Errors
 /// A list or the model cannot be read, or the system gives no thread.
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let flags: [FlagValue; 3] = [
-        ("--model", "model.path", args.model.clone()),
-        ("--channel", "audio.channel", args.channel.clone()),
-        ("--threads", "inference.threads", args.threads.clone()),
-    ];
+    let [model, channel] = args.clips.flags();
+    let flags: [FlagValue; 3] = [model, channel, ("--threads", "inference.threads", args.threads.clone())];
     let config = match args.config.load(&flags) {
         Ok(loaded) => loaded.config,
         Err(code) => return Ok(code),
@@ -146,7 +135,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         embedder,
         windows,
         channel: channel_select(config.audio.channel),
-        track: args.track,
+        track: args.clips.track,
         n_threads: n_threads(config.inference.threads),
         stop,
     };

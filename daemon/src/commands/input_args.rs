@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::config_args::FlagValue;
 use crate::audio_file::{AudioFile, AudioFileError, Fault, Opening, RawFormat, STDIN_NAME};
 use crate::pcm::Encoding;
 
@@ -21,6 +22,28 @@ impl TrackArgs {
 
     fn opening(self) -> Opening {
         Opening { track: self.track, ..Opening::default() }
+    }
+}
+
+/// The voice model, and what of the files it gets. Flatten it into the arguments of a command.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ClipSourceArgs {
+    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
+    #[arg(long, value_name = "DIR")]
+    model: Option<String>,
+
+    /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<String>,
+
+    #[command(flatten)]
+    pub(super) track: TrackArgs,
+}
+
+impl ClipSourceArgs {
+    /// Their values as configuration keys.
+    pub(super) fn flags(&self) -> [FlagValue; 2] {
+        [("--model", "model.path", self.model.clone()), ("--channel", "audio.channel", self.channel.clone())]
     }
 }
 

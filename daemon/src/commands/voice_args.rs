@@ -9,7 +9,7 @@ use diarized_models::{Embedder, ModelSource};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
-use super::input_args::TrackArgs;
+use super::input_args::ClipSourceArgs;
 use crate::channel_choice::channel_select;
 use crate::error_chain::error_chain;
 use crate::exit;
@@ -52,16 +52,8 @@ impl StoreArgs {
 /// How clips are read, and where the store is. Flatten it into a command's arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ClipArgs {
-    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
-    #[arg(long, value_name = "DIR")]
-    model: Option<String>,
-
-    /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
-    #[arg(long, value_name = "CHANNEL")]
-    channel: Option<String>,
-
     #[command(flatten)]
-    track: TrackArgs,
+    clips: ClipSourceArgs,
 
     /// Write one JSON object.
     #[arg(long)]
@@ -79,11 +71,7 @@ impl ClipArgs {
     /// The configuration, and the voice model ready for clips; or the exit code after reported faults of the
     /// configuration.
     pub(super) fn start(&self) -> anyhow::Result<Result<(Config, Embedder), u8>> {
-        let flags = [
-            ("--model", "model.path", self.model.clone()),
-            ("--channel", "audio.channel", self.channel.clone()),
-        ];
-        let config = match self.store.load(&flags) {
+        let config = match self.store.load(&self.clips.flags()) {
             Ok(config) => config,
             Err(code) => return Ok(Err(code)),
         };
@@ -112,7 +100,7 @@ impl ClipArgs {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             bar.set_message(name);
             let progress = |share: f32| bar.set_position(1000 * n as u64 + (1000.0 * share) as u64);
-            let audio = self.track.open(path).map_err(ClipError::from);
+            let audio = self.clips.track.open(path).map_err(ClipError::from);
             match audio.and_then(|audio| clip_of_audio(embedder, audio, channel, rules, progress)) {
                 Ok(clip) => clips.push((path.as_path(), clip)),
                 Err(error) => bar.suspend(|| tell_clip(&error)),

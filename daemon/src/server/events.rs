@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Extension, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::command::as_command;
 use super::connection::{CLOSE_REQUESTED, Connection, ConnectionClosed, Received, accept};
 use super::fault::unreadable_reason;
-use super::http;
 use super::shared::Shared;
-use super::visitor::Visitor;
+use super::socket_request::SocketRequest;
 use super::writer::{Feed, Outgoing};
 use crate::access::{Denied, Scope};
 use crate::hub::FollowAll;
@@ -20,16 +17,9 @@ use crate::protocol::lenient::read_number;
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::{Cursor, Session};
 
-pub(super) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
-    Query(query): Query<Vec<(String, String)>>,
-    Extension(visitor): Extension<Visitor>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    match upgrade {
-        Ok(upgrade) => accept(shared, upgrade, visitor, |connection| serve(connection, query)),
-        Err(rejection) => http::not_a_websocket(&rejection),
-    }
+pub(super) async fn upgrade(State(shared): State<Arc<Shared>>, request: SocketRequest) -> Response {
+    let SocketRequest { query, visitor, upgrade } = request;
+    accept(shared, upgrade, visitor, |connection| serve(connection, query))
 }
 
 /// What a query asks to follow.

@@ -2,27 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Extension, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::connection::permit;
-use super::http;
 use super::shared::Shared;
-use super::visitor::Visitor;
+use super::socket_request::SocketRequest;
 use crate::deepgram::{Listening, listen};
 
-pub(super) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
-    Query(query): Query<Vec<(String, String)>>,
-    Extension(visitor): Extension<Visitor>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return http::not_a_websocket(&rejection),
-    };
+pub(super) async fn upgrade(State(shared): State<Arc<Shared>>, request: SocketRequest) -> Response {
+    let SocketRequest { query, visitor, upgrade } = request;
     let permit = match permit(&shared) {
         Ok(permit) => permit,
         Err(refusal) => return *refusal,

@@ -19,6 +19,7 @@ mod places;
 mod range;
 mod session_voice;
 mod shared;
+mod socket_request;
 mod speakers;
 mod stream;
 mod tls;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Utf8Bytes, WebSocketUpgrade};
-use axum::extract::{Extension, Query, State};
+use axum::extract::State;
+use axum::extract::ws::Utf8Bytes;
 use axum::response::Response;
 use diarized_dsp::SampleIndex;
 use diarized_models::events::GapReason;
@@ -13,10 +12,9 @@ use tokio::time::Instant;
 
 use super::command::as_command;
 use super::connection::{Connection, ConnectionClosed, Received, accept, ack};
-use super::http;
 use super::open::{MAX_GAP_S, Opened, open, wait_for_return};
 use super::shared::Shared;
-use super::visitor::Visitor;
+use super::socket_request::SocketRequest;
 use super::writer::Outgoing;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
@@ -27,16 +25,9 @@ const ACK_EVERY_S: f64 = 1.0;
 /// Gaps of a session after which a client may declare no more; each that follows another without audio is part of it.
 const MAX_GAPS: usize = 10_000;
 
-pub(super) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
-    Query(query): Query<Vec<(String, String)>>,
-    Extension(visitor): Extension<Visitor>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    match upgrade {
-        Ok(upgrade) => accept(shared, upgrade, visitor, |connection| serve(connection, query)),
-        Err(rejection) => http::not_a_websocket(&rejection),
-    }
+pub(super) async fn upgrade(State(shared): State<Arc<Shared>>, request: SocketRequest) -> Response {
+    let SocketRequest { query, visitor, upgrade } = request;
+    accept(shared, upgrade, visitor, |connection| serve(connection, query))
 }
 
 async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
