@@ -28,7 +28,7 @@ const GREETING_DOWN: usize = 1200;
 
 /// Fate of a connection after a number of bytes in each direction.
 fn fate(up: usize, down: usize) -> impl Strategy<Value = Fate> {
-    // The file is 102 400 bytes on the wire, what is said of it some 8000.
+    // The file is 102 400 bytes on the wire, its events are some 8000.
     let budgets = prop_oneof![
         3 => (up..60_000).prop_map(|up| (Some(up), None)),
         2 => (down..down + 6_000).prop_map(|down| (None, Some(down))),
@@ -148,6 +148,7 @@ async fn a_follower_over_any_network_hears_every_event_once() {
     }
     for part in &TALK[2..] {
         publisher.audio(script(&[*part])).await;
+        // The parts come one by one, as of a live source, so that some are cut in between.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     publisher.send(r#"{"type":"close"}"#).await;

@@ -233,6 +233,15 @@ fn a_full_disk_costs_what_was_said_meanwhile() {
     }
 }
 
+/// Waits for the thread of the shelf.
+fn until(is_so: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "the shelf has not written");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn the_shelf_writes_reports_and_forgets() {
     let folder = tempfile::tempdir().unwrap();
@@ -248,35 +257,32 @@ fn the_shelf_writes_reports_and_forgets() {
         recorder.push(SampleIndex::ZERO, &speech[..n * RATE]).unwrap();
         recorder
     };
-    let settle = || std::thread::sleep(std::time::Duration::from_millis(1200));
+    let length = |id: &str| duration_s(&params.folder.join(format!("{id}.opus"))).unwrap_or(0.0);
     for id in ["a", "b"] {
         record(id, 15).finish(SampleIndex(15 * RATE as u64)).unwrap();
-        settle();
+        until(|| (length(id) - 15.0).abs() < 1e-6);
     }
-    let length = |id: &str| duration_s(&params.folder.join(format!("{id}.opus"))).unwrap();
-    assert!((length("a") - 15.0).abs() < 1e-6 && (length("b") - 15.0).abs() < 1e-6);
+    until(|| recordings.n_bytes() > 60_000);
     assert!(recordings.n_bytes() > 60_000 && recordings.n_written() > 60_000);
     // No room for all: what was written to first leaves.
     let c = record("c", 40);
-    settle();
+    until(|| length("c") > 39.0);
     let d = record("d", 10);
-    settle();
+    until(|| length("d") > 9.0);
     assert!(!recordings.holds("a") && !params.folder.join("a.opus").exists(), "{}", recordings.n_bytes());
     assert!(recordings.holds("b"));
     // Only running sessions are left, and the limit holds for them.
     let e = record("e", 60);
-    settle();
+    until(|| recordings.is_failing());
     assert!(!recordings.holds("b"));
     assert_eq!(*warned.lock(), ["e audio_failed"]);
-    assert!(recordings.n_errors() >= 1 && recordings.is_failing());
+    assert!(recordings.n_errors() >= 1);
     assert!(recordings.n_bytes() <= params.max_bytes);
-    // A session that is deleted while it is written to stays deleted.
+    // A session that is deleted while it is written to stays deleted, also when all that waits is written.
     assert!(recordings.forget("c").unwrap());
-    drop(c);
-    settle();
-    assert!(!params.folder.join("c.opus").exists() && recordings.read("c").unwrap().is_none());
-    drop((d, e));
+    drop((c, d, e));
     recordings.close();
+    assert!(!params.folder.join("c.opus").exists() && recordings.read("c").unwrap().is_none());
     drop(recordings);
     // What has no session is deleted at the next start.
     std::fs::write(params.folder.join("not ours.txt"), "x").unwrap();

@@ -335,8 +335,8 @@ mod tests {
         assert_eq!(all.patience(), None);
     }
 
-    #[tokio::test]
-    async fn who_needs_all_words_waits_until_the_last_listener_has_left_or_for_so_long() {
+    #[tokio::test(start_paused = true)]
+    async fn all_words_are_there_when_the_last_listener_has_left_or_its_patience_is_over() {
         let all = Listeners::new();
         all.all_words().await;
         let patience = Patience { for_all: Duration::from_secs(600), ..Patience::default() };
@@ -345,13 +345,13 @@ mod tests {
             let all = Arc::clone(&all);
             tokio::spawn(async move { all.all_words().await })
         };
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_secs(599)).await;
         assert!(!waiting.is_finished());
         drop(speaks);
         waiting.await.unwrap();
-        let short = Patience { for_all: Duration::from_millis(20), ..Patience::default() };
-        let _hangs = all.add(100, Some(short));
-        *all.patience.lock() = short;
+        let _hangs = all.add(100, Some(patience));
+        let began = tokio::time::Instant::now();
         all.all_words().await;
+        assert_eq!(began.elapsed().as_secs(), 600);
     }
 }

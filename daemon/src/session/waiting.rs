@@ -53,3 +53,41 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::hub::{Hub, HubParams};
+    use crate::protocol::AudioFormat;
+    use crate::session::scripted::ScriptedFactory;
+    use crate::session::{EngineFactory, Source};
+
+    const GRACE: Duration = Duration::from_secs(120);
+
+    /// The wait of a session whose publisher has come and lost its connection.
+    async fn left_alone(session: &Arc<Session>) -> tokio::task::JoinHandle<()> {
+        let vacated = session.acquire_publisher_slot().await.release();
+        let waiting = Arc::clone(session);
+        tokio::spawn(async move { waiting.await_return(vacated, GRACE).await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_return_begins_the_wait_again_and_its_end_ends_the_session() {
+        let factory: Arc<dyn EngineFactory> = Arc::new(ScriptedFactory::default());
+        let hub = Hub::new(HubParams::default(), factory);
+        let session = hub.open(Some("a"), Source::Stream, AudioFormat::default()).unwrap();
+        let began = Instant::now();
+        for _ in 0..4 {
+            let wait = left_alone(&session).await;
+            sleep(GRACE - Duration::from_secs(1)).await;
+            assert!(!wait.is_finished() && session.end_reason().is_none());
+        }
+        left_alone(&session).await.await.unwrap();
+        assert_eq!(session.end_reason(), Some(EndReason::Disconnected));
+        assert_eq!(began.elapsed().as_secs(), 4 * 119 + 120);
+    }
+}

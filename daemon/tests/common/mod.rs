@@ -5,6 +5,7 @@ use std::io::{BufRead, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// A program with an environment that holds none of our variables.
 pub(crate) fn clean(program: &str) -> Command {
@@ -61,6 +62,18 @@ pub(crate) fn request(addr: &str, method: &str, path: &str, body: &str) -> (u16,
     tcp.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Waits until `look` finds something, a minute at most.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{what} does not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The example conversation.

@@ -6,12 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::server::{Server, until};
+use crate::common::until;
+use crate::server::Server;
 
 /// A running broker with the user `ann` and the password `secret`; ended when dropped.
 struct Broker {
@@ -253,7 +253,7 @@ fn a_broker_that_was_away_gets_everything_as_it_stands() {
     // Meanwhile a session begins and ends, and another one goes on.
     drop(server.talk("away", 3).close());
     let talk = server.talk("kitchen", 3);
-    std::thread::sleep(Duration::from_millis(500));
+    until("the kitchen", || server.snapshot("kitchen"));
     broker.begin();
     let retained = until("everything", || {
         let retained = broker.retained();

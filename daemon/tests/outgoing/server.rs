@@ -4,16 +4,13 @@ use std::io::BufReader;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::Body;
+use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::common::{address_of_ready, diarized, request, speech};
-
-/// Longer than anything here takes on a busy machine: what waits this long hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a free port; killed when dropped.
 pub(crate) struct Server {
@@ -43,6 +40,12 @@ impl Server {
         let of =
             |line: &str| line.strip_prefix("diarized_")?.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
         page.lines().find_map(of).unwrap_or_else(|| panic!("no {name}: {page}"))
+    }
+
+    /// A session as it stands, if there is one of this id.
+    pub(crate) fn snapshot(&self, session: &str) -> Option<Value> {
+        let (status, body) = request(&self.addr, "GET", &format!("/v1/sessions/{session}"), "");
+        (status == 200).then(|| serde_json::from_str(&body).unwrap())
     }
 
     /// Opens a session and sends the first seconds of the example conversation into it.
@@ -101,17 +104,5 @@ impl Talk {
                 Err(error) => panic!("the session broke: {error}"),
             }
         }
-    }
-}
-
-/// Waits until `look` finds something.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} does not come");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use diarized::protocol::ServerMessage;
 use diarized::protocol::server_message::Body;
@@ -12,7 +11,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::server::{Server, until};
+use crate::common::until;
+use crate::server::Server;
 
 /// What the server does with the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,8 +147,8 @@ fn a_refusal_for_good_drops_its_events_and_the_end_of_the_process_sends_the_rest
     until("the first request", || (all.lock().len() == 1).then_some(()));
     until("the counter", || (server.metric("webhook_dropped_total") == 1.0).then_some(()));
     let _talk = server.talk("b", 2);
-    std::thread::sleep(Duration::from_millis(300));
-    // Session b ends with the server.
+    until("session b", || server.snapshot("b"));
+    // It ends with the server.
     server.terminate();
     let all = all.lock().clone();
     assert_eq!(all.len(), 2, "{all:#?}");

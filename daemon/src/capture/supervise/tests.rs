@@ -230,7 +230,7 @@ fn a_device_that_dies_and_returns_leaves_a_gap_of_its_absence() {
     for death in [dies_after(20), falls_silent_after(20)] {
         let began = Instant::now();
         let (notes, capture) = start(vec![Some((MONO, death)), None, None, Some((MONO, lives_on(MONO)))]);
-        // The loss is told while the device is still away, ...
+        // The loss is reported while the device is still away, ...
         notes.wait_for(|heard| heard.iter().any(|h| matches!(h, Received::Gap(..))));
         assert_eq!(n_samples(&notes.all()), 20 * 160);
         // ... and the rest once it is back.
@@ -344,7 +344,11 @@ fn a_sink_that_closes_ends_the_capture_without_finish() {
 fn a_panic_in_the_sink_is_told_to_who_joins() {
     let sink = NotingSink { notes: Notes::default(), delay: |_| panic!("on purpose") };
     let capture = spawn(FakeOpener::new(vec![Some((MONO, lives_on(MONO)))]), sink, QUICK).unwrap();
-    thread::sleep(Duration::from_millis(100));
+    let began = Instant::now();
+    while !capture.is_finished() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the capture goes on");
+        thread::sleep(Duration::from_millis(1));
+    }
     assert!(matches!(capture.join(), Err(CaptureError::Panicked)));
 }
 

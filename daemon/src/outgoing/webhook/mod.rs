@@ -167,3 +167,54 @@ pub(super) async fn run(hook: Hook, hub: Arc<Hub>, counts: Arc<Counts>, mut stop
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::Path;
+
+    use diarized_config::Sources;
+
+    use super::*;
+    use crate::hub::HubParams;
+    use crate::protocol::AudioFormat;
+    use crate::protocol::server_message::EndReason;
+    use crate::session::scripted::ScriptedFactory;
+    use crate::session::{EngineFactory, Source};
+
+    /// A hub with one session, which has ended.
+    fn hub() -> Arc<Hub> {
+        let factory: Arc<dyn EngineFactory> = Arc::new(ScriptedFactory::default());
+        let hub = Hub::new(HubParams::default(), factory);
+        let session = hub.open(Some("a"), Source::Stream, AudioFormat::default()).unwrap();
+        session.finish(EndReason::Closed);
+        session.join();
+        hub
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_is_tried_ever_less_often_and_at_the_end_once_more() {
+        // Connections are made, and nobody answers.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = format!("[webhook]\nurls = [\"{url}\"]\nevents = [\"ended\"]\ntimeout_s = 10\n");
+        let loaded = Sources::new().file_text(Path::new("diarized.toml"), &config).load().unwrap();
+        let hook = Hook::all_of(&loaded.config.webhook).unwrap().remove(0);
+        let (counts, stop) = (Arc::<Counts>::default(), watch::Sender::new(false));
+        let sending = tokio::spawn(run(hook, hub(), Arc::clone(&counts), stop.subscribe()));
+        let n_failures_after = async |seconds| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            counts.webhook_failures.get()
+        };
+        // Ten seconds each, with waits of 0.25, 0.5, 1, 2 … 256 s between them, and of 300 s from then on.
+        assert_eq!(n_failures_after(9).await, 0);
+        assert_eq!(n_failures_after(2).await, 1);
+        assert_eq!(n_failures_after(3600 - 11).await, 12 + 9);
+        assert_eq!(n_failures_after(24 * 3600).await, 12 + 9 + 279);
+        stop.send_replace(true);
+        let stopped_at = Instant::now();
+        sending.await.unwrap();
+        assert_eq!((counts.webhook_failures.get(), counts.webhook_dropped.get()), (12 + 9 + 280, 0));
+        assert_eq!(stopped_at.elapsed().as_secs(), 10);
+    }
+}
