@@ -115,7 +115,7 @@ fn bad_input_is_named_by_file_and_line() {
     refused("one-kind --wav-scp wav.scp --crop 1.5", 66, "got 1 target and 0 non-target trials");
     write("gone.scp", "a1 gone.wav\na2 a2.wav\nb1 b1.wav\nb2 b2.wav\n");
     refused("trials --wav-scp gone.scp --crop 1.5", 66, "gone.wav");
-    // Everything that cannot be used is told at once.
+    // Everything that cannot be used is reported at once.
     write("text.wav", "no audio");
     write("short", "a1 a1 0 1\na2 a2 5 6\nb1 b1 0 1\nb2 b2 0 1\n");
     write("bad.scp", "a1 gone.wav\na2 a2.wav\nb1 text.wav\nb2 b2.wav\n");

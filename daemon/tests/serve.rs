@@ -146,7 +146,7 @@ fn a_session_that_knows_its_number_of_speakers_has_no_more() {
 fn a_session_says_how_long_its_labels_may_wait() {
     let engines = LiveEngines::start(&diarized_config::Config::default()).unwrap();
     let samples = common::speech(Some(20));
-    // How long after its end a segment that has run for two seconds is told, in the median.
+    // Median delay of the final event of a segment that has run for two seconds.
     let wait_s = |latency| {
         let mut engine = engines.engine_for(SessionOptions { latency, ..SessionOptions::default() }).unwrap();
         let emitted = events(&mut *engine, &samples);
@@ -208,7 +208,7 @@ fn a_terminated_server_finishes_its_sessions_and_ends_well() {
     assert_eq!(ended, Some(EndReason::Shutdown));
     assert!(state.segments().len() > 0 && state.segments().all(|s| s.is_final), "open segments are finished");
     assert_eq!(server.wait(), Some(0));
-    // The publisher is told why; the subscriber of all sessions waits for the server to come back.
+    // The publisher gets the reason; the subscriber of all sessions waits for the server to come back.
     let mut told = String::new();
     stream.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!(stream.wait().unwrap().code(), Some(1));

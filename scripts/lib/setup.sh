@@ -71,7 +71,7 @@ need_components() {
     done
 }
 
-# need_crates: every crate of Cargo.lock is on this machine, or the reason why not is said plainly.
+# need_crates: every crate of Cargo.lock is on this machine, or the reason is printed.
 need_crates() {
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')

@@ -177,7 +177,7 @@ pub fn pcm(bytes: &[u8]) {
         IntakeParams { sample_rate_hz: rate_hz, n_channels: channels.into(), channel: ChannelSelect::Mix };
     let mut intake = Intake::new(params).expect("the wire's formats are among those of the intake");
     let (mut interleaved, mut mono) = (Vec::new(), Vec::new());
-    // Frames of any length: those of whole samples are heard, others are refused.
+    // Frames of any length: those of whole samples are accepted, others are refused.
     for frame in data.chunks(usize::from(high) * 16 + 1) {
         let Ok(n_samples) = format.n_samples(frame.len()) else { continue };
         interleaved.clear();

@@ -67,7 +67,7 @@ fn first_view(events: &[ScoredEvent], duration_s: f64) -> Vec<Turn> {
     let n = n_frames(duration_s);
     let mut labels: Vec<BTreeSet<String>> = vec![BTreeSet::new(); n];
     let mut state = State::new();
-    // What is said of one moment comes in several events: a label that makes room for another is gone before it.
+    // The labels of one moment come in several events: a label that makes room for another is gone before it.
     for events in events.chunk_by(|a, b| a.at_s.total_cmp(&b.at_s).is_eq()) {
         let at_s = events[0].at_s;
         let touched = events.iter().filter_map(|event| match event.kind {
@@ -258,7 +258,7 @@ mod tests {
             turns
         };
         let opens = r#""at":2.0,"type":"segment","id":1,"start":0.8,"end":2.0,"speaker":"S1""#;
-        // A boundary that moves back: the last half second was first said to be S1's.
+        // A boundary that moves back: the last half second had S1's label first.
         let moved = [
             opens,
             r#""at":2.5,"type":"segment","id":1,"start":0.8,"end":1.5,"speaker":"S1""#,
@@ -268,7 +268,7 @@ mod tests {
         // A second voice beside the first.
         let beside = [opens, r#""at":2.5,"type":"segment","id":2,"start":1.5,"end":2.0,"speaker":"S2""#];
         assert_eq!(first(&beside), [turn(0.8, 2.0, "S1"), turn(1.5, 2.0, "S2")]);
-        // The same segment under another label changes nothing of what was said before.
+        // The same segment under another label changes nothing of the first labels.
         let renamed = [
             opens,
             r#""at":2.2,"type":"revision","changes":[{"id":1,"from":"S1","to":"S2"}],"reason":"reassign""#,
@@ -288,7 +288,7 @@ mod tests {
         let measured = measure("x", &parse_events(&text).unwrap(), &reference, 101.0);
         assert_eq!(measured.n_revisions, 1);
         assert_eq!(measured.returns, Returns::default(), "two seconds are too little to be known by");
-        // First said: 0.8 s missed, 1.2 s of B called S1.
+        // First labels: 0.8 s missed, 1.2 s of B called S1.
         assert_eq!(measured.strict[0].der.missed, Nanos::from_seconds(0.8));
         assert_eq!(measured.strict[0].der.confusion, Nanos::from_seconds(1.2));
         assert_eq!(measured.strict[1].der.rate(), 0.0);

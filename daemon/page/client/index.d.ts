@@ -66,7 +66,7 @@ export class SessionModel {
     nameOf(speaker: string): string;
     /** Words of a segment, in the order of their starts; of `undefined` those without a speaker. */
     wordsOf(segment: number | undefined): Word[];
-    /** What is said in a segment, as text; empty without words. */
+    /** The words of a segment, as text; empty without words. */
     textOf(segment: number): string;
     toSnapshot(): SnapshotMessage;
 }
@@ -170,7 +170,7 @@ export class Publisher {
     readonly received_s: number;
     readonly buffered: number;
     open(): Promise<StartedMessage>;
-    /** Takes a session up that another publisher left; what was not heard meanwhile is declared as a gap. */
+    /** Takes a session up that another publisher left; the audio that is missing meanwhile is declared as a gap. */
     takeUp(left: { session: string; token: string; gap_s?: number }): Promise<StartedMessage>;
     /** Goes without ending the session: it waits for whoever takes it up. */
     leave(): void;

@@ -107,7 +107,7 @@ export class Publisher {
     }
 
     /**
-     * Declares that so many seconds of audio are missing here; nothing while there is no connection.
+     * Declares that this number of seconds of audio is missing here; nothing while there is no connection.
      *
      * @param {number} seconds at most a day
      */

@@ -67,7 +67,7 @@ function isShared(model, segment) {
 
 /**
  * Who speaks at `position` seconds: the newest segment of each speaker that reaches it, who began first, first.
- * `overlap` says that more than one voice is believed to be heard. A mark for overlap is of a whole segment; where the
+ * `overlap`: more than one voice is believed to speak. A mark for overlap is of a whole segment; where the
  * other voice has a segment of its own, that one says when.
  */
 export function speakingAt(model, position, hold = HOLD_S) {

@@ -151,7 +151,7 @@ impl<O: Opener, S: CaptureSink> Supervisor<O, S> {
                         tracing::warn!(
                             device = self.opener.device(),
                             %why,
-                            "the capture device is lost; it is opened anew until it is back"
+                            "the capture device is lost; it is opened again until it is back"
                         );
                     }
                 }

@@ -139,7 +139,7 @@ impl Shown {
         let words = self.new_words(&event);
         if !self.is_broken && self.state.apply(&event).is_err() {
             self.is_broken = true;
-            return Some("! an event does not fit what was said before; waiting for a snapshot".to_owned());
+            return Some("! an event does not fit the events before it; waiting for a snapshot".to_owned());
         }
         match (body, event) {
             _ if divided.is_some() => divided,

@@ -135,7 +135,7 @@ async fn play(args: &Args, address: &Address, file: AudioFile) -> anyhow::Result
         outcome = playing => outcome,
         () = stop.next() => {
             terminal.clear();
-            terminal.note("stopped; the server keeps what it has heard");
+            terminal.note("stopped; the server keeps the labels of the audio that it has received");
             return Ok(exit::FAILURE);
         }
     };

@@ -152,7 +152,7 @@ fn act(action: &Action, as_json: bool, place: &Place) -> Result<String, StoreErr
             };
             let form = if *plain { ExportForm::Plain } else { ExportForm::Sealed(&key) };
             let n = store.export(names, form, file)?;
-            let how = if *plain { "open: whoever has the file has the voices" } else { "sealed" };
+            let how = if *plain { "open: anyone who has the file has the voices" } else { "sealed" };
             Ok(say(
                 json!({"voices": n, "file": file.display().to_string()}),
                 format!("wrote {n} voices to {} ({how})\n", file.display()),

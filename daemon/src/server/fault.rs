@@ -76,7 +76,7 @@ pub(super) fn unreadable_reason(error: &StorageError) -> String {
     match error {
         StorageError::Damaged { .. } => error.to_string(),
         StorageError::Unclean { .. } => {
-            "it is deleted, but its file cannot be written anew now and may show traces of it; the server tries again, \
+            "it is deleted, but its file cannot be rewritten now and may show traces of it; the server tries again, \
              and its log says why"
                 .to_owned()
         }

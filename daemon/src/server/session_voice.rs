@@ -33,7 +33,7 @@ pub(super) async fn voice_of(
     if session.is_archived() {
         let reason = format!(
             "session {:?} is kept as labels, without voices, and no audio of {speaker} that is long enough is kept \
-             (storage.audio): enrol from the session while the server that heard it runs and remembers it, or from audio",
+             (storage.audio): enrol from the session while its server runs and still has its voices, or from audio",
             session.id()
         );
         return Err(Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason));

@@ -192,7 +192,7 @@ async fn enrol_speaker(
             Ok(voices.registry.enrol(&name, consent.as_deref(), &[(source, clip)], force, "http")?)
         })
         .await?;
-    // The person said who it is, which the session need not guess. Naming is
+    // The user has named the speaker, so the session does not guess. Naming is
     // for those who may correct the session.
     if !visitor.identity.may(Scope::Publish) {
         return Ok(enrolment);

@@ -84,7 +84,7 @@ where
                 }
                 return self.end(reason).await;
             }
-            // Whoever follows or feeds the session comes back for it.
+            // A client that follows or feeds the session comes back for it.
             ReadStatus::HandedOver => return self.close(CloseCode::Restarting).await,
             ReadStatus::UpToDate => {}
         }

@@ -79,7 +79,7 @@ impl Health {
         });
         let cancelled = intake.only_channel().map(|channel| {
             let reason = format!(
-                "the channels cancel each other, as where one is inverted; channel {channel} is heard there: choose one \
+                "the channels cancel each other, as where one is inverted; only channel {channel} is used there: choose one \
                  with `channel`"
             );
             self.once("channels_cancel", reason)

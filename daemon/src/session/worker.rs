@@ -215,7 +215,7 @@ impl Worker {
 
     /// Takes one input. Returns how it stops the session, if it does.
     fn take(&mut self, input: Input) -> Result<Option<Stop>, Fault> {
-        // Whoever waits for a reply may be gone.
+        // The receiver of a reply may be gone.
         match input {
             Input::Bytes(bytes) => {
                 if let Some(warning) = self.health.of_frame(&bytes) {

@@ -63,7 +63,7 @@ pub enum EnrolError {
     },
     /// Too little speech of a session's speaker.
     #[error(
-        "too short: {speech_s:.1} s of clean speech of {speaker} were heard, at least {min_s:.1} s are needed"
+        "too short: the session has {speech_s:.1} s of clean speech of {speaker}, at least {min_s:.1} s are needed"
     )]
     TooLittle {
         /// The speaker.

@@ -92,7 +92,7 @@ fn whatever_clients_do_the_server_lives_on_and_a_good_session_loses_nothing() {
 }
 
 fn break_the_protocol(server: &Server) {
-    // Text where audio belongs and messages that nobody knows: told, and the session goes on.
+    // Text where audio belongs and messages that nobody knows: reported, and the session goes on.
     let mut client = server.ws("/v1/stream?session=breaker");
     client.until("started");
     for (text, code) in [

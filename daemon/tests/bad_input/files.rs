@@ -104,7 +104,7 @@ fn what_a_file_holds_is_used_and_what_is_wrong_with_it_is_said() {
     let data = s16(&speech);
     let promises = |n: u32| Header { n_promised: Some(n), ..PLAIN }.with(&data);
     write("honest.wav", &PLAIN.with(&data));
-    // Name, bytes, what is said of it, or nothing.
+    // Name, bytes, the message, or nothing.
     let mut with_nan = f32s(&speech);
     for n in 0..1000 {
         with_nan[40_000 + 4 * n..][..4].copy_from_slice(&[f32::NAN, f32::INFINITY][n % 2].to_le_bytes());
@@ -219,7 +219,7 @@ fn raw_pcm_is_taken_as_it_comes() {
     let (code, stderr) = piped(&["-"], &std::fs::read(m4a).unwrap());
     assert_eq!(code, 66, "{stderr}");
     assert!(stderr.contains("standard input: keeps its index at its end"), "{stderr}");
-    // Text where PCM belongs cannot be told from PCM; without --raw it can.
+    // Text where PCM belongs looks like PCM; without --raw it does not.
     let (code, stderr) = piped(&["-"], b"text where audio belongs");
     assert_eq!(code, 66, "{stderr}");
     assert!(stderr.contains("standard input: is not audio of a known kind"), "{stderr}");

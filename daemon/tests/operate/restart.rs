@@ -69,7 +69,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let of = |name: &str| folder.path().join(name).display().to_string();
         let store = format!("storage.path={}", of("sessions.sqlite"));
-        // No key of whoever runs this test.
+        // No key of the user who runs this test.
         let no_key = format!("voices.key_file={}", of("voices.key"));
         let settings = settings.iter().copied().chain([store.as_str(), no_key.as_str()]);
         let settings = settings.flat_map(|setting| ["--set".to_owned(), setting.to_owned()]).collect();

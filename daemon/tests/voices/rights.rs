@@ -49,7 +49,7 @@ fn enrolling_from_a_session_takes_the_right_to_read_it_and_naming_in_it_to_corre
         let labels = labels();
         labels["speakers"].as_array().unwrap().iter().find(|s| s["id"] == *speaker).unwrap().clone()
     };
-    // What a person said of a speaker only a person changes, so that who is enrolled is not recognised there.
+    // A name that a user gave is changed by users only, so the enrolled person is not recognised there.
     let rename = json!({"speaker": speaker, "name": "Cleo"}).to_string();
     let path = "/v1/sessions/meeting/rename";
     assert_eq!(server.http_as(&admin, "POST", path, "application/json", rename.as_bytes()).0, 204);

@@ -224,7 +224,7 @@ proptest! {
             let wide = usize::from(n_channels);
             intake.push(&input[block.start * wide..block.end * wide], &mut got).unwrap();
             prop_assert_eq!(intake.n_samples_out() as usize, got.len());
-            // What is given out is never ahead of what was heard.
+            // The output is never ahead of the input.
             prop_assert!(got.len() as u64 <= output_len(intake.n_frames_in(), params.sample_rate_hz, 16_000));
         }
         intake.finish(&mut got);

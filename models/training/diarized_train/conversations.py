@@ -23,7 +23,7 @@ from .sounds import laughter, modulated_noise, music, signals
 from .voices import CachedVoices, WholeVoices
 
 HOP_SAMPLES = 160
-# Labels of clarity are bounded to what can be heard.
+# Labels of clarity are bounded to the audible range.
 SNR_RANGE_DB = (-10.0, 40.0)
 C50_RANGE_DB = (-5.0, 35.0)
 # Pauses inside a turn that are shorter than this are speech, as references of meetings have it.

@@ -17,8 +17,8 @@ from .rooms import read_rooms
 from .targets import SourceWeights, load_targets
 
 QUEUED_BATCHES = 6
-# A speaker's chance grows with its speech up to here, so that a voice heard for two
-# seconds does not come as often as one heard for minutes.
+# A speaker's chance grows with its speech up to here, so that a voice of two seconds
+# does not come as often as one of minutes.
 FULL_CHANCE_S = 45.0
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# The answer for a frame is given when so many later frames are known.
+# Number of later frames that the answer for a frame needs.
 DELAY_FRAMES = 20
 OVERLAP_DELAY_FRAMES = 60
 OUTPUTS = ("speech", "overlap", "snr_db", "c50_db")

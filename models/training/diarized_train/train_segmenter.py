@@ -48,7 +48,7 @@ class SegmenterTrainParams:
     noise_dir: str | None = None
     run_dir: str = "run"
     minutes: float = 20.0
-    # Where it is above 0, the schedule is so many steps long, however long they take, and ``minutes`` says nothing.
+    # Length of the schedule in steps where it is above 0; ``minutes`` has no effect then.
     steps: int = 0
     loaders: int = 1
     batch: int = 12
@@ -59,14 +59,14 @@ class SegmenterTrainParams:
     rooms_dir: str | None = None
     # What a teacher's answer counts beside the exact label, where there is one: speech, overlap.
     teacher_shares: tuple[float, float] = (0.5, 0.5)
-    # So many of the first blocks stay as they are; what they give is kept in place of the features.
+    # Number of first blocks that are frozen; their output is cached in place of the features.
     frozen_blocks: int = 0
     # Products in bfloat16: about half the time where the processor has them.
     bf16: bool = False
     weight_decay: float = 0.01
     seed: int = 1
     overlap_weight: float = 1.0
-    # Making an example costs more than learning from it: so many are kept and drawn again.
+    # Making an example costs more than learning from it: this number is kept and drawn again.
     pool: int = 4000
     device: str = "cpu"
     evaluate_every_minutes: float = 4.0

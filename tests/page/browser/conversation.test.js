@@ -299,7 +299,7 @@ test("a cut connection is made anew and nothing is missing", async () => {
 test("a restart of the daemon is survived", async () => {
     const own = await Daemon.start();
     const { page, trouble, context } = await open(browser, own.url, { hash: "#/now", allow: isOutage });
-    await until(async () => (await page.locator(".empty h1").textContent()) === "Nothing is heard yet", "an empty page");
+    await until(async () => (await page.locator(".empty h1").textContent()) === "No session yet", "an empty page");
     await picture(page, "empty");
     const feed = await publish("first", own);
     feed.send(0, 20);

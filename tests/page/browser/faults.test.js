@@ -37,7 +37,7 @@ test("a server that is away at load is waited for", async () => {
     await until(async () => (await page.locator(".empty h1").textContent()) === "The server is away", "word of it");
     isAway = false;
     await page.getByRole("button", { name: "Try now" }).click();
-    await until(async () => (await page.locator(".empty h1").textContent()) === "Nothing is heard yet", "the server");
+    await until(async () => (await page.locator(".empty h1").textContent()) === "No session yet", "the server");
     assert.equal(await page.locator(".banner").isVisible(), false);
     assert.deepEqual(trouble.filter((what) => !/ERR_CONNECTION_REFUSED/.test(what)), []);
     await context.close();

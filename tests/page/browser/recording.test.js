@@ -35,7 +35,7 @@ after(async () => {
 
 const bar = (page) => page.getByRole("region", { name: "What is played" });
 const secondsOf = (text) => text.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
-/** Second that is heard now. */
+/** Second that is played now. */
 const heard = async (page) => secondsOf((await bar(page).locator(".digits").textContent()).split(" / ")[0]);
 
 test("a turn, a speaker's best moments and the whole meeting are listened to", async () => {

@@ -45,7 +45,7 @@ async function restart(signal) {
 const status = (page) => page.locator(".status").first().textContent();
 const listens = (page) => until(async () => /^Listening/.test(await status(page)), "the page listens");
 
-/** Waits until the session has gone on for so many seconds. */
+/** Waits until the session is longer by this number of seconds. */
 async function goesOn(seconds) {
     const { at } = await snapshot();
     await until(async () => (await snapshot()).at > at + seconds, `${seconds} s more`);

@@ -31,6 +31,6 @@ test("the best moments are long, clean, sure and this speaker's, in the order of
     ]);
     assert.deepEqual(bestMoments(all, "S1"), [{ start: 40, end: 43 }, { start: 50, end: 58 }, { start: 100, end: 107 }]);
     assert.deepEqual(bestMoments(all, "S9"), []);
-    // Who has nothing better is heard all the same.
+    // A speaker with nothing better is played all the same.
     assert.deepEqual(bestMoments(model([{ speaker: "S1", start: 1, end: 1.5, final: false }]), "S1"), [{ start: 1, end: 1.5 }]);
 });

@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     let mut folders = Vec::new();
     for folder in &args.folders {
         let files = recordings(folder)?;
-        // Missing labels are told now and not after an hour of labelling.
+        // Missing labels are reported now and not after an hour of labelling.
         for (audio, peer) in files.iter().flat_map(|audio| peers.iter().map(move |peer| (audio, peer))) {
             peer.turns(&name_of(audio)?)?;
         }
@@ -245,7 +245,7 @@ mod tests {
         let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         let rows: Vec<_> = words.iter().filter(|row| row.first() == Some(&"offline-peer")).collect();
         let at = |row: usize, column: usize| rows[row][column];
-        // Of 10 s 7 are missed in x and none in y: 70, 0, and 35 % in all; we said nothing and miss 100 %.
+        // Of 10 s 7 are missed in x and none in y: 70, 0, and 35 % in all; ours has no labels and misses 100 %.
         assert_eq!(rows.len(), 3, "{text}");
         assert_eq!([at(0, 1), at(0, 2), at(0, 9)], ["70.00", "70.00", "1/1"], "{text}");
         assert_eq!([at(1, 1), at(1, 5)], ["0.00", "0.00"], "{text}");

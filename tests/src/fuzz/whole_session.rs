@@ -336,14 +336,14 @@ pub(super) fn drive(bytes: &[u8]) {
     let _ = client.socket.send(Message::text(close));
     let _ = client.socket.get_ref().shutdown(std::net::Shutdown::Write);
     client.hear_out();
-    // What was broken off is taken up and ended in good order, so that all of it is heard.
+    // An interrupted session is resumed and ended in good order, so that all of its audio is processed.
     let Some((id, _)) = client.session.clone() else { return };
     if !client.is_ended {
         client.resume(0);
         let _ = client.socket.send(Message::text(close));
         client.hear_out();
     }
-    // Whoever applied every event holds what the server holds.
+    // A client that applied every event holds what the server holds.
     if let Some(session) = server().hub.get(&id).filter(|_| client.is_ended) {
         let message = session.channel().snapshot();
         let Body::Snapshot(snapshot) = &message.body else { panic!("it is one") };

@@ -202,7 +202,7 @@ fn pick_speaker(
     {
         return Some(before);
     }
-    // Who has said less than their share is likelier to speak.
+    // A speaker below their share of the talk is likelier to speak.
     let total: f64 = choice.spoken_s.iter().sum::<f64>() + 1.0;
     let weights: Vec<f64> = (0..choice.shares.len())
         .map(|speaker| {

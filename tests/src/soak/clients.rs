@@ -1,5 +1,5 @@
 //! Clients that come and go all the time: each plays a conversation as it is spoken, follows itself as a subscriber, and
-//! begins anew.
+//! begins again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Place {
                     shared.n_sessions.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(fault) => {
-                    // Whoever listens has an interest in the first faults, not in all of them.
+                    // The receiver needs the first faults, not all of them.
                     let _ = report.try_send(ClientReport::Fault(format!("{id}: {fault:#}")));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }

@@ -106,7 +106,7 @@ export class Player {
         this.#changed();
     }
 
-    /** Plays at so many times the speed; voices keep their pitch. */
+    /** Plays at this multiple of the speed; voices keep their pitch. */
     setRate(rate) {
         this.rate = rate;
         if (this.element) this.element.playbackRate = rate;

@@ -31,7 +31,7 @@ pub(super) fn doubt(state: &SessionState) -> Option<String> {
     }
     let what = match state.speakers().count() {
         1 => "whether one person speaks or more is known with little confidence",
-        _ => "speakers are told apart with little confidence",
+        _ => "speakers are distinguished with little confidence",
     };
     let percent = 100.0 * confidence;
     let because = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
@@ -98,7 +98,10 @@ mod tests {
         assert!(short.starts_with("whether one person speaks or more"), "{short}");
         assert!(short.contains("(60 %): 3.0 s of speech only;") && !short.contains("noise"), "{short}");
         let noisy = doubt(&state(&[(1, 30, 0.7, Some(4.0)), (2, 10, 0.5, None)])).unwrap();
-        assert!(noisy.starts_with("speakers are told apart with little confidence (65 %): noise"), "{noisy}");
+        assert!(
+            noisy.starts_with("speakers are distinguished with little confidence (65 %): noise"),
+            "{noisy}"
+        );
         assert!(
             noisy.contains("only 4 dB below the speech;") && !noisy.contains("of speech only"),
             "{noisy}"

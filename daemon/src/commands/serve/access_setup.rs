@@ -57,7 +57,7 @@ impl AccessSetup {
             && !config.allow_insecure
         {
             anyhow::bail!(
-                "{addr} can be reached from other machines, and without authentication whoever reaches it may listen \
+                "{addr} can be reached from other machines, and without authentication any of them may listen \
                  in. Listen on 127.0.0.1, make tokens with `diarized token add` and name their file as \
                  server.token_file, or say --allow-insecure if everybody who can reach it is trusted"
             );

@@ -29,7 +29,7 @@ impl Hangups {
 /// Notifies the service manager, if any.
 pub(super) fn tell(state: NotifyState) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the service manager could not be told");
+        tracing::warn!(%error, "the service manager could not be notified");
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) fn tell_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
             if let Err(error) = sd_notify::notify(&[NotifyState::Reloading, now]) {
-                tracing::warn!(%error, "the service manager could not be told");
+                tracing::warn!(%error, "the service manager could not be notified");
             }
         }
         Err(error) => tracing::warn!(%error, "there is no monotonic clock for the service manager"),

@@ -56,7 +56,7 @@ async fn a_subscriber_that_never_reads_delays_nobody() {
     assert_eq!(code, Some(1000));
     let (all, code) = other.await.unwrap();
     assert_eq!((ended(&all).is_some(), code), (true, Some(1000)));
-    // Now it reads: it was told how much it missed, and holds what everybody holds.
+    // Now it reads: it gets the number of missed events, and holds what everybody holds.
     let (late, code) = slow.rest().await;
     assert_eq!(code, Some(1000));
     let missed: u64 = late

@@ -70,7 +70,7 @@ async fn a_stream_cut_after_any_message_goes_on_as_if_it_had_not_been() {
         }
         let n_sent: usize = frames[..n_before].iter().map(|f| f.len() / 2).sum();
         until_received(&server, &id, n_sent as u64).await;
-        // Some of what was said so far is read, some is not.
+        // Some of the events so far are read, some are not.
         let mut all = Vec::new();
         while all.iter().filter(|m: &&ServerMessage| m.seq.is_some()).count() < n_before / 2 {
             all.push(ws.next().await);
@@ -252,7 +252,7 @@ async fn a_session_waits_for_its_publisher_and_no_longer() {
     drop(ws);
     let session = server.hub.get("a").unwrap();
     let began = tokio::time::Instant::now();
-    // Each return begins the time anew.
+    // Each return begins the time again.
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let (ws, _) = server.resume("a", &first.token, "").await;

@@ -31,7 +31,7 @@ fn empty_samples(n_samples: u32) -> Vec<u8> {
     [atom(b"ftyp", b"isom\0\0\0\0isom"), atom(b"moov", &moov), atom(b"mdat", &[0; 64])].concat()
 }
 
-/// A CAF of IMA ADPCM whose packets hold so many samples.
+/// A CAF of IMA ADPCM with the given number of samples in a packet.
 fn huge_packets(n_frames: u32) -> Vec<u8> {
     let desc =
         [16_000.0_f64.to_be_bytes().to_vec(), b"ima4".to_vec(), words(&[0, 34, n_frames, 1, 0])].concat();

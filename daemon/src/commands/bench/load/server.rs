@@ -61,7 +61,7 @@ impl ServerProcess {
         let mut line = String::new();
         server._stdout.read_line(&mut line)?;
         let Some((_, rest)) = line.split_once("is ready at http://") else {
-            bail!("it ended or said something else than that it is ready: {line:?}");
+            bail!("it ended, or its first line is not the one of a ready server: {line:?}");
         };
         server.address = rest.split([' ', '\n']).next().unwrap_or_default().to_owned();
         Ok(server)
