@@ -11,6 +11,11 @@ Commands = argparse._SubParsersAction
 Run = Callable[[argparse.Namespace], None]
 
 
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """The folder of the caches."""
+    parser.add_argument("--work", required=True, help="folder that prepare filled")
+
+
 def add_prepare(commands: Commands, run: Run) -> None:
     prepare = commands.add_parser("prepare", help="decode Kaldi data and run the teacher once")
     prepare.add_argument("--train", required=True, help="Kaldi data directory")
@@ -42,7 +47,7 @@ def add_weigh(commands: Commands, run: Run) -> None:
     weigh = commands.add_parser(
         "weigh-teachers", help="how much each teacher counts by recording set, from validation speakers"
     )
-    weigh.add_argument("--work", required=True, help="folder that prepare filled")
+    add_work(weigh)
     weigh.add_argument("--teachers", nargs="+", required=True, help="names")
     weigh.add_argument("--out", required=True, help="file for train --teacher-weights")
     weigh.set_defaults(run_command=run)
@@ -52,7 +57,7 @@ def add_evaluate(commands: Commands, run: Run) -> None:
     parser = commands.add_parser(
         "evaluate", help="error rates by recording set, in the field's conditions, in real talk"
     )
-    parser.add_argument("--work", required=True, help="folder that prepare filled")
+    add_work(parser)
     parser.add_argument("--out", required=True, help="folder for kept embeddings, report.json, report.md")
     parser.add_argument(
         "--teacher",
@@ -110,7 +115,7 @@ def add_make_talk(commands: Commands, run: Run) -> None:
     parser = commands.add_parser(
         "make-talk", help="synthetic talk with a teacher's answers, kept for train-segmenter --talk"
     )
-    parser.add_argument("--work", required=True, help="folder that prepare filled")
+    add_work(parser)
     parser.add_argument("--cache", default="train", help="which of its caches the voices come from")
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--count", type=int, default=200, help="shards of 24 examples, those there included")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+
 from .arguments import Commands, Run
+
+
+def _add_release(parser: argparse.ArgumentParser, checkpoint: str) -> None:
+    """What is exported, where to, and facts for the card."""
+    parser.add_argument("--checkpoint", required=True, help=checkpoint)
+    parser.add_argument("--out", required=True, help="folder, its name is the network's")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--hardware", required=True, help="what it was trained on, for the card")
 
 
 def add_export(commands: Commands, run: Run) -> None:
     """Arguments of the export of a voice model."""
     parser = commands.add_parser("export", help="checkpoint to model folder")
-    parser.add_argument("--checkpoint", required=True, help="last.pt or best.pt of a run")
-    parser.add_argument("--out", required=True, help="model folder, its name is the model's")
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--hardware", required=True, help="what it was trained on, for the card")
+    _add_release(parser, "last.pt or best.pt of a run")
     parser.add_argument("--sources", help="JSON of recording set to [style, licence]")
     parser.add_argument("--status", default="", help="a sentence for the head of the card")
     parser.add_argument(
@@ -41,10 +48,7 @@ def add_fit_plda(commands: Commands, run: Run) -> None:
 def add_export_segmenter(commands: Commands, run: Run) -> None:
     """Arguments of the export of the voice activity network."""
     parser = commands.add_parser("export-segmenter", help="its checkpoint to a folder")
-    parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
-    parser.add_argument("--out", required=True, help="folder, its name is the network's")
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--hardware", required=True, help="what it was trained on, for the card")
+    _add_release(parser, "last.pt of a run")
     parser.add_argument(
         "--gate", type=float, nargs=2, metavar=("ONSET", "OFFSET"), help="come out as 0.97 and 0.5 of speech"
     )

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import Commands, Run
+from .arguments import Commands, Run, add_work
 from .data import SPEEDS
+
+
+def _add_run(parser: argparse.ArgumentParser, minutes: float) -> None:
+    """What a run learns from, where it is kept, how long it takes, and its seed."""
+    add_work(parser)
+    parser.add_argument("--run", required=True, help="folder for checkpoints and the log")
+    parser.add_argument("--noise", help="folder of noise recordings")
+    parser.add_argument("--minutes", type=float, default=minutes, help="length of the schedule")
+    parser.add_argument("--seed", type=int, default=1)
 
 
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +47,6 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
         default=[0.25, 0.35, 0.25, 0.15],
         help="the same in the last stage, whose margin is larger",
     )
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--device", default="cpu", help="cuda makes the batches there too; then --processes 1"
     )
@@ -50,10 +58,7 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
 def add_train(commands: Commands, run: Run) -> None:
     """Arguments of training the voice model."""
     parser = commands.add_parser("train", help="train, or resume the run in --run")
-    parser.add_argument("--work", required=True, help="folder that prepare filled")
-    parser.add_argument("--run", required=True, help="folder for checkpoints and the log")
-    parser.add_argument("--noise", help="folder of noise recordings")
-    parser.add_argument("--minutes", type=float, default=120.0, help="length of the schedule")
+    _add_run(parser, minutes=120.0)
     parser.add_argument("--processes", type=int, default=2, help="trainers of one thread each")
     parser.add_argument("--batch", type=int, default=32, help="crops a process and step")
     parser.add_argument("--channels", type=int, default=128)
@@ -88,10 +93,7 @@ def add_train_segmenter(commands: Commands, run: Run) -> None:
     parser = commands.add_parser(
         "train-segmenter", help="train the voice activity network on synthetic talk"
     )
-    parser.add_argument("--work", required=True, help="folder that prepare filled")
-    parser.add_argument("--run", required=True, help="folder for the checkpoint and the log")
-    parser.add_argument("--noise", help="folder of noise recordings")
-    parser.add_argument("--minutes", type=float, default=20.0, help="length of the schedule")
+    _add_run(parser, minutes=20.0)
     parser.add_argument(
         "--steps", type=int, default=0, help="length of the schedule in steps, whatever time they take"
     )
@@ -101,7 +103,6 @@ def add_train_segmenter(commands: Commands, run: Run) -> None:
         "--overlap-weight", type=float, default=1.0, help="weight of overlap against speech"
     )
     parser.add_argument("--pool", type=int, default=4000, help="examples kept to be drawn again")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init-from", help="last.pt, or a model folder's weights.pt, to start from")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
@@ -115,7 +116,7 @@ def add_train_segmenter(commands: Commands, run: Run) -> None:
         "--teacher-shares", type=float, nargs=2, default=[0.5, 0.5], help="of speech and overlap to learn"
     )
     parser.add_argument(
-        "--frozen-blocks", type=int, default=0, help="so many of the first blocks are not trained"
+        "--frozen-blocks", type=int, default=0, help="number of first blocks that are not trained"
     )
     parser.add_argument("--evaluate-every", type=float, default=4.0, help="minutes")
     parser.add_argument("--validation-examples", type=int, default=120)
