@@ -1,16 +1,14 @@
 // A question before what cannot be undone.
 
-import { h, text } from "./dom.js";
+import { button, h, text } from "./dom.js";
 import { t } from "./texts/index.js";
 
 /** A dialog with two answers; `ask` resolves with whether the answer was yes. `id` names its question. */
 export function confirmation(id) {
     const question = h("p", { id });
-    const yes = h("button", { type: "button", class: "button danger" });
-    const no = h("button", { type: "button", class: "button" });
+    const yes = button("button danger", () => element.close("yes"));
+    const no = button("button", () => element.close("no"));
     const element = h("dialog", { "aria-labelledby": id }, question, h("div", { class: "acts" }, yes, no));
-    yes.addEventListener("click", () => element.close("yes"));
-    no.addEventListener("click", () => element.close("no"));
     return {
         element,
         words: () => text(no, t("sessions.keep")),

@@ -1,10 +1,10 @@
 // Keyboard shortcuts of the page: listed in a dialog; a user can switch them off.
 
-import { attribute, h, icon, text } from "./dom.js";
+import { attribute, button, h, icon, text } from "./dom.js";
 import { t } from "./texts/index.js";
 
 /** The list in the dialog: keys, and their effect as a key of the texts. */
-const TOLD = [
+const LISTED = [
     ["1 – 7", "keys.views"],
     ["F", "keys.full"],
     ["Ctrl Z", "keys.undo"],
@@ -27,18 +27,18 @@ export function keysHelp(app) {
     const title = h("h2", { id: "keys-title" });
     const anywhere = h("h3", { class: "eyebrow" });
     const onTimeline = h("h3", { class: "eyebrow" });
-    const rows = TOLD.map(([keys, key]) => {
+    const rows = LISTED.map(([keys, key]) => {
         const said = h("dd", {});
         return { key, said, element: h("div", {}, h("dt", {}, ...keys.split(" ").map((one) => kbd(one))), said) };
     });
     const list = (some) => h("dl", { class: "keys" }, ...some.map((row) => row.element));
     const single = h("input", { type: "checkbox", on: { change: () => settings.setKeys(single.checked) } });
     const singleName = h("span", {});
-    const close = h("button", { type: "button", class: "button", on: { click: () => dialog.close() } });
+    const close = button("button", () => dialog.close());
     const dialog = h("dialog", { "aria-labelledby": "keys-title" }, title,
         anywhere, list(rows.slice(0, N_ANYWHERE)), onTimeline, list(rows.slice(N_ANYWHERE)),
         h("label", { class: "check" }, single, singleName), h("div", { class: "acts" }, close));
-    const opener = h("button", { type: "button", class: "button ghost small keys-open", on: { click: open } });
+    const opener = button("button ghost small keys-open", open);
     document.body.append(dialog);
 
     function open() {

@@ -1,6 +1,6 @@
 // Undo and redo of corrections, in reach while there is something to take back.
 
-import { attribute, h, icon, text } from "./dom.js";
+import { attribute, button, h, icon, text } from "./dom.js";
 import { known, t } from "./texts/index.js";
 
 /** A bar with the two buttons. Undo takes back the newest correction of any user. */
@@ -8,8 +8,7 @@ export function undoBar(app) {
     const { store } = app;
     const [undo, redo] = ["undo", "redo"].map((type) => {
         const said = h("span", {});
-        const button = h("button", { type: "button", class: "button small", on: { click: () => send(type) } }, icon(type), said);
-        return Object.assign(button, { said });
+        return Object.assign(button("button small", () => send(type), icon(type), said), { said });
     });
     const element = h("div", { class: "undo-bar", role: "group", hidden: true }, undo, redo);
 
@@ -22,10 +21,10 @@ export function undoBar(app) {
     function update() {
         const { followed } = store;
         const isOff = !followed?.canCorrect;
-        for (const [type, button] of [["undo", undo], ["redo", redo]]) {
+        for (const [type, one] of [["undo", undo], ["redo", redo]]) {
             const next = isOff ? undefined : followed.model[type];
-            attribute(button, "hidden", !next);
-            if (next) text(button.said, t(`undo.${type}`, { what: known("act", next.kind) }));
+            attribute(one, "hidden", !next);
+            if (next) text(one.said, t(`undo.${type}`, { what: known("act", next.kind) }));
         }
         attribute(element, "hidden", isOff || (!followed.model.undo && !followed.model.redo));
     }

@@ -4,7 +4,7 @@ import { dueSamples, mixDown, toPcm } from "./pcm.js";
 
 export const RATE_HZ = 16000;
 /** Decoded audio is held whole: a file of this size is hours of compressed speech. */
-export const MAX_MEGABYTES = 300;
+const MAX_MEGABYTES = 300;
 const BLOCK = RATE_HZ / 10;
 /** What may wait in the browser; the server stops reading when it is behind. */
 const MAX_BUFFERED = 256 * 1024;
