@@ -48,7 +48,8 @@ pub(crate) fn is_url(text: &str) -> bool {
 
 /// The name of a source without one: host and path of a URL, device, or the name of a file without its ending.
 fn name_of(url: &str) -> String {
-    let rest = url.strip_prefix("pcm:").unwrap_or(url);
+    let url = url.replace("%2C", ",").replace("%2c", ",");
+    let rest = url.strip_prefix("pcm:").unwrap_or(&url);
     let shown = match rest.split_once("://") {
         _ if rest == "-" => "stdin",
         Some((_, rest)) => {
@@ -143,6 +144,7 @@ mod tests {
             ("pulse:hall_mic.monitor", "hall_mic-monitor"),
             ("alsa:hw:1,0", ""),
             ("talks/Monday talk.flac", "Monday-talk"),
+            ("alsa:hw:1%2C0", "hw-1-0"),
             ("-", "stdin"),
             ("pcm:-", "stdin"),
             ("pcm:/run/mic.pcm", "mic"),

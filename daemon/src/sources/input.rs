@@ -44,6 +44,11 @@ fn is_device(url: &str) -> bool {
     ["alsa:", "pulse:"].into_iter().any(|prefix| url.starts_with(prefix))
 }
 
+/// An address as it is opened: of devices and paths a comma is written as %2C, which is read by nobody else.
+pub(super) fn plain(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { url.replace("%2C", ",").replace("%2c", ",") }
+}
+
 /// The arguments of ffmpeg for an address.
 pub(super) fn arguments(url: &str, kind: Kind) -> Vec<String> {
     let mut all: Vec<String> = ["-hide_banner", "-loglevel", "warning"].map(str::to_owned).to_vec();
@@ -152,6 +157,8 @@ mod tests {
                 .contains("-rtsp_transport tcp -timeout 10000000 -i rtsp://camera/1 -map 0:a:0")
         );
         assert!(of("alsa:hw:1,0").contains("-f alsa -i hw:1,0 "));
+        assert_eq!(plain("alsa:hw:1%2C0"), "alsa:hw:1,0");
+        assert_eq!(plain("rtsp://camera/a%2Cb"), "rtsp://camera/a%2Cb", "the server reads it");
         assert!(of("talk.flac").contains("-nostdin -re -i file:talk.flac "));
         assert!(of("-").contains("warning -i pipe:0 "));
         assert!(of("udp://0.0.0.0:5000").ends_with("-ac 1 -ar 16000 -f s16le pipe:1"));

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::feeder::Feeder;
 use super::health::{Health, write_metrics};
-use super::input::Kind;
+use super::input::{Kind, plain};
 use crate::hub::Hub;
 
 /// Why sources cannot be opened.
@@ -40,21 +40,23 @@ impl Sources {
     /// [`SourcesError`]
     pub async fn new(config: &Config, hub: &Arc<Hub>) -> Result<Self, SourcesError> {
         let program = config.sources.ffmpeg.clone();
-        if config.sources.urls.iter().any(|source| Kind::of(&source.url) != Kind::Raw) {
+        let mut sources = config.sources.urls.clone();
+        sources.iter_mut().for_each(|source| source.url = plain(&source.url));
+        if sources.iter().any(|source| Kind::of(&source.url) != Kind::Raw) {
             let mut run = Command::new(&program);
             run.arg("-version").stdin(Stdio::null()).stdout(Stdio::null());
             let ran = run_quietly(&mut run).await;
             ran.map_err(|source| SourcesError::NoFfmpeg { program: program.clone(), source })?;
         }
         let (mut all, mut feeders) = (Vec::new(), Vec::new());
-        for source in &config.sources.urls {
+        for source in sources {
             let health = Arc::new(Health::new(&source.name));
             let watched = Arc::clone(&health);
             hub.check(move || watched.check());
             all.push(Arc::clone(&health));
             feeders.push(Feeder {
                 kind: Kind::of(&source.url),
-                source: source.clone(),
+                source,
                 program: program.clone(),
                 stall: config.sources.stall,
                 hub: Arc::clone(hub),
