@@ -47,6 +47,8 @@ async fn a_correction_that_cannot_be_made_says_why() {
         ("a/rename", r#"{"speaker": "S1", "name": "Ada", "colour": 1}"#, 400, "unknown_field"),
         ("a/rename", "[]", 400, "bad_message"),
         ("a/rename", "Ada", 400, "bad_message"),
+        ("a/rename", "", 400, "bad_message"),
+        ("a/undo", "", 409, "refused"),
         ("a/merge", r#"{"from": "S1", "into": "S2"}"#, 404, "unknown_speaker"),
         ("a/merge", r#"{"from": "S1", "into": "S1"}"#, 409, "refused"),
         ("a/reassign", r#"{"segment": 9, "speaker": "S1"}"#, 404, "unknown_segment"),
