@@ -2,6 +2,7 @@
 
 pub mod cached_labeller;
 pub mod fuzz;
+pub mod joined;
 pub mod peers;
 pub mod recordings;
 pub mod simulate;

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 use diarized::audio_file::AudioFile;
 use diarized_models::scoring::{FileScore, TotalScore};
 use diarized_tests::peers::{Peer, PeerFolder};
 use diarized_tests::recordings::{Reference, name_of, recordings};
-use diarized_tests::suite::{Measured, Returns, measure, parse_events};
+use diarized_tests::suite::{Measured, Returns, events_of, measure, parse_events};
 
 /// Runs `diarized label --events` over folders of recordings with their references and prints a table:
 /// DER with its parts at collar 0 and 0.25 s with overlap scored, as first emitted, 5 s later, and at the end, and
@@ -79,7 +78,7 @@ fn score(args: &Args, peers: &[Peer], audio: &Path) -> anyhow::Result<Measured> 
     let kept = |folder: &Path| folder.join(format!("{name}.jsonl"));
     let events = match &args.events {
         Some(folder) => std::fs::read_to_string(kept(folder)).context("no events kept of it")?,
-        None => run(args, audio)?,
+        None => events_of(&args.diarized, &args.label_args, audio)?,
     };
     if let Some(folder) = &args.keep_events {
         std::fs::create_dir_all(folder)?;
@@ -94,16 +93,6 @@ fn score(args: &Args, peers: &[Peer], audio: &Path) -> anyhow::Result<Measured> 
         .map(|peer| peer.score(&name, &reference.turns, reference.uem.as_deref()))
         .collect::<anyhow::Result<_>>()?;
     Ok(measured)
-}
-
-fn run(args: &Args, audio: &Path) -> anyhow::Result<String> {
-    let mut command = Command::new(&args.diarized);
-    command.args(["label", "--events", "--quiet"]).args(&args.label_args).arg(audio).stderr(Stdio::inherit());
-    let output = command.output().with_context(|| format!("cannot run {}", args.diarized.display()))?;
-    if !output.status.success() {
-        bail!("diarized label ended with {}", output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 const VIEWS: [&str; 3] = ["first", "+5 s", "end"];
