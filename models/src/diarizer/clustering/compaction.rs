@@ -1,25 +1,21 @@
-//! How a session's memory keeps to its bound: what is most alike is joined, what is lightest forgotten.
+//! How a session's memory keeps to its bound: neighbours and what is most alike are joined, what is lightest is forgotten.
 
 use super::memory::{Exemplar, SpeechMemory};
 
+/// Windows of one exemplar at most, as long as neighbours are joined: some seconds of speech.
+const MOST_WINDOWS: f32 = 16.0;
+
 impl SpeechMemory {
-    /// Joins the most similar exemplars of each speaker until a quarter of the room is free again.
+    /// Joins exemplars of each speaker until a quarter of the room is free again: neighbours in one stretch of speech, the
+    /// lightest first; and if these are too few, the most similar ones.
     pub(super) fn compact(&mut self) {
         let room = self.params.max_exemplars * 3 / 4;
-        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
-        for a in 0..self.exemplars.len() {
-            for b in 0..a {
-                let (x, y) = (&self.exemplars[a], &self.exemplars[b]);
-                if x.speaker == y.speaker && x.strong == y.strong && x.constraint == y.constraint {
-                    pairs.push((self.similarities.get(a, b), b, a));
-                }
-            }
-        }
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let mut pairs = self.neighbours();
+        pairs.extend(self.similar_pairs());
         let mut into: Vec<Option<usize>> = vec![None; self.exemplars.len()];
         let mut is_target = vec![false; self.exemplars.len()];
         let mut surplus = self.exemplars.len().saturating_sub(room);
-        for (_, keep, gone) in pairs {
+        for (keep, gone) in pairs {
             if surplus == 0 {
                 break;
             }
@@ -30,6 +26,35 @@ impl SpeechMemory {
             }
         }
         self.apply_compaction(&into, surplus);
+    }
+
+    /// Pairs of exemplars of which the second continues the first, the lightest pair first.
+    fn neighbours(&self) -> Vec<(usize, usize)> {
+        let weight = |i: usize| self.exemplars[i].weight + self.exemplars[i + 1].weight;
+        let mut pairs: Vec<(usize, usize)> = (1..self.exemplars.len())
+            .filter(|&i| self.exemplars[i].continues && self.may_be_one(i - 1, i))
+            .filter(|&i| weight(i - 1) <= MOST_WINDOWS)
+            .map(|i| (i - 1, i))
+            .collect();
+        pairs.sort_by(|a, b| weight(a.0).total_cmp(&weight(b.0)).then(a.cmp(b)));
+        pairs
+    }
+
+    /// All pairs that may be joined, the most similar first.
+    fn similar_pairs(&self) -> Vec<(usize, usize)> {
+        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        for a in 0..self.exemplars.len() {
+            for b in (0..a).filter(|&b| self.may_be_one(a, b)) {
+                pairs.push((self.similarities.get(a, b), b, a));
+            }
+        }
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        pairs.into_iter().map(|(_, keep, gone)| (keep, gone)).collect()
+    }
+
+    fn may_be_one(&self, a: usize, b: usize) -> bool {
+        let (x, y) = (&self.exemplars[a], &self.exemplars[b]);
+        x.speaker == y.speaker && x.strong == y.strong && x.constraint == y.constraint
     }
 
     /// Joins `into[i]`'s, forgets the `n_lightest` lightest of what is left, and rebuilds the tables.
@@ -49,7 +74,9 @@ impl SpeechMemory {
         }
         for (i, target) in into.iter().enumerate() {
             if let Some(at) = target.and_then(|t| position[t]) {
+                let continues = kept[at].continues;
                 kept[at].absorb(&self.exemplars[i]);
+                kept[at].continues = continues;
                 position[i] = Some(at);
             }
         }
@@ -64,6 +91,7 @@ impl SpeechMemory {
         }
         self.links.retain(|_, parts| !parts.is_empty());
         self.exemplars = kept;
+        self.shares.clear();
         self.rebuild_similarities();
         self.rebuild_models();
     }

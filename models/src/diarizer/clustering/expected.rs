@@ -43,7 +43,7 @@ impl SpeechMemory {
             return groups;
         }
         let scaled = self.scaled(free, share);
-        let items = self.items(free, Some(&scaled), share);
+        let items = self.items(free, &scaled, share);
         let phi = self.plda.phi();
         let splitter = Splitter { memory: self, free, items: &items, parts, shown: self.shown_alone(free) };
         while n_groups(&groups) < n.min(MOVING_CLUSTERS) {

@@ -93,6 +93,8 @@ pub(crate) struct SpeechMemory {
     pub(super) calibration: Calibration,
     pub(super) dim: usize,
     pub(super) exemplars: Vec<Exemplar>,
+    /// What part of the evidence of the first exemplars counts, see [`super::ageing`].
+    pub(super) shares: Vec<f32>,
     pub(super) similarities: Similarities,
     pub(super) links: BTreeMap<SegmentId, Vec<Link>>,
     pub(super) models: BTreeMap<SpeakerId, SpeakerPosterior>,
@@ -119,6 +121,7 @@ impl SpeechMemory {
             dim: plda.embedding_dim(),
             plda,
             exemplars: Vec::new(),
+            shares: Vec::new(),
             similarities: Similarities::default(),
             links: BTreeMap::new(),
             models: BTreeMap::new(),

@@ -87,7 +87,7 @@ impl SpeechMemory {
         limits: Limits,
     ) -> Vec<usize> {
         let scaled = self.scaled(free, share);
-        let items = self.items(free, Some(&scaled), share);
+        let items = self.items(free, &scaled, share);
         let pieces = self.pieces(free);
         let mut groups = numbered(groups);
         loop {
@@ -180,7 +180,7 @@ impl SpeechMemory {
             let span = SampleRange::new(SampleIndex(piece.start), SampleIndex(piece.end));
             spans[groups[piece.item]].push(span);
         }
-        let pairs = self.pairs_of(&free, &self.items(&free, Some(&scaled), share), &pieces, &groups);
+        let pairs = self.pairs_of(&free, &self.items(&free, &scaled, share), &pieces, &groups);
         VoiceGroups { spans, pairs }
     }
 
@@ -314,7 +314,7 @@ mod tests {
     /// Log odds that the first two clusters are one speaker.
     fn log_odds(memory: &SpeechMemory, free: &[usize], groups: &[usize], share: f32) -> f32 {
         let scaled = memory.scaled(free, share);
-        let items = memory.items(free, Some(&scaled), share);
+        let items = memory.items(free, &scaled, share);
         let pairs = memory.pairs_of(free, &items, &memory.pieces(free), groups);
         assert_eq!(pairs.len(), 6);
         pairs.iter().find(|pair| pair.groups == (0, 1)).expect("every pair is there").log_odds()

@@ -6,12 +6,14 @@
 //!
 //! 1. [`vbx`] clusters the exemplars from two starts: the present labels, and an average-linkage clustering ([`ahc`]) with
 //!    more clusters than there are speakers. The better evidence lower bound (ELBO) wins; at the end of the stream a local
-//!    search improves it. The more speech there is, the less each second counts (`evidence_discount`).
+//!    search improves it. The more speech there is, the less each second counts (`evidence_discount`), and old speech counts
+//!    little while speech goes on ([`ageing`]).
 //! 2. Clusters with too little speech are dissolved.
 //! 3. [`merging`] merges the clusters of one speaker, since VBx finds rather too many. [`limits`] holds the number of speakers
 //!    within a user's limits, and [`expected`] splits clusters up to an expected number at the end.
 //! 4. [`identities`] gives every cluster a stable speaker id.
 
+mod ageing;
 mod ahc;
 mod compaction;
 mod expected;
@@ -32,6 +34,7 @@ use std::collections::BTreeMap;
 
 use crate::events::SpeakerId;
 use crate::plda::SpeakerPosterior;
+use ageing::RECENT_S;
 pub(crate) use keeping::KeptMemory;
 use limits::Limits;
 pub(crate) use memory::{Constraint, Exemplar, MemoryParams, SpeechMemory};
@@ -57,6 +60,7 @@ impl SpeechMemory {
         if free.is_empty() {
             return Vec::new();
         }
+        self.age(thorough);
         let limits = Limits::of(&self.params, n_elsewhere);
         // At the end clusters are merged as without a lower limit, and split again: so a limit above the number of speakers
         // who are there costs little.
@@ -98,19 +102,23 @@ impl SpeechMemory {
 
     /// Weighted sums of the exemplars `free`, times `factor`.
     fn scaled(&self, free: &[usize], factor: f32) -> Vec<Vec<f32>> {
-        free.iter().map(|&i| self.exemplars[i].projected.iter().map(|v| v * factor).collect()).collect()
+        let scaled = |&i: &usize| {
+            let factor = factor * self.share(i);
+            self.exemplars[i].projected.iter().map(|v| v * factor).collect()
+        };
+        free.iter().map(scaled).collect()
     }
 
-    /// The exemplars `free` as items in the order of time, their weights times `factor`.
-    fn items<'a>(&'a self, free: &[usize], scaled: Option<&'a [Vec<f32>]>, factor: f32) -> Vec<Item<'a>> {
+    /// The exemplars `free` as items in the order of time, their weights times `factor`; `scaled` are their sums times that.
+    fn items<'a>(&'a self, free: &[usize], scaled: &'a [Vec<f32>], factor: f32) -> Vec<Item<'a>> {
         free.iter()
             .enumerate()
             .map(|(n, &i)| {
                 let e = &self.exemplars[i];
                 let follows = e.continues && n > 0 && free[n - 1] + 1 == i;
                 Item {
-                    sum: scaled.map_or(&e.projected, |s| &s[n]),
-                    weight: e.trust * factor,
+                    sum: &scaled[n],
+                    weight: self.counted(i) * factor,
                     loop_prob: if follows { STAYS_IN_SPEECH } else { STAYS_OVER_PAUSE },
                     must_link: (e.constraint == Constraint::MustLink).then_some(e.speaker.0),
                 }
@@ -120,13 +128,20 @@ impl SpeechMemory {
 
     /// How much of the evidence counts. The voices of a session scatter otherwise than the model has it, and what comes
     /// of that grows with every minute while a speaker's price does not: counted in full, an hour of two people is ten
-    /// speakers. In a crowd each of `n_speakers` has spoken less, so it fades later.
+    /// speakers. In a crowd each of `n_speakers` has spoken less, so it fades later; in a long session fewer are a crowd.
     fn evidence_discount(&self, free: &[usize], n_speakers: usize) -> f32 {
-        let trust: f32 = free.iter().map(|&i| self.exemplars[i].trust).sum();
-        let speech_s = trust / self.params.window_weight * self.params.window_s;
-        let crowd = n_speakers.max(MANY_SPEAKERS) as f32 / MANY_SPEAKERS as f32;
+        let speech_s = self.speech_s(free.iter().map(|&i| self.counted(i)).sum());
+        let whole_s = self.whole_speech_s(free);
+        let many =
+            (MANY_SPEAKERS as f32 * RECENT_S / whole_s).clamp(MANY_SPEAKERS_LATE, MANY_SPEAKERS as f32);
+        let crowd = (n_speakers as f32).max(many) / many;
         let fading = (crowd * FADING_FROM_S / speech_s).powf(FADING);
         (EVIDENCE * fading).clamp(LEAST_EVIDENCE, MOST_EVIDENCE)
+    }
+
+    /// All clean speech of the exemplars `free`, in seconds.
+    fn whole_speech_s(&self, free: &[usize]) -> f32 {
+        self.speech_s(free.iter().map(|&i| self.exemplars[i].trust).sum())
     }
 
     /// What is left of the evidence that a voice is new, since evidence fades; 1 in the first minutes.
@@ -145,7 +160,7 @@ impl SpeechMemory {
         let phi = self.plda.phi();
         let evidence = SURPLUS * self.evidence_discount(free, self.n_speakers_with_enough_speech(free, held));
         let scaled = self.scaled(free, evidence);
-        let items = self.items(free, Some(&scaled), evidence);
+        let items = self.items(free, &scaled, evidence);
         let mut best = cluster(&items, phi, held);
         best.elbo += f64::from(self.params.recluster_margin_llr);
         let start = self.linkage(free, START_GROUPS.max(n_groups(held) + SPARE_GROUPS));
@@ -162,7 +177,8 @@ impl SpeechMemory {
         let mut held = numbered(&speakers);
         let (mut best, mut evidence) = self.settled_groups(free, &held, thorough);
         // More people than were thought to be there mean more evidence, and that may find more.
-        for _ in 0..if thorough { MANY_SPEAKERS_ROUNDS } else { 0 } {
+        let looks_further = thorough || self.whole_speech_s(free) > RECENT_S;
+        for _ in 0..if looks_further { MANY_SPEAKERS_ROUNDS } else { 0 } {
             if self.n_speakers_with_enough_speech(free, &best.groups)
                 <= self.n_speakers_with_enough_speech(free, &held).max(MANY_SPEAKERS)
             {
@@ -187,7 +203,7 @@ impl SpeechMemory {
     fn clean_windows(&self, free: &[usize], groups: &[usize]) -> Vec<f32> {
         let mut windows = vec![0.0; n_groups(groups)];
         for (&i, &group) in free.iter().zip(groups) {
-            windows[group] += self.exemplars[i].trust / self.params.window_weight;
+            windows[group] += self.counted(i) / self.params.window_weight;
         }
         windows
     }
@@ -195,7 +211,8 @@ impl SpeechMemory {
     /// Gives the exemplars of groups with less than `least` windows, too few for a speaker, to the group that each fits
     /// best. The largest `n_kept` groups stay whatever their size.
     fn absorb_small_clusters(&self, free: &[usize], groups: &mut [usize], least: f32, n_kept: usize) {
-        let items = self.items(free, None, 1.0);
+        let scaled = self.scaled(free, 1.0);
+        let items = self.items(free, &scaled, 1.0);
         let windows = self.clean_windows(free, groups);
         let mut stays: Vec<bool> =
             (0..windows.len()).map(|g| windows[g] >= least || is_linked(&items, groups, g)).collect();
@@ -239,8 +256,9 @@ const SPARE_GROUPS: usize = 8;
 /// Clean speech of a session, in seconds, from which on evidence fades, and the power by which it does.
 const FADING_FROM_S: f32 = 180.0;
 const FADING: f32 = 0.7;
-/// More people than this are a crowd; how often its number is estimated again.
+/// More people than this are a crowd, at first and in a long session; how often its number is estimated again.
 const MANY_SPEAKERS: usize = 10;
+const MANY_SPEAKERS_LATE: f32 = 4.0;
 const MANY_SPEAKERS_ROUNDS: usize = 4;
 /// Evidence fades no further than to this share: to where 45 minutes of speech bring it.
 const LEAST_EVIDENCE: f32 = 0.15;
