@@ -10,8 +10,9 @@ impl SpeechMemory {
     /// lightest first; and if these are too few, the most similar ones.
     pub(super) fn compact(&mut self) {
         let room = self.params.max_exemplars * 3 / 4;
-        let mut pairs = self.neighbours();
-        pairs.extend(self.similar_pairs());
+        // The second kind is compared only where the first kind is too few.
+        let similar = std::iter::once_with(|| self.similar_pairs()).flatten();
+        let pairs = self.neighbours().into_iter().chain(similar);
         let mut into: Vec<Option<usize>> = vec![None; self.exemplars.len()];
         let mut is_target = vec![false; self.exemplars.len()];
         let mut surplus = self.exemplars.len().saturating_sub(room);
@@ -74,9 +75,7 @@ impl SpeechMemory {
         }
         for (i, target) in into.iter().enumerate() {
             if let Some(at) = target.and_then(|t| position[t]) {
-                let continues = kept[at].continues;
                 kept[at].absorb(&self.exemplars[i]);
-                kept[at].continues = continues;
                 position[i] = Some(at);
             }
         }

@@ -71,7 +71,6 @@ impl Exemplar {
         self.projected.iter_mut().zip(&other.projected).for_each(|(mine, theirs)| *mine += theirs);
         self.weight += other.weight;
         self.trust += other.trust;
-        self.continues = false;
     }
 }
 
