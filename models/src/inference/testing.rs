@@ -1,7 +1,7 @@
 //! What the tests of the networks share.
 
 use fearless_simd::Level;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 
 /// The kinds of processor that this one can stand in for, itself first.
 pub(super) fn levels() -> Vec<Level> {
@@ -26,7 +26,7 @@ pub(super) fn difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// `proto` with one thing changed at node `idx`.
-pub(super) fn changed(proto: &ModelProto, idx: usize, change: impl Fn(&mut NodeProto)) -> ModelProto {
+fn changed(proto: &ModelProto, idx: usize, change: impl Fn(&mut NodeProto)) -> ModelProto {
     let mut proto = proto.clone();
     change(&mut proto.graph.as_mut().expect("there is a graph").node[idx]);
     proto
@@ -60,5 +60,23 @@ pub(super) fn assert_other_nodes_are_refused(
                 attribute.ints.iter_mut().for_each(|value| *value += 1);
             });
         }
+    }
+}
+
+/// `proto` is not recognised when a constant of its graph has another value; weights may have any.
+pub(super) fn assert_other_constants_are_refused(
+    proto: &ModelProto,
+    is_weight: impl Fn(&TensorProto) -> bool,
+    is_recognised: impl Fn(&ModelProto) -> bool,
+) {
+    let nodes = &proto.graph.as_ref().expect("there is a graph").node;
+    for (idx, node) in nodes.iter().enumerate().filter(|(_, node)| node.op_type == "Constant") {
+        if is_weight(node.attribute[0].t.as_ref().expect("a constant has a value")) {
+            continue;
+        }
+        let other = changed(proto, idx, |node| {
+            node.attribute[0].t.as_mut().expect("a constant has a value").raw_data[0] ^= 1;
+        });
+        assert!(!is_recognised(&other), "constant {idx}");
     }
 }

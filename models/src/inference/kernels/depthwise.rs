@@ -65,8 +65,8 @@ impl Past {
     }
 }
 
-/// Appends `row` to what a causal depthwise convolution has seen, and writes [`relu`] of its newest value to `output`. From
-/// one tap to the next it is `dilation` rows; `past` holds `(n_taps - 1) · dilation` rows.
+/// Writes the [`relu`] of a causal depthwise convolution at `row` to `output`, and appends `row` to `past`. The taps are
+/// `dilation` rows apart; `past` holds `(n_taps - 1) · dilation` rows.
 #[inline(always)]
 pub(crate) fn depthwise_relu_next<S: Simd>(
     simd: S,

@@ -1,6 +1,8 @@
 use tract_onnx::prelude::*;
 
-use super::super::testing::{assert_other_nodes_are_refused, changed, difference, levels};
+use super::super::testing::{
+    assert_other_constants_are_refused, assert_other_nodes_are_refused, difference, levels,
+};
 use super::graph::Graph;
 use super::*;
 use crate::operators;
@@ -104,15 +106,12 @@ fn streams_share_a_network_and_no_memory() {
 fn every_other_graph_is_refused() {
     let proto = built_in();
     assert_other_nodes_are_refused(&proto, |proto| Graph::read(proto).is_some());
-    let nodes = &proto.graph.as_ref().unwrap().node;
-    for (idx, node) in nodes.iter().enumerate().filter(|(_, node)| node.op_type == "Constant") {
-        // Floats belong to the network, as weights do.
-        if node.attribute[0].t.as_ref().unwrap().data_type == 1 {
-            continue;
-        }
-        let other = changed(&proto, idx, |node| node.attribute[0].t.as_mut().unwrap().raw_data[0] ^= 1);
-        assert!(Graph::read(&other).is_none(), "constant {idx}");
-    }
+    // Floats belong to the network, as weights do.
+    assert_other_constants_are_refused(
+        &proto,
+        |tensor| tensor.data_type == 1,
+        |proto| Graph::read(proto).is_some(),
+    );
 }
 
 #[test]
