@@ -3,6 +3,7 @@
 pub mod cached_labeller;
 pub mod fuzz;
 pub mod joined;
+pub mod labelling;
 pub mod peers;
 pub mod recordings;
 pub mod simulate;

@@ -21,7 +21,7 @@ use diarized_models::scoring::{DerParams, FileScore, Span, Turn, score_recording
 use crate::peers::PeerScore;
 use crate::recordings::Reference;
 pub use collar::collared;
-pub use events::{Kind, Part, ScoredEvent, events_of, parse_events};
+pub use events::{Kind, Part, ScoredEvent, parse_events};
 use events::{State, apply, turns_after};
 pub use returns::{AWAY_S, RETURN_SPEECH_S, Returns, main_label};
 

@@ -1,34 +1,28 @@
 //! Labels recordings as one long session with the real binary, and prints what that costs beside a session for each.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser;
 use diarized_models::rttm::Nanos;
 use diarized_models::scoring::{DerParams, FileScore, TotalScore, score_recording};
 use diarized_tests::joined::{JoinedPart, joined_reference, write_joined};
+use diarized_tests::labelling::Labelling;
 use diarized_tests::recordings::{Reference, name_of, recordings};
 use diarized_tests::simulate::rng::Rng;
-use diarized_tests::suite::{Views, collared, events_of, parse_events, views};
+use diarized_tests::suite::{Views, collared, parse_events, views};
 
 /// Joins the recordings of all folders in a random order, labels the whole and each recording, and prints DER at collar 0.25 s
 /// with overlap scored. A recording of the whole is scored by itself: the best mapping of its own speakers counts.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Folders with NAME.wav or NAME.flac, NAME.rttm and, if wanted, NAME.uem.
-    #[arg(required = true, value_name = "DIR")]
-    folders: Vec<PathBuf>,
-    /// The binary under test.
-    #[arg(long, default_value = "target/release/diarized", value_name = "FILE")]
-    diarized: PathBuf,
+    #[command(flatten)]
+    labelling: Labelling,
     /// The order follows from this number.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// A name that occurs in two recordings is two people.
     #[arg(long)]
     own_people: bool,
-    /// Further arguments of `diarized label`, after `--`.
-    #[arg(last = true)]
-    label_args: Vec<String>,
 }
 
 const VIEWS: [&str; 3] = ["first", "+5 s", "end"];
@@ -39,7 +33,7 @@ type Scores = [FileScore; 3];
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut files = Vec::new();
-    for folder in &args.folders {
+    for folder in &args.labelling.folders {
         files.extend(recordings(folder)?);
     }
     Rng::new(args.seed, 0).shuffle(&mut files);
@@ -82,7 +76,7 @@ fn main() -> anyhow::Result<()> {
 /// The views of the labels of `audio`, and its length.
 fn label(args: &Args, audio: &Path, duration_s: f64) -> anyhow::Result<(Views, f64)> {
     eprintln!("{}", audio.display());
-    let events = parse_events(&events_of(&args.diarized, &args.label_args, audio)?)?;
+    let events = parse_events(&args.labelling.events_of(audio)?)?;
     Ok((views(&events, duration_s), duration_s))
 }
 

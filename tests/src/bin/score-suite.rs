@@ -8,21 +8,18 @@ use anyhow::Context as _;
 use clap::Parser;
 use diarized::audio_file::AudioFile;
 use diarized_models::scoring::{FileScore, TotalScore};
+use diarized_tests::labelling::Labelling;
 use diarized_tests::peers::{Peer, PeerFolder};
 use diarized_tests::recordings::{Reference, name_of, recordings};
-use diarized_tests::suite::{Measured, Returns, events_of, measure, parse_events};
+use diarized_tests::suite::{Measured, Returns, measure, parse_events};
 
 /// Runs `diarized label --events` over folders of recordings with their references and prints a table:
 /// DER with its parts at collar 0 and 0.25 s with overlap scored, as first emitted, 5 s later, and at the end, and
 /// beside them the same of labels that other diarizers made.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Folders with NAME.wav or NAME.flac, NAME.rttm and, if wanted, NAME.uem; each folder is a group.
-    #[arg(required = true, value_name = "DIR")]
-    folders: Vec<PathBuf>,
-    /// The binary under test.
-    #[arg(long, default_value = "target/release/diarized", value_name = "FILE")]
-    diarized: PathBuf,
+    #[command(flatten)]
+    labelling: Labelling,
     /// Also keep each recording's events in this folder.
     #[arg(long, value_name = "DIR")]
     keep_events: Option<PathBuf>,
@@ -33,16 +30,13 @@ struct Args {
     /// May be given again, with the same name for a further folder of the same peer.
     #[arg(long = "peer", value_name = "NAME=DIR")]
     peers: Vec<PeerFolder>,
-    /// Further arguments of `diarized label`, after `--`.
-    #[arg(last = true)]
-    label_args: Vec<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let peers = Peer::from_folders(&args.peers);
     let mut folders = Vec::new();
-    for folder in &args.folders {
+    for folder in &args.labelling.folders {
         let files = recordings(folder)?;
         // Missing labels are reported now and not after an hour of labelling.
         for (audio, peer) in files.iter().flat_map(|audio| peers.iter().map(move |peer| (audio, peer))) {
@@ -78,7 +72,7 @@ fn score(args: &Args, peers: &[Peer], audio: &Path) -> anyhow::Result<Measured> 
     let kept = |folder: &Path| folder.join(format!("{name}.jsonl"));
     let events = match &args.events {
         Some(folder) => std::fs::read_to_string(kept(folder)).context("no events kept of it")?,
-        None => events_of(&args.diarized, &args.label_args, audio)?,
+        None => args.labelling.events_of(audio)?,
     };
     if let Some(folder) = &args.keep_events {
         std::fs::create_dir_all(folder)?;

@@ -1,8 +1,6 @@
 //! Events that change labels, from `diarized label --events` or from a diarizer in this process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use diarized_models::TimedEvent;
@@ -68,20 +66,6 @@ impl ScoredEvent {
         };
         Some(Self { at_s: emitted.at.seconds(), kind })
     }
-}
-
-/// The lines of `diarized label --events` for `audio`, with further arguments; its messages go to standard error.
-///
-/// # Errors
-/// A binary that cannot be run, or that fails.
-pub fn events_of(diarized: &Path, label_args: &[String], audio: &Path) -> anyhow::Result<String> {
-    let mut command = Command::new(diarized);
-    command.args(["label", "--events", "--quiet"]).args(label_args).arg(audio).stderr(Stdio::inherit());
-    let output = command.output().with_context(|| format!("cannot run {}", diarized.display()))?;
-    if !output.status.success() {
-        bail!("diarized label ended with {}", output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Reads the lines of `diarized label --events`; lines about anything but labels are skipped.
