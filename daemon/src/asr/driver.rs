@@ -381,7 +381,8 @@ impl Driver {
         }
     }
 
-    /// Gives words to the session. Those that come after its end are added to it then; nobody waits for provisional ones.
+    /// Gives words to the session. After its end final words are added to the ended session, an empty message withdraws
+    /// provisional ones, and new provisional ones are dropped.
     async fn give(&self, recognised: Recognised) {
         let Err(late) = self.listener.recognised(recognised).await else { return };
         if (late.is_final || late.words.is_empty())
@@ -416,7 +417,7 @@ fn placed(clock: &mut Clock, text: Recognition, is_final: bool) -> (Vec<SentWord
         Recognition::Text(text) => {
             let words = split(&text);
             let times = clock.spread(&words);
-            // Nobody misses what may still change, before there is audio for it.
+            // Provisional words without audio yet are not counted as lost.
             let n_wrong = if is_final { words.len() - times.len() } else { 0 };
             let word = |((start, end), text)| SentWord { start, end, text, confidence: None };
             (times.into_iter().zip(words).map(word).collect(), n_wrong)

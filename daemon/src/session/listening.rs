@@ -47,12 +47,12 @@ pub struct Recognised {
     pub is_final: bool,
 }
 
-/// How long is waited for the last words of a listener after the end of the audio.
+/// The longest waits for the last words of a listener after the end of the audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Patience {
     /// The `ended` event waits at most so long.
     pub before_end: Duration,
-    /// Who needs all words waits at most so long.
+    /// A reader that needs all words waits at most so long.
     pub for_all: Duration,
 }
 
@@ -243,12 +243,12 @@ impl Listeners {
         *self.gate.is_closed.lock() = true;
     }
 
-    /// How long is waited for words; none if nobody will send any.
+    /// The longest wait for words; `None` if no listener sends any.
     pub(super) fn patience(&self) -> Option<Patience> {
         (*self.gate.n_open.borrow() > 0).then(|| *self.patience.lock())
     }
 
-    /// Waits until nobody will send any more words, no longer than their patience.
+    /// Waits until no listener sends any more words, no longer than their patience.
     pub(super) async fn all_words(&self) {
         let Some(patience) = self.patience() else { return };
         let mut n_open = self.gate.n_open.subscribe();

@@ -87,7 +87,7 @@ pub enum StartError {
 pub(crate) enum Secret {
     /// Not given to anybody yet.
     New(String),
-    /// The publisher of another process has it, or nobody.
+    /// It belongs to the publisher that had it in the process before, or to none.
     Known(SecretHash),
 }
 

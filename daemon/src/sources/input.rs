@@ -44,7 +44,7 @@ fn is_device(url: &str) -> bool {
     ["alsa:", "pulse:"].into_iter().any(|prefix| url.starts_with(prefix))
 }
 
-/// An address as it is opened: of devices and paths a comma is written as %2C, which is read by nobody else.
+/// An address as it is opened. In devices and paths %2C becomes a comma; in a URL it stays, since the server decodes it.
 pub(super) fn plain(url: &str) -> String {
     if url.contains("://") { url.to_owned() } else { url.replace("%2C", ",").replace("%2c", ",") }
 }
