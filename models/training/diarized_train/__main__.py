@@ -15,13 +15,16 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(8 << 30))
 import argparse
 from pathlib import Path
 
-from . import arguments, arguments_export, arguments_train
+from . import arguments, arguments_corpora, arguments_export, arguments_train
 from .data import SPEEDS, DataError, build_cache, build_speed_cache, load_cache
 
 
 def _prepare(args: argparse.Namespace) -> None:
     from .teachers import embed_cache, open_teacher
 
+    for option, value in (("--train", args.train), ("--work", args.work)):
+        if not value:
+            raise SystemExit(f"error: prepare needs {option}, or a corpus: voxceleb1, ami, voxconverse")
     work = Path(args.work)
     train = build_cache(Path(args.train), work / "train", 3.0, 4.0, args.workers)
     caches = {"train": train}
@@ -40,6 +43,12 @@ def _prepare(args: argparse.Namespace) -> None:
         teacher = open_teacher(spec, args.device)
         for name, cache in caches.items():
             embed_cache(teacher, cache, work / name, args.teacher_share if "@" in name else 1.0)
+
+
+def _prepare_corpus(args: argparse.Namespace) -> None:
+    from .corpora.command import prepare_corpus
+
+    prepare_corpus(args)
 
 
 def _pack(args: argparse.Namespace) -> None:
@@ -273,7 +282,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="diarized_train", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
-    arguments.add_prepare(commands, _prepare)
+    arguments_corpora.add_corpora(arguments.add_prepare(commands, _prepare), _prepare_corpus)
     arguments.add_weigh(commands, _weigh)
     arguments.add_evaluate(commands, _evaluate)
     arguments.add_make_talk(commands, _make_talk)

@@ -16,11 +16,13 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", required=True, help="folder that prepare filled")
 
 
-def add_prepare(commands: Commands, run: Run) -> None:
-    prepare = commands.add_parser("prepare", help="decode Kaldi data and run the teacher once")
-    prepare.add_argument("--train", required=True, help="Kaldi data directory")
+def add_prepare(commands: Commands, run: Run) -> argparse.ArgumentParser:
+    prepare = commands.add_parser(
+        "prepare", help="decode Kaldi data and run the teacher once; or make lists of a published corpus"
+    )
+    prepare.add_argument("--train", help="Kaldi data directory")
     prepare.add_argument("--validation", help="Kaldi data directory of other speakers")
-    prepare.add_argument("--work", required=True, help="folder for caches")
+    prepare.add_argument("--work", help="folder for caches")
     prepare.add_argument("--workers", type=int, default=2)
     prepare.add_argument(
         "--teacher-share",
@@ -41,6 +43,7 @@ def add_prepare(commands: Commands, run: Run) -> None:
     )
     prepare.add_argument("--device", default="cpu", help="where teachers run")
     prepare.set_defaults(run_command=run)
+    return prepare
 
 
 def add_weigh(commands: Commands, run: Run) -> None:

@@ -3,7 +3,7 @@
 ``wav.scp`` holds ``recording path`` (relative paths are looked up in the directory itself,
 then in its parent), ``segments`` (optional) ``utterance recording start end`` in seconds,
 ``utt2spk`` ``utterance speaker``. Without ``utt2spk`` no speaker is known and each utterance stands alone: speech
-to distil from. The cache is one flat int16 file and an index: for every
+to distil from. ``spk2set`` (optional) holds ``speaker set``. The cache is one flat int16 file and an index: for every
 speaker, pieces of continuous speech with the pauses cut to at most 0.15 s.
 """
 
@@ -170,9 +170,15 @@ class Cache:
         return float((self.pieces[:, 2] - self.pieces[:, 1]).sum()) / SAMPLE_RATE_HZ / 3600
 
 
-def set_of(speaker: str, path: Path) -> str:
-    """The recording set: speakers of one set share channel and style."""
-    return path.parent.name
+def read_sets(directory: Path) -> dict[str, str]:
+    """Recording set by speaker, of ``spk2set``; empty without that file."""
+    path = directory / "spk2set"
+    return {speaker: name for _, (speaker, name) in _read_table(path, 2)} if path.is_file() else {}
+
+
+def set_of(speaker: str, path: Path, sets: dict[str, str]) -> str:
+    """The recording set, whose speakers share channel and style: as listed, else the folder of the recording."""
+    return sets.get(speaker, path.parent.name)
 
 
 def build_cache(
@@ -188,6 +194,7 @@ def build_cache(
     if index.is_file() and flat.is_file():
         return load_cache(out)
     utterances = read_kaldi(directory, allow_unlabelled)
+    listed_sets = read_sets(directory)
     jobs: dict[Path, list[Utterance]] = {}
     for utterance in utterances:
         jobs.setdefault(utterance.path, []).append(utterance)
@@ -201,7 +208,7 @@ def build_cache(
         ):
             for utterance, piece in zip(us, pieces, strict=True):
                 by_speaker.setdefault(utterance.speaker, []).append(piece)
-                set_names[utterance.speaker] = set_of(utterance.speaker, utterance.path)
+                set_names[utterance.speaker] = set_of(utterance.speaker, utterance.path, listed_sets)
     speakers = sorted(by_speaker)
     rows, position = [], 0
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Published corpora as lists that this project reads: fetched, checked, unpacked and indexed."""
