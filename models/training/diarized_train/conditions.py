@@ -1,4 +1,4 @@
-"""What happens to a voice in the field: telephone, codecs, far microphones, echo. For measuring, not for training."""
+"""What happens to a voice in the field: telephone, codecs, far microphones, echo, whispers. For measuring only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 
 from .augment import RATE_HZ, add_echo, opus_round_trip
 from .rooms import read_rooms
+from .whisper import whisper
 
 TELEPHONE_HZ = (300.0, 3400.0)
 ECHO_S = (0.06, 0.4)
@@ -59,6 +60,10 @@ def echo(crops: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return _level(np.stack([add_echo(x, d, gain) for x, d in zip(crops, delays, strict=True)]), crops)
 
 
+def whispered(crops: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return _level(np.stack([whisper(x, random) for x in crops]), crops)
+
+
 def far(rooms: list[np.ndarray]) -> Condition:
     """Each crop in one of the measured rooms, drawn for it."""
 
@@ -78,6 +83,7 @@ def conditions(rooms_dir: Path | None) -> dict[str, Condition]:
         "mu-law": mu_law,
         "Opus, 8 kbit/s": opus,
         "echo": echo,
+        "whispered": whispered,
     }
     if rooms_dir is not None:
         table["far microphone"] = far(read_rooms(rooms_dir))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .conditions import Condition, conditions
+from .conditions import Condition, conditions, whispered
 from .data import SAMPLE_RATE_HZ, Cache, DataError, load_cache, read_audio
 from .evaluate import WINDOWS_MS, Trials, choose_trials, crops, eer, pair_scores
 from .plda import clean_windows, read_turns
@@ -91,11 +91,25 @@ class Measured:
         self, samples: np.ndarray, speakers: np.ndarray, within: np.ndarray | None = None
     ) -> dict[str, float]:
         """Percent by column; ``within`` names what a pair must share, such as a recording."""
+        vectors_of = self._vectors(samples, speakers)
+        return {name: 100.0 * _eer(vectors, speakers, within) for name, vectors in vectors_of.items()}
+
+    def eer_between(self, one: np.ndarray, other: np.ndarray, speakers: np.ndarray) -> dict[str, float]:
+        """Percent by column, of pairs with one crop from each; the same crop in both makes no pair."""
+        left, right = self._vectors(one, speakers), self._vectors(other, speakers)
+        row = {}
+        for name in left:
+            scores, same = pair_scores(left[name], right[name], speakers)
+            row[name] = 100.0 * eer(scores, same)
+        return row
+
+    def _vectors(self, samples: np.ndarray, speakers: np.ndarray) -> dict[str, np.ndarray]:
+        """By column, from the folder where they are known."""
         content = hashlib.blake2b(np.ascontiguousarray(samples), digest_size=12)
         # Cut at other places, the same audio makes other crops.
         content.update(str(samples.shape).encode())
         digest = content.hexdigest()
-        row = {}
+        vectors_of = {}
         for column in self.columns:
             kept = self.folder / f"{column.name}.{digest}.npy"
             if kept.is_file():
@@ -103,8 +117,8 @@ class Measured:
             else:
                 vectors = best_way(column, samples, speakers)
                 np.save(kept, vectors)
-            row[column.name] = 100.0 * _eer(vectors, speakers, within)
-        return row
+            vectors_of[column.name] = vectors
+        return vectors_of
 
 
 def _eer(vectors: np.ndarray, speakers: np.ndarray, within: np.ndarray | None) -> float:
@@ -128,7 +142,10 @@ def by_set(measured: Measured, sets: list[SetTrials]) -> list[dict]:
 
 
 def by_condition(measured: Measured, work: Path, rooms_dir: Path | None) -> list[dict]:
-    """Rows by condition and window, on validation speakers, both crops of a pair in the same condition."""
+    """Rows by condition and window, on validation speakers, both crops of a pair in the same condition.
+
+    Who was enrolled with a clear voice and whispers has a row besides.
+    """
     cache = load_cache(work / "val")
     trials = choose_trials(cache, CROPS_PER_SPEAKER)
     rows = []
@@ -137,6 +154,10 @@ def by_condition(measured: Measured, work: Path, rooms_dir: Path | None) -> list
             samples = _changed(crops(cache, trials, window_ms), apply)
             row = measured.eer(samples, trials.speakers)
             rows.append({"condition": name, "window_ms": window_ms, "eer": row})
+    for window_ms in CONDITION_WINDOWS_MS:
+        clear = crops(cache, trials, window_ms)
+        row = measured.eer_between(clear, _changed(clear, whispered), trials.speakers)
+        rows.append({"condition": "clear against whispered", "window_ms": window_ms, "eer": row})
     return rows
 
 
