@@ -89,6 +89,17 @@ fn the_speech_brain_front_end_agrees() {
     }
 }
 
+#[test]
+fn the_standardised_front_end_agrees() {
+    let golden = features("seamless.f32", 99);
+    let recipe = LogMelRecipe { window: Window::Povey, high_hz: 8_000.0, ..LogMelRecipe::default() };
+    let (samples, how) = (&signal()[..N_ONE_SECOND], MeanNormalisation::StandardisedWindow);
+    assert!(difference(recipe, how, samples, &golden) <= TOLERANCE);
+    assert!(difference(recipe, MeanNormalisation::Window, samples, &golden) > 1.0);
+    let wrong = LogMelRecipe { window: Window::Hamming, ..recipe };
+    assert!(difference(wrong, how, samples, &golden) > 10.0 * TOLERANCE);
+}
+
 /// One wrong choice anywhere shows, so that agreement means something.
 #[test]
 fn one_wrong_choice_is_noticed() {

@@ -297,6 +297,7 @@ enum RawMeanNormalisation {
     Window,
     Sliding,
     ClippedWindow,
+    StandardisedWindow,
 }
 
 impl RawFrontEnd {
@@ -305,6 +306,7 @@ impl RawFrontEnd {
         let mean = match self.mean_normalisation {
             RawMeanNormalisation::None => MeanNormalisation::None,
             RawMeanNormalisation::Window => MeanNormalisation::Window,
+            RawMeanNormalisation::StandardisedWindow => MeanNormalisation::StandardisedWindow,
             RawMeanNormalisation::Sliding => match self.sliding_frames {
                 Some(frames) if frames > 0 => MeanNormalisation::Sliding { frames },
                 got => {
@@ -372,6 +374,10 @@ mod tests {
         assert_eq!(
             mean("mean_normalisation = \"clipped_window\"\nclip_range_db = 80"),
             MeanNormalisation::ClippedWindow { range_db: 80 }
+        );
+        assert_eq!(
+            mean("mean_normalisation = \"standardised_window\""),
+            MeanNormalisation::StandardisedWindow
         );
     }
 

@@ -104,4 +104,7 @@ pub enum MeanNormalisation {
         /// How far below is too far, in dB.
         range_db: u32,
     },
+    /// The mean over all frames of the window, and what is left is divided by its deviation: by
+    /// `sqrt(v + 1e-7)`, where `v` is the channel's unbiased variance (0 for a single frame). SeamlessM4T's features.
+    StandardisedWindow,
 }

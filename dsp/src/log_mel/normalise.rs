@@ -29,7 +29,8 @@ fn n_frames(features: &[f32], n_mels: usize) -> Result<usize, ShapeError> {
     if fits { Ok(features.len() / n_mels) } else { Err(ShapeError { got: features.len(), n_mels }) }
 }
 
-/// Subtracts a mean over time from each mel channel of `features`, in place.
+/// Subtracts a mean over time from each mel channel of `features`, in place; [`MeanNormalisation::StandardisedWindow`]
+/// also divides by the deviation.
 ///
 /// Sums are taken in `f64`. [`MeanNormalisation::Sliding`] allocates one row of `n_frames + 1` numbers, the
 /// others nothing. Linear in the number of features.
@@ -45,7 +46,9 @@ pub fn subtract_mean(
     let n_frames = n_frames(features, n_mels)?;
     let width = match how {
         MeanNormalisation::None => return Ok(()),
-        MeanNormalisation::Window | MeanNormalisation::ClippedWindow { .. } => n_frames,
+        MeanNormalisation::Window
+        | MeanNormalisation::ClippedWindow { .. }
+        | MeanNormalisation::StandardisedWindow => n_frames,
         MeanNormalisation::Sliding { frames } => frames.max(1),
     };
     if let MeanNormalisation::ClippedWindow { range_db } = how {
@@ -61,8 +64,14 @@ pub fn subtract_mean(
         if width >= n_frames {
             let sum: f64 = (0..n_frames).map(|frame_idx| f64::from(features[at(frame_idx)])).sum();
             let mean = sum / n_frames as f64;
+            let divisor = match how {
+                MeanNormalisation::StandardisedWindow => {
+                    deviation(n_frames, mean, |frame_idx| f64::from(features[at(frame_idx)]))
+                }
+                _ => 1.0,
+            };
             for frame_idx in 0..n_frames {
-                features[at(frame_idx)] = (f64::from(features[at(frame_idx)]) - mean) as f32;
+                features[at(frame_idx)] = ((f64::from(features[at(frame_idx)]) - mean) / divisor) as f32;
             }
             continue;
         }
@@ -80,6 +89,15 @@ pub fn subtract_mean(
         }
     }
     Ok(())
+}
+
+/// Keeps the deviation of a constant channel above zero, as the public code does.
+const VARIANCE_OFFSET: f64 = 1e-7;
+
+/// What a channel of `n_frames` values with this mean is divided by.
+fn deviation(n_frames: usize, mean: f64, value: impl Fn(usize) -> f64) -> f64 {
+    let squares: f64 = (0..n_frames).map(|frame_idx| (value(frame_idx) - mean).powi(2)).sum();
+    (squares / n_frames.saturating_sub(1).max(1) as f64 + VARIANCE_OFFSET).sqrt()
 }
 
 /// Raises what lies more than `range_db` below the largest of `features`, which are natural logarithms of energies.
@@ -193,6 +211,37 @@ mod tests {
         subtract_mean(&mut rows, 1, Layout::FrameMajor, how).unwrap();
         assert!((rows[0] - 2.0 * ten_db).abs() < 1e-5 && (rows[1] + 2.0 * ten_db).abs() < 1e-5, "{rows:?}");
         clip(&mut [], 20);
+    }
+
+    #[test]
+    fn a_standardised_window_has_mean_zero_and_unbiased_variance_one() {
+        let n_frames = 150;
+        let mut rows = noise(3 * n_frames, 10.0, 29);
+        for row in rows.chunks_mut(3) {
+            // Another level and spread in each channel, and one that is constant.
+            row[1] = 40.0 - 7.0 * row[1];
+            row[2] = -15.9424;
+        }
+        let mut turned = Vec::new();
+        to_mel_major(&rows, 3, &mut turned).unwrap();
+        let how = MeanNormalisation::StandardisedWindow;
+        subtract_mean(&mut rows, 3, Layout::FrameMajor, how).unwrap();
+        subtract_mean(&mut turned, 3, Layout::MelMajor, how).unwrap();
+        let mut back = Vec::new();
+        to_mel_major(&rows, 3, &mut back).unwrap();
+        assert_eq!(back, turned);
+        for channel in turned.chunks(n_frames).take(2) {
+            let sum: f64 = channel.iter().map(|&v| f64::from(v)).sum();
+            let squares: f64 = channel.iter().map(|&v| f64::from(v).powi(2)).sum();
+            assert!(
+                sum.abs() < 1e-4 && (squares / (n_frames - 1) as f64 - 1.0).abs() < 1e-5,
+                "{sum}, {squares}"
+            );
+        }
+        assert!(turned[2 * n_frames..].iter().all(|&v| v.abs() < 1e-2), "a constant channel stays small");
+        let mut single = [3.0, -4.0];
+        subtract_mean(&mut single, 2, Layout::FrameMajor, how).unwrap();
+        assert_eq!(single, [0.0, 0.0]);
     }
 
     #[test]

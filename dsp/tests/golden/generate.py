@@ -7,7 +7,7 @@
 Written from the definitions, frame by frame and in double precision, without a look at the Rust code:
 Kaldi's feature-window.cc, feature-functions.cc and mel-computations.cc for the Kaldi kind, the documentation of
 torch.stft and of torchaudio's MelSpectrogram and the official NeXt-TDNN front end for the second, SpeechBrain's
-features.py for the third.
+features.py for the third, the features of SeamlessM4T and w2v-BERT 2.0 as transformers documents them for the fourth.
 
 Arrays (little-endian, row-major):
 
@@ -15,13 +15,15 @@ Arrays (little-endian, row-major):
     ours.f32       float32 (n_frames, 80): first second; Kaldi fbank, snip edges, minus the mean over time
     official.f32   float32 (n_frames, 80): first second; official NeXt-TDNN front end
     speechbrain.f32  float32 (n_frames, 80): first second; SpeechBrain's Fbank(n_mels=80) in natural logarithms
+    seamless.f32   float32 (n_frames, 80): first second; Kaldi fbank with its own window up to 8 kHz, standardised
     mirrored.f32   float32 (n_frames, 80): 4 s; Kaldi fbank without snip edges, minus a sliding mean of 300 frames
 
-What --check says (numpy 2.4, torch 2.15, kaldi-native-fbank 1.23; largest absolute difference):
+What --check says (numpy 2.4, torch 2.15, kaldi-native-fbank 1.23, transformers 5.23; largest absolute difference):
     kaldi-native-fbank, ours                8.4e-04   (its arithmetic is single precision)
     kaldi-native-fbank, mirrored            1.0e-03   (the same)
     torch.stft and np.interp, official      5.9e-13
     torch.stft, speechbrain                 1.3e-13
+    transformers, seamless                  5.6e-07   (its spectra are single precision)
 """
 
 import pathlib
@@ -51,7 +53,7 @@ def signal() -> np.ndarray:
     return np.round(np.clip(x, -1, 1) * 32767).astype("<i2")
 
 
-def kaldi_fbank(x: np.ndarray, snip_edges: bool) -> np.ndarray:
+def kaldi_fbank(x: np.ndarray, snip_edges: bool, window_type: str = "hamming", high_hz: float = 7600.0) -> np.ndarray:
     """compute-fbank-feats --window-type=hamming --num-mel-bins=80 --low-freq=20 --high-freq=7600 --dither=0."""
     length, shift, padded = 400, 160, 512
     n = len(x)
@@ -59,14 +61,17 @@ def kaldi_fbank(x: np.ndarray, snip_edges: bool) -> np.ndarray:
         n_frames = 0 if n < length else 1 + (n - length) // shift
     else:
         n_frames = (n + shift // 2) // shift
-    window = np.array([0.54 - 0.46 * np.cos(2 * np.pi * i / (length - 1)) for i in range(length)])
+    if window_type == "hamming":
+        window = np.array([0.54 - 0.46 * np.cos(2 * np.pi * i / (length - 1)) for i in range(length)])
+    else:
+        window = np.array([(0.5 - 0.5 * np.cos(2 * np.pi * i / (length - 1))) ** 0.85 for i in range(length)])
 
     def mel(f):
         return 1127.0 * np.log(1.0 + f / 700.0)
 
     # Bins 0 .. padded/2 - 1: Kaldi's banks do not see the Nyquist bin.
     n_bins = padded // 2
-    mel_low, mel_high = mel(20.0), mel(7600.0)
+    mel_low, mel_high = mel(20.0), mel(high_hz)
     delta = (mel_high - mel_low) / 81
     banks = np.zeros((80, n_bins))
     for b in range(80):
@@ -106,6 +111,12 @@ def kaldi_sliding_mean(features: np.ndarray, cmn_window: int) -> np.ndarray:
             start, end = max(0, start - (end - n)), n
         out[t] = features[t] - features[start:end].mean(axis=0)
     return out
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Each channel without its mean, divided by the root of its unbiased variance and 1e-7."""
+    centred = features - features.mean(axis=0)
+    return centred / np.sqrt((centred**2).sum(axis=0) / (len(features) - 1) + 1e-7)
 
 
 def official(x: np.ndarray) -> np.ndarray:
@@ -161,6 +172,7 @@ def arrays(x: np.ndarray) -> dict:
         "ours": ours - ours.mean(axis=0),
         "official": official(second),
         "speechbrain": speechbrain(second),
+        "seamless": standardised(kaldi_fbank(second * 32768, True, "povey", 8000.0)),
         "mirrored": kaldi_sliding_mean(kaldi_fbank(samples * 32768, snip_edges=False), 300),
     }
 
@@ -184,6 +196,14 @@ def check_kaldi(knf, samples: np.ndarray, made: dict) -> None:
         got = np.stack([bank.get_frame(f) for f in range(bank.num_frames_ready)]).astype(np.float64)
         got = got - got.mean(axis=0) if snip else kaldi_sliding_mean(got, 300)
         say(f"kaldi-native-fbank, {name}", got, made[name])
+
+
+def check_transformers(transformers, samples: np.ndarray, made: dict) -> None:
+    extractor = transformers.SeamlessM4TFeatureExtractor(padding_value=1.0)
+    got = extractor(samples[:N_ONE_SECOND], sampling_rate=RATE, return_tensors="np")["input_features"][0]
+    # Pairs of frames; the last is half padding where their number is odd.
+    got = got.reshape(-1, 80)[: len(made["seamless"])].astype(np.float64)
+    say("transformers, seamless", got, made["seamless"])
 
 
 def check_torch(torch, samples: np.ndarray, made: dict) -> None:
@@ -235,6 +255,14 @@ def check(x: np.ndarray, made: dict) -> None:
         print("    torch is not installed: not compared")
     else:
         check_torch(torch, samples, made)
+
+
+    try:
+        import transformers
+    except ImportError:
+        print("    transformers is not installed: not compared")
+    else:
+        check_transformers(transformers, samples, made)
 
 
 if __name__ == "__main__":

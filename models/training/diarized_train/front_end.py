@@ -1,7 +1,7 @@
 """Log-mel front ends, driven by the ``[front_end]`` table of a model folder.
 
-One function reproduces ours, the official NeXt-TDNN / ECAPA one (torchaudio-like), SpeechBrain's
-and Kaldi's fbank; the reference for every other implementation of them. numpy only.
+One function reproduces ours, the official NeXt-TDNN / ECAPA one (torchaudio-like), SpeechBrain's,
+SeamlessM4T's and Kaldi's fbank; the reference for every other implementation of them. numpy only.
 
 Order of work per window of samples: scale, signal pre-emphasis, framing, per-frame DC
 removal, frame pre-emphasis, window, power (or magnitude) spectrum, mel filters, log, mean
@@ -13,6 +13,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
+
+# Keeps the deviation of a constant channel above zero.
+VARIANCE_OFFSET = 1e-7
 
 _CHOICES = {
     "framing": ("snip_edges", "center_reflect", "center_zero", "kaldi_mirror"),
@@ -29,7 +32,7 @@ _CHOICES = {
     "spectrum": ("power", "magnitude"),
     "mel_triangles": ("mel", "hz", "hz_even"),
     "log": ("natural",),
-    "mean_normalisation": ("none", "window", "sliding", "clipped_window"),
+    "mean_normalisation": ("none", "window", "sliding", "clipped_window", "standardised_window"),
 }
 
 
@@ -129,6 +132,12 @@ VOICE_PERSONIFICATION = FrontEnd(
 
 # CAM++ as 3D-Speaker trains it: Kaldi fbank with its defaults on samples in [-1, 1], without dither.
 CAM_PLUS_PLUS = FrontEnd(scale=1.0, window="povey", high_hz=8000.0)
+
+# WeSpeaker's: Kaldi fbank on 16-bit numbers, up to half the rate, without dither at inference.
+WE_SPEAKER = FrontEnd(high_hz=8000.0)
+
+# w2v-BERT 2.0's, SeamlessM4TFeatureExtractor of transformers, but for the pairs of frames, which the graph makes.
+W2V_BERT = FrontEnd(window="povey", high_hz=8000.0, mean_normalisation="standardised_window")
 
 
 def hz_to_mel(hz: np.ndarray | float) -> np.ndarray:
@@ -276,6 +285,10 @@ class LogMel:
             mel = np.maximum(mel, floor)
         if front.mean_normalisation in ("window", "clipped_window"):
             mel = mel - mel.mean(-1, keepdims=True)
+        elif front.mean_normalisation == "standardised_window":
+            mel = mel - mel.mean(-1, keepdims=True)
+            variance = (mel**2).sum(-1, keepdims=True) / max(1, mel.shape[-1] - 1)
+            mel = mel / np.sqrt(variance + self.dtype(VARIANCE_OFFSET))
         elif front.mean_normalisation == "sliding":
             mel = mel - sliding_mean(mel, front.sliding_frames)
         return np.ascontiguousarray(mel, self.dtype)
