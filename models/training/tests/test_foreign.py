@@ -14,6 +14,9 @@ import pytest
 import torch
 
 import reference
+import reference_large
+import reference_maps
+from checkpoints import large_checkpoint, older_names, redimnet_checkpoint, we_speaker_checkpoint
 from diarized_train.campplus import WHEEL_MEMBER, CamPlusPlus, CamPlusPlusConfig
 from diarized_train.ecapa import Ecapa, SpeechBrainEcapa
 from diarized_train.export import cosine, run_onnx
@@ -95,18 +98,31 @@ def write_wheel(path, checkpoint, member=WHEEL_MEMBER):
 def expected_embedding(layout, checkpoint, samples):
     """The public code's embedding of (n_samples,), by its own front end."""
     x = torch.from_numpy(samples)
+    if layout == "large":
+        inputs = reference_large.input_features(samples)
+        with torch.inference_mode():
+            return reference_large.large(inputs, checkpoint)
     front_ends = {
         "voice_personification": reference.voice_personification_features,
         "speech_brain": reference.speech_brain_features,
         "campplus": reference.cam_plus_plus_features,
+        "we_speaker": reference.we_speaker_features,
     }
-    features = front_ends.get(layout, reference.official_features)(x)
-    return forward(layout, checkpoint, features[None])
+    features = front_ends.get(layout.removesuffix("_bottleneck"), reference.official_features)
+    if layout.startswith("redimnet"):
+        return forward(layout, checkpoint, features(x, checkpoint["model_config"]["F"])[None])
+    return forward(layout, checkpoint, features(x)[None])
 
 
 def forward(layout, checkpoint, features):
-    """The public code's embedding of features (1, 80, T)."""
+    """The public code's embedding of features (1, n_mels, T)."""
     with torch.inference_mode():
+        if layout == "large":
+            return reference_large.large(reference_large.paired(features), checkpoint)
+        if layout.startswith("we_speaker"):
+            return reference_maps.we_speaker_resnet(features, checkpoint)
+        if layout.startswith("redimnet"):
+            return reference_maps.redimnet(features, checkpoint)
         if layout == "taoruijie":
             return reference.ecapa(features, checkpoint, "speaker_encoder.")
         if layout == "speech_brain":
@@ -131,6 +147,23 @@ LAYOUTS = {
     "taoruijie": taoruijie_checkpoint,
     "speech_brain": speech_brain_checkpoint,
     "campplus": campplus_checkpoint,
+    "large": large_checkpoint,
+    "we_speaker": we_speaker_checkpoint,
+    "we_speaker_bottleneck": lambda: we_speaker_checkpoint(bottleneck=True, two_layers=True),
+    "redimnet": redimnet_checkpoint,
+    "redimnet_residual": lambda: redimnet_checkpoint(
+        block_1d_type="att",
+        block_2d_type="basic_resnet_fwse",
+        stages_setup=[(1, 1, 2, [(3, 3)], 24), (3, 1, 2, [(3, 3)], None), (2, 1, 1, [(3, 3)], 16)],
+        group_divisor=1,
+        out_channels=96,
+        global_context_att=False,
+        emb_bn=True,
+    ),
+    "redimnet_fc": lambda: redimnet_checkpoint(
+        F=60, C=10, block_1d_type="fc", block_2d_type="basic_resnet", group_divisor=None
+    ),
+    "redimnet_conv": lambda: redimnet_checkpoint(block_1d_type="conv", block_2d_type="convnext_like_relu"),
 }
 
 
@@ -176,9 +209,18 @@ def test_golden_file_is_the_models_own_output(tmp_path):
 def test_missing_unexpected_and_misshapen_keys_are_named(layout, tmp_path):
     checkpoint = LAYOUTS[layout]()
     state = checkpoint.get("state_dict", checkpoint)
-    victims = ("pwconv2.bias", "layer2.bn3.bias", "tdnn2.norm.norm.bias", "transit1.nonlinear.batchnorm.bias")
+    victims = (
+        "pwconv2.bias",
+        "layer2.bn3.bias",
+        "tdnn2.norm.norm.bias",
+        "transit1.nonlinear.batchnorm.bias",
+        "ffn2.output_dense.bias",
+        "layer3.0.bn2.bias",
+        "exp_dim_conv.bias",
+    )
     victim = next(k for k in state if k.endswith(victims))
-    misshapen = next(k for k in state if k.endswith(("MFA.0.bias", "bn6.bias", "fc.conv.bias", "head.bn2.bias")))
+    odd = ("MFA.0.bias", "bn6.bias", "fc.conv.bias", "head.bn2.bias", "frame_level.bias", "seg_1.bias")
+    misshapen = next(k for k in state if k.endswith(odd) or k == "linear.bias")
     prefix = {"taoruijie": "speaker_encoder."}.get(layout, "")
     del state[victim]
     state[misshapen] = torch.zeros(7)
@@ -191,6 +233,76 @@ def test_missing_unexpected_and_misshapen_keys_are_named(layout, tmp_path):
     assert "missing keys" in text and victim.split(".")[-2] in text
     assert "unexpected keys" in text and "surplus.weight" in text
     assert "wrong shapes" in text and "got (7,)" in text
+
+
+def test_the_older_names_of_redimnet_are_the_same_network(tmp_path):
+    checkpoint = redimnet_checkpoint()
+    older = older_names(checkpoint)
+    assert set(older["state_dict"]) != set(checkpoint["state_dict"])
+    networks = []
+    for name, content in (("newer.pt", checkpoint), ("older.pt", older)):
+        torch.save(content, tmp_path / name)
+        networks.append(load_foreign(tmp_path / name).network.state_dict())
+    assert all(torch.equal(networks[0][key], value) for key, value in networks[1].items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pooling_func": "TSTP"}, r"model_config\.pooling_func \('TSTP'\) must be 'ASTP'"),
+        ({"spec_params": {"spec_norm": "mvn"}}, r"model_config\.spec_params\.spec_norm \('mvn'\) must be 'mn'"),
+        ({"stages_setup": [(4, 1, 1, [(3, 3)], 8)]}, r"stages_setup\[0\]: stride \(4\) must be 1, 2 or 3"),
+        ({"stages_setup": []}, r"stages_setup \(\[\]\) must be a list of stages"),
+        ({"C": -1}, r"model_config\.C \(-1\) must be a whole number"),
+        ({"block_1d_type": "gru"}, r"block_1d_type \('gru'\) must be 'fc' or 'conv' or"),
+        ({"colour": 1}, "not known here: colour"),
+        ({"F": 96}, "wrong shapes"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_names_its_key(changes, words, tmp_path):
+    checkpoint = redimnet_checkpoint()
+    checkpoint["model_config"] = {**checkpoint["model_config"], **changes}
+    torch.save(checkpoint, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match=words):
+        load_foreign(tmp_path / "odd.pt")
+
+
+def test_a_redimnet_without_its_configuration_says_so(tmp_path):
+    torch.save(redimnet_checkpoint()["state_dict"], tmp_path / "bare.pt")
+    with pytest.raises(CheckpointError, match="model_config is missing"):
+        load_foreign(tmp_path / "bare.pt")
+
+
+def test_prefixes_of_other_trainers_are_taken_off(tmp_path):
+    for prefix, checkpoint in (("module.", we_speaker_checkpoint()), ("model.", large_checkpoint())):
+        prefixed = {prefix + key: value for key, value in checkpoint.items()}
+        torch.save({"state_dict": prefixed}, tmp_path / "prefixed.ckpt")
+        got = load_foreign(tmp_path / "prefixed.ckpt").network.state_dict()
+        assert all(torch.equal(value, checkpoint[key]) for key, value in got.items() if "num_batches" not in key)
+
+
+def test_every_depth_and_length_of_the_large_model(tmp_path):
+    # Longer than the distances that have an embedding, to both sides; odd and even; a depth of its own.
+    checkpoint = large_checkpoint(n_layers=3, segment_dims=(48, 64), intermediate=192)
+    torch.save(checkpoint, tmp_path / "large.ckpt")
+    network = load_foreign(tmp_path / "large.ckpt").network
+    generator = torch.Generator().manual_seed(4)
+    for n_frames in (1, 2, 17, 98, 199, 398, 701):
+        features = torch.randn(1, 80, n_frames, generator=generator)
+        expected = forward("large", checkpoint, features)
+        with torch.inference_mode():
+            torch.testing.assert_close(network(features), expected, atol=2e-4, rtol=2e-4)
+
+
+def test_a_large_model_that_no_onnx_file_holds_is_refused(tmp_path):
+    # 2 GiB of zeros take no room: the tensors share their storage.
+    checkpoint = large_checkpoint()
+    key = "feat_extractor.w2v.encoder.layers.1.ffn2.output_dense.weight"
+    checkpoint[key] = torch.zeros(1, 1).expand(2**15, 2**15)
+    torch.save(checkpoint, tmp_path / "huge.ckpt")
+    assert (tmp_path / "huge.ckpt").stat().st_size < 2**24
+    with pytest.raises(CheckpointError, match=r"2 layers are 4\.0. GiB of weights.*less than 2 GiB"):
+        load_foreign(tmp_path / "huge.ckpt")
 
 
 def test_truncated_file_and_strange_contents(tmp_path):

@@ -5,10 +5,13 @@ import pytest
 import torch
 
 import reference
+import reference_large
 from diarized_train.front_end import (
     OFFICIAL,
     SPEECH_BRAIN,
     VOICE_PERSONIFICATION,
+    W2V_BERT,
+    WE_SPEAKER,
     FrontEnd,
     LogMel,
     log_mel,
@@ -55,6 +58,24 @@ def test_voice_personification_matches_kaldi_with_sliding_mean(n_samples):
     got = log_mel(VOICE_PERSONIFICATION, x)
     expected = reference.voice_personification_features(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_we_speaker_is_kaldi_up_to_half_the_rate():
+    x = voice_like(24123)
+    expected = reference.we_speaker_features(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(log_mel(WE_SPEAKER, x), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_samples", [16000, 24123, 48080])
+def test_w2v_bert_matches_the_feature_extractor_of_transformers(n_samples):
+    x = voice_like(n_samples)
+    x[8000:12000] = 0.0
+    got = log_mel(W2V_BERT, x)
+    expected = reference_large.input_features(x).numpy().reshape(-1, 80).T
+    # Its spectra are in single precision; an odd last frame has a padded one beside it.
+    assert expected.shape[1] == got.shape[1] + got.shape[1] % 2
+    np.testing.assert_allclose(got, expected[:, : got.shape[1]], atol=2e-4)
+    np.testing.assert_array_equal(expected[:, got.shape[1] :], 1.0)
 
 
 def test_single_precision_batch_is_the_double_precision_window():

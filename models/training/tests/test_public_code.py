@@ -8,7 +8,6 @@ beside the newest torch. What is compared here is plain Python, so that part is 
     PYTHONPATH=/tmp/public python -m pytest -s tests/test_public_code.py
 """
 
-import importlib.util
 import sys
 import types
 
@@ -20,15 +19,8 @@ import torch.nn.functional as F
 import reference
 import test_foreign
 from diarized_train.export import cosine
+from optional import need
 from test_front_end import voice_like
-
-
-def need(name):
-    """The test is not run without this package."""
-    if importlib.util.find_spec(name) is None:
-        reason = f"not run: the references against {name}, because it is not installed"
-        print(reason)
-        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
