@@ -132,7 +132,7 @@ async def main() -> None:
     if args.wyoming:
         await serve_wyoming(args.host, args.port or 10300)
         return
-    async with serve(vosk, args.host, args.port or 2700, max_size=1 << 20) as server:
+    async with serve(vosk, args.host, 2700 if args.port is None else args.port, max_size=1 << 20) as server:
         print(f"ready at ws://{args.host}:{server.sockets[0].getsockname()[1]}", flush=True)
         await server.serve_forever()
 
