@@ -30,5 +30,5 @@ pub(super) fn read(walk: &mut Walk) -> Result<Head, Fault> {
     walk.skip(u64::from(offset) - HEADER_BYTES as u64).map_err(read_fault)?;
     let n_left = walk.len().map(|len| len.saturating_sub(walk.at()));
     let size = DataSize::of_field(u64::from(number(2)), u64::from(u32::MAX), n_left);
-    Ok(Head { format, order, size })
+    Ok(Head { format, order, size, has_chunks: false })
 }

@@ -50,11 +50,11 @@ pub(super) fn read_riff(walk: &mut Walk) -> Result<Head, Fault> {
             }
             b"data" => {
                 let size = data_size(size, wide_size, walk);
-                if size.is_unfinished && next_is_chunk(walk)? {
+                if size.is_unfinished && next_is_chunk(walk, order)? {
                     continue;
                 }
                 let format = format.ok_or_else(|| damaged("its samples come before its fmt chunk"))?;
-                return Ok(Head { format, order, size });
+                return Ok(Head { format, order, size, has_chunks: true });
             }
             _ => {}
         }
@@ -84,13 +84,13 @@ fn data_size(size: u64, wide_size: Option<u64>, walk: &Walk) -> DataSize {
 }
 
 /// Whether an empty `data` chunk is followed by another chunk, and so is empty indeed.
-fn next_is_chunk(walk: &mut Walk) -> Result<bool, Fault> {
+fn next_is_chunk(walk: &mut Walk, order: Order) -> Result<bool, Fault> {
     let (n_left, at) = (walk.len(), walk.at());
     let next = walk.peek(8).map_err(read_fault)?;
     if next.len() < 8 || !is_known(&next[..4]) {
         return Ok(false);
     }
-    let size = u64::from(Order::Little.u32(&next[4..]));
+    let size = u64::from(order.u32(&next[4..]));
     Ok(n_left.is_none_or(|len| at + 8 + size <= len))
 }
 
@@ -112,6 +112,42 @@ fn skip_body(walk: &mut Walk, size: u64) -> Result<(), Fault> {
     };
     walk.skip(at as u64).map_err(read_fault)?;
     Ok(())
+}
+
+/// Goes to the samples of the next `data` chunk behind one of `n_before` bytes, over at most `n_most` bytes of other chunks.
+/// `None` where there is none: what is no known chunk is the end.
+pub(super) fn next_data(
+    walk: &mut Walk,
+    order: Order,
+    n_before: u64,
+    n_most: u64,
+) -> std::io::Result<Option<DataSize>> {
+    let begin = walk.at();
+    let mut is_odd = n_before % 2 == 1;
+    loop {
+        // An odd body is padded, but not by every program.
+        let ahead = walk.peek(9)?;
+        let is_header = |at: usize| ahead.len() >= at + 8 && is_known(&ahead[at..at + 4]);
+        let places = if is_odd { [1, 0] } else { [0, 0] };
+        let Some(at) = places.into_iter().find(|&at| is_header(at)) else { return Ok(None) };
+        walk.skip(at as u64)?;
+        let header = walk.take(8)?;
+        let size = u64::from(order.u32(&header[4..]));
+        if header.starts_with(b"data") {
+            let size = data_size(size, None, walk);
+            // An empty one may stand before another one.
+            let is_empty = size.is_unfinished && walk.peek(8)?.get(..4).is_none_or(is_known);
+            if !is_empty {
+                return Ok(Some(size));
+            }
+            is_odd = false;
+            continue;
+        }
+        if walk.at() - begin + size > n_most || walk.skip(size)? < size {
+            return Ok(None);
+        }
+        is_odd = size % 2 == 1;
+    }
 }
 
 fn is_known(id: &[u8]) -> bool {
@@ -140,7 +176,7 @@ pub(super) fn read_wave64(walk: &mut Walk) -> Result<Head, Fault> {
                 let body = if size >= 1 << 62 { u64::MAX } else { body };
                 let size = DataSize::of_field(body, u64::MAX, n_left);
                 let format = format.ok_or_else(|| damaged("its samples come before its fmt chunk"))?;
-                return Ok(Head { format, order: Order::Little, size });
+                return Ok(Head { format, order: Order::Little, size, has_chunks: false });
             }
             _ => {}
         }

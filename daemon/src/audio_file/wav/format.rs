@@ -128,9 +128,23 @@ impl Format {
         Reorder { width, flips_sign: self.is_signed_8_bit }
     }
 
-    /// Frames in `n_bytes`, where samples have a size of their own.
+    /// Bytes of a frame, or of a block where samples have no size of their own; 0 where nothing has a size.
+    pub(super) fn frame_bytes(&self) -> u32 {
+        match self.chunk.get(12..14) {
+            Some(_) if self.is_mpeg() => 0,
+            Some(bytes) => Order::Little.u16(bytes).into(),
+            None => u32::from(self.width) * u32::from(self.n_channels),
+        }
+    }
+
+    /// Frames in `n_bytes`, where that is known.
     pub(super) fn n_frames(&self, n_bytes: u64) -> Option<u64> {
-        n_bytes.checked_div(u64::from(self.width) * u64::from(self.n_channels))
+        let n_blocks = n_bytes.checked_div(self.frame_bytes().into())?;
+        if self.chunk.is_empty() {
+            return Some(n_blocks);
+        }
+        let n_in_block = self.chunk.get(18..20).map(|bytes| Order::Little.u16(bytes))?;
+        (n_in_block > 0).then(|| n_blocks.saturating_mul(n_in_block.into()))
     }
 
     /// The body of a `fmt ` chunk that says so, little endian.

@@ -11,6 +11,8 @@ pub(super) struct Head {
     pub(super) format: Format,
     pub(super) order: Order,
     pub(super) size: DataSize,
+    /// Whether the samples stand in a chunk of RIFF, which others may follow.
+    pub(super) has_chunks: bool,
 }
 
 /// How much audio there is behind a header.

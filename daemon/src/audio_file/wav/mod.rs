@@ -10,6 +10,7 @@ mod format;
 mod head;
 mod order;
 mod reorder;
+mod samples;
 mod walk;
 
 use std::io::{Cursor, Read};
@@ -18,8 +19,8 @@ use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 use super::error::Fault;
 use faults::read_fault;
-use head::Head;
 use reorder::Reorder;
+use samples::Samples;
 use walk::Walk;
 
 /// Bytes that identify one of these kinds.
@@ -53,11 +54,11 @@ pub(super) fn open(source: Box<dyn MediaSource>) -> Result<Wav, Fault> {
         () if chunks::is_wave64(&magic) => chunks::read_wave64(&mut walk)?,
         () => chunks::read_riff(&mut walk)?,
     };
-    let Head { format, order, size } = head;
-    if size.is_unfinished && walk.peek(1).map_err(read_fault)?.is_empty() {
+    if head.size.is_unfinished && walk.peek(1).map_err(read_fault)?.is_empty() {
         return Err(Fault::NoSamples);
     }
-    let data = walk.into_rest().take(size.limit);
+    let data = Samples::new(walk, &head);
+    let head::Head { format, order, size, .. } = head;
     let data: Box<dyn Read + Send + Sync> = match format.reorder(order) {
         Reorder::NONE => Box::new(data),
         reorder => Box::new(reorder::Reordered::new(data, reorder)),
@@ -66,15 +67,14 @@ pub(super) fn open(source: Box<dyn MediaSource>) -> Result<Wav, Fault> {
     let source: Box<dyn MediaSource> = if format.is_mpeg() {
         Box::new(ReadOnlySource::new(data))
     } else {
-        let header = plain_header(&format.to_chunk(), size.promised);
+        let header = plain_header(&format.to_chunk());
         Box::new(ReadOnlySource::new(Cursor::new(header).chain(data)))
     };
     Ok(Wav { source, n_promised_frames, is_unfinished: size.is_unfinished })
 }
 
-/// The header of a wav stream with this `fmt ` chunk; sizes that do not fit are left open.
-fn plain_header(fmt: &[u8], n_data: Option<u64>) -> Vec<u8> {
-    let n_data = n_data.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX);
+/// The header of a wav stream with this `fmt ` chunk. Its sizes are left open: the stream ends where the samples do.
+fn plain_header(fmt: &[u8]) -> Vec<u8> {
     let n_fmt = u32::try_from(fmt.len()).expect("a format chunk is cut to 4 KiB");
     [
         &b"RIFF"[..],
@@ -83,7 +83,7 @@ fn plain_header(fmt: &[u8], n_data: Option<u64>) -> Vec<u8> {
         &n_fmt.to_le_bytes(),
         fmt,
         b"data",
-        &n_data.to_le_bytes(),
+        &u32::MAX.to_le_bytes(),
     ]
     .concat()
 }

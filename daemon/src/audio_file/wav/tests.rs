@@ -194,6 +194,41 @@ fn chunks_of_any_order_and_with_wrong_lengths_are_gone_over() {
     }
 }
 
+/// Recorders that were interrupted begin another `data` chunk; some write an empty one first.
+#[test]
+fn all_data_chunks_are_read_as_one() {
+    for way in WAYS {
+        let (fmt, data) = (chunk(b"fmt ", &way.fmt(false, false)), way.data(false, false));
+        let width = usize::from(way.bits / 8);
+        let (first, second) = data.split_at(301 * width);
+        let pad = vec![0; first.len() % 2];
+        let list = chunk(b"LIST", b"INFO");
+        let parts = |between: &[Vec<u8>], behind: &[u8]| {
+            let fmt = std::slice::from_ref(&fmt);
+            let more = [between.concat(), chunk(b"data", second), behind.to_vec()].concat();
+            [riff(fmt, first.len() as u32, first), more].concat()
+        };
+        assert_eq!(same(&parts(std::slice::from_ref(&pad), b""), way), []);
+        assert_eq!(same(&parts(&[], b""), way), [], "without padding");
+        assert_eq!(same(&parts(&[pad.clone(), list.clone()], &list), way), []);
+        assert_eq!(same(&parts(&[pad.clone(), chunk(b"data", b"")], b""), way), [], "an empty one between");
+        let mut open = parts(&[pad.clone(), list], b"");
+        let at = open.len() - second.len() - 4;
+        for unknown in [0, u32::MAX] {
+            open[at..at + 4].copy_from_slice(&unknown.to_le_bytes());
+            assert_eq!(same(&open, way), [], "the last one is not finished");
+        }
+    }
+    // Half a frame at the end of a chunk does not shift what follows.
+    let way = WAYS[1];
+    let (fmt, data) = (chunk(b"fmt ", &way.fmt(false, false)), way.data(false, false));
+    let (first, second) = data.split_at(301);
+    let bytes = [riff(&[fmt], 301, first), vec![0], chunk(b"data", &second[1..])].concat();
+    let (samples, _) = everywhere(&bytes).unwrap();
+    assert_eq!(samples.len(), N_FRAMES);
+    assert!((samples[151] - sample(151) as f32).abs() < 1e-4);
+}
+
 #[test]
 fn big_endian_files_and_those_with_wide_sizes_are_read() {
     for way in WAYS {

@@ -1,6 +1,6 @@
 //! Reading ahead in a stream that may not be able to seek.
 
-use std::io::{self, Cursor, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 
 use symphonia::core::io::MediaSource;
 
@@ -37,7 +37,10 @@ impl Walk {
             self.ahead.resize(n, 0);
             let n_read = match self.source.read(&mut self.ahead[n_before..]) {
                 Ok(n_read) => n_read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    self.ahead.truncate(n_before);
+                    continue;
+                }
                 Err(error) => {
                     self.ahead.truncate(n_before);
                     return Err(error);
@@ -80,9 +83,19 @@ impl Walk {
         self.at += n as u64;
         Ok(bytes)
     }
+}
 
-    /// What follows.
-    pub(super) fn into_rest(self) -> impl Read + Send + Sync {
-        Cursor::new(self.ahead).chain(self.source)
+impl Read for Walk {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = match self.ahead.len().min(buffer.len()) {
+            0 => self.source.read(buffer)?,
+            n => {
+                buffer[..n].copy_from_slice(&self.ahead[..n]);
+                self.ahead.drain(..n);
+                n
+            }
+        };
+        self.at += n as u64;
+        Ok(n)
     }
 }
