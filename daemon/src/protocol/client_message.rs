@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::audio::AudioFormat;
 use super::codes::ErrorCode;
 use super::kinds::kinds;
-use super::lenient::settled;
+use super::lenient::{BYTE_ORDER_MARK, settled};
+use super::object;
 use super::session_options::{Latency, SessionOptions, SpeakerHints};
 use super::words::SendWords;
 
@@ -15,7 +16,7 @@ use super::words::SendWords;
 #[serde(deny_unknown_fields)]
 pub struct Start {
     /// What the binary frames hold; in a resume it may be left out and must be what it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     pub audio: Option<AudioFormat>,
     /// Id that the session shall have; without it the server makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,7 +25,7 @@ pub struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// How many speakers there are, as far as it is known.
-    #[serde(default, skip_serializing_if = "SpeakerHints::is_empty")]
+    #[serde(default, deserialize_with = "object::object", skip_serializing_if = "SpeakerHints::is_empty")]
     pub speakers: SpeakerHints,
     /// How soon labels shall come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +37,7 @@ pub struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asr: Option<bool>,
     /// The session to take up again instead of opening one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
 }
 
@@ -273,6 +274,7 @@ impl ClientMessage {
     /// # Errors
     /// [`MessageError`], which names what is wrong; nothing of the message is acted on.
     pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let value: Value =
             serde_json::from_str(text).map_err(|e| MessageError::NotJson { reason: e.to_string() })?;
         let mut fields = match settled(value) {

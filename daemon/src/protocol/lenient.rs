@@ -5,14 +5,23 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
+use super::object::Object;
+
 /// Largest whole number that a float holds exactly, 2^53.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
+/// Some programs begin every text with it; JSON has no use for it (RFC 8259, section 8.1).
+pub(crate) const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 /// Words of serde for types, and those for users.
-const WORDS: [(&str, &str); 4] = [
-    ("expected u16", "expected a whole number"),
-    ("expected u32", "expected a whole number"),
-    ("expected u64", "expected a whole number"),
+const WORDS: [(&str, &str); 8] = [
+    ("invalid type: sequence", "invalid type: an array"),
+    ("invalid type: map", "invalid type: an object"),
+    ("expected a sequence", "expected an array"),
+    ("expected string or map", "expected a string"),
+    ("expected u16", "expected a whole number from 0 to 65535"),
+    ("expected u32", "expected a whole number from 0 to 4294967295"),
+    ("expected u64", "expected a whole number from 0"),
     ("expected f64", "expected a number"),
 ];
 
@@ -40,9 +49,11 @@ fn whole(number: &Number) -> Option<Number> {
 /// # Errors
 /// What is wrong with it, for the client.
 pub(crate) fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(body);
     let value: Value =
         serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
-    read_value(settled(value)).map_err(|error| format!("the body: {error}"))
+    let read = read_value(settled(value)).map_err(|error| format!("the body: {error}"));
+    read.map(|Object(body)| body)
 }
 
 /// Reads a settled value.
@@ -67,6 +78,13 @@ pub(crate) fn read_number<T: std::str::FromStr>(text: &str) -> Option<T> {
     }
     let value: f64 = text.parse().ok()?;
     (value.fract() == 0.0 && value.abs() <= MAX_WHOLE).then(|| (value as i64).to_string().parse().ok())?
+}
+
+/// The first parameter of a query that is given more than once: which value counts is anybody's guess.
+pub(crate) fn repeated(query: &[(String, String)]) -> Option<String> {
+    let is_repeated = |at: usize| query[..at].iter().any(|(key, _)| *key == query[at].0);
+    let at = (0..query.len()).find(|at| is_repeated(*at))?;
+    Some(format!("query parameter {} is given more than once; give it once", query[at].0))
 }
 
 #[cfg(test)]
@@ -100,11 +118,38 @@ mod tests {
         let error = |value| read_value::<Outer>(value).unwrap_err();
         assert_eq!(
             error(json!({"_list": [{"_rate": 1}, {"_rate": 2.5}]})),
-            "_list[1]._rate: invalid type: floating point `2.5`, expected a whole number"
+            "_list[1]._rate: invalid type: floating point `2.5`, expected a whole number from 0 to 4294967295"
         );
         assert_eq!(error(json!({"_list": [{}]})), "_list[0]: missing field `_rate`");
         assert_eq!(error(json!({})), "missing field `_list`");
         assert_eq!(error(json!({"_list": [], "x": 1})), "unknown field `x`, expected `_list`");
+    }
+
+    #[test]
+    fn a_body_is_an_object() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct It {
+            _name: String,
+        }
+        let error = |body: &str| read_body::<It>(body.as_bytes()).unwrap_err();
+        assert_eq!(error(r#"["Ann"]"#), "the body: invalid type: an array, expected an object");
+        assert_eq!(error("7"), "the body: invalid type: integer `7`, expected an object");
+        assert_eq!(error(r#"{"_name": {}}"#), "the body: _name: invalid type: an object, expected a string");
+        assert!(read_body::<It>(br#"{"_name": "Ann"}"#).is_ok());
+        assert!(read_body::<It>("\u{feff}{\"_name\": \"Ann\"}".as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_parameter_is_given_once() {
+        let query = |keys: &[&str]| {
+            repeated(&keys.iter().map(|key| ((*key).to_owned(), String::new())).collect::<Vec<_>>())
+        };
+        assert_eq!(query(&["session", "since"]), None);
+        assert_eq!(
+            query(&["channels", "session", "channels"]).unwrap(),
+            "query parameter channels is given more than once; give it once"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod document;
 mod end_reason;
 mod kinds;
 pub(crate) mod lenient;
+mod object;
 pub mod server_message;
 pub mod session_options;
 mod step;

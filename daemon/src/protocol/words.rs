@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decimal::round_3;
 use super::decimal::{Decimal, Seconds};
+use super::object;
 
 /// Words in one message of a client.
 pub const MAX_WORDS_SENT: usize = 1000;
@@ -21,6 +22,7 @@ const MAX_TIME_S: f64 = 366.0 * 86_400.0;
 #[serde(deny_unknown_fields)]
 pub struct SendWords {
     /// The words; none withdraws the provisional ones.
+    #[serde(deserialize_with = "object::list")]
     pub words: Vec<SentWord>,
     /// Whether the recogniser changes them no more.
     #[serde(rename = "final", default = "yes", skip_serializing_if = "is_yes")]

@@ -13,7 +13,7 @@ use super::socket_request::SocketRequest;
 use super::writer::{Feed, Outgoing};
 use crate::access::{Denied, Scope};
 use crate::hub::FollowAll;
-use crate::protocol::lenient::read_number;
+use crate::protocol::lenient::{read_number, repeated};
 use crate::protocol::{ClientMessage, ErrorCode};
 use crate::session::{Cursor, Session};
 
@@ -30,6 +30,9 @@ enum Wanted {
 }
 
 fn wanted(query: &[(String, String)]) -> Result<Wanted, (ErrorCode, String)> {
+    if let Some(reason) = repeated(query) {
+        return Err((ErrorCode::BadMessage, reason));
+    }
     let (mut session, mut since, mut stays) = (None, None, false);
     for (key, value) in query {
         match key.as_str() {
@@ -200,6 +203,11 @@ mod tests {
         assert!(ask(&[]).unwrap_err().contains("session=ID"));
         assert!(ask(&[("session", "*"), ("since", "7")]).unwrap_err().contains("one session"));
         assert!(ask(&[("session", "a"), ("since", "-1")]).unwrap_err().contains("\"-1\""));
+        assert!(
+            ask(&[("session", "a"), ("session", "b")])
+                .unwrap_err()
+                .contains("session is given more than once")
+        );
         assert!(ask(&[("sesion", "a")]).unwrap_err().contains("`sesion`"));
     }
 }

@@ -12,7 +12,7 @@ use crate::error_chain::error_chain;
 use crate::hub::OpenError;
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
-use crate::protocol::lenient::read_number;
+use crate::protocol::lenient::{read_number, repeated};
 use crate::protocol::server_message::Started;
 use crate::protocol::session_options::SpeakerHintsError;
 use crate::protocol::text::checked_title;
@@ -53,7 +53,11 @@ pub(super) async fn open(
     connection: &mut Connection,
     query: Vec<(String, String)>,
 ) -> Result<Option<Opened>, ConnectionClosed> {
-    let start = if query.is_empty() { first_message(connection).await? } else { start_of_query(&query) };
+    let start = match repeated(&query) {
+        Some(reason) => Err(Fault(ErrorCode::BadMessage, reason)),
+        None if query.is_empty() => first_message(connection).await?,
+        None => start_of_query(&query),
+    };
     let opened = match start {
         Ok(start)
             if start.resume.is_some()

@@ -66,7 +66,7 @@ fn what_is_wrong_is_named() {
     let (code, text) = error(r#"{"type":"rename","speaker":"S1"}"#);
     assert_eq!((code, text.as_str()), (ErrorCode::BadMessage, "`rename`: missing field `name`"));
     let (code, text) = error(r#"{"type":"start","audio":{"sample_rate":"48000"}}"#);
-    let expected = "`start`: audio.sample_rate: invalid type: string \"48000\", expected a whole number";
+    let expected = "`start`: audio.sample_rate: invalid type: string \"48000\", expected a whole number from 0 to 4294967295";
     assert_eq!((code, text.as_str()), (ErrorCode::BadMessage, expected));
     let (code, text) = error(r#"{"type":"start","audio":{"encoding":"opus"}}"#);
     assert_eq!((code, text.contains("pcm_s16le")), (ErrorCode::BadMessage, true), "{text}");
@@ -151,6 +151,39 @@ fn whole_floats_are_whole_numbers_in_every_field_of_every_type() {
         text.contains("audio.sample_rate") && text.contains("48000.5") && text.contains("a whole number"),
         "{text}"
     );
+}
+
+/// Serde takes an array for an object, field by field; nobody means that.
+#[test]
+fn an_array_is_no_object_in_any_field_of_any_type() {
+    let mut n_objects = 0;
+    for message in messages() {
+        let mut arrays = Vec::new();
+        let array = |inner: &Value| match inner {
+            Value::Object(fields) => Some(Value::Array(fields.values().cloned().collect())),
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                let values = items.iter().map(|item| item.as_object().unwrap().values().cloned().collect());
+                Some(Value::Array(values.collect()))
+            }
+            other => Some(other.clone()),
+        };
+        with_each_field(&message, &array, &mut arrays);
+        for changed in arrays.iter().filter(|changed| **changed != message) {
+            n_objects += 1;
+            let (code, text) = error(&changed.to_string());
+            assert_eq!(code, ErrorCode::BadMessage, "{changed}");
+            assert!(text.contains("invalid type: an array, expected an object"), "{changed}: {text}");
+        }
+    }
+    assert_eq!(n_objects, 4, "audio, speakers, resume, words");
+    let text = error(r#"{"type":"start","audio":[]}"#).1;
+    assert_eq!(text, "`start`: audio: invalid type: an array, expected an object");
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    assert_eq!(ClientMessage::parse("\u{feff}{\"type\":\"close\"}"), Ok(ClientMessage::Close(Close {})));
+    assert_eq!(error("\u{feff}").0, ErrorCode::BadMessage);
 }
 
 #[test]
