@@ -72,12 +72,17 @@ pub(super) fn failure(status: StatusCode, code: ErrorCode, reason: impl ToString
 /// Reason for clients when stored sessions cannot be read; the log has the details.
 pub(super) fn unreadable_reason(error: &StorageError) -> String {
     let cause: &dyn std::error::Error = error;
-    tracing::error!(error = cause, "the kept sessions cannot be reached");
+    tracing::error!(error = cause, "a request on kept sessions fails");
     match error {
         StorageError::Damaged { .. } => error.to_string(),
         StorageError::Unclean { .. } => {
             "it is deleted, but its file cannot be rewritten now and may show traces of it; the server tries again, \
              and its log says why"
+                .to_owned()
+        }
+        StorageError::AudioStays { .. } => {
+            "the audio of this session cannot be deleted now, so nothing of it was; the server's log says why, delete it \
+             again when that is mended"
                 .to_owned()
         }
         _ => "the kept sessions cannot be reached; the server's log says why".to_owned(),

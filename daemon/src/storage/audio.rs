@@ -61,8 +61,11 @@ impl KeptAudio {
 
     pub(super) fn forget(&self, id: &str) -> Result<(), StorageError> {
         let Some(recordings) = &self.recordings else { return Ok(()) };
-        let fault = |source| StorageError::Audio { folder: recordings.folder().to_owned(), source };
-        recordings.forget(id).map(|_| ()).map_err(fault)
+        recordings.forget(id).map(|_| ()).map_err(|source| StorageError::AudioStays {
+            id: id.to_owned(),
+            folder: recordings.folder().to_owned(),
+            source,
+        })
     }
 
     /// Deletes the audio of the sessions `expired`, and of those that ended too long ago.

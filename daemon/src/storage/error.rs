@@ -1,6 +1,8 @@
 //! Errors of the storage.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
 
 /// Why sessions cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,16 @@ pub enum StorageError {
     InUse {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is damaged, or something else.
+    #[error(
+        "{} is damaged or holds no sessions; restore it from a backup, or move it away, and a new one is made", path.display()
+    )]
+    NoStore {
+        /// The file.
+        path: PathBuf,
+        /// Error of SQLite.
+        source: rusqlite::Error,
     },
     /// Error of SQLite.
     #[error("the database of kept sessions fails")]
@@ -59,9 +71,37 @@ pub enum StorageError {
         /// Error of the operating system.
         source: std::io::Error,
     },
+    /// The audio of a session stays, so the session does, too.
+    #[error(
+        "the audio of session {id:?} cannot be deleted from {}, so the session is kept as it is; make the folder writable and delete it again", folder.display()
+    )]
+    AudioStays {
+        /// Id of the session.
+        id: String,
+        /// The folder.
+        folder: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
     /// The operating system gave no thread.
     #[error("cannot start the thread of the storage")]
     Thread(#[source] std::io::Error),
+}
+
+impl StorageError {
+    /// The same where the file at `path` is opened: whether it is damaged, or no database, is known then.
+    pub(super) fn of_opening(self, path: &Path) -> Self {
+        match self {
+            Self::Sqlite(source)
+                if source.sqlite_error_code().is_some_and(|code| {
+                    matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                }) =>
+            {
+                Self::NoStore { path: path.to_owned(), source }
+            }
+            other => other,
+        }
+    }
 }
 
 pub(super) fn damaged(id: &str, reason: impl ToString) -> StorageError {

@@ -66,6 +66,11 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]
     pub fn open(params: StorageParams) -> Result<Arc<Self>, StorageError> {
+        let path = params.path.clone();
+        Self::open_sound(params).map_err(|error| error.of_opening(&path))
+    }
+
+    fn open_sound(params: StorageParams) -> Result<Arc<Self>, StorageError> {
         let lock = files::lock(&params.path)?;
         let mut database = Database::open(&params.path)?;
         database.limit(params.max_bytes)?;

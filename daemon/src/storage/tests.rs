@@ -4,6 +4,7 @@ mod age;
 mod corrections;
 mod going_on;
 mod ids;
+mod opening;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -306,7 +307,7 @@ fn a_file_of_another_kind_or_a_newer_version_is_left_alone() {
     std::fs::write(&path, "this is no database, and long enough to look like the header of one to SQLite")
         .unwrap();
     let params = StorageParams::at(&path);
-    assert!(matches!(Storage::open(params.clone()), Err(StorageError::Sqlite(_))));
+    assert!(matches!(Storage::open(params.clone()), Err(StorageError::NoStore { .. })));
     std::fs::remove_file(&path).unwrap();
     let newer = rusqlite::Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();

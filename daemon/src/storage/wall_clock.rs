@@ -61,12 +61,14 @@ impl Database {
                 Ok(Reading { wall_ms: row.get(0)?, up_ms: row.get(1)?, boot: row.get(2)? })
             })
             .optional()?;
-        let jump = before.map_or(0, |before| now.set_forward_since(&before));
-        if jump > 0 {
-            // What ended after the clock was set right has the right time.
+        let jump = before.as_ref().map_or(0, |before| now.set_forward_since(before));
+        if let Some(before) = before.filter(|_| jump > 0) {
+            // What ended after the clock was set right has the right time. A time between the old clock and the new one was
+            // written by yet another clock: nobody knows that age, which counts from the last look.
+            let last_look_ms = before.wall_ms + jump;
             write.execute(
-                "UPDATE sessions SET ended_ms = ended_ms + ?1 WHERE ended_ms <= ?2",
-                params![jump, now.wall_ms - jump],
+                "UPDATE sessions SET ended_ms = CASE WHEN ended_ms <= ?2 THEN ended_ms + ?1 ELSE max(ended_ms, ?3) END",
+                params![jump, now.wall_ms - jump, last_look_ms],
             )?;
         }
         write.execute(

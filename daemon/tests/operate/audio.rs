@@ -192,3 +192,27 @@ fn labels_go_on_when_there_is_no_room_for_audio() {
     let (status, _, body) = raw_request(&server, "GET", "/v1/sessions/talk/audio", "");
     assert!(status == 200 && decoded(body).len() > 20 * RATE, "what was written before is there");
 }
+
+#[test]
+fn a_session_whose_audio_cannot_be_deleted_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, audio) = places(folder.path());
+    let server = keeping(&path);
+    let (code, ..) = run(&mut stream(&server.url, &["--speed", "max", "--session", "talk"]));
+    assert_eq!(code, 0);
+    audio_of(&server, "talk", 20);
+    // A folder in its place: not even root deletes that as a file.
+    let file = audio.join("talk.opus");
+    std::fs::rename(&file, folder.path().join("aside")).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (status, body) = server.http("DELETE", "/v1/sessions/talk");
+    assert!(status == 500 && body.contains("cannot be deleted now, so nothing of it was"), "{status} {body}");
+    assert!(server.log().contains("make the folder writable and delete it again"), "{}", server.log());
+    assert_eq!(server.http("GET", "/v1/sessions/talk.rttm").0, 200);
+
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(folder.path().join("aside"), &file).unwrap();
+    assert_eq!(server.http("DELETE", "/v1/sessions/talk").0, 204);
+    assert!(!file.exists());
+    assert_eq!(server.http("GET", "/v1/sessions/talk").0, 404);
+}
