@@ -31,8 +31,14 @@ impl AudioSource {
             let (name, url) = (name.trim(), url.trim());
             return is_url(url).then(|| Self { name: name.to_owned(), url: url.to_owned() });
         }
-        is_url(text).then(|| Self { name: name_of(text), url: text.to_owned() })
+        (is_url(text) && !has_wrong_name(text)).then(|| Self { name: name_of(text), url: text.to_owned() })
     }
+}
+
+/// Whether something stands before a URL that was meant as its name.
+fn has_wrong_name(text: &str) -> bool {
+    let Some((name, url)) = text.split_once('=') else { return false };
+    url.contains("://") && !name.contains([':', '/'])
 }
 
 /// Whether it can be the id of a session.
@@ -129,7 +135,9 @@ mod tests {
         let source = AudioSource::parse(" hall = rtsp://a/b?c=d ").unwrap();
         assert_eq!((source.name.as_str(), source.url.as_str()), ("hall", "rtsp://a/b?c=d"));
         assert_eq!(AudioSource::parse(&source.to_string()), Some(source));
-        for bad in ["", "a=", "a=-x", "-x", "a=b,c", "a=b\nc"] {
+        for bad in
+            ["", "a=", "a=-x", "-x", "a=b,c", "a=b\nc", "=http://a", "big hall=http://a", "кухня=rtsp://a/b"]
+        {
             assert_eq!(AudioSource::parse(bad), None, "{bad}");
         }
         assert!(AudioSource::parse("stdin=-").is_some());

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::health::Health;
 use super::input::{Input, Kind, open, shown};
+use super::lengths::Lengths;
 use super::true_clock::{Held, STALL, TrueClock, samples_of};
 use crate::client::Backoff;
 use crate::hub::Hub;
@@ -37,6 +38,7 @@ pub(super) struct Feeder {
     pub(super) hub: Arc<Hub>,
     pub(super) health: Arc<Health>,
     pub(super) down: watch::Receiver<bool>,
+    pub(super) lengths: Lengths,
 }
 
 /// What came of a source.
@@ -58,6 +60,9 @@ struct Reading {
     audio: Box<dyn AsyncRead + Unpin + Send>,
     child: Option<Child>,
     is_live: bool,
+    began: Instant,
+    /// Bytes that were read.
+    n_bytes: u64,
     bytes: Vec<u8>,
     /// Half of a sample, which waits for its other half.
     n_kept: usize,
@@ -69,7 +74,7 @@ impl Reading {
     fn new(Input { audio, child }: Input, is_live: bool) -> Self {
         let heard = Instant::now();
         let held = is_live.then(|| Held::new(heard, true));
-        Self { audio, child, is_live, bytes: vec![0; 3200], n_kept: 0, heard, held }
+        Self { audio, child, is_live, began: heard, n_bytes: 0, bytes: vec![0; 3200], n_kept: 0, heard, held }
     }
 
     /// What comes next, or nothing when held audio is to be looked at.
@@ -91,7 +96,10 @@ impl Reading {
             Err(_) => Came::Nothing,
             Ok(Err(error)) => return Err(Stop::Broken(error.to_string())),
             Ok(Ok(0)) => return Ok(Came::End(self.held.take().filter(|held| held.n_samples() > 0))),
-            Ok(Ok(n)) => self.take(n + self.n_kept, now),
+            Ok(Ok(n)) => {
+                self.n_bytes += n as u64;
+                self.take(n + self.n_kept, now)
+            }
         };
         Ok(self.held.take_if(|held| held.is_complete(now)).map_or(came, Came::Complete))
     }
@@ -230,14 +238,13 @@ impl Feeder {
                 Ok(Came::Complete(held)) => self.release(session, held).await,
                 Ok(Came::Nothing) => Ok(()),
                 Ok(Came::End(held)) => {
+                    let stop = self.over(&mut reading).await;
+                    let held = held.filter(|_| !(matches!(stop, Stop::End) && self.lengths.is_again()));
                     let released = match held {
                         Some(held) => self.release(session, held).await,
                         None => Ok(()),
                     };
-                    return match released {
-                        Ok(()) => self.over(reading.child.as_mut()).await,
-                        Err(stop) => stop,
-                    };
+                    return released.err().unwrap_or(stop);
                 }
                 Err(stop) => Err(stop),
             };
@@ -269,13 +276,24 @@ impl Feeder {
     }
 
     /// What the end of the data means.
-    async fn over(&self, child: Option<&mut Child>) -> Stop {
-        let status = match child {
+    async fn over(&mut self, reading: &mut Reading) -> Stop {
+        let status = match reading.child.as_mut() {
             None => return Stop::End,
             Some(child) => timeout(Duration::from_secs(5), child.wait()).await,
         };
         match status {
             Ok(Ok(status)) if status.success() && self.kind.ends() => Stop::End,
+            Ok(Ok(status))
+                if status.success()
+                    && self.lengths.is_recording(reading.n_bytes / 2, reading.began.elapsed()) =>
+            {
+                let source = &self.source.name;
+                tracing::info!(
+                    source,
+                    "the audio came faster than real time: it is a recording and no live stream"
+                );
+                Stop::End
+            }
             Ok(Ok(status)) => Stop::Broken(format!("ffmpeg ends with {status}")),
             _ => Stop::Broken("ffmpeg gives no audio".to_owned()),
         }

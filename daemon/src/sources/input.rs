@@ -25,9 +25,9 @@ impl Kind {
             Self::Raw
         } else if url == "-" {
             Self::Pipe
-        } else if is_device(url) || url.contains("://") {
+        } else if is_device(url) || (url.contains("://") && path_of(url).is_none()) {
             Self::Live
-        } else if std::fs::metadata(url).is_ok_and(|found| !found.is_file()) {
+        } else if std::fs::metadata(path_of(url).unwrap_or(url)).is_ok_and(|found| !found.is_file()) {
             Self::Pipe
         } else {
             Self::File
@@ -38,6 +38,13 @@ impl Kind {
     pub(super) fn ends(self) -> bool {
         self != Self::Live
     }
+}
+
+/// The path in a `file://` URL.
+fn path_of(url: &str) -> Option<&str> {
+    url.strip_prefix("file://localhost/")
+        .map(|_| &url["file://localhost".len()..])
+        .or_else(|| url.strip_prefix("file://"))
 }
 
 fn is_device(url: &str) -> bool {
@@ -72,10 +79,10 @@ pub(super) fn arguments(url: &str, kind: Kind) -> Vec<String> {
         }
         (_, Kind::File) => {
             add(&["-re"]);
-            format!("file:{url}")
+            format!("file:{}", path_of(url).unwrap_or(url))
         }
         _ if url == "-" => "pipe:0".to_owned(),
-        _ => format!("file:{url}"),
+        _ => format!("file:{}", path_of(url).unwrap_or(url)),
     };
     add(&["-i", &input, "-map", "0:a:0", "-vn", "-sn", "-dn"]);
     // Where packets are missing there is silence, so that the clock stays right.
@@ -160,6 +167,11 @@ mod tests {
         assert_eq!(plain("alsa:hw:1%2C0"), "alsa:hw:1,0");
         assert_eq!(plain("rtsp://camera/a%2Cb"), "rtsp://camera/a%2Cb", "the server reads it");
         assert!(of("talk.flac").contains("-nostdin -re -i file:talk.flac "));
+        for url in ["file:///tmp/talk.flac", "file://localhost/tmp/talk.flac"] {
+            assert_eq!(Kind::of(url), Kind::File, "{url}");
+            assert!(of(url).contains("-nostdin -re -i file:/tmp/talk.flac "), "{url}");
+        }
+        assert_eq!(Kind::of("file:///dev/null"), Kind::Pipe);
         assert!(of("-").contains("warning -i pipe:0 "));
         assert!(of("udp://0.0.0.0:5000").ends_with("-ac 1 -ar 16000 -f s16le pipe:1"));
     }

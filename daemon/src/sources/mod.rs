@@ -7,6 +7,7 @@ mod child;
 mod feeder;
 mod health;
 mod input;
+mod lengths;
 mod service;
 mod true_clock;
 

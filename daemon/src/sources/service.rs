@@ -9,6 +9,7 @@ use tokio::process::Command;
 use super::feeder::Feeder;
 use super::health::{Health, write_metrics};
 use super::input::{Kind, plain};
+use super::lengths::Lengths;
 use crate::hub::Hub;
 
 /// Why sources cannot be opened.
@@ -62,6 +63,7 @@ impl Sources {
                 hub: Arc::clone(hub),
                 health,
                 down: hub.shutting_down(),
+                lengths: Lengths::default(),
             });
         }
         if !all.is_empty() {

@@ -114,6 +114,47 @@ fn a_stream_that_breaks_off_goes_on_behind_a_gap() {
     assert!(heard.live);
 }
 
+/// Address of a folder that is served over HTTP.
+fn web(folder: &Path) -> String {
+    let web = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, folder) = (web.local_addr().unwrap(), folder.to_owned());
+    std::thread::spawn(move || {
+        for tcp in web.incoming() {
+            let Ok(mut tcp) = tcp else { return };
+            let mut head = [0; 4096];
+            let n = tcp.read(&mut head).unwrap_or_default();
+            let head = String::from_utf8_lossy(&head[..n]).into_owned();
+            let name = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+            let body = std::fs::read(folder.join(name)).unwrap_or_default();
+            let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = tcp.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_recording_behind_a_url_is_labelled_once() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    encoded(folder.path(), "list.m3u8", "6");
+    encoded(folder.path(), "talk.mp3", "6");
+    let (web, file) = (web(folder.path()), folder.path().join("talk.mp3"));
+    let sources = [
+        format!("hls={web}/list.m3u8"),
+        format!("mp3={web}/talk.mp3"),
+        format!("file=file://{}", file.display()),
+    ];
+    let server = Server::start(&sources, &[]);
+    for session in ["hls", "mp3", "file"] {
+        let ended = server.until(session, |s| !s.live);
+        let end = ended.segments.iter().map(|segment| segment.end.0).fold(0.0, f64::max);
+        assert!(ended.segments.len() <= 3 && (4.0..6.5).contains(&end), "{session}: {:?}", ended.segments);
+    }
+}
+
 #[test]
 fn standard_input_is_a_source_with_and_without_a_header() {
     if !has_ffmpeg() {
