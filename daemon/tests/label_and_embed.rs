@@ -313,6 +313,6 @@ fn an_interrupt_writes_what_was_labelled_so_far() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("warning: -: interrupted; labelled up to "), "{stderr}");
+    assert!(stderr.contains("warning: standard input: interrupted; labelled up to "), "{stderr}");
     assert_eq!(names(folder.path()), ["out.rttm"]);
 }

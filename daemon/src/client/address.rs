@@ -36,9 +36,9 @@ pub enum AddressError {
         /// The text.
         got: String,
     },
-    /// It holds a user or a password.
+    /// It holds a user, a password or a token.
     #[error(
-        "an address with a user or a password is not used: leave both out; a server with tokens wants one in \
+        "an address with a user, a password or a token is not used: leave them out; a server with tokens wants one in \
          DIARIZED_TOKEN"
     )]
     Credentials,
@@ -60,7 +60,11 @@ impl Address {
             _ => return Err(malformed()),
         };
         let uri: Uri = format!("ws://{rest}").parse().map_err(|_| malformed())?;
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let is_token =
+            |pair: &str| ["token=", "access_token=", "bearer="].iter().any(|key| pair.starts_with(key));
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
+            || uri.query().is_some_and(|query| query.split('&').any(is_token))
+        {
             return Err(AddressError::Credentials);
         }
         let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(malformed)?.to_owned();
@@ -188,8 +192,15 @@ mod tests {
         for text in ["", "ftp://host", "ws://", "ho st", "host:port", "ws://fLaC[", "a]b", "[[::1]]"] {
             assert!(matches!(Address::parse(text), Err(AddressError::Malformed { .. })), "{text:?}");
         }
-        let refused = Address::parse("wss://ann:secret@box.example").unwrap_err();
-        assert!(refused == AddressError::Credentials && !refused.to_string().contains("secret"));
+        for text in
+            ["wss://ann:secret@box.example", "wss://box.example/?token=secret", "box?x=1&access_token=secret"]
+        {
+            let refused = Address::parse(text).unwrap_err();
+            assert!(
+                refused == AddressError::Credentials && !refused.to_string().contains("secret"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -91,6 +91,9 @@ impl Authorities {
             // What a self-signed certificate is refused with unless it is named.
             let advice = match reason.contains("CaUsedAsEndEntity") || reason.contains("UnknownIssuer") {
                 true => "; where the server's certificate is signed by itself, name that very certificate with --ca",
+                false if reason.contains("InvalidContentType") => {
+                    "; what answers there speaks no TLS: write ws:// in place of wss://"
+                }
                 false => "",
             };
             format!("no encrypted connection: {reason}{advice}")

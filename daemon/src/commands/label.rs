@@ -16,7 +16,7 @@ use diarized_config::Config;
 use super::config_args::{ConfigArgs, FlagValue};
 use super::input_args::InputArgs;
 use super::model_args::ModelArgs;
-use crate::audio_file::MonoFile;
+use crate::audio_file::{MonoFile, STDIN_NAME};
 use crate::channel_choice::channel_select;
 use crate::engine::LiveEngines;
 use crate::error_chain::error_chain;
@@ -323,11 +323,14 @@ impl Job<'_> {
     }
 
     fn tell_problems(&self, path: &Path, labelled: &Labelled) {
-        let name = path.display();
+        let name = match path.as_os_str() == STDIN_NAME {
+            true => "standard input".to_owned(),
+            false => path.display().to_string(),
+        };
         for problem in &labelled.problems {
             self.bars.line(&format!("diarized: warning: {name}: {problem}"));
         }
-        if let Some(doubt) = doubt::doubt(&labelled.state) {
+        if let Some(doubt) = doubt::doubt(&labelled.state, self.config.diarization.expected_speakers) {
             self.bars.line(&format!("diarized: note: {name}: {doubt}"));
         }
         if labelled.is_interrupted {

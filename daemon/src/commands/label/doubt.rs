@@ -12,12 +12,21 @@ const LITTLE_SPEECH_S: f64 = 10.0;
 const NOISY_DB: f64 = 10.0;
 
 /// What is uncertain about who speaks in a recording, why, and what would help; `None` where nothing is. A recording without
-/// speech is worth a note, too.
-pub(super) fn doubt(state: &SessionState) -> Option<String> {
+/// speech is worth a note, too, and one in which fewer speakers than the number in `expected` were found.
+pub(super) fn doubt(state: &SessionState, expected: Option<usize>) -> Option<String> {
     let speech_s = state.segments().map(spoken_s).sum::<f64>();
     let Some(confidence) = mean(state, |segment| Some(segment.confidence)) else {
         return Some("no speech was found".to_owned());
     };
+    let mut found: Vec<_> = state.segments().map(|segment| segment.speaker).collect();
+    found.sort_unstable();
+    found.dedup();
+    let n_found = found.len();
+    if let Some(n_expected) = expected.filter(|n| *n > n_found) {
+        return Some(format!(
+            "{n_found} of {n_expected} expected speakers found: {speech_s:.1} s of speech can be split no further"
+        ));
+    }
     if confidence >= LITTLE_CONFIDENCE {
         return None;
     }
@@ -29,16 +38,17 @@ pub(super) fn doubt(state: &SessionState) -> Option<String> {
     if let Some(snr_db) = snr_db.filter(|snr_db| *snr_db < NOISY_DB) {
         causes.push(format!("noise only {snr_db:.0} dB below the speech"));
     }
-    let what = match state.speakers().count() {
+    let what = match n_found {
         1 => "whether one person speaks or more is known with little confidence",
         _ => "speakers are distinguished with little confidence",
     };
     let percent = 100.0 * confidence;
     let because = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
-    Some(format!(
-        "{what} ({percent:.0} %){because}; more speech of each, a clearer recording or the number of speakers \
-         (--speakers) would help"
-    ))
+    let help = match expected {
+        Some(_) => "more speech of each or a clearer recording would help",
+        None => "more speech of each, a clearer recording or the number of speakers (--speakers) would help",
+    };
+    Some(format!("{what} ({percent:.0} %){because}; {help}"))
 }
 
 /// Speech in a segment, in seconds.
@@ -92,12 +102,12 @@ mod tests {
 
     #[test]
     fn a_note_names_what_is_uncertain_and_why() {
-        assert_eq!(doubt(&SessionState::new()).as_deref(), Some("no speech was found"));
-        assert_eq!(doubt(&state(&[(1, 30, 0.9, Some(30.0)), (2, 5, 0.5, Some(30.0))])), None);
-        let short = doubt(&state(&[(1, 3, 0.6, Some(30.0))])).unwrap();
+        assert_eq!(doubt(&SessionState::new(), None).as_deref(), Some("no speech was found"));
+        assert_eq!(doubt(&state(&[(1, 30, 0.9, Some(30.0)), (2, 5, 0.5, Some(30.0))]), None), None);
+        let short = doubt(&state(&[(1, 3, 0.6, Some(30.0))]), None).unwrap();
         assert!(short.starts_with("whether one person speaks or more"), "{short}");
         assert!(short.contains("(60 %): 3.0 s of speech only;") && !short.contains("noise"), "{short}");
-        let noisy = doubt(&state(&[(1, 30, 0.7, Some(4.0)), (2, 10, 0.5, None)])).unwrap();
+        let noisy = doubt(&state(&[(1, 30, 0.7, Some(4.0)), (2, 10, 0.5, None)]), None).unwrap();
         assert!(
             noisy.starts_with("speakers are distinguished with little confidence (65 %): noise"),
             "{noisy}"
@@ -106,7 +116,11 @@ mod tests {
             noisy.contains("only 4 dB below the speech;") && !noisy.contains("of speech only"),
             "{noisy}"
         );
-        let neither = doubt(&state(&[(1, 30, 0.7, Some(30.0)), (2, 10, 0.7, None)])).unwrap();
+        let few = doubt(&state(&[(1, 30, 0.9, None), (2, 4, 0.9, None)]), Some(6)).unwrap();
+        assert_eq!(few, "2 of 6 expected speakers found: 34.0 s of speech can be split no further");
+        let known = doubt(&state(&[(1, 30, 0.5, None)]), Some(1)).unwrap();
+        assert!(!known.contains("--speakers"), "{known}");
+        let neither = doubt(&state(&[(1, 30, 0.7, Some(30.0)), (2, 10, 0.7, None)]), None).unwrap();
         assert!(neither.contains("(70 %); more speech of each"), "{neither}");
     }
 }

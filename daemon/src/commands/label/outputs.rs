@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use diarized_models::SessionState;
 use parking_lot::Mutex;
@@ -25,7 +25,7 @@ pub(super) enum PlanError {
         "subtitles of several files do not go into one: name a folder with --output, such as --output labels/"
     )]
     SubtitlesInOne,
-    #[error("{} and {} would both be written to {}: label them one after the other", first.display(), second.display(), target.display())]
+    #[error("{} and {} would both be written to {}: label them one by one, each with an --output of its own", first.display(), second.display(), target.display())]
     SameTarget { first: PathBuf, second: PathBuf, target: PathBuf },
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -106,14 +106,11 @@ impl Outputs {
         if is_subtitle && !events && inputs.len() > 1 && folder.is_none() {
             return Err(PlanError::SubtitlesInOne);
         }
-        // Files of an output folder need distinct names, or are refused.
-        let names = match folder {
-            Some(_) => inputs.iter().map(Input::recording).collect(),
-            None => recording_names(inputs).map_err(|file| PlanError::Twice { file })?,
-        };
+        let names = recording_names(inputs).map_err(|file| PlanError::Twice { file })?;
         let place = match (output, folder) {
             (_, Some(folder)) => {
-                Self::folder(folder, inputs, if events { "jsonl" } else { format.extension() })?
+                let extension = if events { "jsonl" } else { format.extension() };
+                Self::folder(folder, inputs, &names, extension)?
             }
             (Some(path), None) => {
                 let file = WholeFile::create(path).map_err(|source| WriteError::new(path, source))?;
@@ -124,12 +121,20 @@ impl Outputs {
         Ok(Self { place, format, names })
     }
 
-    fn folder(folder: &Path, inputs: &[Input], extension: &str) -> Result<Place, PlanError> {
+    /// One file an input, called as its recording. A name that leads out of the folder is cut to its last part.
+    fn folder(
+        folder: &Path,
+        inputs: &[Input],
+        names: &[String],
+        extension: &str,
+    ) -> Result<Place, PlanError> {
         std::fs::create_dir_all(folder).map_err(|source| WriteError::new(folder, source))?;
         let mut targets = BTreeMap::new();
         let mut inputs_of = BTreeMap::<PathBuf, &PathBuf>::new();
-        for input in inputs {
-            let target = folder.join(format!("{}.{extension}", input.recording()));
+        for (input, name) in inputs.iter().zip(names) {
+            let leads_out = Path::new(name).components().any(|part| !matches!(part, Component::Normal(_)));
+            let name = if leads_out { &input.recording() } else { name };
+            let target = folder.join(format!("{name}.{extension}"));
             if let Some(first) = inputs_of.insert(target.clone(), &input.path) {
                 let (first, second) = (first.clone(), input.path.clone());
                 return Err(PlanError::SameTarget { first, second, target });
@@ -249,16 +254,32 @@ mod tests {
     }
 
     #[test]
-    fn two_files_of_one_name_are_refused_before_any_work() {
+    fn files_of_one_name_have_outputs_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = paths(&["a/talk.wav", "b/talk.mp3"]);
-        let error =
-            Outputs::plan(&inputs, Some(folder.path()), Some(OutputFormat::Srt), false).err().unwrap();
-        assert_eq!(error.exit_code(), exit::USAGE);
-        assert!(
-            error.to_string().starts_with("a/talk.wav and b/talk.mp3 would both be written to"),
-            "{error}"
+        let plan =
+            |inputs: &[Input]| Outputs::plan(inputs, Some(folder.path()), Some(OutputFormat::Srt), false);
+        let targets = |inputs: &[Input]| {
+            let Place::Folder(targets) = plan(inputs).unwrap_or_else(|error| panic!("{error}")).place else {
+                panic!("a folder")
+            };
+            let below = |path: &PathBuf| path.strip_prefix(folder.path()).unwrap().display().to_string();
+            inputs.iter().map(|input| below(&targets[&input.path])).collect::<Vec<_>>()
+        };
+        assert_eq!(targets(&paths(&["a/talk.wav", "b/talk.mp3"])), ["a/talk.srt", "b/talk.srt"]);
+        assert_eq!(
+            targets(&paths(&["talk.wav", "talk.mp3", "x.wav"])),
+            ["talk.wav.srt", "talk.mp3.srt", "x.srt"]
         );
+
+        // Nothing is written outside the folder, and nothing twice.
+        for (names, said) in [
+            (["../x.wav", "x.wav"], "../x.wav and x.wav would both be written to"),
+            (["a.wav", "a.wav"], "a.wav is named twice"),
+        ] {
+            let error = plan(&paths(&names)).err().unwrap();
+            assert_eq!(error.exit_code(), exit::USAGE);
+            assert!(error.to_string().starts_with(said), "{error}");
+        }
     }
 
     #[test]
