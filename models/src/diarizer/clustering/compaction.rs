@@ -79,7 +79,8 @@ impl SpeechMemory {
                 position[i] = Some(at);
             }
         }
-        for parts in self.links.values_mut() {
+        for (segment, parts) in &mut self.links {
+            let n_parts = parts.len();
             parts.retain_mut(|link| match position[link.exemplar] {
                 Some(at) => {
                     link.exemplar = at;
@@ -87,9 +88,13 @@ impl SpeechMemory {
                 }
                 None => false,
             });
+            if parts.len() < n_parts {
+                self.touched.extend([*segment]);
+            }
         }
         self.links.retain(|_, parts| !parts.is_empty());
         self.exemplars = kept;
+        self.touched.note(&self.exemplars);
         self.shares.clear();
         self.rebuild_similarities();
         self.rebuild_models();

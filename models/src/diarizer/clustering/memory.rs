@@ -6,6 +6,7 @@ use diarized_dsp::SampleRange;
 use serde::{Deserialize, Serialize};
 
 use super::similarities::Similarities;
+use super::touched::Touched;
 use crate::calibration::Calibration;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
@@ -96,6 +97,7 @@ pub(crate) struct SpeechMemory {
     pub(super) shares: Vec<f32>,
     pub(super) similarities: Similarities,
     pub(super) links: BTreeMap<SegmentId, Vec<Link>>,
+    pub(super) touched: Touched,
     pub(super) models: BTreeMap<SpeakerId, SpeakerPosterior>,
     /// Rises with every change.
     pub(super) version: u64,
@@ -123,6 +125,7 @@ impl SpeechMemory {
             shares: Vec::new(),
             similarities: Similarities::default(),
             links: BTreeMap::new(),
+            touched: Touched::default(),
             models: BTreeMap::new(),
             version: 0,
         }
@@ -163,6 +166,8 @@ impl SpeechMemory {
         self.similarities.push(row);
         let link = Link { exemplar: self.exemplars.len(), weight: exemplar.weight, span };
         self.links.entry(segment).or_default().push(link);
+        self.touched.extend([segment]);
+        self.touched.note_added(&exemplar);
         let phi = self.plda.phi();
         let model = self.models.entry(exemplar.speaker).or_insert_with(|| SpeakerPosterior::prior(phi));
         if exemplar.constraint != Constraint::UserAssigned {
@@ -180,11 +185,6 @@ impl SpeechMemory {
             *votes.entry(self.exemplars[link.exemplar].speaker).or_default() += link.weight;
         }
         heaviest(&votes)
-    }
-
-    /// Segments that the memory holds a part of, in order.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
-        self.links.keys().copied()
     }
 
     /// Gives all exemplars of `from` to `into` for good; no clustering uses the id `from` again.

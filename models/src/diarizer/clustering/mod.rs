@@ -28,6 +28,7 @@ mod similarities;
 mod splitting;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod vbx;
 
 use std::collections::BTreeMap;
@@ -239,6 +240,7 @@ impl SpeechMemory {
 
     fn rebuild_models(&mut self) {
         self.version += 1;
+        self.touch_moved();
         self.models.clear();
         let phi = self.plda.phi();
         for exemplar in self.exemplars.iter().filter(|e| e.constraint != Constraint::UserAssigned) {

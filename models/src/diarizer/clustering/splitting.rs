@@ -62,6 +62,7 @@ impl SpeechMemory {
     /// What the memory holds of `segment` from `at` on is `rest`'s from now on.
     pub(crate) fn divide(&mut self, segment: SegmentId, at: SampleIndex, rest: SegmentId) {
         let Some(links) = self.links.get_mut(&segment) else { return };
+        self.touched.extend([segment, rest]);
         let n_kept = links.iter().take_while(|link| link.span.end() <= at).count();
         let moved = links.split_off(n_kept);
         if links.is_empty() {
@@ -157,7 +158,7 @@ mod tests {
         memory.divide(SEGMENT, at, SegmentId(2));
         assert_eq!(memory.segment_speaker(SEGMENT), Some(SpeakerId(1)));
         assert_eq!(memory.segment_speaker(SegmentId(2)), Some(SpeakerId(2)));
-        assert_eq!(memory.segments().count(), 2);
+        assert_eq!(memory.links.len(), 2);
         assert!(memory.changes_inside(SegmentId(2)).is_empty());
     }
 }

@@ -372,6 +372,8 @@ impl Labeller {
         let new = relabelling::new_speakers(&self.memory, self.publisher.state());
         self.divide_segments(zone.as_deref_mut());
         let changes = relabelling::changes(&self.memory, self.publisher.state(), &gone);
+        let state = self.publisher.state();
+        self.memory.settle_touched(|id| state.segment(id).is_some_and(|s| !s.is_final));
         if let Some(zone) = zone.as_deref_mut() {
             relabelling::relabel(zone, &gone);
         }
@@ -415,11 +417,9 @@ impl Labeller {
     /// Removes speakers without a segment; before the end of the stream only those that the memory holds nothing of.
     fn remove_unused(&mut self, gone: &Replaced) {
         let memory = Some(&self.memory).filter(|_| !self.ended);
-        let used = relabelling::used_speakers(self.publisher.state(), &self.opened, memory);
-        let all = self.publisher.state().speakers().map(|s| s.id);
-        let unused: Vec<SpeakerId> = all.filter(|id| !used.contains(id)).collect();
-        for id in unused {
-            self.replace_speaker(id, gone.get(&id).copied().filter(|into| used.contains(into)));
+        let unused = relabelling::unused_speakers(self.publisher.state(), &self.opened, memory);
+        for &id in &unused {
+            self.replace_speaker(id, gone.get(&id).copied().filter(|into| !unused.contains(into)));
         }
     }
 

@@ -22,9 +22,10 @@ pub(super) fn outside(memory: &SpeechMemory, state: &SessionState) -> impl Itera
     state.speakers().map(|s| s.id).filter(move |id| !held.contains(id))
 }
 
-/// Final segments in which the clustering found several speakers, and where each further one begins.
+/// Final segments in which the clustering found several speakers, and where each further one begins. Only segments that
+/// have been touched since the last clustering can have new ones.
 pub(super) fn divisions(memory: &SpeechMemory, state: &SessionState) -> Vec<(SegmentId, Vec<SampleIndex>)> {
-    let divided = memory.segments().filter_map(|id| {
+    let divided = memory.touched().filter_map(|id| {
         let held = state.segment(id).filter(|s| s.is_final)?;
         let mut starts = memory.changes_inside(id);
         starts.retain(|at| held.range.start() < *at && *at < held.range.end());
@@ -33,14 +34,16 @@ pub(super) fn divisions(memory: &SpeechMemory, state: &SessionState) -> Vec<(Seg
     divided.collect()
 }
 
-/// Segments that change speaker: those of the memory by their exemplars, the others where their speaker was removed.
+/// Segments that change speaker: touched ones of the memory by their exemplars, and those that the memory holds nothing of
+/// where their speaker was removed.
 pub(super) fn changes(memory: &SpeechMemory, state: &SessionState, gone: &Replaced) -> Vec<Change> {
     let change = |s: &Segment, to: SpeakerId| Change { segment: s.id, from: s.speaker, to };
-    let by_history = memory.segments().filter_map(|id| {
+    let by_history = memory.touched().filter_map(|id| {
         let (held, to) = (state.segment(id)?, memory.segment_speaker(id)?);
         (held.speaker != to).then(|| change(held, to))
     });
-    let others = state.segments().filter_map(|s| {
+    let segments = (!gone.is_empty()).then(|| state.segments()).into_iter().flatten();
+    let others = segments.filter_map(|s| {
         let to = gone.get(&s.speaker).filter(|_| memory.segment_speaker(s.id).is_none())?;
         Some(change(s, *to))
     });
@@ -76,16 +79,23 @@ pub(super) fn reason(kind: RevisionReason, has_removed: bool, has_added: bool) -
     }
 }
 
-/// Speakers in use: those with a segment, those opened in the zone, and those of the memory, if it is given.
-pub(super) fn used_speakers(
+/// Speakers of the state that nothing uses: no segment, not the zone in which they are `opened`, nor the memory, if it is
+/// given.
+pub(super) fn unused_speakers(
     state: &SessionState,
     opened: &BTreeSet<SpeakerId>,
     memory: Option<&SpeechMemory>,
 ) -> BTreeSet<SpeakerId> {
-    let mut used = opened.clone();
-    used.extend(state.segments().map(|s| s.speaker));
-    used.extend(memory.into_iter().flat_map(|memory| memory.speakers()));
-    used
+    let mut unused: BTreeSet<SpeakerId> = state.speakers().map(|s| s.id).collect();
+    for used in opened.iter().copied().chain(memory.into_iter().flat_map(SpeechMemory::speakers)) {
+        unused.remove(&used);
+    }
+    // Of a day there are many segments, and mostly nobody is left to look for.
+    let mut segments = state.segments();
+    while let Some(segment) = segments.next().filter(|_| !unused.is_empty()) {
+        unused.remove(&segment.speaker);
+    }
+    unused
 }
 
 /// The speaker that takes the place of `from`: `into`, or else that of the newest segment. `None` if there is no other, or
@@ -104,6 +114,7 @@ pub(super) fn replacement(
 mod tests {
     use super::*;
     use crate::diarizer::labelling::made::{ANN as ANNS, BOB as BOBS, at, memory, state, zone};
+    use crate::events::{Event, SpeakerInfo};
 
     const ANN: SpeakerId = SpeakerId(1);
     const BOB: SpeakerId = SpeakerId(2);
@@ -126,6 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_follow_the_memory_are_read_again_once_it_changes() {
+        let mut memory = memory(&[(1, ANNS), (2, BOBS)]);
+        let state = state(&[(1, 3, 0.0, 1.0), (2, 3, 1.0, 2.0)]);
+        let changed = |memory: &SpeechMemory| -> Vec<u64> {
+            changes(memory, &state, &Replaced::new()).iter().map(|change| change.segment.0).collect()
+        };
+        assert_eq!(changed(&memory), [1, 2]);
+        memory.settle_touched(|id| id == SegmentId(2));
+        assert_eq!(changed(&memory), [2], "an open segment may change by itself");
+        memory.settle_touched(|_| false);
+        assert_eq!(changed(&memory), [0; 0]);
+        memory.merge(ANN, BOB);
+        assert_eq!(changed(&memory), [1, 2]);
+    }
+
+    #[test]
     fn windows_of_a_removed_speaker_get_another_label() {
         let mut zone = zone(&[(ANNS, Some(1)), (ANNS, Some(3)), (ANNS, None)]);
         relabel(&mut zone, &Replaced::from([(CEM, BOB)]));
@@ -145,11 +172,14 @@ mod tests {
     #[test]
     fn a_speaker_is_in_use_while_anything_is_its() {
         let (memory, opened) = (memory(&[(4, ANNS)]), BTreeSet::from([SpeakerId(5)]));
-        let state = state(&[(1, 1, 0.0, 1.0)]);
-        let used =
-            |memory| used_speakers(&state, &opened, memory).into_iter().map(|s| s.0).collect::<Vec<_>>();
-        assert_eq!(used(Some(&memory)), [1, 4, 5]);
-        assert_eq!(used(None), [1, 5]);
+        let mut state = state(&[(1, 1, 0.0, 1.0)]);
+        for id in 4..=6 {
+            let speaker = SpeakerInfo::new(SpeakerId(id), at(0.0));
+            state.apply(&Event::Speaker(speaker)).expect("the speaker is new");
+        }
+        let unused = |memory| unused_speakers(&state, &opened, memory).into_iter().map(|s| s.0);
+        assert!(unused(Some(&memory)).eq([6]));
+        assert!(unused(None).eq([4, 6]));
     }
 
     #[test]
