@@ -18,7 +18,7 @@ use super::socket_request::SocketRequest;
 use super::writer::Outgoing;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
-use crate::session::{PublisherGuard, Session};
+use crate::session::{PublisherGuard, Session, what_it_holds};
 
 /// Audio between two `ack` messages, in seconds.
 const ACK_EVERY_S: f64 = 1.0;
@@ -154,7 +154,13 @@ impl Publisher {
     ) -> Result<Step, ConnectionClosed> {
         let n_samples = match self.session.format().n_samples(bytes.len()) {
             Ok(n_samples) => n_samples as u64,
-            Err(error) => return self.end_with(connection, ErrorCode::BadFrame, error.to_string()).await,
+            Err(error) => {
+                let reason = match what_it_holds(&bytes) {
+                    Some((holds, advice)) => format!("{error}; it {holds}: {advice}"),
+                    None => error.to_string(),
+                };
+                return self.end_with(connection, ErrorCode::BadFrame, reason).await;
+            }
         };
         let n_known = self.n_known.min(n_samples);
         let new = bytes.slice(n_known as usize * self.session.format().step_bytes()..);

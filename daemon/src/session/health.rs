@@ -39,27 +39,9 @@ impl Health {
         if self.reported.contains(&CODE) {
             return None;
         }
-        let begins = |(at, mark, _): &&(usize, &[u8], &str)| {
-            frame.get(*at..).is_some_and(|rest| rest.starts_with(mark))
-        };
-        let reason = match MARKS.iter().find(begins) {
-            Some((_, _, what)) => format!(
-                "a binary frame begins like {what}; it is taken as raw samples, which have no header: decode the audio \
-                 and send its samples (`encoding`)"
-            ),
-            None if is_json_object(frame) => {
-                "a binary frame holds a JSON object; it is taken as raw samples: send messages \
-                 as text frames"
-                    .to_owned()
-            }
-            None if is_adts(frame) => "a binary frame holds AAC in ADTS frames; it is taken as raw samples: decode the audio \
-                 and send its samples (`encoding`)"
-                .to_owned(),
-            None if is_base64(frame) => {
-                "a binary frame holds text, such as Base64; it is taken as raw samples: send their bytes as they are".to_owned()
-            }
-            None => return None,
-        };
+        let (holds, advice) = what_it_holds(frame)?;
+        let reason =
+            format!("a binary frame {holds}; it is taken as raw samples, which have no header: {advice}");
         self.once(CODE, reason)
     }
 
@@ -93,6 +75,23 @@ impl Health {
         }
         self.reported.push(code);
         Some(Warning { code: code.to_owned(), reason })
+    }
+}
+
+/// What a binary frame holds in place of samples, going by its first bytes, and what to do about it.
+pub(crate) fn what_it_holds(frame: &[u8]) -> Option<(String, &'static str)> {
+    const DECODE: &str = "decode the audio and send its samples (`encoding`)";
+    let begins =
+        |(at, mark, _): &&(usize, &[u8], &str)| frame.get(*at..).is_some_and(|rest| rest.starts_with(mark));
+    let holds = |what: &str| format!("holds {what}");
+    match MARKS.iter().find(begins) {
+        Some((_, _, what)) => Some((format!("begins like {what}"), DECODE)),
+        None if is_json_object(frame) => Some((holds("a JSON object"), "send messages as text frames")),
+        None if is_adts(frame) => Some((holds("AAC in ADTS frames"), DECODE)),
+        None if is_base64(frame) => {
+            Some((holds("text, such as Base64"), "send the bytes of the samples as they are"))
+        }
+        None => None,
     }
 }
 

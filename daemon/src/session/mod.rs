@@ -40,6 +40,7 @@ pub use cursor::{Batch, Cursor, ReadStatus};
 pub use engine::{Before, Correction, Engine, EngineError, EngineFactory, GoingOn, InferenceStats};
 pub use handover::Handover;
 pub(crate) use handover::{FedBy, samples_until};
+pub(crate) use health::what_it_holds;
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;
 pub(crate) use ledger::MAX_ENTRIES;

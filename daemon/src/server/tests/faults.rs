@@ -52,6 +52,16 @@ const FATAL: &[(&str, &[Send], ErrorCode, &str)] = &[
         ErrorCode::BadFrame,
         "7 bytes is not a whole number of samples",
     ),
+    (
+        "/v1/stream",
+        &[
+            Text(r#"{"type":"start"}"#),
+            Binary(br#"{"type":"keep_alive"} "#),
+            Binary(br#"{"type":"keep_alive"}"#),
+        ],
+        ErrorCode::BadFrame,
+        "it holds a JSON object: send messages as text frames",
+    ),
     ("/v1/events?session=nobody", &[], ErrorCode::NotFound, "\"nobody\""),
     ("/v1/events", &[], ErrorCode::BadMessage, "which session?"),
     ("/v1/events?session=live&from=3", &[], ErrorCode::UnknownField, "`from`"),
