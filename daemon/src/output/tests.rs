@@ -146,6 +146,12 @@ fn words_are_in_subtitles_and_transcripts_with_their_speakers() {
     let labels = Labels { recording: "board room", state: &state, duration_s: 3700.0 };
     assert_eq!(labels.transcript(), "0:00.6  Anna <b> Li: well, <b>no --> yes\n0:09.0  ?: who\n");
     assert_eq!(render(&state, OutputFormat::Rttm), render(&small(), OutputFormat::Rttm), "RTTM has no words");
+    let labels = Labels { state: &small(), ..labels };
+    assert_eq!(
+        labels.transcript(),
+        "0:00.5  Anna <b> Li\n1:00:00.1  S2\n1:00:01.0  Anna <b> Li\n",
+        "no words"
+    );
 }
 
 #[test]
