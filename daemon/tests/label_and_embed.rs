@@ -161,7 +161,8 @@ fn a_short_clip_in_noise_gets_a_note_and_a_clear_talk_gets_none() {
         assert_eq!((code, stderr.lines().count()), (0, usize::from(has_note)), "{name}: {stderr}");
         assert!(labels.lines().all(|line| line.starts_with("SPEAKER ")), "{name}: {labels}");
         if has_note {
-            assert!(stderr.starts_with("diarized: note: -: whether one person speaks or more"), "{stderr}");
+            let note = "diarized: note: standard input: whether one person speaks or more";
+            assert!(stderr.starts_with(note), "{stderr}");
             assert!(stderr.contains("s of speech only, noise only"), "{stderr}");
         }
     }
