@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use diarized_models::LoadError;
+use diarized_models::segmentation::SegmentationError;
 
 use crate::audio_file::quiet_decoder_panics;
 use crate::commands;
@@ -102,7 +103,9 @@ pub fn run() -> ExitCode {
 
 /// The exit code of an error.
 fn code_of(error: &anyhow::Error) -> u8 {
-    let is_model = error.is::<LoadError>() || matches!(error.downcast_ref(), Some(SetUpError::Load(_)));
+    let is_model = error.is::<LoadError>()
+        || error.is::<SegmentationError>()
+        || matches!(error.downcast_ref(), Some(SetUpError::Load(_)));
     match () {
         () if error.is::<StdoutError>() => exit::CANNOT_WRITE,
         () if is_model || error.is::<KaldiError>() => exit::NO_INPUT,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Select;
 use diarized_dsp::SampleIndex;
 use diarized_models::events::{ApplyError, GapReason};
+use diarized_models::segmentation::SegmentationError;
 use diarized_models::{SessionState, TimedEvent};
 
 use crate::audio_file::{AudioFileError, AudioProblem, MonoFile, Piece};
@@ -32,6 +33,17 @@ pub enum LabelError {
         /// What happened.
         #[source]
         source: EngineError,
+    },
+    /// The segmentation model failed.
+    #[error("{name}: labelling failed after {at}")]
+    Segmentation {
+        /// The file.
+        name: String,
+        /// Audio processed before.
+        at: SampleIndex,
+        /// What happened.
+        #[source]
+        source: SegmentationError,
     },
     /// The diarizer's events do not fit together.
     #[error("{name}: internal error: an event does not apply to the session state")]

@@ -33,6 +33,7 @@ pub mod protocol;
 pub mod rate;
 pub mod recording;
 pub mod secret;
+pub mod segmenting;
 pub mod server;
 pub mod session;
 pub mod sources;

@@ -18,6 +18,7 @@ mod operators;
 pub mod plda;
 pub mod rttm;
 pub mod scoring;
+pub mod segmentation;
 pub mod segmenter;
 pub mod voiceprint;
 pub mod words;
@@ -32,4 +33,5 @@ pub use events::{Event, Segment, SegmentId, SessionState, SpeakerId, SpeakerInfo
 pub use inference::Engine;
 pub use model_card::ModelCard;
 pub use plda::Plda;
+pub use segmentation::Segmentation;
 pub use segmenter::Segmenter;

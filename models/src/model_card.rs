@@ -282,7 +282,7 @@ mirror!(RawWindow => Window { Hamming, HammingPeriodic, Hann, HannPeriodic, Pove
 mirror!(RawWindowPosition => WindowPosition { Left, Center });
 mirror!(RawPreEmphasisAt => PreEmphasisAt { Frame, Signal });
 mirror!(RawSpectrum => Spectrum { Power, Magnitude });
-mirror!(RawMelTriangles => MelTriangles { Mel, Hz, HzEven });
+mirror!(RawMelTriangles => MelTriangles { Mel, Hz, HzEven, Slaney });
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,6 +20,7 @@ use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
 use diarized_models::SpeechDetector;
 use diarized_models::diarizer::{Continuation, VoiceMemory};
 use diarized_models::rttm::{SpeakerTurn, parse_rttm, parse_uem, write_rttm};
+use diarized_models::segmentation;
 use diarized_models::{
     Diarizer, DiarizerOptions, DiarizerParams, ModelCard, SegmentId, SessionState, SpeakerId,
 };
@@ -288,9 +289,10 @@ fn labels() -> SessionState {
     }
 }
 
-/// A `model.toml`, and the front end that it describes.
+/// A `model.toml` of a voice model or of a segmentation model, and the front end that the first describes.
 pub fn model_card(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = segmentation::check_card(text);
     let Ok(card) = ModelCard::parse(text) else { return };
     for window_ms in [0, 1000, 1500, u32::MAX] {
         let calibration = card.calibration(window_ms);

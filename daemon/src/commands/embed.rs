@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use diarized_dsp::{ChannelSelect, SAMPLE_RATE_HZ};
-use diarized_models::{Embedder, ModelSource};
+use diarized_models::segmentation::FoundSegment;
+use diarized_models::{Embedder, ModelSource, Segmentation};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::config_args::{ConfigArgs, FlagValue};
@@ -17,9 +18,11 @@ use super::input_args::{ClipSourceArgs, TrackArgs};
 use crate::audio_file::{AudioFileError, MonoFile};
 use crate::batch_embedder::BatchEmbedder;
 use crate::channel_choice::channel_select;
+use crate::error_chain::error_chain;
 use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::kaldi::{Utterance, read_utterances};
+use crate::segmenting::find_segments;
 use crate::threads::n_threads;
 use table::{Row, Table, ids_path};
 
@@ -28,6 +31,7 @@ Examples:
   diarized embed anna.wav bob.flac                       one JSON object for each file on standard output
   diarized embed -o voices.npy *.wav                     voices.npy (n, dim) as f32, ids in voices.ids
   diarized embed --window-ms 1500 --step-ms 250 talk.wav sliding windows
+  diarized embed --segmenter DIR talk.wav                one object for each segment that a segmentation model finds
   diarized embed --scp wav.scp --segments segments -o voices.npy
 
 An embedding is a vector of length 1; the cosine of two is their inner product. Ids are file names without folder \
@@ -65,6 +69,10 @@ pub struct Args {
     /// Hop: time between the starts of two windows, in ms (tens from 10).
     #[arg(long, value_name = "MS", default_value = "250", requires = "window_ms", value_parser = step_ms)]
     step_ms: usize,
+
+    /// Folder of a segmentation model: embed each segment that it finds, in place of utterances or windows.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["scp", "window_ms", "model"])]
+    segmenter: Option<PathBuf>,
 
     /// Output: NAME.npy with the ids in NAME.ids; any other name gives JSON lines [default: JSON lines on standard
     /// output].
@@ -116,23 +124,21 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Some(scp) => read_utterances(scp, args.segments.as_deref(), args.root.as_deref())?,
         None => args.files.iter().map(|path| utterance_of(path)).collect(),
     };
-    let source = config.model.path.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
     let windows = args.window_ms.map(|ms| Windows { length: ms / 10, step: args.step_ms / 10 });
-    let plans: Vec<usize> = windows.iter().map(|windows| windows.length).collect();
-    let embedder = Arc::new(Embedder::load(&source, &plans)?);
+    let model = Model::load(args.segmenter.as_deref(), config.model.path.clone(), windows)?;
     let bar = progress(!args.quiet && io::stderr().is_terminal(), utterances.len());
     let stop = {
         let bar = bar.clone();
         let notice = "diarized: interrupted; Ctrl-C again ends at once";
         on_interrupt(move || bar.suspend(|| eprintln!("{notice}")))?
     };
-    let table = match Table::create(args.output.as_deref(), embedder.card().embedding_dim) {
+    let table = match Table::create(args.output.as_deref(), model.embedding_dim()) {
         Ok(table) => table,
         Err(error) => return Ok(cannot_write(args.output.as_deref(), &error)),
     };
     let job = Job {
         groups: by_file(&utterances),
-        embedder,
+        model,
         windows,
         channel: channel_select(config.audio.channel),
         track: args.clips.track,
@@ -195,12 +201,46 @@ fn by_file(utterances: &[Utterance]) -> Vec<&[Utterance]> {
     utterances.chunk_by(|a, b| a.path == b.path).collect()
 }
 
-/// What an utterance gave: rows as (start, end, embedding), or why there are none.
-type Rows = Result<Vec<(f64, f64, Box<[f32]>)>, String>;
+/// What an utterance gave: rows as (start, end, embedding, speaker token of a segment), or why there are none.
+type Rows = Result<Vec<(f64, f64, Box<[f32]>, Option<u32>)>, String>;
+
+/// What computes embeddings.
+enum Model {
+    Voice(Arc<Embedder>),
+    Segmentation(Box<Segmentation>),
+}
+
+impl Model {
+    fn load(
+        segmenter: Option<&Path>,
+        voice: Option<PathBuf>,
+        windows: Option<Windows>,
+    ) -> anyhow::Result<Self> {
+        if let Some(folder) = segmenter {
+            return Ok(Self::Segmentation(Box::new(Segmentation::load(folder)?)));
+        }
+        let source = voice.map_or(ModelSource::Builtin, ModelSource::Folder);
+        let plans: Vec<usize> = windows.iter().map(|windows| windows.length).collect();
+        Ok(Self::Voice(Arc::new(Embedder::load(&source, &plans)?)))
+    }
+
+    fn embedding_dim(&self) -> usize {
+        match self {
+            Self::Voice(embedder) => embedder.card().embedding_dim,
+            Self::Segmentation(model) => model.embedding_dim(),
+        }
+    }
+}
+
+/// A thread's own means.
+enum Worker<'a> {
+    Voice(Box<BatchEmbedder>),
+    Segmentation(&'a Segmentation),
+}
 
 struct Job<'a> {
     groups: Vec<&'a [Utterance]>,
-    embedder: Arc<Embedder>,
+    model: Model,
     windows: Option<Windows>,
     channel: ChannelSelect,
     track: TrackArgs,
@@ -220,13 +260,18 @@ impl Job<'_> {
             for n in 0..n_threads {
                 let (next, sender) = (&next, sender.clone());
                 std::thread::Builder::new().name(format!("embed {n}")).spawn_scoped(scope, move || {
-                    let mut embedder = BatchEmbedder::new(Arc::clone(&self.embedder));
+                    let mut worker = match &self.model {
+                        Model::Voice(embedder) => {
+                            Worker::Voice(Box::new(BatchEmbedder::new(Arc::clone(embedder))))
+                        }
+                        Model::Segmentation(model) => Worker::Segmentation(model),
+                    };
                     loop {
                         let idx = next.fetch_add(1, Ordering::Relaxed);
                         if idx >= self.groups.len() || self.stop.load(Ordering::Relaxed) {
                             break;
                         }
-                        if sender.send((idx, self.embed_group(self.groups[idx], &mut embedder))).is_err() {
+                        if sender.send((idx, self.rows_of(self.groups[idx], &mut worker))).is_err() {
                             break;
                         }
                     }
@@ -255,6 +300,26 @@ impl Job<'_> {
         })
     }
 
+    fn rows_of(&self, group: &[Utterance], worker: &mut Worker<'_>) -> Vec<Rows> {
+        match worker {
+            Worker::Voice(embedder) => self.embed_group(group, embedder),
+            // The same file more than once is a group.
+            Worker::Segmentation(model) => group.iter().map(|of| self.segments(&of.path, model)).collect(),
+        }
+    }
+
+    fn segments(&self, path: &Path, model: &Segmentation) -> Rows {
+        let open = || MonoFile::new(self.track.open(path)?, self.channel);
+        let mut file = open().map_err(|error| error.to_string())?;
+        let (found, ..) =
+            find_segments(&mut file, model, &self.stop, &mut |_| {}).map_err(|error| error_chain(&error))?;
+        let row = |segment: &FoundSegment| {
+            let (start, end) = (segment.range.start().seconds(), segment.range.end().seconds());
+            (start, end, segment.embedding.as_slice().into(), Some(segment.speaker))
+        };
+        Ok(found.segments.iter().map(row).collect())
+    }
+
     fn embed_group(&self, group: &[Utterance], embedder: &mut BatchEmbedder) -> Vec<Rows> {
         let samples = match self.load(&group[0].path) {
             Ok(samples) => samples,
@@ -281,11 +346,11 @@ impl Job<'_> {
         let rows = match self.windows {
             None => embedder
                 .whole(samples)
-                .map(|embedding| vec![(start_s, start_s + length_s, embedding.as_slice().into())]),
+                .map(|embedding| vec![(start_s, start_s + length_s, embedding.as_slice().into(), None)]),
             Some(windows) => embedder.windows(samples, windows.length, windows.step).map(|windows| {
                 let row = |(range, embedding): (diarized_dsp::SampleRange, diarized_models::Embedding)| {
                     let (start, end) = (range.start().seconds(), range.end().seconds());
-                    (start_s + start, start_s + end, embedding.as_slice().into())
+                    (start_s + start, start_s + end, embedding.as_slice().into(), None)
                 };
                 windows.into_iter().map(row).collect()
             }),
@@ -305,8 +370,8 @@ fn write_group(
         match rows {
             Ok(rows) => {
                 *n_done += 1;
-                for (start, end, embedding) in rows {
-                    table.write(&Row { id: &utterance.id, start, end, embedding: &embedding })?;
+                for (start, end, embedding, speaker) in rows {
+                    table.write(&Row { id: &utterance.id, start, end, embedding: &embedding, speaker })?;
                 }
             }
             Err(message) if message.is_empty() => {}

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use diarized_config::Config;
+use diarized_models::Segmentation;
+use diarized_models::segmentation::SpeakerLimits;
 
 use super::config_args::{ConfigArgs, FlagValue};
 use super::input_args::InputArgs;
@@ -24,6 +26,7 @@ use crate::exit;
 use crate::interrupt::on_interrupt;
 use crate::labelling::{LabelError, Labelled, Progress, label_file};
 use crate::output::{Labels, OutputFormat};
+use crate::segmenting::segment_file;
 use crate::session::EngineFactory;
 use crate::threads::n_threads;
 use inputs::Input;
@@ -37,6 +40,7 @@ Examples:
   diarized label -o labels/ recordings/         the audio files of a folder and of those in it
   diarized label -o talk.srt talk.mp3           subtitles; the extension selects the format
   diarized label --speakers 2 call.wav          with a known number of speakers
+  diarized label --segmenter DIR talk.wav       with a segmentation model instead of the diarizer
   diarized label --events talk.wav              every event of a live session, one JSON object a line
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
@@ -88,6 +92,10 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
+    /// Folder of a segmentation model, which labels instead of the diarizer: model.toml, encoder.onnx and decoder.onnx.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["voices", "model", "window_ms", "step_ms"])]
+    segmenter: Option<PathBuf>,
+
     /// Number of inference threads, and of files read at a time; 0 is one per core [default: inference.threads].
     #[arg(long, value_name = "N")]
     threads: Option<String>,
@@ -137,14 +145,14 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Ok(loaded) => loaded.config,
         Err(code) => return Ok(code),
     };
-    let engines = Arc::new(LiveEngines::start(&config)?.for_recordings());
+    let labeller = Labeller::start(args.segmenter.as_deref(), &config)?;
     let bars = Bars::new(!args.quiet && std::io::stderr().is_terminal(), files.len());
     let stop = {
         let bars = bars.clone();
         on_interrupt(move || bars.line("diarized: interrupted; Ctrl-C again ends at once"))?
     };
     let job =
-        Job { args: &args, files: &files, config: &config, engines, outputs: &outputs, bars: &bars, stop };
+        Job { args: &args, files: &files, config: &config, labeller, outputs: &outputs, bars: &bars, stop };
     let tally = job.run()?;
     let written = match tally.write_error {
         Some(error) => Err(error),
@@ -192,11 +200,50 @@ enum Outcome {
     Skipped,
 }
 
+/// What labels the files.
+enum Labeller {
+    Diarizer(Arc<dyn EngineFactory>),
+    Segmenter(Box<Segmentation>, SpeakerLimits),
+}
+
+impl Labeller {
+    fn start(segmenter: Option<&Path>, config: &Config) -> anyhow::Result<Self> {
+        let Some(folder) = segmenter else {
+            return Ok(Self::Diarizer(Arc::new(LiveEngines::start(config)?.for_recordings())));
+        };
+        let limits = SpeakerLimits {
+            expected: config.diarization.expected_speakers,
+            max: config.diarization.max_speakers,
+        };
+        Ok(Self::Segmenter(Box::new(Segmentation::load(folder)?), limits))
+    }
+
+    fn label(
+        &self,
+        path: &Path,
+        file: &mut MonoFile,
+        stop: &AtomicBool,
+        listener: impl FnMut(Progress<'_>),
+    ) -> Result<Labelled, LabelError> {
+        match self {
+            Self::Diarizer(engines) => {
+                let mut engine = engines.engine().map_err(|source| LabelError::Engine {
+                    name: path.display().to_string(),
+                    at: diarized_dsp::SampleIndex::ZERO,
+                    source,
+                })?;
+                label_file(file, &mut *engine, stop, listener)
+            }
+            Self::Segmenter(model, limits) => segment_file(file, model, *limits, stop, listener),
+        }
+    }
+}
+
 struct Job<'a> {
     args: &'a Args,
     files: &'a [Input],
     config: &'a Config,
-    engines: Arc<dyn EngineFactory>,
+    labeller: Labeller,
     outputs: &'a Outputs,
     bars: &'a Bars,
     stop: Arc<AtomicBool>,
@@ -302,11 +349,6 @@ impl Job<'_> {
         let audio = self.args.input.open_of_folder(path)?;
         let bar = self.bars.file(self.outputs.name(idx), audio.duration());
         let mut file = MonoFile::new(audio, channel_select(self.config.audio.channel))?;
-        let mut engine = self.engines.engine().map_err(|source| LabelError::Engine {
-            name: path.display().to_string(),
-            at: diarized_dsp::SampleIndex::ZERO,
-            source,
-        })?;
         let recording = self.outputs.name(idx);
         let mut events = self.args.events.then(String::new);
         let listener = |progress: Progress<'_>| match progress {
@@ -317,7 +359,7 @@ impl Job<'_> {
                 }
             }
         };
-        let labelled = label_file(&mut file, &mut *engine, &self.stop, listener)?;
+        let labelled = self.labeller.label(path, &mut file, &self.stop, listener)?;
         FileBar::finish(bar, labelled.heard);
         Ok((labelled, events))
     }

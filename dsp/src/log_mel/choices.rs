@@ -69,7 +69,7 @@ pub enum Spectrum {
     Magnitude,
 }
 
-/// On which axis the mel filters are triangles. Their corners are the same, equally spaced in HTK mel,
+/// On which axis the mel filters are triangles. But for the last their corners are the same, equally spaced in HTK mel,
 /// `2595 log10(1 + f / 700)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MelTriangles {
@@ -80,6 +80,9 @@ pub enum MelTriangles {
     Hz,
     /// Straight sides over Hz, both as wide as the lower one would be: SpeechBrain.
     HzEven,
+    /// Straight sides over Hz, all of one area: the peak is 2 / width in Hz. Corners equally spaced in Slaney's mel, which
+    /// is linear up to 1 kHz: librosa's default, Whisper.
+    Slaney,
 }
 
 /// What is taken from each mel channel's features so that the recording channel matters less. Applied apart

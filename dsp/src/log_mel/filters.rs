@@ -35,7 +35,16 @@ fn mel_to_hz(mel: f64) -> f64 {
     700.0 * (10f64.powf(mel / 2_595.0) - 1.0)
 }
 
-/// Triangular filters with peak 1, kept as the weights that are not 0.
+/// Slaney's mel: 3 for 200 Hz up to 1 kHz, then 27 for each factor of 6.4.
+fn hz_to_slaney(hz: f64) -> f64 {
+    if hz < 1_000.0 { hz * 3.0 / 200.0 } else { 15.0 + (hz / 1_000.0).ln() * 27.0 / 6.4f64.ln() }
+}
+
+fn slaney_to_hz(mel: f64) -> f64 {
+    if mel < 15.0 { mel * 200.0 / 3.0 } else { 1_000.0 * (6.4f64.ln() / 27.0 * (mel - 15.0)).exp() }
+}
+
+/// Triangular filters with peak 1, or of one area, kept as the weights that are not 0.
 pub(super) struct MelFilters {
     /// Per filter: its first bin, and the end of its weights in `weights`.
     spans: Vec<(usize, usize)>,
@@ -46,7 +55,9 @@ impl MelFilters {
     pub(super) fn new(recipe: &LogMelRecipe) -> Self {
         let n_bins = recipe.n_fft / 2 + 1;
         let bin_hz = f64::from(recipe.sample_rate_hz) / recipe.n_fft as f64;
-        let (low, high) = (hz_to_mel(recipe.low_hz.into()), hz_to_mel(recipe.high_hz.into()));
+        let is_slaney = recipe.mel_triangles == MelTriangles::Slaney;
+        let to_mel = if is_slaney { hz_to_slaney } else { hz_to_mel };
+        let (low, high) = (to_mel(recipe.low_hz.into()), to_mel(recipe.high_hz.into()));
         let corner = |n: usize| low + (high - low) * n as f64 / (recipe.n_mels + 1) as f64;
         let (mut spans, mut weights) = (Vec::with_capacity(recipe.n_mels), Vec::new());
         for mel_idx in 0..recipe.n_mels {
@@ -58,11 +69,13 @@ impl MelFilters {
                     MelTriangles::Mel if bin + 1 == n_bins => return 0.0,
                     MelTriangles::Mel => (hz_to_mel(hz), corners),
                     MelTriangles::Hz | MelTriangles::HzEven => (hz, corners.map(mel_to_hz)),
+                    MelTriangles::Slaney => (hz, corners.map(slaney_to_hz)),
                 };
                 if recipe.mel_triangles == MelTriangles::HzEven {
                     right = 2.0 * centre - left;
                 }
-                ((at - left) / (centre - left)).min((right - at) / (right - centre)).max(0.0)
+                let peak = if is_slaney { 2.0 / (right - left) } else { 1.0 };
+                peak * ((at - left) / (centre - left)).min((right - at) / (right - centre)).max(0.0)
             };
             let first = (0..n_bins).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
             weights.extend((first..n_bins).map(weight).take_while(|&weight| weight > 0.0));
@@ -109,6 +122,25 @@ mod tests {
             assert!((mel_to_hz(hz_to_mel(hz)) - hz).abs() < 1e-9);
         }
         assert!((hz_to_mel(1_000.0) - 999.985_5).abs() < 1e-3);
+    }
+
+    #[test]
+    fn slaneys_mel_and_hertz_are_inverse_and_areas_equal() {
+        for hz in [0.0, 20.0, 999.0, 1_000.0, 7_600.0] {
+            assert!((slaney_to_hz(hz_to_slaney(hz)) - hz).abs() < 1e-9);
+        }
+        assert!((hz_to_slaney(1_000.0) - 15.0).abs() < 1e-12 && (hz_to_slaney(6_400.0) - 42.0).abs() < 1e-12);
+        let recipe = LogMelRecipe {
+            mel_triangles: MelTriangles::Slaney,
+            n_fft: 8_192,
+            low_hz: 0.0,
+            high_hz: 8_000.0,
+            ..LogMelRecipe::default()
+        };
+        let bin_hz = 16_000.0 / 8_192.0;
+        for area in MelFilters::new(&recipe).apply(&[1.0; 4_097]) {
+            assert!((area * bin_hz - 1.0).abs() < 0.02, "{area}");
+        }
     }
 
     /// Neighbouring triangles over mel add up to 1 between the outermost peaks.

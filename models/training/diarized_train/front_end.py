@@ -30,7 +30,7 @@ _CHOICES = {
     "window_position": ("left", "center"),
     "pre_emphasis_at": ("frame", "signal"),
     "spectrum": ("power", "magnitude"),
-    "mel_triangles": ("mel", "hz", "hz_even"),
+    "mel_triangles": ("mel", "hz", "hz_even", "slaney"),
     "log": ("natural",),
     "mean_normalisation": ("none", "window", "sliding", "clipped_window", "standardised_window"),
 }
@@ -149,12 +149,26 @@ def mel_to_hz(mel: np.ndarray) -> np.ndarray:
     return 700.0 * (10.0 ** (np.asarray(mel, np.float64) / 2595.0) - 1.0)
 
 
+def hz_to_slaney(hz: np.ndarray | float) -> np.ndarray:
+    """Slaney's mel, linear up to 1 kHz."""
+    hz = np.asarray(hz, np.float64)
+    return np.where(hz < 1000.0, hz * 3 / 200, 15.0 + np.log(np.maximum(hz, 1.0) / 1000.0) * 27 / np.log(6.4))
+
+
+def slaney_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27 * (mel - 15.0)))
+
+
 def mel_filters(front: FrontEnd) -> np.ndarray:
-    """Triangular filters, (n_mels, n_fft / 2 + 1), peak 1."""
+    """Triangular filters, (n_mels, n_fft / 2 + 1), with peak 1; Slaney's have one area."""
     n_bins = front.n_fft // 2 + 1
     bins_hz = np.arange(n_bins) * front.sample_rate_hz / front.n_fft
-    edges_mel = np.linspace(hz_to_mel(front.low_hz), hz_to_mel(front.high_hz), front.n_mels + 2)
-    if front.mel_triangles == "mel":
+    slaney = front.mel_triangles == "slaney"
+    to_mel = hz_to_slaney if slaney else hz_to_mel
+    edges_mel = np.linspace(to_mel(front.low_hz), to_mel(front.high_hz), front.n_mels + 2)
+    if slaney:
+        points, edges = bins_hz, slaney_to_hz(edges_mel)
+    elif front.mel_triangles == "mel":
         points, edges = hz_to_mel(bins_hz), edges_mel
     else:
         points, edges = bins_hz, mel_to_hz(edges_mel)
@@ -164,6 +178,8 @@ def mel_filters(front: FrontEnd) -> np.ndarray:
     rising = (points - left) / (centre - left)
     falling = (right - points) / (right - centre)
     filters = np.maximum(0.0, np.minimum(rising, falling))
+    if slaney:
+        filters = filters * 2.0 / (right - left)
     if front.mel_triangles == "mel":
         # Kaldi has no Nyquist bin.
         filters[:, -1] = 0.0

@@ -21,7 +21,7 @@ class ExportError(RuntimeError):
     """An exported graph that does not agree with the network it came from."""
 
 
-def _toml_value(value: object) -> str:
+def toml_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -33,7 +33,7 @@ def _toml_value(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     return json.dumps(str(value), ensure_ascii=False)
 
 
@@ -119,15 +119,15 @@ def write_folder(
         "embedding_dim": len(embedding),
         "window_ms": [c.window_ms for c in calibrations],
     }
-    lines = [f"{k} = {_toml_value(v)}" for k, v in head.items()]
+    lines = [f"{k} = {toml_value(v)}" for k, v in head.items()]
     lines += ["", "[front_end]"]
-    lines += [f"{k} = {_toml_value(v)}" for k, v in front.to_dict().items()]
+    lines += [f"{k} = {toml_value(v)}" for k, v in front.to_dict().items()]
     for c in calibrations:
         lines += ["", "[[calibration]]", f"window_ms = {c.window_ms}"]
         lines += [f"scale = {c.scale:.4f}", f"offset = {c.offset:.4f}"]
         if c.eer == c.eer:
             lines.append(f"eer = {c.eer:.5f}")
     lines += ["", "[provenance]"]
-    lines += [f"{k} = {_toml_value(v)}" for k, v in provenance.items()]
+    lines += [f"{k} = {toml_value(v)}" for k, v in provenance.items()]
     (folder / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return worst

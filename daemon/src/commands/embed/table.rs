@@ -19,6 +19,9 @@ pub(super) struct Row<'a> {
     pub(super) start: f64,
     pub(super) end: f64,
     pub(super) embedding: &'a [f32],
+    /// The speaker token of a segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) speaker: Option<u32>,
 }
 
 pub(super) enum Table {
@@ -126,7 +129,7 @@ mod tests {
         let path = folder.path().join("voices.npy");
         let mut table = Table::create(Some(&path), 2).unwrap();
         for (id, embedding) in [("a", [1.0, -0.5]), ("b", [0.25, 2.0]), ("c d", [0.0, 3.5])] {
-            table.write(&Row { id, start: 0.0, end: 1.5, embedding: &embedding }).unwrap();
+            table.write(&Row { id, start: 0.0, end: 1.5, embedding: &embedding, speaker: None }).unwrap();
         }
         assert!(!path.exists(), "nothing is at its place before the end");
         table.finish().unwrap();
