@@ -333,7 +333,8 @@ fn scores(value: impl Fn(usize) -> f32) -> (FrameScores, f32) {
     (FrameScores { speech, snr_db, c50_db }, overlap)
 }
 
-const SILENT: FrameScores = FrameScores { speech: -10.0, snr_db: 0.0, c50_db: 0.0 };
+/// Scores of a frame that the network did not see.
+pub(crate) const SILENT: FrameScores = FrameScores { speech: -10.0, snr_db: 0.0, c50_db: 0.0 };
 const NO_OVERLAP: f32 = -10.0;
 /// A log-mel value of near silence.
 const SILENT_ROW: f32 = 0.0;

@@ -413,7 +413,8 @@ const SILENCE_DB: f32 = -100.0;
 /// After this many unvoiced ticks windows wait for the pause to end.
 const PAUSE_TICKS: u64 = 12;
 
-fn decibels(power: f32) -> f32 {
+/// A mean power as a level in dBFS.
+pub(super) fn decibels(power: f32) -> f32 {
     (10.0 * power.max(1e-10).log10()).max(SILENCE_DB)
 }
 

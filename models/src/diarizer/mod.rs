@@ -4,6 +4,7 @@
 //! in any order, and takes the events. Neither the sizes of the blocks nor the moment at which an embedding comes
 //! back changes the events: facts about the stream are handled strictly in its order.
 
+mod activity;
 mod clustering;
 mod front_end;
 mod interface;
@@ -19,6 +20,7 @@ mod voice_memory;
 mod tests;
 
 pub use crate::corrections::CorrectionError;
+pub use activity::{FrameActivity, activity};
 pub use clustering::{GroupPair, VoiceGroups};
 pub use interface::{DiarizerError, EmbedRequest, SpeakerVoice, TimedEvent, WorkId};
 pub use labelling::{LabelMeasures, N_FEATURES};

@@ -120,7 +120,7 @@ pub struct Clip {
 }
 
 /// Longest clip, in seconds: features are held in memory, 32 kB a second.
-const MAX_CLIP_S: f32 = 1200.0;
+pub const MAX_CLIP_S: f32 = 1200.0;
 /// Length of a window and distance between two, in frames of 10 ms.
 const WINDOW_FRAMES: usize = 150;
 const STEP_FRAMES: usize = 50;

@@ -16,7 +16,7 @@ mod speech_share;
 mod tests;
 
 pub use crate::calibration::{PrintCalibration, PrintCalibrations};
-pub use clip::{Clip, ClipAnalyser, ClipRefusal};
+pub use clip::{Clip, ClipAnalyser, ClipRefusal, MAX_CLIP_S};
 pub use clip_rules::ClipRules;
 pub use fit::fit_calibration;
 pub use matching::{Candidate, Gallery, GalleryError, KnownVoice, MatchRules, Ranking};
