@@ -395,7 +395,7 @@ impl Driver {
 }
 
 /// The words of an answer on the session's clock, and the number of those that cannot be used.
-fn placed(clock: &mut Clock, text: Recognition, is_final: bool) -> (Vec<SentWord>, u64) {
+pub(super) fn placed(clock: &mut Clock, text: Recognition, is_final: bool) -> (Vec<SentWord>, u64) {
     let is_usable =
         |word: &SentWord| SendWords { words: vec![word.clone()], is_final: true }.checked().is_ok();
     // What is final by times leaves later audio to the next words: a slow recogniser has not looked at it.

@@ -13,6 +13,7 @@ mod foreign;
 mod openai;
 mod recogniser;
 mod service;
+mod transcriber;
 mod vosk;
 mod websocket;
 mod wyoming;
@@ -21,3 +22,4 @@ pub use counts::AsrCounts;
 #[doc(hidden)]
 pub use foreign::read_foreign;
 pub use service::{Asr, AsrError};
+pub use transcriber::{Passage, Transcriber, TranscriptError};

@@ -78,7 +78,8 @@ impl Asr {
     }
 }
 
-fn recogniser(config: &AsrConfig) -> Result<Option<Box<dyn Recogniser>>, AsrError> {
+/// The recogniser of the configuration, if there is one.
+pub(super) fn recogniser(config: &AsrConfig) -> Result<Option<Box<dyn Recogniser>>, AsrError> {
     let (Some(kind), Some(place)) = (config.kind, config.url.clone()) else { return Ok(None) };
     let (model, language, limit) = (config.model.clone(), config.language.clone(), config.timeout);
     let endpoint = |place: Place| -> Option<Endpoint> {

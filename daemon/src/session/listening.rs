@@ -31,6 +31,13 @@ pub struct AudioPiece {
 }
 
 impl AudioPiece {
+    /// The piece of these samples.
+    #[must_use]
+    pub fn of(start: SampleIndex, samples: &[f32], is_speech: bool) -> Self {
+        let pcm: Vec<u8> = samples.iter().flat_map(|sample| to_s16(*sample).to_le_bytes()).collect();
+        Self { start, pcm: pcm.into(), is_speech }
+    }
+
     /// Its length in samples.
     #[must_use]
     pub fn n_samples(&self) -> u64 {
@@ -218,8 +225,7 @@ impl Listeners {
     /// Hands a piece to everybody.
     pub(super) fn hand_out(&self, start: SampleIndex, samples: &[f32], is_speech: bool) {
         let mut queues = self.queues.lock();
-        let pcm: Vec<u8> = samples.iter().flat_map(|sample| to_s16(*sample).to_le_bytes()).collect();
-        let piece = AudioPiece { start, pcm: pcm.into(), is_speech };
+        let piece = AudioPiece::of(start, samples, is_speech);
         queues.retain(|queue| queue.push(piece.clone()));
     }
 
