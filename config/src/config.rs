@@ -7,6 +7,7 @@ use crate::audio_sources::SourcesConfig;
 use crate::dialects::{VoskConfig, WyomingConfig};
 use crate::diarization;
 use crate::fault::Warning;
+use crate::grpc::GrpcConfig;
 use crate::origin::{Origin, Setting};
 use crate::outgoing::{MqttConfig, WebhookConfig};
 use crate::reader::Reader;
@@ -46,6 +47,8 @@ pub struct Config {
     pub wyoming: WyomingConfig,
     /// Clients that speak the WebSocket of vosk-server.
     pub vosk: VoskConfig,
+    /// Clients that speak gRPC.
+    pub grpc: GrpcConfig,
     /// State of sessions for an MQTT broker.
     pub mqtt: MqttConfig,
     /// Events for web servers.
@@ -69,6 +72,7 @@ impl Config {
             asr: AsrConfig::read(r),
             wyoming: WyomingConfig::read(r),
             vosk: VoskConfig::read(r),
+            grpc: GrpcConfig::read(r),
             mqtt: MqttConfig::read(r),
             webhook: WebhookConfig::read(r),
             log: LogConfig::read(r),

@@ -25,6 +25,7 @@ mod diarization;
 mod endpoint;
 mod fault;
 mod former;
+mod grpc;
 mod layers;
 mod origin;
 mod outgoing;
@@ -43,6 +44,7 @@ pub use dialects::{VoskConfig, WyomingConfig};
 pub use diarized_parameters::{DiarizerOptions, SpeechDetector};
 pub use endpoint::Endpoint;
 pub use fault::{ConfigError, Fault, FaultKind, Faults, Warning};
+pub use grpc::{GrpcConfig, GrpcModel};
 pub use origin::{Origin, Setting, Value};
 pub use outgoing::{MqttConfig, WebhookConfig, WebhookEvent};
 pub use sections::{

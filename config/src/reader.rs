@@ -12,7 +12,7 @@ use crate::origin::{Origin, Setting, Value};
 use crate::raw::{Raw, RawValue, base_folder};
 
 /// Names of the sections, in the order of the example.
-pub(crate) const SECTIONS: [&str; 15] = [
+pub(crate) const SECTIONS: [&str; 16] = [
     "server",
     "capture",
     "sources",
@@ -25,6 +25,7 @@ pub(crate) const SECTIONS: [&str; 15] = [
     "asr",
     "wyoming",
     "vosk",
+    "grpc",
     "mqtt",
     "webhook",
     "log",
@@ -246,6 +247,18 @@ impl Reader {
             path.map_or(Value::Unset, |path| Value::Text(path.to_string_lossy().into_owned()))
         };
         self.value(key, None, || format!("a path, or \"{NONE}\""), parse, show)
+    }
+
+    /// A path as of [`Self::optional_path`], or the word, which gives no path.
+    pub(crate) fn path_or_word(&mut self, key: &'static str, word: &'static str) -> Option<Option<PathBuf>> {
+        let is_word = |raw: &RawValue| text(raw).is_some_and(|text| text == word);
+        if self.winner(key).is_none_or(|raw| !is_word(&raw.value)) {
+            return self.optional_path(key).map(Some);
+        }
+        let parse = |raw: &RawValue| Some(is_word(raw));
+        let show = |_: bool| Value::Text(word.to_owned());
+        self.value(key, true, || word.to_owned(), parse, show);
+        Some(None)
     }
 
     /// Reports a broken rule between two values.

@@ -78,6 +78,19 @@ impl LiveEngines {
         self.voices.as_ref()
     }
 
+    /// The diarizer's parameters.
+    #[must_use]
+    pub fn params(&self) -> &DiarizerParams {
+        &self.params
+    }
+
+    /// A diarizer for a clip of a client: no window is skipped, nobody is named, and no voiceprint learns from it.
+    #[must_use]
+    pub fn engine_of_clip(&self) -> Box<dyn Engine> {
+        let engine = self.live_engine(Diarizer::new(self.params.clone(), &self.card));
+        Box::new(LiveEngine { voices: None, decimation: None, ..engine })
+    }
+
     fn params_for(&self, wanted: SessionOptions) -> Result<DiarizerParams, EngineError> {
         if wanted.is_empty() {
             return Ok(self.params.clone());
@@ -100,8 +113,12 @@ impl LiveEngines {
 
 impl LiveEngines {
     fn engine_of(&self, diarizer: Diarizer) -> Box<dyn Engine> {
+        Box::new(self.live_engine(diarizer))
+    }
+
+    fn live_engine(&self, diarizer: Diarizer) -> LiveEngine {
         let (to_us, answers) = bounded(MAX_OUT);
-        Box::new(LiveEngine {
+        LiveEngine {
             diarizer,
             pool: Arc::clone(&self.pool),
             to_us,
@@ -114,7 +131,7 @@ impl LiveEngines {
             schedule: Schedule::default(),
             decimation: self.thins.then(WindowDecimation::default),
             whole_frames: self.whole_frames,
-        })
+        }
     }
 }
 

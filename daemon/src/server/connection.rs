@@ -1,13 +1,13 @@
-//! The incoming half of a WebSocket, shared by publishers and subscribers.
+//! The incoming half of a WebSocket, or of a gRPC stream, shared by publishers and subscribers.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocketUpgrade};
 use axum::response::Response;
 use diarized_dsp::SampleIndex;
-use futures_util::StreamExt as _;
-use futures_util::stream::SplitStream;
+use futures_util::{Sink, Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -51,13 +51,16 @@ pub(super) enum Received {
     Safer,
 }
 
+/// The messages of the peer.
+pub(super) type Incoming = Pin<Box<dyn Stream<Item = Result<Message, axum::Error>> + Send + Sync>>;
+
 /// The outgoing half has ended, and with it the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionClosed;
 
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
-    stream: SplitStream<WebSocket>,
+    stream: Incoming,
     pub(super) out: mpsc::Sender<Outgoing>,
     writer: JoinHandle<()>,
     writer_is_done: bool,
@@ -103,15 +106,22 @@ where
         .max_frame_size(max)
         .read_buffer_size(READ_BUFFER_BYTES);
     upgrade.on_upgrade(move |socket| async move {
-        let connection = Connection::new(shared, socket, visitor, permit);
+        let (sink, stream) = socket.split();
+        let connection = Connection::new(shared, sink, Box::pin(stream), visitor, permit);
         serve(connection).await;
     })
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, socket: WebSocket, visitor: Visitor, permit: OwnedSemaphorePermit) -> Self {
+    /// A connection of these two halves; its outgoing one runs in a task of its own.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        sink: impl Sink<Message, Error = axum::Error> + Send + Unpin + 'static,
+        stream: Incoming,
+        visitor: Visitor,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         shared.metrics.connections.add(1);
-        let (sink, stream) = socket.split();
         let (out, requests) = mpsc::channel(REPLIES);
         let writer = tokio::spawn(Writer::new(sink, requests, Arc::clone(&shared)).run());
         let messages = rate(shared.limits.max_messages_per_s);

@@ -15,6 +15,7 @@ use super::command::{Wanted, as_command};
 use super::fault::Fault;
 use super::shared::Shared;
 use super::shared::session_of;
+use super::upload::declared_length;
 use super::visitor::Visitor;
 use crate::protocol::{ClientMessage, Decimal, ErrorCode};
 use crate::session::CorrectionError;
@@ -98,7 +99,8 @@ async fn try_correct(
     let session = session_of(shared, id).await?;
     let bad = |code, reason: String| Fault(StatusCode::BAD_REQUEST, code, reason);
     let max = shared.limits.max_message_bytes;
-    let body = shared.uploads().read(headers, body, max, "server.max_frame_bytes").await?;
+    let declared = declared_length(headers);
+    let body = shared.uploads.read(declared, body, max, "server.max_frame_bytes").await?;
     // `undo` and `redo` need no field.
     let bytes: &[u8] = if body.bytes.is_empty() { b"{}" } else { &body.bytes };
     let fields: Value = serde_json::from_slice(bytes)

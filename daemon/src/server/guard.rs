@@ -25,7 +25,8 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
     };
     // Subscribed before the check, so that a revocation just after it reaches the open connection.
     let reloaded = shared.access.reloaded();
-    match identify(&shared, request.headers(), needed) {
+    let host = text(request.headers(), header::HOST);
+    match identify(&shared, request.headers(), host, needed) {
         Ok(identity) => {
             // A WebSocket keeps the place that this takes; a plain request gives it back when it is answered.
             let visitor = match Visitor::let_in(identity, reloaded, &request) {
@@ -85,15 +86,25 @@ fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
     }
 }
 
-fn identify(shared: &Shared, headers: &HeaderMap, needed: Scope) -> Result<Identity, Denied> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    shared.access.admit(text(header::ORIGIN), text(header::HOST))?;
+/// Who sends a request with these headers, which calls the server `host`, if the sender may do what is needed.
+pub(super) fn identify(
+    shared: &Shared,
+    headers: &HeaderMap,
+    host: Option<&str>,
+    needed: Scope,
+) -> Result<Identity, Denied> {
+    shared.access.admit(text(headers, header::ORIGIN), host)?;
     let identity = shared.access.identify(token_of(headers))?;
     if identity.may(needed) {
         Ok(identity)
     } else {
         Err(Denied::Scope { name: identity.name().to_owned(), needed })
     }
+}
+
+/// The value of a header.
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
 /// The token that a request shows: in `Authorization`, or, where a browser cannot set that, as a subprotocol.

@@ -13,6 +13,8 @@ pub struct Limits {
     pub max_subscribers: usize,
     /// Bytes in one message of a client.
     pub max_message_bytes: usize,
+    /// Bytes of a clip, such as of a person's voice.
+    pub max_clip_bytes: usize,
     /// Text messages of one connection in a second; twice as many may come at once.
     pub max_messages_per_s: usize,
     /// Binary and control frames of one connection that are read in a second; twice as many may come at once.
@@ -46,6 +48,7 @@ impl Default for Limits {
             max_connections_per_address: 100_000,
             max_subscribers: 256,
             max_message_bytes: 1 << 20,
+            max_clip_bytes: 32 << 20,
             max_messages_per_s: 100,
             max_frames_per_s: 2000,
             max_header_bytes: 16 << 10,

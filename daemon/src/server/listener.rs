@@ -10,29 +10,42 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::limits::Limits;
-use super::places::Place;
+use super::places::{PeerHandle, Place};
 use super::shared::Shared;
+use super::tls::HttpVersion;
 
 /// Header lines in a request; more than any client sends.
 const MAX_HEADERS: usize = 100;
+/// Requests of one HTTP/2 connection at a time.
+const MAX_STREAMS: u32 = 64;
+/// Bytes that a peer may send before they are read: of a request, and of a connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How long to wait when the operating system has no more file descriptors for us.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
+/// What is served on a port.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub(super) router: Router,
+    pub(super) version: HttpVersion,
+}
+
 /// Serves on `tcp` until the hub shuts down, then sees its connections to their end. `open` has a permit for each
 /// socket; places are made free before the last is taken.
-pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router, shared: Arc<Shared>) {
+pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, site: Site, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut down = shared.hub.shutting_down();
     loop {
@@ -48,7 +61,7 @@ pub(super) async fn serve(tcp: TcpListener, open: Arc<Semaphore>, router: Router
         match accepted {
             Ok((tcp, addr)) => {
                 let hold = Hold::new(addr.ip(), permit, &shared);
-                connections.spawn(connection(tcp, hold, router.clone(), Arc::clone(&shared)));
+                connections.spawn(connection(tcp, hold, site.clone(), Arc::clone(&shared)));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -92,9 +105,9 @@ impl Hold {
 }
 
 /// Encrypts what comes over `tcp`, if the server does; nothing if that fails, or if the peer has to make room first.
-async fn encrypted(tcp: TcpStream, hold: &mut Hold, shared: &Shared) -> Option<Stream> {
+async fn encrypted(tcp: TcpStream, hold: &mut Hold, version: HttpVersion, shared: &Shared) -> Option<Stream> {
     let Some(tls) = &shared.tls else { return Some(Stream::Plain(tcp)) };
-    let handshake = tokio::time::timeout(shared.limits.header, tls.acceptor().accept(tcp));
+    let handshake = tokio::time::timeout(shared.limits.header, tls.acceptor(version).accept(tcp));
     let done = tokio::select! {
         done = handshake => done,
         () = hold.shed() => return None,
@@ -107,24 +120,42 @@ async fn encrypted(tcp: TcpStream, hold: &mut Hold, shared: &Shared) -> Option<S
     None
 }
 
-async fn connection(tcp: TcpStream, mut hold: Hold, router: Router, shared: Arc<Shared>) {
+async fn connection(tcp: TcpStream, mut hold: Hold, site: Site, shared: Arc<Shared>) {
     // Labels are small and late ones are worth less.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let limits = &shared.limits;
-    let Some(stream) = encrypted(tcp, &mut hold, &shared).await else { return };
-    let (peer, service) = (hold.place.peer(), TowerToHyperService::new(router));
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        service.call(request)
-    });
+    let Some(stream) = encrypted(tcp, &mut hold, site.version, &shared).await else { return };
+    let peer = hold.place.peer();
     let io = TokioIo::new(Connection {
         stream: Some(stream),
         is_over: false,
         limits: *limits,
         stalled: None,
         hold: Some(hold),
+    });
+    let served = match site.version {
+        HttpVersion::One => serve_http1(io, site.router, peer, &shared).await,
+        HttpVersion::Two => serve_http2(io, site.router, peer, &shared).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection broke");
+    }
+}
+
+type Request = hyper::Request<hyper::body::Incoming>;
+
+async fn serve_http1(
+    io: TokioIo<Connection>,
+    router: Router,
+    peer: PeerHandle,
+    shared: &Shared,
+) -> hyper::Result<()> {
+    let (limits, service) = (&shared.limits, TowerToHyperService::new(router));
+    let service = service_fn(move |mut request: Request| {
+        request.extensions_mut().insert(peer.clone());
+        service.call(request)
     });
     let mut down = shared.hub.shutting_down();
     let http = http1::Builder::new()
@@ -135,16 +166,55 @@ async fn connection(tcp: TcpStream, mut hold: Hold, router: Router, shared: Arc<
         .serve_connection(io, service)
         .with_upgrades();
     let mut http = std::pin::pin!(http);
-    let served = tokio::select! {
+    tokio::select! {
         served = &mut http => served,
         () = async { drop(down.wait_for(|down| *down).await) } => {
             // The request that is under way is answered, and no other is taken.
             http.as_mut().graceful_shutdown();
             http.await
         }
+    }
+}
+
+async fn serve_http2(
+    io: TokioIo<Connection>,
+    router: Router,
+    peer: PeerHandle,
+    shared: &Shared,
+) -> hyper::Result<()> {
+    let (limits, service) = (&shared.limits, TowerToHyperService::new(router));
+    let asked = Arc::new(Notify::new());
+    let has_asked = Arc::clone(&asked);
+    let service = service_fn(move |mut request: Request| {
+        has_asked.notify_one();
+        request.extensions_mut().insert(peer.clone());
+        service.call(request)
+    });
+    let mut down = shared.hub.shutting_down();
+    let http = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize)
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(2 * limits.ping)
+        .serve_connection(io, service);
+    let mut http = std::pin::pin!(http);
+    // What comes later is watched by pings.
+    let mute = async {
+        if tokio::time::timeout(limits.header, asked.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection broke");
+    tokio::select! {
+        served = &mut http => served,
+        () = mute => Ok(()),
+        () = async { drop(down.wait_for(|down| *down).await) } => {
+            http.as_mut().graceful_shutdown();
+            http.await
+        }
     }
 }
 

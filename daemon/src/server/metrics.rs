@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::grpc::GrpcCounts;
 use crate::hub::Hub;
 use crate::metrics::{Count, PrometheusText};
 use crate::protocol::ErrorCode;
@@ -75,6 +76,8 @@ pub struct Metrics {
     pub streams_resumed: Count,
     /// Requests refused because of a missing token or scope, or a foreign origin.
     pub denied: Count,
+    /// Calls over gRPC.
+    pub(super) grpc: GrpcCounts,
     /// Errors sent to WebSocket clients, in the order of [`ErrorCode::ALL`].
     errors: Vec<Count>,
 }
@@ -89,6 +92,7 @@ impl Default for Metrics {
             frames_held: Count::default(),
             streams_resumed: Count::default(),
             denied: Count::default(),
+            grpc: GrpcCounts::default(),
             errors: ErrorCode::ALL.iter().map(|_| Count::default()).collect(),
         }
     }
@@ -171,6 +175,7 @@ impl Metrics {
         let errors = ErrorCode::ALL.iter().zip(&self.errors).map(|(code, n)| (code.as_str(), n.get()));
         page.counters("errors_total", "Errors sent to WebSocket clients, by code.", "code", errors);
         page.counter("requests_denied_total", "Refused requests.", self.denied.get() as f64);
+        self.grpc.write(page);
     }
 }
 

@@ -1,12 +1,14 @@
 //! The server: one port for audio in, events out, exports, health and metrics.
 
 mod acting;
+mod analyses;
 mod audio;
 mod command;
 mod connection;
 mod corrections;
 mod events;
 mod fault;
+mod grpc;
 mod guard;
 mod http;
 mod limits;
@@ -40,8 +42,13 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::hub::Hub;
 
+use analyses::Analyses;
+use listener::Site;
 use places::Places;
+use tls::HttpVersion;
+use upload::Uploads;
 
+pub use grpc::{Grpc, GrpcError};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub(crate) use shared::Shared;
@@ -55,6 +62,8 @@ const MAX_EDIT_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
+    /// The gRPC services and where they are served.
+    grpc: Option<(Grpc, Vec<TcpListener>)>,
 }
 
 /// What is left undone when the grace period of a shutdown is over.
@@ -84,19 +93,27 @@ impl Server {
             hub,
             limits,
             metrics: Metrics::default(),
+            analyses: Analyses::default(),
             voices: OnceLock::new(),
-            uploads: OnceLock::new(),
+            uploads: Uploads::new(limits.max_clip_bytes.max(limits.max_message_bytes)),
             access,
             tls,
             places,
             connections,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), grpc: None }
+    }
+
+    /// Serves gRPC, too, on these listeners, if there is some.
+    #[must_use]
+    pub fn with_grpc(self, grpc: Option<(Grpc, Vec<TcpListener>)>) -> Self {
+        Self { grpc, ..self }
     }
 
     /// Lets clients enrol people and compare voices. Only the first call counts.
     #[must_use]
     pub fn with_voices(self, voices: Voices) -> Self {
+        let voices = voices.sharing(&self.shared.analyses);
         let _ = self.shared.voices.set(Arc::new(voices));
         self
     }
@@ -131,13 +148,19 @@ impl Server {
 
     /// Serves on `listeners` until the hub shuts down ([`Hub::shut_down`]), then sees the sessions and the
     /// connections to their end, for at most the grace period.
-    pub async fn run(self, listeners: Vec<TcpListener>) -> DrainReport {
+    pub async fn run(mut self, listeners: Vec<TcpListener>) -> DrainReport {
         let shared = Arc::clone(&self.shared);
         let n_sockets = shared.places.n_sockets();
         let open = Arc::new(Semaphore::new(n_sockets));
         let mut serving = tokio::task::JoinSet::new();
-        for tcp in listeners {
-            serving.spawn(listener::serve(tcp, Arc::clone(&open), self.router(), Arc::clone(&shared)));
+        let site = Site { router: self.router(), version: HttpVersion::One };
+        let mut sites: Vec<_> = listeners.into_iter().map(|tcp| (tcp, site.clone())).collect();
+        if let Some((grpc, listeners)) = self.grpc.take() {
+            let site = Site { router: grpc.router(&shared), version: HttpVersion::Two };
+            sites.extend(listeners.into_iter().map(|tcp| (tcp, site.clone())));
+        }
+        for (tcp, site) in sites {
+            serving.spawn(listener::serve(tcp, Arc::clone(&open), site, Arc::clone(&shared)));
         }
         let mut down = shared.hub.shutting_down();
         let _ = down.wait_for(|down| *down).await;

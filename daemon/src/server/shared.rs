@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
+use super::analyses::Analyses;
 use super::fault::{Fault, unreadable_reason};
 use super::limits::Limits;
 use super::metrics::Metrics;
@@ -23,27 +24,19 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    /// The turns of clips that are analysed.
+    pub(super) analyses: Analyses,
     /// Who is known, where voices are enabled.
     pub(crate) voices: OnceLock<Arc<Voices>>,
     pub(crate) access: Arc<Access>,
     /// The certificate, where connections are encrypted.
     pub(super) tls: Option<Arc<Tls>>,
-    /// What bodies of requests may hold together; made when it is known how large they may be.
-    pub(super) uploads: OnceLock<Uploads>,
+    /// What bodies of requests may hold together.
+    pub(super) uploads: Uploads,
     /// Who holds a connection, and who waits for one.
     pub(super) places: Arc<Places>,
     /// One permit per WebSocket; acquiring all of them waits for every connection to close.
     pub(super) connections: Arc<Semaphore>,
-}
-
-impl Shared {
-    /// What bodies of requests may hold together.
-    pub(super) fn uploads(&self) -> &Uploads {
-        self.uploads.get_or_init(|| {
-            let max_clip = self.voices.get().map_or(0, |voices| voices.max_clip_bytes());
-            Uploads::new(max_clip.max(self.limits.max_message_bytes))
-        })
-    }
 }
 
 /// The session of this id, in memory or kept.

@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::session_voice::voice_of;
 use super::shared::Shared;
 use super::shared::session_of;
-use super::upload::Upload;
+use super::upload::{MAX_CLIP_KEY, Upload, declared_length};
 use super::visitor::Visitor;
 use super::voices::Voices;
 use crate::access::Scope;
@@ -38,8 +38,9 @@ fn voices_of(shared: &Shared) -> Result<&Arc<Voices>, Fault> {
 }
 
 /// The body of a request about voices.
-async fn body_of(shared: &Shared, voices: &Voices, headers: &HeaderMap, body: Body) -> Result<Upload, Fault> {
-    shared.uploads().read(headers, body, voices.max_clip_bytes(), "voices.max_clip_bytes").await
+async fn body_of(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<Upload, Fault> {
+    let declared = declared_length(headers);
+    shared.uploads.read(declared, body, shared.limits.max_clip_bytes, MAX_CLIP_KEY).await
 }
 
 /// A person as the wire shows them: no embedding ever leaves over HTTP.
@@ -143,7 +144,7 @@ pub(super) async fn enrol(
 ) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let body = body_of(&shared, voices, &headers, body).await?;
+        let body = body_of(&shared, &headers, body).await?;
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let enrolment = if kind.starts_with("application/json") {
             let asked = read_body(&body.bytes).map_err(bad_request)?;
@@ -268,7 +269,7 @@ pub(super) async fn verify(
 ) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let body = body_of(&shared, voices, &headers, body).await?;
+        let body = body_of(&shared, &headers, body).await?;
         let Query(against) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
         let rules = ClipRules::for_comparison();
         let calibrations = voices.embedder.card().print_calibrations.clone();
@@ -320,7 +321,7 @@ pub(super) async fn verify(
 pub(super) async fn identify(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
     let work = async {
         let voices = voices_of(&shared)?;
-        let body = body_of(&shared, voices, &headers, body).await?;
+        let body = body_of(&shared, &headers, body).await?;
         let clip = voices.clip(body, ClipRules::for_identification()).await?;
         voices.run(|voices| Ok(voices.registry.refresh()?)).await?;
         let (gallery, ranking) = voices.registry.identify(&clip);

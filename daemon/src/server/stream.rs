@@ -30,7 +30,8 @@ pub(super) async fn upgrade(State(shared): State<Arc<Shared>>, request: SocketRe
     accept(shared, upgrade, visitor, |connection| serve(connection, query))
 }
 
-async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
+/// Serves one publisher to its end; with an empty query the first message is `start`.
+pub(super) async fn serve(mut connection: Connection, query: Vec<(String, String)>) {
     match open(&mut connection, query).await {
         Ok(Some(Opened { session, slot, n_known })) => {
             let publisher = Publisher {

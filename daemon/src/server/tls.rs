@@ -46,7 +46,23 @@ pub enum TlsError {
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    config: RwLock<Arc<ServerConfig>>,
+    configs: RwLock<Configs>,
+}
+
+/// The same certificate for each version of HTTP.
+#[derive(Debug)]
+struct Configs {
+    http1: Arc<ServerConfig>,
+    http2: Arc<ServerConfig>,
+}
+
+/// A version of HTTP, as the two sides of a connection agree upon it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HttpVersion {
+    /// With WebSocket.
+    One,
+    /// For gRPC.
+    Two,
 }
 
 impl Tls {
@@ -55,8 +71,8 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]
     pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
-        let config = RwLock::new(read(&certificate, &key)?);
-        Ok(Self { certificate, key, config })
+        let configs = RwLock::new(read(&certificate, &key)?);
+        Ok(Self { certificate, key, configs })
     }
 
     /// Loads the files again; connections that are open stay as they are.
@@ -64,18 +80,22 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]; the certificate in use stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        *self.config.write() = read(&self.certificate, &self.key)?;
+        *self.configs.write() = read(&self.certificate, &self.key)?;
         Ok(())
     }
 
     /// What makes an encrypted connection of a plain one.
     #[must_use]
-    pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config.read()))
+    pub(super) fn acceptor(&self, version: HttpVersion) -> TlsAcceptor {
+        let configs = self.configs.read();
+        TlsAcceptor::from(Arc::clone(match version {
+            HttpVersion::One => &configs.http1,
+            HttpVersion::Two => &configs.http2,
+        }))
     }
 }
 
-fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Configs, TlsError> {
     let in_certificate = |source| TlsError::Pem { what: "certificates", path: certificate.clone(), source };
     let chain = CertificateDer::pem_file_iter(certificate)
         .map_err(in_certificate)?
@@ -98,5 +118,7 @@ fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsEr
         .with_single_cert(chain, private)
         .map_err(unfit)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let mut http2 = config.clone();
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Configs { http1: Arc::new(config), http2: Arc::new(http2) })
 }

@@ -10,6 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::fault::Fault;
 use crate::protocol::ErrorCode;
 
+/// Key of the largest clip.
+pub(super) const MAX_CLIP_KEY: &str = "voices.max_clip_bytes";
 /// Number of bodies of maximum size in the budget; more of smaller ones fit.
 const AT_ONCE: usize = 2;
 /// The unit of the budget, in bytes.
@@ -27,10 +29,31 @@ pub(super) struct Uploads {
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub(super) bytes: Bytes,
-    _share: Arc<Vec<OwnedSemaphorePermit>>,
+    share: Share,
+}
+
+/// A share of the budget, which is given back with the last clone.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    _permits: Arc<Vec<OwnedSemaphorePermit>>,
+}
+
+/// The length that the headers of a request promise.
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse().ok())
 }
 
 impl Upload {
+    /// A body that holds this share of the budget.
+    pub(super) fn of(bytes: Bytes, share: Share) -> Self {
+        Self { bytes, share }
+    }
+
+    /// The bytes, and their share of the budget apart from them.
+    pub(super) fn into_parts(self) -> (Bytes, Share) {
+        (self.bytes, self.share)
+    }
+
     /// A part of it.
     pub(super) fn slice(&self, range: impl std::ops::RangeBounds<usize>) -> Self {
         Self { bytes: self.bytes.slice(range), ..self.clone() }
@@ -45,12 +68,13 @@ impl Uploads {
     }
 
     /// Reads a body of at most `max` bytes, which the key `limit` sets. What has not come yet takes nothing of the budget.
+    /// `declared`: its length as its sender promises it.
     ///
     /// # Errors
     /// 413 if it is larger, 503 if the budget is used up, 400 if it breaks off.
     pub(super) async fn read(
         &self,
-        headers: &HeaderMap,
+        declared: Option<usize>,
         body: Body,
         max: usize,
         limit: &str,
@@ -63,8 +87,6 @@ impl Uploads {
             let reason = "as much is being uploaded as the server holds at once; try again in some seconds";
             Fault(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Overloaded, reason.to_owned())
         };
-        let declared =
-            headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse::<usize>().ok());
         if declared.is_some_and(|n| n > max) {
             return Err(too_large());
         }
@@ -90,7 +112,7 @@ impl Uploads {
             share.push(units.map_err(|_| full())?);
             n_held += missing;
         }
-        Ok(Upload { bytes: bytes.into(), _share: Arc::new(share) })
+        Ok(Upload { bytes: bytes.into(), share: Share { _permits: Arc::new(share) } })
     }
 }
 
@@ -106,23 +128,24 @@ mod tests {
     async fn bodies_share_a_budget_and_give_it_back() {
         let uploads = Uploads::new(10 * UNIT);
         let body = |n: usize| Body::from(vec![7; n]);
-        let declared =
-            |n: usize| HeaderMap::from_iter([(header::CONTENT_LENGTH, n.to_string().parse().unwrap())]);
-        let none = HeaderMap::new();
-        let read = async |headers: &HeaderMap, n| uploads.read(headers, body(n), 10 * UNIT, "limit").await;
-        assert_eq!(status(read(&none, 10 * UNIT + 1).await), 413);
-        assert_eq!(status(read(&declared(10 * UNIT + 1), 5).await), 413);
+        let declared = |n: usize| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, n.to_string().parse().unwrap())]);
+            declared_length(&headers)
+        };
+        let read = async |declared, n| uploads.read(declared, body(n), 10 * UNIT, "limit").await;
+        assert_eq!(status(read(None, 10 * UNIT + 1).await), 413);
+        assert_eq!(status(read(declared(10 * UNIT + 1), 5).await), 413);
         assert_eq!(uploads.units.available_permits(), 20, "what was refused holds nothing");
         let mut held = Vec::new();
         for _ in 0..2 {
-            held.push(read(&none, 10 * UNIT).await.unwrap_or_else(|_| panic!("there is room")));
+            held.push(read(None, 10 * UNIT).await.unwrap_or_else(|_| panic!("there is room")));
         }
-        assert_eq!(status(read(&none, 1).await), 503);
-        assert_eq!(status(read(&declared(1), 1).await), 503);
-        assert_eq!(status(read(&none, 0).await), 200, "nothing needs no room");
+        assert_eq!(status(read(None, 1).await), 503);
+        assert_eq!(status(read(declared(1), 1).await), 503);
+        assert_eq!(status(read(None, 0).await), 200, "nothing needs no room");
         let part = held.remove(0).slice(..5);
-        assert_eq!((part.bytes.len(), status(read(&none, 1).await)), (5, 503), "a part holds the whole");
+        assert_eq!((part.bytes.len(), status(read(None, 1).await)), (5, 503), "a part holds the whole");
         drop(part);
-        assert_eq!(status(read(&declared(10 * UNIT), 10 * UNIT).await), 200);
+        assert_eq!(status(read(declared(10 * UNIT), 10 * UNIT).await), 200);
     }
 }

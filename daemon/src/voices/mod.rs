@@ -32,6 +32,7 @@ pub use moments::best_moments;
 pub use name::checked_name;
 pub use people::others_share;
 pub use place::Place;
+pub(crate) use reading::samples_of_clip;
 pub use reading::{ClipError, clip_of_audio, clip_of_samples, load_clip_embedder};
 pub use registry::{EnrolError, Registry, clip_of};
 pub(crate) use seal::Seal;

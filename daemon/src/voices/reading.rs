@@ -1,7 +1,7 @@
 //! Reads the samples of a clip from an audio file or a request body.
 
 use diarized_dsp::{ChannelSelect, SAMPLE_RATE_HZ};
-use diarized_models::voiceprint::{Clip, ClipAnalyser, ClipRefusal, ClipRules};
+use diarized_models::voiceprint::{Clip, ClipAnalyser, ClipRefusal, ClipRules, MAX_CLIP_S};
 use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedder, LoadError, ModelSource};
 
 use super::people::others_share;
@@ -24,8 +24,8 @@ pub enum ClipError {
     },
 }
 
-/// Limit of samples: a little more than the longest clip, so that the analyser reports its length.
-const MAX_SAMPLES: usize = 1201 * SAMPLE_RATE_HZ as usize;
+/// Limit of samples: a little more than the longest clip, so that its length is reported.
+const MAX_SAMPLES: usize = (MAX_CLIP_S as usize + 1) * SAMPLE_RATE_HZ as usize;
 
 /// Reads and analyses audio; `progress` receives the finished share, in `[0, 1]`.
 ///
@@ -39,9 +39,7 @@ pub fn clip_of_audio(
     progress: impl FnMut(f32),
 ) -> Result<Clip, ClipError> {
     let name = audio.name().to_owned();
-    let mut file = MonoFile::new(audio, channel)?;
-    let mut samples = Vec::new();
-    while samples.len() < MAX_SAMPLES && file.read(&mut samples)? {}
+    let samples = samples_of(audio, channel)?;
     clip_of_samples(embedder, &name, &samples, rules, progress)
 }
 
@@ -63,6 +61,28 @@ pub fn clip_of_samples(
         if share <= rules.max_others_share { Ok(clip) } else { Err(ClipRefusal::TwoPeople { share }) }
     });
     outcome.map_err(|refusal| ClipError::Refused { name: name.to_owned(), refusal })
+}
+
+/// The samples of a clip, mono at 16 kHz.
+///
+/// # Errors
+/// [`ClipError::File`], or [`ClipError::Refused`] where it is longer than a clip may be.
+pub(crate) fn samples_of_clip(audio: AudioFile, channel: ChannelSelect) -> Result<Vec<f32>, ClipError> {
+    let name = audio.name().to_owned();
+    let samples = samples_of(audio, channel)?;
+    let (clip_s, max_s) = (samples.len() as f32 / SAMPLE_RATE_HZ as f32, MAX_CLIP_S);
+    if clip_s > max_s {
+        return Err(ClipError::Refused { name, refusal: ClipRefusal::TooLong { clip_s, max_s } });
+    }
+    Ok(samples)
+}
+
+/// All samples of a clip, or some beyond the longest.
+fn samples_of(audio: AudioFile, channel: ChannelSelect) -> Result<Vec<f32>, AudioFileError> {
+    let mut file = MonoFile::new(audio, channel)?;
+    let mut samples = Vec::new();
+    while samples.len() < MAX_SAMPLES && file.read(&mut samples)? {}
+    Ok(samples)
 }
 
 /// Loads a voice model for [`clip_of_audio`].

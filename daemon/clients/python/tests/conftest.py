@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import soundfile
 
+# A helper with fixtures and checks.
+pytest.register_assert_rewrite("grpc_daemon")
+
 ROOT = Path(__file__).resolve().parents[4]
 BINARY = Path(os.environ.get("DIARIZED", ROOT / "target/debug/diarized"))
 CONVERSATION = ROOT / "tests/data/example/conversation.flac"
@@ -31,7 +34,7 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        found = re.search(r"ready at (http://\S+)", line)
+        found = re.search(r"ready at (https?://\S+)", line)
         assert found, f"not ready: {line!r}"
         self.url = found[1]
 

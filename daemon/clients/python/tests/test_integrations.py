@@ -33,7 +33,7 @@ def test_the_commands_for_words_run(server: Server, speech: bytes) -> None:
         assert re.fullmatch(r"0:00\.5  (S1|\?): hello\n", ran.stdout), ran.stdout
 
 
-@pytest.mark.parametrize("name", ["integrations.md", "home-assistant.md"])
+@pytest.mark.parametrize("name", ["integrations.md", "home-assistant.md", "grpc.md"])
 def test_the_configurations_of_the_documents_have_no_faults(name: str, tmp_path: Path) -> None:
     text = (ROOT / "docs" / name).read_text()
     blocks = re.findall(r"^( *)```toml\n(.*?)^ *```", text, re.S | re.M)

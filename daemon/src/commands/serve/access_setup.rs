@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use diarized_config::ServerConfig;
+use diarized_config::{Config, ServerConfig};
 
 use crate::access::{Access, Origins, Scope, Tokens};
 use crate::error_chain::error_chain;
@@ -45,13 +45,15 @@ pub(super) struct AccessSetup {
 
 impl AccessSetup {
     /// Loads what the configuration names.
-    pub(super) fn open(config: &ServerConfig) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+        let (grpc, config) = (&config.grpc, &config.server);
         let origins = Origins::new(config.allowed_origins.clone());
         let access = match &config.token_file {
             Some(file) => Access::with_tokens(file.clone(), origins)?,
             None => Access::without_tokens(origins),
         };
-        let remote = config.listen.iter().find(|addr| !addr.ip().is_loopback());
+        let mut addresses = config.listen.iter().chain(&grpc.listen);
+        let remote = addresses.find(|addr| !addr.ip().is_loopback());
         if let Some(addr) = remote
             && !access.asks_for_tokens()
             && !config.allow_insecure

@@ -32,6 +32,7 @@ use crate::storage::{AudioParams, Storage, StorageParams};
 use crate::voices::{Key, Place, Registry, StoreError};
 
 mod access_setup;
+mod grpc;
 #[cfg(feature = "microphone")]
 mod microphone;
 #[cfg(not(feature = "microphone"))]
@@ -96,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     };
     let log = start_log(&loaded.config.log);
     let first = if args.first_token { make_first_token(&loaded.config.server) } else { Ok(()) };
-    let access = match first.and_then(|()| AccessSetup::open(&loaded.config.server)) {
+    let access = match first.and_then(|()| AccessSetup::open(&loaded.config)) {
         Ok(access) => access,
         Err(error) => {
             eprintln!("diarized: {}", error_chain(&*error));
@@ -127,15 +128,16 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
         }
     };
     // Before the storage, so that a server that cannot start leaves what another one keeps alone.
-    let mut listeners = Vec::new();
-    for &addr in &config.server.listen {
-        listeners.push(listen(addr).await?);
-    }
+    let listeners = listen(&config.server.listen).await?;
+    let grpc = match grpc::open(config, &engines).await {
+        Ok(grpc) => grpc,
+        Err(code) => return Ok(code),
+    };
     let hub = open_hub(config, &engines)?;
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
     let server = Server::new(Arc::clone(&hub), limits(config), Arc::clone(&access), tls);
-    let server = with_voices(server, &engines, config);
+    let server = with_voices(server, &engines).with_grpc(grpc);
     let (sources, outgoing) = match start_services(config, &hub, &access).await {
         Ok(services) => services,
         Err(code) => return Ok(code),
@@ -255,11 +257,11 @@ fn key_of_voices(config: &Config) -> Option<Key> {
 }
 
 /// Adds enrolment and recognition to a server where they are enabled.
-fn with_voices(server: Server, engines: &LiveEngines, config: &Config) -> Server {
+fn with_voices(server: Server, engines: &LiveEngines) -> Server {
     let Some(registry) = engines.voices() else { return server };
     tokio::spawn(refresh_voices(Arc::clone(registry)));
     let embedder = Arc::clone(engines.embedder());
-    server.with_voices(Voices::new(Arc::clone(registry), embedder, config.voices.max_clip_bytes))
+    server.with_voices(Voices::new(Arc::clone(registry), embedder))
 }
 
 /// Takes notice of who was enrolled or deleted by a command while the server runs.
@@ -286,6 +288,7 @@ fn limits(config: &Config) -> Limits {
         max_connections_per_address: server.max_connections_per_address,
         max_subscribers: server.max_subscribers_per_session,
         max_message_bytes: server.max_frame_bytes,
+        max_clip_bytes: config.voices.max_clip_bytes,
         max_messages_per_s: server.max_messages_per_s,
         max_frames_per_s: server.max_frames_per_s,
         max_header_bytes: server.max_header_bytes,
@@ -301,7 +304,16 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Listens on all of these addresses.
+async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for &addr in addresses {
+        listeners.push(listen_on(addr).await?);
+    }
+    Ok(listeners)
+}
+
+async fn listen_on(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
