@@ -232,3 +232,49 @@ fn an_event_log_of_the_server_is_read_whatever_it_holds() {
     assert_eq!(result["total"]["der"], 0.0, "{result}");
     assert_eq!(result["files"][0]["mapping"][first["speaker"].as_str().unwrap()], first["speaker"]);
 }
+
+#[test]
+fn counts_of_speakers_are_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let counted = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_diarized"));
+        command.current_dir(folder.path()).args(["eval", "count"]).args(args).output().unwrap()
+    };
+    let two = line("a b", 0.0, 8.0, "Ann").replace("a b", "a_b") + &line("a_b", 8.0, 2.0, "Bob");
+    write("ref.rttm", &(two + &line("c", 0.0, 1.0, "Ann")));
+    write(
+        "counts.json",
+        "{\"file\":\"a b\",\"speakers\":2,\"confidence\":0.8,\"speech\":9.5}\n\
+         {\"file\":\"c\",\"speakers\":3,\"confidence\":0.4,\"speech\":1.0}\n",
+    );
+    let output = counted(&["ref.rttm", "counts.json", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&result["counted"], &result["counted_right"]), (&json!(2), &json!(0.5)));
+    assert_eq!(result["mean_error"], 1.0);
+    let brier = result["brier"].as_f64().unwrap();
+    assert!((brier - (0.04 + 0.16) / 2.0).abs() < 1e-6, "{brier}");
+    let table = String::from_utf8(counted(&["ref.rttm", "counts.json"]).stdout).unwrap();
+    assert!(table.ends_with("number of speakers: 1 of 2 right, mean absolute error 1.00\n"), "{table}");
+
+    for (text, words) in [
+        ("{\"file\":\"d\",\"speakers\":1,\"confidence\":0.4}\n", "counts d, which ref.rttm lacks"),
+        (
+            "{\"file\":\"c\",\"speakers\":-1}\n",
+            "counts.json:1: expected a line of `diarized label --count --json`",
+        ),
+        (
+            "{\"file\":\"c\",\"speakers\":1,\"confidence\":7}\n",
+            "counts.json:1: confidence must be from 0 to 1",
+        ),
+        ("\n", "counts.json holds no count"),
+    ] {
+        write("counts.json", text);
+        let output = counted(&["ref.rttm", "counts.json"]);
+        assert_eq!(output.status.code(), Some(66));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    write("counts.json", &"{\"file\":\"c\",\"speakers\":1}\n".repeat(2));
+    assert!(stderr(&counted(&["ref.rttm", "counts.json"])).contains("counts.json:2: c is counted twice"));
+}

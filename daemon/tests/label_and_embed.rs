@@ -317,3 +317,38 @@ fn an_interrupt_writes_what_was_labelled_so_far() {
     assert!(stderr.contains("warning: standard input: interrupted; labelled up to "), "{stderr}");
     assert_eq!(names(folder.path()), ["out.rttm"]);
 }
+
+#[test]
+fn speakers_are_counted_with_confidence() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(conversation(), folder.path().join("talk.flac")).unwrap();
+    std::fs::write(folder.path().join("silence.pcm"), [0_u8; 32_000]).unwrap();
+
+    let (code, text, stderr) = run(&mut diarized(folder.path(), &["label", "--count", "talk.flac"]));
+    assert_eq!(code, 0, "{stderr}");
+    let percent = text.strip_prefix("talk  4 speakers (").and_then(|rest| rest.strip_suffix(" %)\n"));
+    let percent: f64 = percent.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
+    assert!((50.0..=100.0).contains(&percent), "{text}");
+
+    let args = ["label", "--count", "-o", "counts.json", "talk.flac"];
+    let (code, _, stderr) = run(&mut diarized(folder.path(), &args));
+    assert_eq!(code, 0, "{stderr}");
+    let counted = std::fs::read_to_string(folder.path().join("counts.json")).unwrap();
+    let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();
+    assert_eq!((&counted["file"], &counted["speakers"]), (&"talk".into(), &4.into()));
+    assert!((counted["confidence"].as_f64().unwrap() * 100.0 - percent).abs() < 0.01, "{counted}");
+    assert!((60.0..73.6).contains(&counted["speech"].as_f64().unwrap()), "{counted}");
+
+    let args = ["label", "--count", "--json", "--raw", "pcm_s16le", "-"];
+    let silence = std::fs::File::open(folder.path().join("silence.pcm")).unwrap();
+    let (code, text, stderr) = run(diarized(folder.path(), &args).stdin(silence));
+    assert_eq!(code, 0, "{stderr}");
+    let nobody = r#"{"file":"stdin","speakers":0,"confidence":null,"speech":0.0}"#;
+    assert_eq!(text, format!("{nobody}\n"));
+
+    for args in [&["label", "--count", "--speakers", "2", "talk.flac"][..], &["label", "--json", "talk.flac"]]
+    {
+        let (code, _, stderr) = run(&mut diarized(folder.path(), args));
+        assert_eq!((code, stderr.contains("--count")), (2, true), "{stderr}");
+    }
+}

@@ -6,6 +6,7 @@
 mod builtin;
 pub mod calibration;
 pub mod corrections;
+pub mod counting;
 pub mod diarizer;
 pub mod embedder;
 pub mod embedding;

@@ -1,8 +1,9 @@
-//! `diarized eval`: accuracy of labels (DER), their confidence, voice models (EER) and names.
+//! `diarized eval`: accuracy of labels (DER), their confidence, counts of speakers, voice models (EER) and names.
 
 use clap::Subcommand;
 
 mod confidence;
+mod count;
 mod der;
 mod eer;
 mod labels;
@@ -24,6 +25,8 @@ enum Yardstick {
     Der(der::Args),
     /// Whether confidence is a probability: reliability, expected calibration error and Brier score.
     Confidence(confidence::Args),
+    /// Counts of speakers against a reference: how many are right, and whether their confidence is a probability.
+    Count(count::Args),
     /// Equal error rate, detection cost and Cllr of a voice model on a list of trials.
     Eer(Box<eer::Args>),
     /// Naming of enrolled people and of strangers, and the calibration of voiceprints.
@@ -38,6 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     match args.yardstick {
         Yardstick::Der(args) => der::run(args),
         Yardstick::Confidence(args) => confidence::run(&args),
+        Yardstick::Count(args) => count::run(&args),
         Yardstick::Eer(args) => eer::run(&args),
         Yardstick::Voices(args) => voices::run(&args),
     }

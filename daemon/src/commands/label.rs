@@ -1,5 +1,6 @@
 //! `diarized label`: who speaks when in audio files.
 
+mod count;
 mod doubt;
 mod inputs;
 mod outputs;
@@ -41,6 +42,7 @@ Examples:
   diarized label -o talk.srt talk.mp3           subtitles; the extension selects the format
   diarized label --speakers 2 call.wav          with a known number of speakers
   diarized label --segmenter DIR talk.wav       with a segmentation model instead of the diarizer
+  diarized label --count *.wav                  how many people speak, and how sure that is
   diarized label --events talk.wav              every event of a live session, one JSON object a line
   ffmpeg -i talk.mkv -f s16le -ar 16000 -ac 1 - | diarized label --raw pcm_s16le -
 
@@ -72,6 +74,14 @@ pub struct Args {
     /// seconds.
     #[arg(long, conflicts_with = "format")]
     events: bool,
+
+    /// Write the number of speakers instead of labels, with the probability that it is right: a line for each file.
+    #[arg(long, conflicts_with_all = ["format", "events", "speakers", "segmenter"])]
+    count: bool,
+
+    /// With --count: one JSON object a line, with `file`, `speakers`, `confidence` and `speech`, in seconds.
+    #[arg(long, requires = "count")]
+    json: bool,
 
     /// Channel of the files: `mix`, or a number counted from 0 [default: audio.channel].
     #[arg(long, value_name = "CHANNEL")]
@@ -112,6 +122,16 @@ pub struct Args {
 }
 
 impl Args {
+    /// Counts are JSON or a text to read; the extension of the output selects it, too.
+    fn count_format(&self) -> OutputFormat {
+        let by_name = self.output.as_deref().and_then(outputs::format_of);
+        if self.json || by_name == Some(OutputFormat::Json) {
+            OutputFormat::Json
+        } else {
+            OutputFormat::Table
+        }
+    }
+
     fn flags(&self) -> Vec<FlagValue> {
         let own = [
             ("--channel", "audio.channel", self.channel.clone()),
@@ -130,7 +150,8 @@ impl Args {
 /// The model cannot be loaded, or the system gives no thread.
 pub fn run(args: Args) -> anyhow::Result<u8> {
     let files = inputs::files_of(&args.files);
-    let mut outputs = match Outputs::plan(&files, args.output.as_deref(), args.format, args.events) {
+    let format = if args.count { Some(args.count_format()) } else { args.format };
+    let mut outputs = match Outputs::plan(&files, args.output.as_deref(), format, args.events) {
         Ok(outputs) => outputs,
         Err(error) => {
             eprintln!("diarized: {error}");
@@ -332,7 +353,10 @@ impl Job<'_> {
                 let recording = self.outputs.name(idx);
                 let duration_s = labelled.heard.seconds();
                 let labels = Labels { recording, state: &labelled.state, duration_s };
-                labels.render(self.outputs.format())
+                match self.args.count {
+                    true => count::line(&labels, self.outputs.format() == OutputFormat::Json),
+                    false => labels.render(self.outputs.format()),
+                }
             }
         };
         match own {

@@ -39,7 +39,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
             return Ok(exit::NO_INPUT);
         }
     };
-    let text = if args.json { as_json(&reliability) } else { as_table(&reliability) };
+    let text = if args.json {
+        format!("{:#}\n", as_json(&reliability, "labels"))
+    } else {
+        as_table(&reliability, "labels")
+    };
     write_stdout(&text)?;
     Ok(exit::OK)
 }
@@ -68,21 +72,22 @@ fn add(reliability: &mut Reliability, recording: &Recording) {
     }
 }
 
-fn as_table(reliability: &Reliability) -> String {
+/// The tenths that have any, and the sum; `things` are what has a confidence.
+pub(super) fn as_table(reliability: &Reliability, things: &str) -> String {
     let mut text =
-        format!("{:>11}  {:>6}  {:>10}  {:>7}  {:>7}\n", "confidence", "labels", "mean", "right %", "off");
+        format!("{:>11}  {things:>10}  {:>10}  {:>7}  {:>7}\n", "confidence", "mean", "right %", "off");
     for (idx, tenth) in reliability.tenths().iter().enumerate().filter(|(_, tenth)| tenth.n_labels > 0) {
         let (low, high) = (idx as f64 / 10.0, (idx + 1) as f64 / 10.0);
         let (mean, right) = (100.0 * tenth.mean_confidence(), 100.0 * tenth.right_share());
         text += &format!(
-            "{low:>5.1} – {high:.1}  {:>6}  {mean:>10.1}  {right:>7.1}  {:>+7.1}\n",
+            "{low:>5.1} – {high:.1}  {:>10}  {mean:>10.1}  {right:>7.1}  {:>+7.1}\n",
             tenth.n_labels,
             mean - right
         );
     }
     let all = reliability.total();
     text += &format!(
-        "\n{} labels, {:.1} % right; ECE {:.1} points, Brier {:.4} ({:.4})\n",
+        "\n{} {things}, {:.1} % right; ECE {:.1} points, Brier {:.4} ({:.4})\n",
         all.n_labels,
         100.0 * all.right_share(),
         100.0 * reliability.ece(),
@@ -92,7 +97,8 @@ fn as_table(reliability: &Reliability) -> String {
     text
 }
 
-fn as_json(reliability: &Reliability) -> String {
+/// The same as JSON.
+pub(super) fn as_json(reliability: &Reliability, things: &str) -> serde_json::Value {
     let tenths: Vec<_> = reliability
         .tenths()
         .iter()
@@ -100,19 +106,18 @@ fn as_json(reliability: &Reliability) -> String {
         .map(|(idx, tenth)| {
             json!({
                 "from": idx as f64 / 10.0,
-                "labels": tenth.n_labels,
+                things: tenth.n_labels,
                 "mean_confidence": (tenth.n_labels > 0).then(|| tenth.mean_confidence()),
                 "right": (tenth.n_labels > 0).then(|| tenth.right_share()),
             })
         })
         .collect();
-    let object = json!({
-        "labels": reliability.n_labels(),
+    json!({
+        things: reliability.n_labels(),
         "right": reliability.total().right_share(),
         "ece": reliability.ece(),
         "brier": reliability.brier(),
         "constant_brier": reliability.constant_brier(),
         "tenths": tenths,
-    });
-    format!("{object:#}\n")
+    })
 }

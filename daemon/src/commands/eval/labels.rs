@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Labels> {
     // Beside references lie other files of JSON, such as what a simulation drew.
     let mut files = files_in(path, |file| has_extension(file, "rttm"))?;
     if files.is_empty() {
-        files = files_in(path, |file| has_extension(file, "json") || has_extension(file, "jsonl"))?;
+        files = json_files_in(path)?;
     }
     if files.is_empty() {
         bail!("{}: the folder holds no .rttm, .json or .jsonl file", path.display());
@@ -59,6 +59,11 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Labels> {
         read_file(&file, &mut labels)?;
     }
     Ok(labels)
+}
+
+/// Every `.json` and `.jsonl` file directly in a folder, by name.
+pub(super) fn json_files_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    files_in(path, |file| has_extension(file, "json") || has_extension(file, "jsonl"))
 }
 
 /// Reads the regions of a UEM file, or of every `.uem` file directly in a folder.

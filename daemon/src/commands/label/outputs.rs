@@ -199,7 +199,7 @@ fn is_folder(path: &Path, n_inputs: usize) -> bool {
     path.is_dir() || is_written_so || (n_inputs > 1 && path.extension().is_none() && !path.exists())
 }
 
-fn format_of(path: &Path) -> Option<OutputFormat> {
+pub(super) fn format_of(path: &Path) -> Option<OutputFormat> {
     Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "rttm" => OutputFormat::Rttm,
         "json" | "jsonl" | "ndjson" => OutputFormat::Json,
