@@ -310,6 +310,8 @@ def main() -> None:
         args.run_command(args)
     except (CheckpointError, DataError, TeacherError) as error:
         raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

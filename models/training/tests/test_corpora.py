@@ -249,7 +249,9 @@ def test_a_disk_that_fills_up_while_an_archive_comes(server, clips, tmp_path):
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "none", disk]
     mounted = subprocess.run(mount, capture_output=True, check=False)
     if mounted.returncode:
-        pytest.skip("not run: archives on a full disk, because this user may not mount one (root may)")
+        reason = "not run: archives on a full disk, because this user may not mount one (root may)"
+        print(reason)
+        pytest.skip(reason)
     try:
         server.files["test.zip"] = voxceleb(clips, tmp_path)["vox1_test_wav.zip"]
         done = prepare("voxceleb1", disk / "vox", "--from", server.url("test.zip"))
