@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use clap::Parser;
 use diarized_dsp::SampleRange;
 use diarized_models::diarizer::{LabelMeasures, N_FEATURES};
-use diarized_models::logistic::{Sample, fit_logistic};
+use diarized_models::logistic::Sample;
 use diarized_models::rttm::Nanos;
 use diarized_models::scoring::{DerParams, Reliability, Span, Turn, is_right, score_recording};
 use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, SegmentId, TimedEvent};
 use diarized_tests::cached_labeller::CachedLabeller;
+use diarized_tests::fitting::{fitted, print_line, reliability_unseen};
 use diarized_tests::recordings::{Reference, recordings};
 use diarized_tests::suite::{ScoredEvent, views};
 
@@ -36,8 +37,8 @@ struct Args {
     cache: PathBuf,
 }
 
-/// Number of folds of recordings.
-const FOLDS: usize = 6;
+/// A tenth of the confidences with fewer labels is not printed.
+const FEWEST: usize = 50;
 
 /// A label, its measures, and whether it is right.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,16 @@ struct Judged {
     measures: LabelMeasures,
     is_right: bool,
     weight: f64,
+}
+
+impl Judged {
+    fn sample(&self) -> Sample<N_FEATURES> {
+        Sample {
+            measures: self.measures.features().map(f64::from),
+            truth: f64::from(u8::from(self.is_right)),
+            weight: self.weight,
+        }
+    }
 }
 
 /// A label at one moment.
@@ -68,67 +79,24 @@ fn main() -> anyhow::Result<()> {
         let of_stage = |judged: &[Judged]| -> Vec<Judged> {
             judged.iter().copied().filter(|judged| judged.measures.is_last == is_last).collect()
         };
-        let recordings: Vec<Vec<Judged>> = of_recordings.iter().map(|judged| of_stage(judged)).collect();
-        let weights = fitted(&recordings.concat())?;
-        println!("{name}: {weights:.4?}");
-        let mut unseen = Reliability::default();
-        for fold in 0..FOLDS {
-            let part = |is_own: bool| {
-                let parts = recordings.iter().enumerate().filter(|(n, _)| (n % FOLDS == fold) == is_own);
-                parts.flat_map(|(_, judged)| judged.iter().copied()).collect::<Vec<_>>()
-            };
-            let weights = fitted(&part(false))?;
-            for judged in part(true) {
-                unseen.add(probability(&weights, &judged.measures), judged.is_right);
-            }
-        }
-        print_line("unseen recordings", &unseen);
+        let samples = |judged: &Vec<Judged>| of_stage(judged).iter().map(Judged::sample).collect();
+        let recordings: Vec<Vec<Sample<N_FEATURES>>> = of_recordings.iter().map(samples).collect();
+        println!("{name}: {:.4?}", fitted(&recordings.concat())?);
+        print_line("unseen recordings", "labels", &reliability_unseen(&recordings)?, FEWEST);
         for folder in &args.judged {
             let mut reliability = Reliability::default();
             for judged in of_stage(&judged_labels(&labeller, folder)?.concat()) {
                 reliability.add(f64::from(judged.measures.confidence()), judged.is_right);
             }
-            print_line(&folder.file_name().unwrap_or_default().to_string_lossy(), &reliability);
+            print_line(
+                &folder.file_name().unwrap_or_default().to_string_lossy(),
+                "labels",
+                &reliability,
+                FEWEST,
+            );
         }
     }
     Ok(())
-}
-
-fn print_line(name: &str, reliability: &Reliability) {
-    let all = reliability.total();
-    print!(
-        "  {name:18} {:5} labels, {:.1} % right, ECE {:.1}, Brier {:.4} ({:.4});",
-        all.n_labels,
-        100.0 * all.right_share(),
-        100.0 * reliability.ece(),
-        reliability.brier(),
-        reliability.constant_brier()
-    );
-    for tenth in reliability.tenths().iter().filter(|tenth| tenth.n_labels >= 50) {
-        print!(
-            " {:.0}:{:.0} ({})",
-            100.0 * tenth.mean_confidence(),
-            100.0 * tenth.right_share(),
-            tenth.n_labels
-        );
-    }
-    println!();
-}
-
-fn fitted(judged: &[Judged]) -> anyhow::Result<[f64; N_FEATURES]> {
-    let sample = |judged: &Judged| Sample {
-        measures: judged.measures.features().map(f64::from),
-        truth: f64::from(u8::from(judged.is_right)),
-        weight: judged.weight,
-    };
-    let samples: Vec<_> = judged.iter().map(sample).collect();
-    fit_logistic(&samples, [0.0; N_FEATURES])
-        .context("the labels do not tell the weights: more recordings are needed")
-}
-
-fn probability(weights: &[f64; N_FEATURES], measures: &LabelMeasures) -> f64 {
-    let log_odds: f64 = weights.iter().zip(measures.features()).map(|(w, x)| w * f64::from(x)).sum();
-    1.0 / (1.0 + (-log_odds).exp())
 }
 
 /// The labels of every recording of a folder. Each recording weighs the same, 1 for the folder in all.

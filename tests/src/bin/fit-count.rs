@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use diarized_models::counting::{CountMeasures, N_COUNT_FEATURES};
-use diarized_models::logistic::{Sample, fit_logistic};
+use diarized_models::logistic::Sample;
 use diarized_models::rttm::parse_rttm;
 use diarized_models::scoring::Reliability;
+use diarized_tests::fitting::{fitted, print_line, reliability_unseen};
 
 /// Fits the weights of `models/src/counting.rs` on folders of recordings with references and labels beside them:
 /// NAME.rttm, and NAME.json of `diarized label -f json -o FOLDER/ FOLDER`. Every folder weighs the same, and every
@@ -23,8 +24,9 @@ struct Args {
     judged: Vec<PathBuf>,
 }
 
-/// Number of folds of recordings.
-const FOLDS: usize = 6;
+/// A tenth of the confidences with fewer recordings is not printed.
+const FEWEST: usize = 10;
+const CASES: &str = "recordings";
 
 /// What was measured of a recording, and whether its number of speakers is right.
 #[derive(Debug, Clone, Copy)]
@@ -34,23 +36,25 @@ struct Counted {
     weight: f64,
 }
 
+impl Counted {
+    fn sample(&self) -> Sample<N_COUNT_FEATURES> {
+        Sample {
+            measures: self.measures.features().map(f64::from),
+            truth: f64::from(u8::from(self.is_right)),
+            weight: self.weight,
+        }
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut counted = Vec::new();
     for folder in &args.folders {
         counted.extend(read(folder)?);
     }
-    println!("WEIGHTS: {:.4?}", fitted(&counted)?);
-    let mut unseen = Reliability::default();
-    for fold in 0..FOLDS {
-        let part = |is_own: bool| {
-            let parts = counted.iter().enumerate().filter(|(n, _)| (n % FOLDS == fold) == is_own);
-            parts.map(|(_, counted)| *counted).collect::<Vec<_>>()
-        };
-        let weights = fitted(&part(false))?;
-        part(true).iter().for_each(|c| unseen.add(probability(&weights, &c.measures), c.is_right));
-    }
-    print_line("unseen recordings", &unseen);
+    let recordings: Vec<_> = counted.iter().map(|counted| vec![counted.sample()]).collect();
+    println!("WEIGHTS: {:.4?}", fitted(&recordings.concat())?);
+    print_line("unseen recordings", CASES, &reliability_unseen(&recordings)?, FEWEST);
     let mut all = Reliability::default();
     for folder in &args.judged {
         let mut own = Reliability::default();
@@ -59,10 +63,10 @@ fn main() -> anyhow::Result<()> {
             own.add(confidence, counted.is_right);
             all.add(confidence, counted.is_right);
         }
-        print_line(&folder.file_name().unwrap_or_default().to_string_lossy(), &own);
+        print_line(&folder.file_name().unwrap_or_default().to_string_lossy(), CASES, &own, FEWEST);
     }
     if !args.judged.is_empty() {
-        print_line("all that are judged", &all);
+        print_line("all that are judged", CASES, &all, FEWEST);
     }
     Ok(())
 }
@@ -109,37 +113,4 @@ fn measures(path: &Path) -> anyhow::Result<Option<CountMeasures>> {
 fn label(line: &str) -> Option<(String, f32)> {
     let value: serde_json::Value = serde_json::from_str(line).ok()?;
     Some((value.get("speaker")?.as_str()?.to_owned(), value.get("confidence")?.as_f64()? as f32))
-}
-
-fn fitted(counted: &[Counted]) -> anyhow::Result<[f64; N_COUNT_FEATURES]> {
-    let sample = |counted: &Counted| Sample {
-        measures: counted.measures.features().map(f64::from),
-        truth: f64::from(u8::from(counted.is_right)),
-        weight: counted.weight,
-    };
-    let samples: Vec<_> = counted.iter().map(sample).collect();
-    fit_logistic(&samples, [0.0; N_COUNT_FEATURES])
-        .context("the recordings do not tell the weights: more of them are needed")
-}
-
-fn probability(weights: &[f64; N_COUNT_FEATURES], measures: &CountMeasures) -> f64 {
-    let log_odds: f64 = weights.iter().zip(measures.features()).map(|(w, x)| w * f64::from(x)).sum();
-    1.0 / (1.0 + (-log_odds).exp())
-}
-
-fn print_line(name: &str, reliability: &Reliability) {
-    let all = reliability.total();
-    print!(
-        "  {name:20} {:4} recordings, {:.1} % right, ECE {:.1}, Brier {:.4} ({:.4});",
-        all.n_labels,
-        100.0 * all.right_share(),
-        100.0 * reliability.ece(),
-        reliability.brier(),
-        reliability.constant_brier()
-    );
-    for tenth in reliability.tenths().iter().filter(|tenth| tenth.n_labels >= 10) {
-        let (mean, right) = (100.0 * tenth.mean_confidence(), 100.0 * tenth.right_share());
-        print!(" {mean:.0}:{right:.0} ({})", tenth.n_labels);
-    }
-    println!();
 }
