@@ -7,6 +7,12 @@ use diarized_models::scoring::Reliability;
 /// Number of folds of recordings.
 const FOLDS: usize = 6;
 
+/// What was measured of a case, whether it was right, and how much it counts.
+#[must_use]
+pub fn case<const N: usize>(features: [f32; N], is_right: bool, weight: f64) -> Sample<N> {
+    Sample { measures: features.map(f64::from), truth: f64::from(u8::from(is_right)), weight }
+}
+
 /// Weights of a logistic model for which a case is likeliest right where it was.
 ///
 /// # Errors

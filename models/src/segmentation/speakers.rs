@@ -1,6 +1,7 @@
 //! Which segments of a recording are one person's.
 
 use super::FoundSegment;
+use crate::calibration::sigmoid;
 use crate::embedding::dot;
 
 /// Bounds on the number of speakers.
@@ -75,7 +76,7 @@ pub fn assign(
                 order.len() - 1
             });
             let margin = groups.margin(segment.embedding.as_slice(), group, same_speaker_cosine);
-            Assigned { speaker, confidence: 1.0 / (1.0 + (-CONFIDENCE_SCALE * margin).exp()) }
+            Assigned { speaker, confidence: sigmoid(CONFIDENCE_SCALE * margin) }
         })
         .collect()
 }

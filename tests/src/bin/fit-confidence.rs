@@ -12,7 +12,7 @@ use diarized_models::rttm::Nanos;
 use diarized_models::scoring::{DerParams, Reliability, Span, Turn, is_right, score_recording};
 use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, SegmentId, TimedEvent};
 use diarized_tests::cached_labeller::CachedLabeller;
-use diarized_tests::fitting::{fitted, print_line, reliability_unseen};
+use diarized_tests::fitting::{case, fitted, print_line, reliability_unseen};
 use diarized_tests::recordings::{Reference, recordings};
 use diarized_tests::suite::{ScoredEvent, views};
 
@@ -50,11 +50,7 @@ struct Judged {
 
 impl Judged {
     fn sample(&self) -> Sample<N_FEATURES> {
-        Sample {
-            measures: self.measures.features().map(f64::from),
-            truth: f64::from(u8::from(self.is_right)),
-            weight: self.weight,
-        }
+        case(self.measures.features(), self.is_right, self.weight)
     }
 }
 

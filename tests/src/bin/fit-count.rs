@@ -9,7 +9,7 @@ use diarized_models::counting::{CountMeasures, N_COUNT_FEATURES};
 use diarized_models::logistic::Sample;
 use diarized_models::rttm::parse_rttm;
 use diarized_models::scoring::Reliability;
-use diarized_tests::fitting::{fitted, print_line, reliability_unseen};
+use diarized_tests::fitting::{case, fitted, print_line, reliability_unseen};
 
 /// Fits the weights of `models/src/counting.rs` on folders of recordings with references and labels beside them:
 /// NAME.rttm, and NAME.json of `diarized label -f json -o FOLDER/ FOLDER`. Every folder weighs the same, and every
@@ -38,11 +38,7 @@ struct Counted {
 
 impl Counted {
     fn sample(&self) -> Sample<N_COUNT_FEATURES> {
-        Sample {
-            measures: self.measures.features().map(f64::from),
-            truth: f64::from(u8::from(self.is_right)),
-            weight: self.weight,
-        }
+        case(self.measures.features(), self.is_right, self.weight)
     }
 }
 

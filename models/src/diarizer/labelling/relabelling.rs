@@ -90,9 +90,11 @@ pub(super) fn unused_speakers(
     for used in opened.iter().copied().chain(memory.into_iter().flat_map(SpeechMemory::speakers)) {
         unused.remove(&used);
     }
-    // Of a day there are many segments, and mostly nobody is left to look for.
-    let mut segments = state.segments();
-    while let Some(segment) = segments.next().filter(|_| !unused.is_empty()) {
+    // Of a day there are many segments, and mostly no speaker is left to look for.
+    for segment in state.segments() {
+        if unused.is_empty() {
+            break;
+        }
         unused.remove(&segment.speaker);
     }
     unused
