@@ -77,7 +77,7 @@ impl Transcriber {
     /// # Errors
     /// [`TranscriptError`]: one stretch of speech failed.
     pub async fn transcribe(&self, pieces: Vec<AudioPiece>) -> Result<Vec<Passage>, TranscriptError> {
-        let _place = self.places.acquire().await.expect("nobody closes this semaphore");
+        let _place = self.places.acquire().await.expect("the semaphore is never closed");
         let mut passages = Vec::new();
         for stretch in self.stretches(pieces) {
             passages.extend(self.talk(stretch).await?);

@@ -84,7 +84,7 @@ impl LiveEngines {
         &self.params
     }
 
-    /// A diarizer for a clip of a client: no window is skipped, nobody is named, and no voiceprint learns from it.
+    /// A diarizer for a clip of a client: it skips no window, names no speaker and changes no voiceprint.
     #[must_use]
     pub fn engine_of_clip(&self) -> Box<dyn Engine> {
         let engine = self.live_engine(Diarizer::new(self.params.clone(), &self.card));

@@ -34,9 +34,9 @@ impl Analyses {
         &self,
         work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("nobody closes this semaphore");
+        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
         blocking(move || {
-            // The turn is over when the work is, whether anybody still waits for it or not.
+            // The turn is over when the work is, whether its client still waits or not.
             let _turn = turn;
             work()
         })

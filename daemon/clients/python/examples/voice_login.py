@@ -181,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: names and phrases are nobody's business."""
+        """Logs nothing: a request holds names and phrases."""
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ use crate::output::Labels;
 struct CountLine<'a> {
     file: &'a str,
     speakers: usize,
-    /// Null where nobody speaks.
+    /// Null without speech.
     confidence: Option<f32>,
     /// Speech of all, in seconds.
     speech: f64,

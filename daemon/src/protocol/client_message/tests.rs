@@ -153,7 +153,7 @@ fn whole_floats_are_whole_numbers_in_every_field_of_every_type() {
     );
 }
 
-/// Serde takes an array for an object, field by field; nobody means that.
+/// Serde takes an array for an object, field by field. Here an array is refused.
 #[test]
 fn an_array_is_no_object_in_any_field_of_any_type() {
     let mut n_objects = 0;
