@@ -290,18 +290,21 @@ impl Hub {
     /// Ends a live session, or forgets an ended one, in memory and where it is kept. Whether there was one of this id.
     ///
     /// # Errors
-    /// [`StorageError`] if what is kept could not be forgotten.
+    /// [`StorageError`] if what is kept could not be forgotten. The session stays then, also in memory; only after
+    /// [`StorageError::Unclean`] it is gone.
     pub async fn forget(&self, id: &str) -> Result<bool, StorageError> {
         let session = self.get(id);
         let is_live = session.as_ref().is_some_and(|session| session.channel().ended().is_none());
         let id = session.as_ref().map_or(id, |session| session.id());
-        let was_here = self.delete(id);
-        if !is_live {
+        let Some(storage) = self.storage.as_ref().filter(|_| !is_live) else { return Ok(self.delete(id)) };
+        let (storage, kept_id) = (Arc::clone(storage), id.to_owned());
+        let outcome = blocking(move || storage.forget(&kept_id)).await;
+        if matches!(outcome, Ok(_) | Err(StorageError::Unclean { .. })) {
+            let was_here = self.delete(id);
             self.inner.lock().held.remove(id);
+            return outcome.map(|was_kept| was_kept || was_here);
         }
-        let Some(storage) = self.storage.as_ref().filter(|_| !is_live) else { return Ok(was_here) };
-        let (storage, id) = (Arc::clone(storage), id.to_owned());
-        Ok(blocking(move || storage.forget(&id)).await? || was_here)
+        outcome
     }
 
     /// Ends a live session, or forgets an ended one in memory. Whether there was one of this id.

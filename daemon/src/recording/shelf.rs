@@ -164,20 +164,18 @@ impl Recordings {
         // Held while the file goes, so that the thread does not make it again.
         let mut open = self.open.lock();
         let mut begun = self.begun.lock();
+        let had_file = match std::fs::remove_file(self.path(id)) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
         for pending in open.iter().map(|open| &open.pending).chain(begun.iter()).filter(|p| p.id == id) {
             pending.forget();
         }
         open.retain(|open| open.pending.id != id);
         begun.retain(|pending| pending.id != id);
-        let was_here = self.sizes.lock().remove(id).is_some();
-        match std::fs::remove_file(self.path(id)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(was_here),
-            Err(error) => {
-                self.sizes.lock().insert(id.to_owned(), 0);
-                Err(error)
-            }
-        }
+        let had_size = self.sizes.lock().remove(id).is_some();
+        Ok(had_file || had_size)
     }
 
     /// Deletes the audio of sessions that `is_known` does not know; gives their number.

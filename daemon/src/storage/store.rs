@@ -239,15 +239,15 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]
     pub fn forget(&self, id: &str) -> Result<bool, StorageError> {
+        let mut writer = self.writer.lock();
+        // What can fail comes first, so that a session that stays is still written and can be deleted later.
+        self.audio.forget(id)?;
+        let was_kept = writer.database.forget(id)?;
         for waiting in [&self.opened, &self.corrected] {
             waiting.lock().retain(|session| session.id() != id);
         }
-        let mut writer = self.writer.lock();
         writer.followed.retain(|_, followed| followed.session.id() != id);
-        // First, so that a session whose audio could not be deleted is still there to be deleted.
-        self.audio.forget(id)?;
         self.voices.erase(id);
-        let was_kept = writer.database.forget(id)?;
         self.ids.lock().remove(id);
         if was_kept {
             writer.scrub()?;

@@ -187,7 +187,7 @@ fn labels_go_on_when_there_is_no_room_for_audio() {
         matches!(ServerMessage::parse(line).unwrap().body, Body::Warning(warning) if warning.code == "audio_failed")
     });
     assert_eq!(warnings.count(), 1, "{}", server.log());
-    assert!(server.log().contains("the audio of a session is not kept"), "{}", server.log());
+    server.wait_for_log("the audio of a session is not kept");
     assert!(metric(&server, "diarized_storage_audio_errors_total") >= 1.0);
     let (status, _, body) = raw_request(&server, "GET", "/v1/sessions/talk/audio", "");
     assert!(status == 200 && decoded(body).len() > 20 * RATE, "what was written before is there");
@@ -207,7 +207,7 @@ fn a_session_whose_audio_cannot_be_deleted_stays() {
     std::fs::create_dir(&file).unwrap();
     let (status, body) = server.http("DELETE", "/v1/sessions/talk");
     assert!(status == 500 && body.contains("cannot be deleted now, so nothing of it was"), "{status} {body}");
-    assert!(server.log().contains("make the folder writable and delete it again"), "{}", server.log());
+    server.wait_for_log("make the folder writable and delete it again");
     assert_eq!(server.http("GET", "/v1/sessions/talk.rttm").0, 200);
 
     std::fs::remove_dir(&file).unwrap();

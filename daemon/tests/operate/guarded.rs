@@ -81,6 +81,7 @@ fn a_publisher_cannot_touch_what_others_said_and_a_deletion_leaves_nothing() {
     assert!(holds(&kept, "\"session\":\"meeting-2\""));
     assert_eq!(http_as(&server, &admin, "GET", "/v1/sessions/meeting-2", "").0, 200);
 
+    server.wait_for_log("was ended or deleted");
     let log = server.log();
     let logged = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
     assert!(logged(&["opened", "meeting-2", "bob", "127.0.0.1"]), "{log}");

@@ -63,3 +63,28 @@ fn audio_without_an_age_of_its_own_stays_as_long_as_its_session() {
     assert!(!storage.holds("a") && !storage.recordings().unwrap().holds("a"));
     assert!(!folder.path().join("sessions.sqlite-audio/a.opus").exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_session_that_cannot_be_deleted_stays_and_is_still_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.sqlite");
+    let file = folder.path().join("sessions.sqlite-audio/a.opus");
+    let storage = keeping_audio(&path, None);
+    let hub = hub(&storage, HubParams::default());
+    let session = talk(&hub, "a", &[(0.1, 20)]);
+    end(&session);
+    drop(session);
+    storage.recordings().unwrap().close();
+    std::fs::rename(&file, folder.path().join("aside")).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let error = hub.forget("a").await.unwrap_err();
+    assert!(matches!(error, StorageError::AudioStays { .. }), "{error}");
+    assert!(hub.get("a").is_some());
+    storage.write();
+    assert!(storage.load("a").unwrap().is_some());
+
+    std::fs::remove_dir(&file).unwrap();
+    assert!(hub.forget("a").await.unwrap());
+    storage.write();
+    assert!(hub.get("a").is_none() && storage.load("a").unwrap().is_none() && !storage.holds("a"));
+}
