@@ -27,6 +27,12 @@ impl Rate {
         self.at = now;
     }
 
+    /// Whether all that may come at once is left.
+    pub fn is_full(&mut self, now: Instant) -> bool {
+        self.grow(now);
+        self.left >= self.at_once
+    }
+
     /// Takes one even from an empty bucket, and returns the time to wait.
     pub fn owes_one_more(&mut self, now: Instant) -> Duration {
         self.grow(now);

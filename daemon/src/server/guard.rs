@@ -43,7 +43,9 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
         Err(denied) => {
             shared.metrics.denied.add(1);
             let peer = peer_of(&request);
-            tracing::info!(path = shorten(path), peer, %denied, "a request was turned away");
+            if let Some(left_out) = shared.refusals.line(&peer) {
+                tracing::info!(path = shorten(path), peer, %denied, left_out, "a request was turned away");
+            }
             let (status, code) = match denied {
                 Denied::NoToken | Denied::UnknownToken => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorised),
                 _ => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),

@@ -19,6 +19,7 @@ mod open;
 mod page;
 mod places;
 mod range;
+mod refusals;
 mod session_voice;
 mod shared;
 mod socket_request;
@@ -45,6 +46,7 @@ use crate::hub::Hub;
 use analyses::Analyses;
 use listener::Site;
 use places::Places;
+use refusals::Refusals;
 use tls::HttpVersion;
 use upload::Uploads;
 
@@ -99,6 +101,7 @@ impl Server {
             access,
             tls,
             places,
+            refusals: Refusals::new(),
             connections,
         };
         Self { shared: Arc::new(shared), grpc: None }

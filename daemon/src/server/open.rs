@@ -197,7 +197,10 @@ async fn known(
     })?;
     if !session.is_token(&resume.token) {
         let peer = connection.visitor.peer();
-        tracing::warn!(session = session.id(), peer, "a client tried to resume a session with a wrong token");
+        if let Some(left_out) = connection.shared.refusals.line(peer) {
+            let session = session.id();
+            tracing::warn!(session, peer, left_out, "a client tried to resume a session with a wrong token");
+        }
         let reason = format!("the token is not the one that `started` gave for session {id:?}");
         return Err(Fault(ErrorCode::Unauthorised, reason));
     }

@@ -10,6 +10,7 @@ use super::fault::{Fault, unreadable_reason};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::places::Places;
+use super::refusals::Refusals;
 use super::tls::Tls;
 use super::upload::Uploads;
 use super::voices::Voices;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) uploads: Uploads,
     /// Who holds a connection, and who waits for one.
     pub(super) places: Arc<Places>,
+    /// Which refused requests are logged.
+    pub(super) refusals: Refusals,
     /// One permit per WebSocket; acquiring all of them waits for every connection to close.
     pub(super) connections: Arc<Semaphore>,
 }

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::Instant;
 
 use super::common::{diarized, run, until};
 use super::server::{PATIENCE, Server};
@@ -114,6 +115,29 @@ fn the_first_start_makes_a_token_and_no_other_does() {
     let server = Server::start(&args);
     assert!(!at("first-token").exists() && std::fs::read(at("tokens")).unwrap() == before);
     assert_eq!(http_as(&server, first.trim(), "GET", "/v1/sessions", "").0, 200);
+}
+
+#[test]
+fn a_flood_of_refused_requests_does_not_fill_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens").to_str().unwrap().to_owned();
+    add(&tokens, "anna", "publish");
+    let server = Server::start(&["--set", &format!("server.token_file={tokens}")]);
+    let began = Instant::now();
+    for _ in 0..300 {
+        assert_eq!(http_as(&server, "dz_unknown", "GET", "/v1/sessions", "").0, 401);
+    }
+    // A line a second after the first twenty; the next one has the number of those left out.
+    until("the number of refusals without a line", || {
+        assert_eq!(http_as(&server, "dz_unknown", "GET", "/v1/sessions", "").0, 401);
+        let log = server.log();
+        let left_out =
+            log.lines().filter_map(|line| line.split_once("left_out=")?.1.split(' ').next()?.parse().ok());
+        left_out.max().filter(|n: &u32| *n > 0)
+    });
+    let n_lines = server.log().matches("turned away").count();
+    let most = 21 + began.elapsed().as_secs() as usize;
+    assert!((20..=most).contains(&n_lines), "{n_lines} lines, at most {most}");
 }
 
 #[test]

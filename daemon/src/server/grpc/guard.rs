@@ -93,7 +93,9 @@ fn let_in(shared: &Shared, request: &Request, needed: Scope) -> Result<Visitor, 
     let identity = identify(shared, request.headers(), host, needed).map_err(|denied| {
         shared.metrics.denied.add(1);
         let (path, peer) = (shorten(request.uri().path()), peer_of(request));
-        tracing::info!(path, peer, %denied, "a gRPC request was turned away");
+        if let Some(left_out) = shared.refusals.line(&peer) {
+            tracing::info!(path, peer, %denied, left_out, "a gRPC request was turned away");
+        }
         let code = match denied {
             Denied::NoToken | Denied::UnknownToken => ErrorCode::Unauthorised,
             _ => ErrorCode::Forbidden,
