@@ -2,6 +2,7 @@
 
 mod counters;
 mod follow;
+mod given;
 mod going_on;
 mod held;
 mod ids;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::counters::Counters;
+use super::given::Given;
 use super::held::Held;
 use super::ids::{self, MICROPHONE_SESSION};
 use crate::metrics::PrometheusText;
@@ -97,6 +98,7 @@ pub(super) struct Inner {
     /// Ids in the order of opening, to find the oldest ended one.
     pub(super) order: VecDeque<Arc<Session>>,
     pub(super) held: Held,
+    pub(super) given: Given,
     pub(super) n_opened: u64,
 }
 
@@ -207,9 +209,7 @@ impl Hub {
         {
             return Err(OpenError::Conflict { id: id.to_owned() });
         }
-        let is_taken = |id: &str| {
-            inner.sessions.contains_key(id) || self.storage.as_ref().is_some_and(|storage| storage.holds(id))
-        };
+        let is_taken = |id: &str| self.has_had(&inner, id);
         let id = match id {
             None => ids::new(is_taken),
             Some(id) => ids::unused(id, is_taken),
@@ -228,10 +228,24 @@ impl Hub {
         let parts = Parts { number, channel, format, options, secret, began, n_received, engine, recorder };
         let session = Session::start(parts)?;
         inner.n_opened += 1;
+        inner.given.add(&id);
         inner.sessions.insert(id, Arc::clone(&session));
         inner.order.push_back(Arc::clone(&session));
         self.forget_oldest(&mut inner);
         Ok(session)
+    }
+
+    /// Whether a session has this id or had it, and was not deleted. Of those that are neither in memory nor kept, the last
+    /// 100,000 since the start count.
+    #[must_use]
+    pub fn knows_id(&self, id: &str) -> bool {
+        self.has_had(&self.inner.lock(), id)
+    }
+
+    fn has_had(&self, inner: &Inner, id: &str) -> bool {
+        inner.sessions.contains_key(id)
+            || inner.given.has(id)
+            || self.storage.as_ref().is_some_and(|storage| storage.holds(id))
     }
 
     /// What keeps the audio of a session, where audio is kept and its client has not refused.
@@ -301,7 +315,9 @@ impl Hub {
         let outcome = blocking(move || storage.forget(&kept_id)).await;
         if matches!(outcome, Ok(_) | Err(StorageError::Unclean { .. })) {
             let was_here = self.delete(id);
-            self.inner.lock().held.remove(id);
+            let mut inner = self.inner.lock();
+            inner.held.remove(id);
+            inner.given.remove(id);
             return outcome.map(|was_kept| was_kept || was_here);
         }
         outcome
@@ -314,6 +330,7 @@ impl Hub {
         if session.channel().ended().is_some() {
             inner.sessions.remove(session.id());
             inner.held.remove(session.id());
+            inner.given.remove(session.id());
             inner.order.retain(|s| !Arc::ptr_eq(s, &session));
             self.counters.forget(&session);
         } else {

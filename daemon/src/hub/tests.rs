@@ -190,6 +190,24 @@ fn a_session_that_nobody_holds_ends() {
 }
 
 #[test]
+fn an_id_is_not_reused_when_its_session_has_left_the_memory() {
+    let (hub, _) = hub(HubParams { max_ended: 0, ..HubParams::default() });
+    let ids: Vec<_> = (0..4)
+        .map(|_| {
+            let session = open(&hub, "a");
+            session.finish(EndReason::Closed);
+            run(session.channel().wait_ended());
+            session.id().to_owned()
+        })
+        .collect();
+    assert_eq!(ids, ["a", "a-2", "a-3", "a-4"]);
+    assert!(hub.get("a").is_none() && hub.knows_id("a") && !hub.knows_id("b"));
+    // What a client deletes is free again; what nobody can delete any more is not.
+    assert!(run(hub.forget("a-4")).unwrap() && !run(hub.forget("a-2")).unwrap());
+    assert_eq!([open(&hub, "a-4").id(), open(&hub, "a").id()], ["a-4", "a-5"]);
+}
+
+#[test]
 fn ids_are_unique_among_the_living() {
     let (hub, _) = hub(HubParams { max_sessions: 2, max_ended: 1, ..HubParams::default() });
     let first = open(&hub, "a");

@@ -253,8 +253,7 @@ fn room_of(hub: &Hub, session: &Session) -> String {
     }
     let Some((base, number)) = id.rsplit_once('-') else { return id.to_owned() };
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    let is_known = || hub.get(base).is_some() || hub.storage().is_some_and(|storage| storage.holds(base));
-    if is_number && !base.is_empty() && is_known() { base.to_owned() } else { id.to_owned() }
+    if is_number && !base.is_empty() && hub.knows_id(base) { base.to_owned() } else { id.to_owned() }
 }
 
 /// Whether the server made this id for a session without a name.
@@ -308,5 +307,20 @@ mod tests {
         assert!(!board.messages().keys().any(|topic| topic.starts_with("ha/") && topic.contains(made.id())));
         end(&made);
         assert_eq!(update(&mut board), ["c"]);
+    }
+
+    #[test]
+    fn a_room_stays_one_when_its_first_session_has_left_the_memory() {
+        let params = HubParams { max_ended: 1, ..HubParams::default() };
+        let hub = Hub::new(params, Arc::new(ScriptedFactory::default()));
+        for expected in ["a", "a-2", "a-3", "a-4"] {
+            let session = hub.open(Some("a"), Source::Stream, AudioFormat::default()).unwrap();
+            assert_eq!((session.id(), room_of(&hub, &session)), (expected, "a".to_owned()));
+            session.finish(EndReason::Closed);
+            session.join();
+        }
+        assert!(hub.get("a").is_none());
+        let other = hub.open(Some("b-7"), Source::Stream, AudioFormat::default()).unwrap();
+        assert_eq!(room_of(&hub, &other), "b-7");
     }
 }
