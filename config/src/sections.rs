@@ -197,11 +197,13 @@ impl AudioConfig {
 pub struct ModelConfig {
     /// Folder of `model.toml` and its weights; `None` is the built-in model. Default `None`.
     pub path: Option<PathBuf>,
+    /// Folder of a second, larger model, for the last pass and for known voices; `None` does without. Default `None`.
+    pub second: Option<PathBuf>,
 }
 
 impl ModelConfig {
     pub(crate) fn read(r: &mut Reader) -> Self {
-        Self { path: r.optional_path("model.path") }
+        Self { path: r.optional_path("model.path"), second: r.optional_path("model.second") }
     }
 }
 

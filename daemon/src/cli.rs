@@ -105,7 +105,7 @@ pub fn run() -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     let is_model = error.is::<LoadError>()
         || error.is::<SegmentationError>()
-        || matches!(error.downcast_ref(), Some(SetUpError::Load(_)));
+        || matches!(error.downcast_ref(), Some(SetUpError::Load(_) | SetUpError::Second(_)));
     match () {
         () if error.is::<StdoutError>() => exit::CANNOT_WRITE,
         () if is_model || error.is::<KaldiError>() => exit::NO_INPUT,

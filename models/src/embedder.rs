@@ -36,6 +36,13 @@ pub enum LoadError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// A folder of another kind of model.
+    #[error("{} holds a segmentation model (encoder.onnx and decoder.onnx), and a voice model is needed here: model.onnx and \
+        model.toml; `diarized label --segmenter` takes the other kind", folder.display())]
+    Segmenter {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The card is wrong.
     #[error(transparent)]
     Card(#[from] CardError),
@@ -152,16 +159,7 @@ impl Embedder {
                 crate::builtin::ONNX.into(),
                 ModelCard::parse(crate::builtin::CARD)?.with_plda(crate::builtin::PLDA)?,
             ),
-            ModelSource::Folder(folder) => {
-                let onnx = read(&folder.join("model.onnx"))?;
-                let card = String::from_utf8_lossy(&read(&folder.join("model.toml"))?).into_owned();
-                let card = ModelCard::parse(&card)?;
-                let card = match card.plda_dim {
-                    Some(_) => card.with_plda(&read(&folder.join("plda.f32"))?)?,
-                    None => card,
-                };
-                (onnx.into(), card)
-            }
+            ModelSource::Folder(folder) => read_folder(folder)?,
         };
         Self::from_parts(engine, &onnx, card, window_frames)
     }
@@ -176,10 +174,7 @@ impl Embedder {
         card: ModelCard,
         window_frames: &[usize],
     ) -> Result<Self, LoadError> {
-        let digest = hex::encode(Sha256::digest(onnx));
-        if digest != card.onnx_sha256 {
-            return Err(LoadError::Checksum { expected: card.onnx_sha256, got: digest });
-        }
+        check_digest(onnx, &card)?;
         let failed = |n_frames: usize| {
             move |(stage, reason): PlanError| LoadError::Network { stage, n_frames, reason }
         };
@@ -272,6 +267,40 @@ impl Embedder {
         };
         let values = values.map_err(EmbedError::Inference)?;
         Ok(Embedding::from_raw(&values)?)
+    }
+}
+
+/// Reads the card of a folder and holds its files against it, without making the network.
+///
+/// # Errors
+/// [`LoadError`], but for what only the network itself shows.
+pub fn check_folder(folder: &Path) -> Result<ModelCard, LoadError> {
+    let (onnx, card) = read_folder(folder)?;
+    check_digest(&onnx, &card)?;
+    Ok(card)
+}
+
+fn read_folder(folder: &Path) -> Result<(Arc<[u8]>, ModelCard), LoadError> {
+    let weights = folder.join("model.onnx");
+    if !weights.exists() && folder.join("encoder.onnx").exists() {
+        return Err(LoadError::Segmenter { folder: folder.to_owned() });
+    }
+    let onnx = read(&weights)?;
+    let card = String::from_utf8_lossy(&read(&folder.join("model.toml"))?).into_owned();
+    let card = ModelCard::parse(&card)?;
+    let card = match card.plda_dim {
+        Some(_) => card.with_plda(&read(&folder.join("plda.f32"))?)?,
+        None => card,
+    };
+    Ok((onnx.into(), card))
+}
+
+fn check_digest(onnx: &[u8], card: &ModelCard) -> Result<(), LoadError> {
+    let got = hex::encode(Sha256::digest(onnx));
+    if got == card.onnx_sha256 {
+        Ok(())
+    } else {
+        Err(LoadError::Checksum { expected: card.onnx_sha256.clone(), got })
     }
 }
 

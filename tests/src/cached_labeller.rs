@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use diarized::audio_file::{AudioFile, MonoFile};
 use diarized_dsp::ChannelSelect;
+use diarized_models::diarizer::SecondPace;
 use diarized_models::{Diarizer, DiarizerParams, Embedder, Embedding, ModelSource};
 
 use crate::recordings::name_of;
@@ -15,6 +16,7 @@ use crate::recordings::name_of;
 #[derive(Debug)]
 pub struct CachedLabeller {
     embedder: Embedder,
+    second: Option<Embedder>,
     params: DiarizerParams,
     cache: PathBuf,
 }
@@ -28,7 +30,18 @@ impl CachedLabeller {
         std::fs::create_dir_all(cache)?;
         let source = model.map_or(ModelSource::Builtin, |folder| ModelSource::Folder(folder.to_owned()));
         let embedder = Embedder::load(&source, &Diarizer::window_frames(&params))?;
-        Ok(Self { embedder, params, cache: cache.to_owned() })
+        Ok(Self { embedder, second: None, params, cache: cache.to_owned() })
+    }
+
+    /// With the model in the folder `second` as the second one, if one is given.
+    ///
+    /// # Errors
+    /// A model that cannot be loaded.
+    pub fn with_second(self, second: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(folder) = second else { return Ok(self) };
+        let source = ModelSource::Folder(folder.to_owned());
+        let second = Embedder::load(&source, &Diarizer::window_frames(&self.params))?;
+        Ok(Self { second: Some(second), ..self })
     }
 
     /// The settings.
@@ -55,10 +68,13 @@ impl CachedLabeller {
         params: DiarizerParams,
         mut look: impl FnMut(&mut Diarizer),
     ) -> anyhow::Result<Diarizer> {
-        let card = self.embedder.card();
-        let name = format!("{}.{}", name_of(audio)?, &card.onnx_sha256[..8]);
-        let mut cache = Cache::open(self.cache.join(name), card.embedding_dim)?;
-        let mut diarizer = Diarizer::new(params, card);
+        let mut cache = self.cache_of(audio, &self.embedder)?;
+        let mut diarizer = Diarizer::new(params, self.embedder.card());
+        let mut second = None;
+        if let Some(model) = &self.second {
+            diarizer = diarizer.with_second_model(model.card(), SecondPace::InStep);
+            second = Some((model, self.cache_of(audio, model)?));
+        }
         let mut file = MonoFile::new(AudioFile::open(audio)?, ChannelSelect::Mix)?;
         let mut samples = Vec::new();
         loop {
@@ -74,13 +90,29 @@ impl CachedLabeller {
                     .get_or(&request.features, || self.embedder.embed(&request.features, request.n_frames));
                 diarizer.provide(request.id, embedding)?;
             }
+            if let Some((model, cache)) = &mut second {
+                while let Some(request) = diarizer.poll_second() {
+                    let embedding =
+                        cache.get_or(&request.features, || model.embed(&request.features, request.n_frames));
+                    diarizer.provide_second(request.id, embedding)?;
+                }
+            }
             look(&mut diarizer);
             if !more {
                 break;
             }
         }
         cache.save()?;
+        if let Some((_, cache)) = second {
+            cache.save()?;
+        }
         Ok(diarizer)
+    }
+
+    fn cache_of(&self, audio: &Path, model: &Embedder) -> anyhow::Result<Cache> {
+        let card = model.card();
+        let name = format!("{}.{}", name_of(audio)?, &card.onnx_sha256[..8]);
+        Cache::open(self.cache.join(name), card.embedding_dim)
     }
 }
 

@@ -247,12 +247,12 @@ pub fn stored_correction(bytes: &[u8]) {
 /// end.
 pub fn voice_memory(bytes: &[u8]) {
     let card = voice_memory_card();
-    let voices = match VoiceMemory::parse(bytes, &card) {
+    let voices = match VoiceMemory::parse(bytes, &card, Some(&card)) {
         Ok(voices) => voices,
         Err(error) => return assert!(error.to_string().chars().count() < MAX_FAULT_CHARS, "{error}"),
     };
-    let again =
-        VoiceMemory::parse(&voices.to_bytes(), &card).expect("what was read can be written and read again");
+    let again = VoiceMemory::parse(&voices.to_bytes(), &card, Some(&card))
+        .expect("what was read can be written and read again");
     assert_eq!(again.to_bytes(), voices.to_bytes());
     let state = labels();
     let at = state.segments().map(|segment| segment.range.end()).max().unwrap_or_default();

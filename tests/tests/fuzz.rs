@@ -7,6 +7,7 @@ use std::path::Path;
 
 use diarized::recording::{Recordings, RecordingsParams};
 use diarized_dsp::SampleIndex;
+use diarized_models::diarizer::SecondPace;
 use diarized_models::{Diarizer, DiarizerOptions, DiarizerParams, Embedding, SpeechDetector};
 use diarized_tests::fuzz::{self, Entry};
 use proptest::prelude::*;
@@ -57,7 +58,9 @@ fn voices_of_two_people() -> Vec<u8> {
         diarized::audio_file::AudioFile::open(&folder.join("data/example/conversation.flac")).unwrap();
     let options =
         DiarizerOptions { vad_mode: SpeechDetector::WebRtc { mode: 3 }, ..DiarizerOptions::default() };
-    let mut diarizer = Diarizer::new(DiarizerParams::try_new(options).unwrap(), &fuzz::voice_memory_card());
+    let card = fuzz::voice_memory_card();
+    let mut diarizer = Diarizer::new(DiarizerParams::try_new(options).unwrap(), &card)
+        .with_second_model(&card, SecondPace::Behind);
     let mut block = Vec::new();
     while diarizer.heard().seconds() < 13.0 && audio.read(&mut block).unwrap() {
         diarizer.push(&block).unwrap();
@@ -65,6 +68,9 @@ fn voices_of_two_people() -> Vec<u8> {
             let mut values = [0.1; 192];
             values[usize::from(request.range.start().seconds() > 8.0)] = 3.0;
             diarizer.provide(request.id, Ok(Embedding::from_raw(&values).unwrap())).unwrap();
+        }
+        while let Some(request) = diarizer.poll_second() {
+            diarizer.provide_second(request.id, Ok(Embedding::from_raw(&[0.5; 192]).unwrap())).unwrap();
         }
     }
     diarizer.voice_memory().to_bytes()

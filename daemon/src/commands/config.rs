@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use diarized_config::{ConfigError, EXAMPLE, Sources};
+use diarized_config::{ConfigError, EXAMPLE, ModelConfig, Sources};
+use diarized_models::embedder::check_folder;
 
 use super::config_args::{ConfigArgs, report_warnings, tell};
 use crate::exit;
@@ -22,7 +23,7 @@ Sources in order of priority: a flag, the environment (DIARIZED_SECTION_KEY), th
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only check this file, without the environment: print every fault, with its line, value and allowed range, and every
-    /// key of an earlier version.
+    /// key of an earlier version. The folders of voice models are checked, too.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["default", "json", "config", "set"])]
     check: Option<PathBuf>,
 
@@ -52,6 +53,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         return match loaded {
             Ok(loaded) => {
                 report_warnings(&loaded);
+                if let Err(fault) = check_models(&loaded.config.model) {
+                    eprintln!("diarized: {}: {fault}", path.display());
+                    return Ok(exit::CONFIG);
+                }
                 write_stdout(&format!("{}: no faults\n", path.display()))?;
                 Ok(exit::OK)
             }
@@ -73,4 +78,14 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         write_stdout(&loaded.to_toml())?;
     }
     Ok(exit::OK)
+}
+
+/// Holds the folders of voice models against their cards; names the key of one that is wrong.
+fn check_models(model: &ModelConfig) -> Result<(), String> {
+    for (key, folder) in [("model.path", &model.path), ("model.second", &model.second)] {
+        if let Some(folder) = folder {
+            check_folder(folder).map_err(|fault| format!("{key}: {fault}"))?;
+        }
+    }
+    Ok(())
 }

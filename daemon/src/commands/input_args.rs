@@ -28,7 +28,7 @@ impl TrackArgs {
 /// The voice model, and what of the files it gets. Flatten it into the arguments of a command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ClipSourceArgs {
-    /// Folder of the voice model: model.onnx and model.toml [default: model.path, else the built-in one].
+    /// Folder of the voice model: model.onnx and model.toml [default: model.second, else model.path, else the built-in one].
     #[arg(long, value_name = "DIR")]
     model: Option<String>,
 
@@ -41,6 +41,11 @@ pub(super) struct ClipSourceArgs {
 }
 
 impl ClipSourceArgs {
+    /// Whether a voice model is among them.
+    pub(super) fn names_model(&self) -> bool {
+        self.model.is_some()
+    }
+
     /// Their values as configuration keys.
     pub(super) fn flags(&self) -> [FlagValue; 2] {
         [("--model", "model.path", self.model.clone()), ("--channel", "audio.channel", self.channel.clone())]

@@ -41,6 +41,7 @@ Examples:
   diarized label -o labels/ recordings/         the audio files of a folder and of those in it
   diarized label -o talk.srt talk.mp3           subtitles; the extension selects the format
   diarized label --speakers 2 call.wav          with a known number of speakers
+  diarized label --second DIR talk.wav          with a second, larger voice model for the last pass
   diarized label --segmenter DIR talk.wav       with a segmentation model instead of the diarizer
   diarized label --count *.wav                  how many people speak, and how sure that is
   diarized label --events talk.wav              every event of a live session, one JSON object a line
@@ -102,8 +103,12 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
+    /// Folder of a second, larger voice model for the last pass and for the names of enrolled people [default: model.second].
+    #[arg(long, value_name = "DIR")]
+    second: Option<String>,
+
     /// Folder of a segmentation model, which labels instead of the diarizer: model.toml, encoder.onnx and decoder.onnx.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["voices", "model", "window_ms", "step_ms"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["voices", "model", "second", "window_ms", "step_ms"])]
     segmenter: Option<PathBuf>,
 
     /// Number of inference threads, and of files read at a time; 0 is one per core [default: inference.threads].
@@ -139,6 +144,7 @@ impl Args {
             ("--max-speakers", "diarization.max_speakers", self.max_speakers.clone()),
             ("--voices", "voices.enabled", self.voices.then(|| "true".to_owned())),
             ("--threads", "inference.threads", self.threads.clone()),
+            ("--second", "model.second", self.second.clone()),
         ];
         [&own[..], &self.model.flags()].concat()
     }
@@ -230,7 +236,7 @@ enum Labeller {
 impl Labeller {
     fn start(segmenter: Option<&Path>, config: &Config) -> anyhow::Result<Self> {
         let Some(folder) = segmenter else {
-            return Ok(Self::Diarizer(Arc::new(LiveEngines::start(config)?.for_recordings())));
+            return Ok(Self::Diarizer(Arc::new(LiveEngines::start(config)?.for_recordings()?)));
         };
         let limits = SpeakerLimits {
             expected: config.diarization.expected_speakers,

@@ -75,8 +75,10 @@ impl ClipArgs {
             Ok(config) => config,
             Err(code) => return Ok(Err(code)),
         };
-        let source = config.model.path.clone().map_or(ModelSource::Builtin, ModelSource::Folder);
-        let embedder = load_clip_embedder(&source)?;
+        // A model that is named on the command line counts; else voiceprints are of the second model, if there is one.
+        let second = config.model.second.clone().filter(|_| !self.clips.names_model());
+        let folder = second.or_else(|| config.model.path.clone());
+        let embedder = load_clip_embedder(&folder.map_or(ModelSource::Builtin, ModelSource::Folder))?;
         Ok(Ok((config, embedder)))
     }
 

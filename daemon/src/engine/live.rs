@@ -15,6 +15,7 @@ use diarized_models::{Diarizer, DiarizerParams, EmbedError, Embedder, ModelCard,
 use super::options::{SetUpError, diarizer_params, load_embedder};
 use super::pool::{Answer, InferencePool};
 use super::queue::{Schedule, WindowDecimation};
+use super::second::{SecondModel, SecondSession};
 use crate::protocol::{Latency, SessionOptions};
 use crate::session::InferenceStats;
 use crate::session::restoration;
@@ -25,20 +26,23 @@ use crate::voices::Registry;
 /// fills the queue of all.
 const MAX_OUT: usize = 16;
 
-/// Makes a diarizer for each session; all share one model and one pool.
+/// Makes a diarizer for each session; all share one model and one pool, and a second one of each where that is configured.
 #[derive(Debug)]
 pub struct LiveEngines {
     pool: Arc<InferencePool>,
     params: DiarizerParams,
     card: ModelCard,
     embedder: Arc<Embedder>,
+    second: Option<SecondModel>,
+    /// Threads of each model for recordings; 0 is one a core.
+    n_threads: usize,
     voices: Option<Arc<Registry>>,
     thins: bool,
     whole_frames: usize,
 }
 
 impl LiveEngines {
-    /// Loads and warms the configured model and starts the configured number of threads.
+    /// Loads and warms the configured models and starts the configured number of threads.
     ///
     /// # Errors
     /// The model, a parameter, or a thread.
@@ -46,30 +50,43 @@ impl LiveEngines {
         let params = diarizer_params(&config.diarization)?;
         let embedder = Arc::new(load_embedder(&config.model, &params)?);
         let card = embedder.card().clone();
+        let second = SecondModel::load(config, &params)?;
         let voices = match config.voices.enabled {
             true => {
-                let registry = Registry::new(&config.voices, &card);
+                let registry =
+                    Registry::new(&config.voices, second.as_ref().map_or(&card, SecondModel::card));
                 registry.refresh()?;
                 Some(Arc::new(registry))
             }
             false => None,
         };
-        let pool = Arc::new(InferencePool::new(Arc::clone(&embedder), config.inference.threads)?);
+        let n_threads = config.inference.threads;
+        let pool = Arc::new(InferencePool::new("inference", Arc::clone(&embedder), n_threads)?);
         let thins = config.inference.thin_when_late;
         let whole_frames = Diarizer::window_frames(&params).into_iter().max().unwrap_or(0);
-        Ok(Self { pool, params, card, embedder, voices, thins, whole_frames })
+        Ok(Self { pool, params, card, embedder, second, n_threads, voices, thins, whole_frames })
     }
 
-    /// The same for recordings: no window is skipped, however slow the machine is.
-    #[must_use]
-    pub fn for_recordings(self) -> Self {
-        Self { thins: false, ..self }
+    /// The same for recordings: no window is skipped, however slow the machine is, and labels wait for the second model.
+    ///
+    /// # Errors
+    /// [`SetUpError::Thread`]
+    pub fn for_recordings(self) -> Result<Self, SetUpError> {
+        let n_threads = crate::threads::n_threads(self.n_threads);
+        let second = self.second.map(|second| second.for_recordings(n_threads)).transpose()?;
+        Ok(Self { thins: false, second, ..self })
     }
 
     /// The voice model.
     #[must_use]
     pub fn embedder(&self) -> &Arc<Embedder> {
         &self.embedder
+    }
+
+    /// The model of voiceprints: the second one where there is one.
+    #[must_use]
+    pub fn print_embedder(&self) -> &Arc<Embedder> {
+        self.second.as_ref().map_or(&self.embedder, SecondModel::embedder)
     }
 
     /// Who is known, if voices are enabled.
@@ -87,7 +104,7 @@ impl LiveEngines {
     /// A diarizer for a clip of a client: it skips no window, names no speaker and changes no voiceprint.
     #[must_use]
     pub fn engine_of_clip(&self) -> Box<dyn Engine> {
-        let engine = self.live_engine(Diarizer::new(self.params.clone(), &self.card));
+        let engine = self.live_engine(Diarizer::new(self.params.clone(), &self.card), None);
         Box::new(LiveEngine { voices: None, decimation: None, ..engine })
     }
 
@@ -113,10 +130,17 @@ impl LiveEngines {
 
 impl LiveEngines {
     fn engine_of(&self, diarizer: Diarizer) -> Box<dyn Engine> {
-        Box::new(self.live_engine(diarizer))
+        let (diarizer, second) = match &self.second {
+            Some(second) => {
+                let (diarizer, session) = second.join(diarizer);
+                (diarizer, Some(session))
+            }
+            None => (diarizer, None),
+        };
+        Box::new(self.live_engine(diarizer, second))
     }
 
-    fn live_engine(&self, diarizer: Diarizer) -> LiveEngine {
+    fn live_engine(&self, diarizer: Diarizer, second: Option<SecondSession>) -> LiveEngine {
         let (to_us, answers) = bounded(MAX_OUT);
         LiveEngine {
             diarizer,
@@ -124,6 +148,7 @@ impl LiveEngines {
             to_us,
             answers,
             n_out: 0,
+            second,
             busy: Duration::ZERO,
             voices: self.voices.clone(),
             known_version: None,
@@ -143,7 +168,10 @@ impl EngineFactory for LiveEngines {
     fn engine_going_on(&self, options: SessionOptions, before: Before) -> Result<GoingOn, EngineError> {
         let params = self.params_for(options)?;
         let Before { state, at, last_segment, last_speaker, voices } = before;
-        let read = |bytes: Vec<u8>| VoiceMemory::parse(&bytes, &self.card).map_err(|fault| fault.to_string());
+        let read = |bytes: Vec<u8>| {
+            let second = self.second.as_ref().map(SecondModel::card);
+            VoiceMemory::parse(&bytes, &self.card, second).map_err(|fault| fault.to_string())
+        };
         let (voices, voices_lost) = match voices.and_then(read) {
             Ok(voices) => (Some(voices), None),
             Err(reason) => (None, Some(reason)),
@@ -169,6 +197,8 @@ struct LiveEngine {
     answers: Receiver<Answer>,
     /// Windows that are with the pool; never more than `answers` has room for.
     n_out: usize,
+    /// Windows that are with the second model, if there is one.
+    second: Option<SecondSession>,
     busy: Duration,
     voices: Option<Arc<Registry>>,
     /// Version of the registry that the diarizer knows.
@@ -240,6 +270,7 @@ impl Engine for LiveEngine {
 
     fn finish(&mut self) -> Result<(), EngineError> {
         self.diarizer.finish();
+        self.second.iter_mut().for_each(SecondSession::finish);
         Ok(())
     }
 
@@ -301,6 +332,9 @@ impl Engine for LiveEngine {
             let due = self.schedule.due(position, Instant::now());
             self.pool.submit(due, request, &self.to_us);
         }
+        if let Some(second) = &mut self.second {
+            self.busy += second.drive(&mut self.diarizer)?;
+        }
         while let Some(emitted) = self.diarizer.poll_event() {
             out.push(emitted);
         }
@@ -311,11 +345,15 @@ impl Engine for LiveEngine {
     }
 
     fn n_pending(&self) -> usize {
-        self.diarizer.n_unanswered()
+        let second = self.second.as_ref().map_or(0, |second| second.n_pending(&self.diarizer));
+        self.diarizer.n_unanswered() + second
     }
 
     fn register<'a>(&'a self, select: &mut Select<'a>) {
         select.recv(&self.answers);
+        if let Some(second) = &self.second {
+            second.register(select);
+        }
     }
 
     fn level_dbfs(&self) -> f32 {

@@ -4,6 +4,7 @@ mod live;
 mod options;
 mod pool;
 mod queue;
+mod second;
 
 pub use live::LiveEngines;
 pub use options::{SetUpError, diarizer_params, load_embedder};

@@ -11,6 +11,9 @@ pub enum SetUpError {
     /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The second model cannot be loaded.
+    #[error("the second model (model.second) cannot be used")]
+    Second(#[source] LoadError),
     /// A parameter that the configuration let pass is refused by the diarizer.
     #[error("diarization: {reason}")]
     Params {

@@ -54,16 +54,17 @@ pub struct InferencePool {
 }
 
 impl InferencePool {
-    /// Starts `n_threads` threads named `inference-0`, …; 0 takes one a core.
+    /// Starts `n_threads` threads named `NAME-0`, …; 0 takes one a core.
     ///
     /// # Errors
     /// The operating system gave no thread.
-    pub fn new(embedder: Arc<Embedder>, n_threads: usize) -> std::io::Result<Self> {
-        Self::with(move |request| embedder.embed(&request.features, request.n_frames), n_threads)
+    pub fn new(name: &str, embedder: Arc<Embedder>, n_threads: usize) -> std::io::Result<Self> {
+        Self::with(name, move |request| embedder.embed(&request.features, request.n_frames), n_threads)
     }
 
     /// The same, for whatever makes an embedding of a window.
     fn with(
+        name: &str,
         embed: impl Fn(&EmbedRequest) -> Result<Embedding, EmbedError> + Send + Sync + 'static,
         n_threads: usize,
     ) -> std::io::Result<Self> {
@@ -75,7 +76,7 @@ impl InferencePool {
         let mut pool = Self { shared, threads: Vec::new() };
         for idx in 0..n_threads {
             let (shared, embed) = (Arc::clone(&pool.shared), Arc::clone(&embed));
-            let thread = std::thread::Builder::new().name(format!("inference-{idx}"));
+            let thread = std::thread::Builder::new().name(format!("{name}-{idx}"));
             pool.threads.push(thread.spawn(move || work(&*embed, &shared))?);
         }
         Ok(pool)
@@ -99,6 +100,16 @@ impl InferencePool {
     /// `answers` must have room for every window that is out, or a thread of the pool waits for its reader.
     pub fn submit(&self, due: Instant, request: EmbedRequest, answers: &Sender<Answer>) {
         self.shared.queue.push(due, Job { request, answers: answers.clone() });
+    }
+
+    /// The same without waiting: gives the window back if the queue is full.
+    pub fn try_submit(
+        &self,
+        due: Instant,
+        request: EmbedRequest,
+        answers: &Sender<Answer>,
+    ) -> Option<EmbedRequest> {
+        self.shared.queue.try_push(due, Job { request, answers: answers.clone() }).map(|job| job.request)
     }
 }
 
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_flood_that_is_due_later_does_not_hold_up_what_is_due_now() {
-        let pool = InferencePool::with(slow, 1).unwrap();
+        let pool = InferencePool::with("slow", slow, 1).unwrap();
         let (to_flood, flood) = bounded(32);
         let (to_live, live) = bounded(1);
         let now = Instant::now();
@@ -170,7 +181,7 @@ mod tests {
             assert_ne!(request.id, WorkId(0), "as told");
             slow(request)
         };
-        let pool = InferencePool::with(panics, 1).unwrap();
+        let pool = InferencePool::with("panics", panics, 1).unwrap();
         let (to_us, answers) = bounded(2);
         pool.submit(Instant::now(), window(0), &to_us);
         pool.submit(Instant::now(), window(1), &to_us);

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A window that waits longer than this behind its time means that the machine is too slow for its sessions: a first
 /// label then takes more than the second that it is promised in.
@@ -49,6 +49,20 @@ impl<T> DeadlineQueue<T> {
         while inner.heap.len() >= self.capacity && !inner.closed {
             self.emptied.wait(&mut inner);
         }
+        self.insert(inner, due, job);
+    }
+
+    /// Adds a job unless the queue is full: then it comes back. A closed queue drops it.
+    pub(super) fn try_push(&self, due: Instant, job: T) -> Option<T> {
+        let inner = self.inner.lock();
+        if inner.heap.len() >= self.capacity && !inner.closed {
+            return Some(job);
+        }
+        self.insert(inner, due, job);
+        None
+    }
+
+    fn insert(&self, mut inner: MutexGuard<'_, Inner<T>>, due: Instant, job: T) {
         if inner.closed {
             return;
         }
@@ -200,6 +214,14 @@ mod tests {
         let taken: Vec<_> = (0..5).map(|_| queue.pop().unwrap().0).collect();
         assert_eq!(taken, [0, 1, 2, 3, 4]);
         pushing.join().unwrap();
+    }
+
+    #[test]
+    fn a_full_queue_gives_back_what_nobody_waits_with() {
+        let (queue, now) = (DeadlineQueue::new(1), Instant::now());
+        assert_eq!((queue.try_push(now, 'a'), queue.try_push(now, 'b')), (None, Some('b')));
+        assert_eq!(queue.pop().map(|(job, _)| job), Some('a'));
+        assert_eq!(queue.try_push(now, 'c'), None);
     }
 
     #[test]

@@ -87,3 +87,44 @@ fn what_is_wrong_with_a_model_is_said_by_every_command_that_needs_one() {
     let (code, _, stderr) = run(&mut diarized(at, &["embed", "talk.wav", "--model", "whole"]));
     assert_eq!((code, &*stderr), (0, ""));
 }
+
+#[test]
+fn a_second_model_of_another_kind_is_refused_at_the_start_and_by_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("talk.wav"), PLAIN.with(&s16(&speech(2)))).unwrap();
+    model(at, "damaged", |text| text, damaged);
+    std::fs::create_dir(at.join("segmenter")).unwrap();
+    for file in ["encoder.onnx", "decoder.onnx", "model.toml"] {
+        std::fs::write(at.join("segmenter").join(file), "of another kind").unwrap();
+    }
+    for (name, words) in [
+        ("absent", "cannot read "),
+        ("damaged", "model.onnx is damaged or another model's"),
+        (
+            "segmenter",
+            "holds a segmentation model (encoder.onnx and decoder.onnx), and a voice model is needed here",
+        ),
+    ] {
+        let config = format!("[model]\nsecond = \"{name}\"\n");
+        std::fs::write(at.join("d.toml"), config).unwrap();
+        let (code, stdout, stderr) = run(&mut diarized(at, &["config", "--check", "d.toml"]));
+        assert_eq!((code, &*stdout), (78, ""), "{name}: {stderr}");
+        assert!(stderr.starts_with("diarized: d.toml: model.second: ") && stderr.contains(words), "{stderr}");
+        let commands: [&[&str]; 3] = [
+            &["label", "talk.wav", "--second", name],
+            &["label", "talk.wav", "--config", "d.toml"],
+            &["serve", "--listen", "127.0.0.1:0", "--config", "d.toml"],
+        ];
+        for args in commands {
+            let (code, stdout, stderr) = run(&mut diarized(at, args));
+            assert_eq!((code, &*stdout), (66, ""), "{args:?}: {stderr}");
+            assert!(stderr.contains("the second model (model.second) cannot be used: "), "{stderr}");
+            assert!(stderr.contains(words), "{args:?}: {stderr} lacks {words:?}");
+        }
+    }
+    // The first model is named like the second one.
+    let (code, _, stderr) = run(&mut diarized(at, &["label", "talk.wav", "--model", "segmenter"]));
+    assert_eq!(code, 66);
+    assert!(stderr.contains("segmenter holds a segmentation model"), "{stderr}");
+}

@@ -6,10 +6,11 @@
 //! that needed to hear.
 
 mod detector;
+mod features;
 
 use std::collections::VecDeque;
 
-use diarized_dsp::log_mel::{Layout, LogMel, MeanNormalisation, subtract_mean, to_mel_major};
+use diarized_dsp::log_mel::{LogMel, MeanNormalisation};
 use diarized_dsp::{FRAME_SAMPLES, FrameCutter, SampleIndex, SampleRange, Transition};
 
 use super::params::DiarizerParams;
@@ -17,6 +18,7 @@ use crate::model_card::ModelCard;
 use detector::{Decision, Detector};
 
 pub(crate) use detector::FrameQuality;
+pub(super) use features::window_features;
 
 /// One fact about the stream, with the position of the audio that made it known.
 #[derive(Debug)]
@@ -313,16 +315,7 @@ impl FrontEnd {
         let offset = (start - self.first_tick) as usize * self.n_mels;
         let n_values = n_taken as usize * self.n_mels;
         let taken: Vec<f32> = self.rows.range(offset..offset + n_values).copied().collect();
-        // Too short a stretch is repeated: the network's statistics over time hardly change by that.
-        let mut frames: Vec<f32> = Vec::with_capacity(n_frames as usize * self.n_mels);
-        while frames.len() < n_frames as usize * self.n_mels {
-            let room = n_frames as usize * self.n_mels - frames.len();
-            frames.extend(&taken[..room.min(taken.len())]);
-        }
-        let mut features = Vec::with_capacity(frames.len());
-        to_mel_major(&frames, self.n_mels, &mut features).expect("whole rows were taken");
-        subtract_mean(&mut features, self.n_mels, Layout::MelMajor, self.mean)
-            .expect("whole rows were taken");
+        let features = window_features(&taken, self.n_mels, n_frames as usize, self.mean);
         let support = SampleRange::new(self.position(start), self.position(end));
         let (decided, padded_by_repetition) = (self.position(decided), n_taken < n_frames);
         let n_frames = n_frames as usize;

@@ -22,6 +22,15 @@ pub struct EmbedRequest {
     pub n_frames: usize,
 }
 
+/// How the embeddings of a second voice model keep up with the labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondPace {
+    /// Labels wait for them, so that events do not depend on when an embedding comes back: for recordings.
+    InStep,
+    /// Labels never wait, and windows are left out where too many wait: for live streams.
+    Behind,
+}
+
 /// An event, and the audio that it needed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimedEvent {

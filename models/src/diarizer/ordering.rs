@@ -19,6 +19,7 @@ pub(super) enum Step {
     /// A window of the open region. `n_frames` is its length, `padded_by_repetition` whether it was repeated to fill that; without an
     /// embedding it has failed.
     Window {
+        id: WorkId,
         support: SampleRange,
         decided: SampleIndex,
         n_frames: usize,
@@ -74,7 +75,7 @@ impl ReorderBuffer {
                 self.n_windows += 1;
                 self.results.push_back(WindowResult::Pending);
                 request = Some(EmbedRequest { id, range: support, features, n_frames });
-                Step::Window { support, decided, n_frames, padded_by_repetition, embedding: None }
+                Step::Window { id, support, decided, n_frames, padded_by_repetition, embedding: None }
             }
             FactKind::Pause { voiced } => Step::Pause { voiced },
             FactKind::Close { end } => Step::Close { end },
@@ -95,6 +96,16 @@ impl ReorderBuffer {
             }
             None => false,
         }
+    }
+
+    /// The step that comes next.
+    pub(super) fn front(&self) -> Option<&Step> {
+        self.steps.front().map(|(_, step)| step)
+    }
+
+    /// Whether the window with this id was released.
+    pub(super) fn is_released(&self, id: WorkId) -> bool {
+        id.0 < self.n_windows - self.results.len() as u64
     }
 
     /// The next step, unless it waits for an embedding.

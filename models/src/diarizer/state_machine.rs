@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::clustering::VoiceGroups;
+use super::clustering::{SecondEmbedding, VoiceGroups};
 use super::front_end::{self, Fact, FrontEnd};
-use super::interface::{DiarizerError, EmbedRequest, SpeakerVoice, TimedEvent, WorkId};
+use super::interface::{DiarizerError, EmbedRequest, SecondPace, SpeakerVoice, TimedEvent, WorkId};
 use super::labelling::{LabelMeasures, Labeller};
 use super::ordering::{ReorderBuffer, Step, WindowResult};
 use super::params::DiarizerParams;
+use super::second_work::SecondWork;
 use super::voice_memory::{Continuation, VoiceMemory, VoicesMark};
 use crate::corrections::{CorrectionError, Restoration};
 use crate::embedder::EmbedError;
@@ -29,6 +30,8 @@ pub struct Diarizer {
     card: ModelCard,
     front_end: FrontEnd,
     pub(super) labeller: Labeller,
+    /// Windows for a second model, if there is one.
+    second: Option<SecondWork>,
     steps: ReorderBuffer,
     work: VecDeque<EmbedRequest>,
     n_failed: u64,
@@ -48,6 +51,7 @@ impl Diarizer {
             ),
             params,
             card: card.clone(),
+            second: None,
             steps: ReorderBuffer::default(),
             work: VecDeque::new(),
             n_failed: 0,
@@ -62,6 +66,18 @@ impl Diarizer {
         diarizer.front_end = FrontEnd::beginning_at(&diarizer.params, card, before.at);
         diarizer.labeller.go_on(before);
         diarizer
+    }
+
+    /// The same with a second voice model, which `card` describes: about every 0.5 s of speech a window is embedded again
+    /// ([`poll_second`](Self::poll_second)). The last pass then clusters by these embeddings, and [`voice_of`](Self::voice_of)
+    /// and the gallery are of that model. To be called before any audio.
+    #[must_use]
+    pub fn with_second_model(mut self, card: &ModelCard, pace: SecondPace) -> Self {
+        let window_ms = self.params.options().window_ms;
+        let window_frames = (window_ms / 10) as usize;
+        self.second = Some(SecondWork::new(card, pace, self.front_end.heard(), window_frames));
+        self.labeller.set_second_model(card.plda.clone(), card.calibration(window_ms));
+        self
     }
 
     /// Window lengths that a diarizer with these parameters asks for, in frames: the plans that an
@@ -86,6 +102,7 @@ impl Diarizer {
         let mut facts = VecDeque::new();
         self.front_end.push(samples, &mut facts);
         self.add_facts(facts);
+        self.second.iter_mut().for_each(|second| second.push(samples));
         self.advance();
         Ok(())
     }
@@ -170,6 +187,51 @@ impl Diarizer {
         self.n_failed += u64::from(has_failed);
         self.advance();
         Ok(())
+    }
+
+    /// The next window to embed by the second model, of the same lengths as for the first.
+    pub fn poll_second(&mut self) -> Option<EmbedRequest> {
+        self.second.as_mut()?.poll()
+    }
+
+    /// Windows that the second model is to embed and that are not answered yet, polled or not. With
+    /// [`SecondPace::Behind`] few wait, whatever the caller does.
+    #[must_use]
+    pub fn n_second_unanswered(&self) -> usize {
+        self.second.as_ref().map_or(0, SecondWork::n_unanswered)
+    }
+
+    /// Takes the second model's result for a window; a failed window, or one that was left out meanwhile, is ignored.
+    ///
+    /// # Errors
+    /// [`DiarizerError::Dimension`], and the window then still waits.
+    pub fn provide_second(
+        &mut self,
+        id: WorkId,
+        result: Result<Embedding, EmbedError>,
+    ) -> Result<(), DiarizerError> {
+        let Some(second) = &mut self.second else { return Ok(()) };
+        if let Ok(embedding) = &result
+            && embedding.dim() != second.dim()
+        {
+            return Err(DiarizerError::Dimension { expected: second.dim(), got: embedding.dim() });
+        }
+        if second.answer(id) {
+            match result {
+                Ok(embedding) if !self.steps.is_released(id) => second.keep(id, embedding),
+                result => self.labeller.take_second(id, result.ok()),
+            }
+            self.advance();
+        }
+        Ok(())
+    }
+
+    /// Gives up the second embeddings that are missing, so that the stream can end without them.
+    pub fn leave_out_second(&mut self) {
+        if let Some(second) = &mut self.second {
+            second.leave_out();
+            self.advance();
+        }
     }
 
     /// Windows that the network refused.
@@ -289,7 +351,7 @@ impl Diarizer {
     /// What is known of the voices now. Allocates a copy.
     #[must_use]
     pub fn voice_memory(&self) -> VoiceMemory {
-        VoiceMemory::new(&self.card, self.labeller.keep())
+        VoiceMemory::new(&self.card, self.second.as_ref().map(SecondWork::model), self.labeller.keep())
     }
 
     /// Whether it has changed since another mark.
@@ -311,28 +373,48 @@ impl Diarizer {
         let mut facts = VecDeque::new();
         self.front_end.interrupt(gap_samples, &mut facts);
         self.add_facts(facts);
+        self.second.iter_mut().for_each(|second| second.interrupt(gap_samples));
     }
 
     fn add_facts(&mut self, facts: VecDeque<Fact>) {
-        self.work.extend(facts.into_iter().filter_map(|fact| self.steps.push_fact(fact)));
+        for request in facts.into_iter().filter_map(|fact| self.steps.push_fact(fact)) {
+            self.second.iter_mut().for_each(|second| second.see(&request));
+            self.work.push_back(request);
+        }
     }
 
     /// Runs the steps whose turn has come.
     fn advance(&mut self) {
-        while let Some((at, step)) = self.steps.pop() {
+        for id in self.second.iter_mut().flat_map(SecondWork::take_left_out) {
+            self.labeller.take_second(id, None);
+        }
+        while !self.waits_for_second()
+            && let Some((at, step)) = self.steps.pop()
+        {
             match step {
                 Step::Open { start } => self.labeller.open_region(at, start),
                 Step::Frames(measures) => self.labeller.add_frames(&measures),
-                Step::Window { support, decided, n_frames, padded_by_repetition, embedding } => {
+                Step::Window { id, support, decided, n_frames, padded_by_repetition, embedding } => {
                     let is_full =
                         n_frames as u32 * 10 == self.params.options().window_ms && !padded_by_repetition;
-                    self.labeller.add_window(at, support, decided, embedding, is_full);
+                    let second = self.second.as_mut().map_or(SecondEmbedding::None, |second| second.take(id));
+                    self.labeller.add_window(at, support, decided, embedding.map(|e| (e, second)), is_full);
                 }
                 Step::Pause { voiced } => self.labeller.pause(at, voiced),
                 Step::Close { end } => self.labeller.close_region(at, end),
                 Step::Gap { range, reason } => self.labeller.gap(at, range, reason),
                 Step::Finish => self.labeller.finish(at),
             }
+        }
+    }
+
+    /// Whether the next step waits for the second model. The end of the stream always does.
+    fn waits_for_second(&self) -> bool {
+        let Some(second) = &self.second else { return false };
+        match self.steps.front() {
+            Some(Step::Window { id, .. }) => second.holds(*id),
+            Some(Step::Finish) => second.n_unanswered() > 0,
+            _ => false,
         }
     }
 

@@ -41,6 +41,7 @@ mod delays;
 mod divided;
 mod limits;
 mod people;
+mod second_model;
 
 /// Deterministic noise in `[-0.5, 0.5]`.
 pub(super) fn noise(seed: u64) -> f32 {

@@ -3,7 +3,7 @@
 use diarized_dsp::SampleIndex;
 use serde::{Deserialize, Serialize};
 
-use super::clustering::KeptMemory;
+use super::clustering::{KeptMemory, SecondView};
 use crate::events::{SegmentId, SessionState, SpeakerId};
 use crate::model_card::ModelCard;
 use crate::voiceprint::ModelId;
@@ -16,12 +16,21 @@ const VERSION: u32 = 1;
 pub struct VoiceMemory {
     head: Head,
     body: KeptVoices,
+    /// The second model, where one has seen windows: its views follow the rest.
+    second: Option<SecondHead>,
 }
 
 /// What tells whether the rest can be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Head {
     version: u32,
+    model_name: String,
+    model_sha256: String,
+}
+
+/// A second model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SecondHead {
     model_name: String,
     model_sha256: String,
 }
@@ -78,22 +87,37 @@ pub enum VoiceMemoryError {
 }
 
 impl VoiceMemory {
-    pub(crate) fn new(card: &ModelCard, body: KeptVoices) -> Self {
+    pub(crate) fn new(card: &ModelCard, second: Option<&ModelId>, body: KeptVoices) -> Self {
         let ModelId { name, sha256 } = ModelId::of(card);
-        Self { head: Head { version: VERSION, model_name: name, model_sha256: sha256 }, body }
+        let head = Head { version: VERSION, model_name: name, model_sha256: sha256 };
+        let second = second
+            .cloned()
+            .map(|ModelId { name, sha256 }| SecondHead { model_name: name, model_sha256: sha256 });
+        Self { head, body, second }
     }
 
-    /// As bytes: at most about 1.5 MB for the built-in model.
+    /// As bytes: at most about 1.5 MB for the built-in model, and as much again for a second one of its size.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_allocvec(&(&self.head, &self.body)).expect("plain data always serialises")
+        let mut bytes =
+            postcard::to_allocvec(&(&self.head, &self.body)).expect("plain data always serialises");
+        if let Some(second) = &self.second {
+            let views = (second, &self.body.memory.second);
+            bytes.extend(postcard::to_allocvec(&views).expect("plain data always serialises"));
+        }
+        bytes
     }
 
-    /// Reads bytes back for the model that `card` describes.
+    /// Reads bytes back for the model that `card` describes, and the second one, if there is one. What another second model
+    /// made is left out.
     ///
     /// # Errors
     /// [`VoiceMemoryError`]
-    pub fn parse(bytes: &[u8], card: &ModelCard) -> Result<Self, VoiceMemoryError> {
+    pub fn parse(
+        bytes: &[u8],
+        card: &ModelCard,
+        second: Option<&ModelCard>,
+    ) -> Result<Self, VoiceMemoryError> {
         let damaged = |reason: String| VoiceMemoryError::Damaged { reason };
         let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(|e| damaged(e.to_string()))?;
         if version != VERSION {
@@ -106,15 +130,38 @@ impl VoiceMemory {
             let shown = |id: &ModelId| id.to_string().chars().take(100).collect();
             return Err(VoiceMemoryError::Model { got: shown(&got), expected: shown(&expected) });
         }
-        let (body, rest) =
+        let (mut body, rest) =
             postcard::take_from_bytes::<KeptVoices>(rest).map_err(|e| damaged(e.to_string()))?;
+        if let Some(fault) = body.memory.fault(card.embedding_dim, card.plda.dim()) {
+            return Err(damaged(fault));
+        }
+        let second = match rest {
+            [] => None,
+            rest => Self::take_second(rest, second, &mut body)?,
+        };
+        Ok(Self { head, body, second })
+    }
+
+    /// Reads what follows the rest: the views of a second model.
+    fn take_second(
+        bytes: &[u8],
+        card: Option<&ModelCard>,
+        body: &mut KeptVoices,
+    ) -> Result<Option<SecondHead>, VoiceMemoryError> {
+        let damaged =
+            || VoiceMemoryError::Damaged { reason: format!("{} bytes follow its end", bytes.len()) };
+        let read = postcard::take_from_bytes::<(SecondHead, Vec<SecondView>)>(bytes);
+        let ((head, views), rest) = read.map_err(|_| damaged())?;
         if !rest.is_empty() {
-            return Err(damaged(format!("{} bytes follow its end", rest.len())));
+            return Err(damaged());
         }
-        match body.memory.fault(card.embedding_dim, card.plda.dim()) {
-            Some(fault) => Err(damaged(fault)),
-            None => Ok(Self { head, body }),
+        let Some(card) = card.filter(|card| card.onnx_sha256 == head.model_sha256) else { return Ok(None) };
+        body.memory.second = views;
+        if !body.memory.fits_second(card.embedding_dim, card.plda.dim()) {
+            let reason = "what the second model made of it does not fit".to_owned();
+            return Err(VoiceMemoryError::Damaged { reason });
         }
+        Ok(Some(head))
     }
 
     pub(crate) fn into_body(self) -> KeptVoices {

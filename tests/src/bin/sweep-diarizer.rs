@@ -30,6 +30,9 @@ struct Args {
     /// Folder of the voice model; the one inside the binary unless given.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Folder of a second voice model, for the last pass.
+    #[arg(long, value_name = "DIR")]
+    second: Option<PathBuf>,
     /// Folder that keeps embeddings between calls.
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<()> {
     );
     for setting in &args.settings {
         let labeller = CachedLabeller::new(args.model.as_deref(), &args.cache, params_of(setting)?)?;
+        let labeller = labeller.with_second(args.second.as_deref())?;
         println!("{}", if setting.is_empty() { "defaults" } else { setting });
         for folder in &args.folders {
             let mut files = Vec::new();

@@ -260,7 +260,7 @@ fn key_of_voices(config: &Config) -> Option<Key> {
 fn with_voices(server: Server, engines: &LiveEngines) -> Server {
     let Some(registry) = engines.voices() else { return server };
     tokio::spawn(refresh_voices(Arc::clone(registry)));
-    let embedder = Arc::clone(engines.embedder());
+    let embedder = Arc::clone(engines.print_embedder());
     server.with_voices(Voices::new(Arc::clone(registry), embedder))
 }
 

@@ -6,6 +6,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Constraint, Exemplar, Link, SpeechMemory, heaviest};
+use super::second_view::SecondView;
 use super::similarities::Similarities;
 use crate::events::{Segment, SegmentId, SessionState, SpeakerId};
 
@@ -20,6 +21,9 @@ const LEAST_WEIGHT: f32 = 1e-9;
 pub(crate) struct KeptMemory {
     exemplars: Vec<KeptExemplar>,
     links: Vec<KeptLink>,
+    /// What a second model makes of each exemplar; empty without one. Kept apart from the rest.
+    #[serde(skip)]
+    pub(crate) second: Vec<SecondView>,
 }
 
 /// An [`Exemplar`].
@@ -75,6 +79,14 @@ impl KeptMemory {
     }
 }
 
+impl KeptMemory {
+    /// Whether [`Self::second`] has a view of each exemplar, by a model of these sizes.
+    pub(crate) fn fits_second(&self, dim: usize, plda_dim: usize) -> bool {
+        self.second.len() == self.exemplars.len()
+            && self.second.iter().all(|view| view.is_sound(dim, plda_dim, MOST))
+    }
+}
+
 impl SpeechMemory {
     /// Everything that it holds. Allocates a copy.
     pub(crate) fn keep(&self) -> KeptMemory {
@@ -100,7 +112,11 @@ impl SpeechMemory {
             };
             links.iter().map(kept).collect::<Vec<_>>()
         };
-        KeptMemory { exemplars: exemplars.collect(), links: self.links.iter().flat_map(of).collect() }
+        let second = match self.second_plda() {
+            Some(_) => self.exemplars.iter().map(|e| e.second.clone()).collect(),
+            None => Vec::new(),
+        };
+        KeptMemory { exemplars: exemplars.collect(), links: self.links.iter().flat_map(of).collect(), second }
     }
 
     /// Takes what was kept, which has no [`KeptMemory::fault`]. The labels of `state` may be newer: they count. An exemplar
@@ -117,8 +133,10 @@ impl SpeechMemory {
             links.push((segment.id, Link { exemplar, weight: link.weight, span }));
         }
         let mut position = vec![None; kept.exemplars.len()];
-        let exemplars = kept.exemplars.into_iter().zip(&votes);
-        for (idx, (e, votes)) in exemplars.enumerate() {
+        let mut views = kept.second;
+        views.resize(kept.exemplars.len(), SecondView::default());
+        let exemplars = kept.exemplars.into_iter().zip(views).zip(&votes);
+        for (idx, ((e, second), votes)) in exemplars.enumerate() {
             let own = Some(SpeakerId(e.speaker)).filter(|own| state.speaker(*own).is_some());
             let Some(speaker) = heaviest(votes).or(own) else { continue };
             position[idx] = Some(self.exemplars.len());
@@ -132,6 +150,7 @@ impl SpeechMemory {
                 speaker,
                 former: e.former.map(SpeakerId),
                 constraint: e.constraint,
+                second,
             });
         }
         for (segment, link) in links {
@@ -213,6 +232,7 @@ mod tests {
                 speaker: SpeakerId(speaker),
                 former: None,
                 constraint: Constraint::Free,
+                second: SecondView::default(),
             };
             let start_s = 10.0 * f64::from(speaker);
             memory.add(SegmentId(u64::from(speaker)), range(start_s, start_s + 0.75), exemplar);

@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::calibration::Calibration;
-    use crate::diarizer::clustering::{Exemplar, MemoryParams};
+    use crate::diarizer::clustering::{Exemplar, MemoryParams, SecondView};
     use crate::plda::Plda;
 
     const PARAMS: MemoryParams = MemoryParams {
@@ -121,6 +121,7 @@ mod tests {
                 speaker: SpeakerId(speaker),
                 former: None,
                 constraint: Constraint::Free,
+                second: SecondView::default(),
             };
             memory.add(
                 SegmentId(id),

@@ -1,10 +1,11 @@
 //! The memory of settled speech: exemplars, the segments that they come from, and the models of their speakers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diarized_dsp::SampleRange;
 use serde::{Deserialize, Serialize};
 
+use super::second_view::{SecondModel, SecondView};
 use super::similarities::Similarities;
 use super::touched::Touched;
 use crate::calibration::Calibration;
@@ -48,6 +49,8 @@ pub(crate) struct Exemplar {
     /// The speaker that it had before the latest clustering that moved it.
     pub(crate) former: Option<SpeakerId>,
     pub(crate) constraint: Constraint,
+    /// What a second model makes of it.
+    pub(crate) second: SecondView,
 }
 
 /// A user's correction that covers an exemplar. Clustering leaves the label of the last two alone.
@@ -72,6 +75,7 @@ impl Exemplar {
         self.projected.iter_mut().zip(&other.projected).for_each(|(mine, theirs)| *mine += theirs);
         self.weight += other.weight;
         self.trust += other.trust;
+        self.second.absorb(&other.second);
     }
 }
 
@@ -92,6 +96,10 @@ pub(crate) struct SpeechMemory {
     pub(super) plda: Plda,
     pub(super) calibration: Calibration,
     pub(super) dim: usize,
+    /// The second model, if there is one.
+    pub(super) second: Option<SecondModel>,
+    /// Exemplars that it has not seen, while everything is measured by it.
+    pub(super) unseen: BTreeSet<usize>,
     pub(super) exemplars: Vec<Exemplar>,
     /// What part of the evidence of the first exemplars counts, see [`super::ageing`].
     pub(super) shares: Vec<f32>,
@@ -121,6 +129,8 @@ impl SpeechMemory {
             calibration,
             dim: plda.embedding_dim(),
             plda,
+            second: None,
+            unseen: BTreeSet::new(),
             exemplars: Vec::new(),
             shares: Vec::new(),
             similarities: Similarities::default(),

@@ -24,6 +24,7 @@ mod limits;
 mod memory;
 mod merging;
 mod people;
+mod second_view;
 mod similarities;
 mod splitting;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use limits::Limits;
 pub(crate) use memory::{Constraint, Exemplar, MemoryParams, SpeechMemory};
 use memory::{Parted, heaviest};
 pub use merging::{GroupPair, VoiceGroups};
+pub(crate) use second_view::{SecondEmbedding, SecondView};
 use vbx::refine::refine;
 use vbx::{Item, Outcome, cluster, group_posteriors, is_linked, n_groups, numbered};
 
@@ -87,7 +89,9 @@ impl SpeechMemory {
     /// The exemplars that clustering may move.
     fn free(&self) -> Vec<usize> {
         (0..self.exemplars.len())
-            .filter(|&i| self.exemplars[i].constraint != Constraint::UserAssigned)
+            .filter(|&i| {
+                self.exemplars[i].constraint != Constraint::UserAssigned && !self.unseen.contains(&i)
+            })
             .collect()
     }
 

@@ -8,9 +8,12 @@ use crate::events::{SegmentId, SpeakerId};
 const PARTING_ROUNDS: usize = 20;
 
 impl SpeechMemory {
-    /// Direction of all clean speech of `speaker`, and how many windows it is made from. What a person gave to the
-    /// speaker against its sound is left out.
+    /// Direction of all clean speech of `speaker`, and how many windows it is made from; by the second model if there is
+    /// one. What a person gave to the speaker against its sound is left out.
     pub(crate) fn voice(&self, speaker: SpeakerId) -> Option<(Embedding, f32)> {
+        if let Some(second) = self.second_plda() {
+            return self.voice_by_second(speaker, second.embedding_dim());
+        }
         let mut sum = vec![0.0_f32; self.dim];
         let mut weight = 0.0;
         let clean = |e: &&super::Exemplar| {

@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::calibration::CALIBRATION;
-    use crate::diarizer::clustering::Exemplar;
+    use crate::diarizer::clustering::{Exemplar, SecondView};
     use crate::diarizer::params::{DiarizerOptions, DiarizerParams};
     use crate::plda::Plda;
 
@@ -114,6 +114,7 @@ mod tests {
                 speaker: SpeakerId(speaker),
                 former: None,
                 constraint: Constraint::Free,
+                second: SecondView::default(),
             };
             let first = 2 * n * STEP;
             memory.add(SEGMENT, SampleRange::new(SampleIndex(first), SampleIndex(first + STEP)), exemplar);

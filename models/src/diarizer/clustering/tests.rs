@@ -33,6 +33,7 @@ pub(super) fn exemplar(plda: &Plda, voice: usize, mood: usize, n: usize) -> Exem
         speaker: SpeakerId(1),
         former: None,
         constraint: Constraint::Free,
+        second: SecondView::default(),
     }
 }
 

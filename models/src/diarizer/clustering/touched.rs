@@ -84,6 +84,7 @@ mod tests {
                 speaker: SpeakerId(speaker),
                 former: None,
                 constraint: Constraint::Free,
+                second: super::super::second_view::SecondView::default(),
             };
             memory.add(SegmentId(segment), SampleRange::with_len(SampleIndex(n * 8000), 4000), exemplar);
         }

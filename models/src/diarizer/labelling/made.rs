@@ -4,7 +4,7 @@ use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{FRAME_SAMPLES, Window, Zone};
 use crate::calibration::CALIBRATION;
-use crate::diarizer::clustering::{Constraint, Exemplar, SpeechMemory};
+use crate::diarizer::clustering::{Constraint, Exemplar, SecondEmbedding, SecondView, SpeechMemory};
 use crate::diarizer::front_end::FrameMeasures;
 use crate::diarizer::params::{DiarizerOptions, DiarizerParams};
 use crate::embedding::Embedding;
@@ -33,6 +33,7 @@ pub(super) fn window(centre_s: f64, projected: [f32; DIM], label: Option<u32>) -
     Window {
         support: range(centre_s - 0.5, centre_s + 0.5),
         embedding: Embedding::from_raw(&[0.6, 0.8]).expect("it has a direction"),
+        second: SecondEmbedding::None,
         projected: projected.to_vec(),
         trust: 1.0,
         full: true,
@@ -67,6 +68,7 @@ pub(super) fn memory(voices: &[(u32, [f32; DIM])]) -> SpeechMemory {
             speaker: SpeakerId(*speaker),
             former: None,
             constraint: Constraint::Free,
+            second: SecondView::default(),
         };
         let start_s = 10.0 * f64::from(*speaker);
         memory.add(SegmentId(u64::from(*speaker)), range(start_s, start_s + 0.75), exemplar);

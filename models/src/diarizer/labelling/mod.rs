@@ -15,6 +15,7 @@ mod confidence;
 mod continuing;
 mod corrections;
 mod decode;
+mod known_voices;
 #[cfg(test)]
 mod made;
 mod measuring;
@@ -29,19 +30,17 @@ mod speech_parts;
 mod zone;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
-use super::clustering::SpeechMemory;
+use super::clustering::{SecondEmbedding, SpeechMemory};
 use super::front_end::FrameMeasures;
-use super::interface::{SpeakerVoice, TimedEvent};
+use super::interface::TimedEvent;
 use super::params::DiarizerParams;
 use crate::calibration::Calibration;
 use crate::embedding::Embedding;
 use crate::events::{GapReason, RevisionReason, SegmentId, SessionState, SpeakerId};
 use crate::plda::Plda;
-use crate::voiceprint::Gallery;
 pub use confidence::{LabelMeasures, N_FEATURES};
 use decode::{NewSpeakerRules, decode};
 use naming::Names;
@@ -131,15 +130,15 @@ impl Labeller {
         at: SampleIndex,
         support: SampleRange,
         decided: SampleIndex,
-        embedding: Option<Embedding>,
+        embedding: Option<(Embedding, SecondEmbedding)>,
         full: bool,
     ) {
         self.publisher.set_position(at);
-        let Some(embedding) = embedding else { return };
+        let Some((embedding, second)) = embedding else { return };
         let trust = self.params.window_weight() * if full { 1.0 } else { SHORT_WINDOW_TRUST };
         let mut projected = self.memory.plda().project(embedding.as_slice());
         projected.iter_mut().for_each(|value| *value *= trust);
-        let window = Window { support, embedding, projected, trust, full, label: None };
+        let window = Window { support, embedding, second, projected, trust, full, label: None };
         self.with_zone(|labeller, zone| {
             zone.windows.push_back(window);
             let end = support.end();
@@ -201,19 +200,6 @@ impl Labeller {
         } else {
             self.remove_unused(&Replaced::new());
         }
-    }
-
-    /// Replaces the gallery. Names by voiceprint follow at once.
-    pub(crate) fn set_gallery(&mut self, gallery: Arc<Gallery>) {
-        self.names.set_gallery(gallery);
-        self.recognise();
-    }
-
-    /// Voice of a speaker's settled and clean speech so far.
-    pub(crate) fn voice_of(&self, speaker: SpeakerId) -> Option<SpeakerVoice> {
-        let (embedding, speech_s) = naming::speech_of(&self.memory, &self.params, speaker)?;
-        let snr_db = naming::mean_snr_db(self.publisher.state(), speaker);
-        Some(SpeakerVoice { embedding, speech_s, snr_db })
     }
 
     /// Runs `step` on the open region, if there is one.
@@ -288,7 +274,8 @@ impl Labeller {
     /// Adds the run's windows before `until` to the memory as exemplars of segment `id`.
     fn remember(&mut self, zone: &mut Zone, id: SegmentId, run: &Run, until: usize) {
         let turn = self.publisher.state().segment(id).map_or(run.range, |s| s.range);
-        let exemplars = exemplars(zone, run, turn, until, ExemplarRules::of(&self.params));
+        let exemplars =
+            exemplars(zone, run, turn, until, ExemplarRules::of(&self.params), self.memory.second_plda());
         zone.has_exemplars = true;
         self.opened.remove(&run.speaker);
         self.n_new_exemplars += exemplars.len();
@@ -367,7 +354,11 @@ impl Labeller {
         self.n_new_exemplars = 0;
         let is_last = kind == RevisionReason::FinalPass;
         let n_elsewhere = self.n_elsewhere();
-        let gone = self.memory.recluster(is_last, n_elsewhere, || self.publisher.new_speaker_id());
+        let fresh = || self.publisher.new_speaker_id();
+        let gone = match is_last && self.memory.is_seen_by_second() {
+            true => self.memory.recluster_by_second(n_elsewhere, fresh),
+            false => self.memory.recluster(is_last, n_elsewhere, fresh),
+        };
         let gone: Replaced = gone.into_iter().collect();
         let new = relabelling::new_speakers(&self.memory, self.publisher.state());
         self.divide_segments(zone.as_deref_mut());
@@ -435,13 +426,5 @@ impl Labeller {
             self.publisher.set_speaker(info);
         }
         self.publisher.merge_speakers(from, into);
-    }
-
-    /// Names speakers by voiceprint, as far as that is sure.
-    fn recognise(&mut self) {
-        let speech_of = |speaker| naming::speech_of(&self.memory, &self.params, speaker);
-        for info in self.names.recognised(self.publisher.state(), speech_of) {
-            self.publisher.set_speaker(info);
-        }
     }
 }

@@ -3,8 +3,9 @@
 use diarized_dsp::{SampleIndex, SampleRange};
 
 use super::zone::{Run, Window, Zone};
-use crate::diarizer::clustering::{Constraint, Exemplar};
+use crate::diarizer::clustering::{Constraint, Exemplar, SecondView};
 use crate::diarizer::params::DiarizerParams;
+use crate::plda::Plda;
 
 /// Weight of a mixed window's evidence: one that reaches into another turn or holds much overlap.
 const MIXED_WINDOW_TRUST: f32 = 0.3;
@@ -31,13 +32,14 @@ impl ExemplarRules {
 }
 
 /// Exemplars of the run's windows before `until`, each with the range between the centres of its first and last
-/// window. `turn` is the range of the whole segment.
+/// window. `turn` is the range of the whole segment, `second_plda` that of a second model.
 pub(super) fn exemplars(
     zone: &Zone,
     run: &Run,
     turn: SampleRange,
     until: usize,
     rules: ExemplarRules,
+    second_plda: Option<&Plda>,
 ) -> Vec<(SampleRange, Exemplar)> {
     let clean = |w: &Window| {
         w.support.start().plus(rules.max_straddle) >= turn.start()
@@ -65,6 +67,7 @@ pub(super) fn exemplars(
             speaker: run.speaker,
             former: None,
             constraint: Constraint::Free,
+            second: SecondView::of(part.iter().map(|w| &w.second), second_plda),
         };
         (SampleRange::new(SampleIndex(first.centre()), SampleIndex(last.centre())), exemplar)
     };
@@ -81,7 +84,7 @@ mod tests {
 
     fn made(zone: &Zone, turn: SampleRange) -> Vec<(SampleRange, Exemplar)> {
         let run = Run { windows: 0..zone.windows.len(), speaker: SpeakerId(3), range: turn };
-        exemplars(zone, &run, turn, zone.windows.len(), RULES)
+        exemplars(zone, &run, turn, zone.windows.len(), RULES, None)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use diarized_dsp::{SampleIndex, SampleRange};
 
+use crate::diarizer::clustering::SecondEmbedding;
 use crate::diarizer::front_end::{FrameMeasures, FrameQuality};
 use crate::embedding::Embedding;
 use crate::events::{SegmentId, SpeakerId};
@@ -19,6 +20,7 @@ const MIXED_SHARE: f32 = 0.3;
 pub(super) struct Window {
     pub(super) support: SampleRange,
     pub(super) embedding: Embedding,
+    pub(super) second: SecondEmbedding,
     /// The projected embedding times `trust`, shape `(plda_dim,)`.
     pub(super) projected: Vec<f32>,
     /// Weight of the window's evidence.

@@ -55,7 +55,7 @@ fn the_same_people_go_on_in_another_diarizer() {
         let mut first = Diarizer::new(params_of(options()), &card());
         diarize(&mut first, &script, &audio[..n], false);
         let bytes = first.voice_memory().to_bytes();
-        let voices = VoiceMemory::parse(&bytes, &card()).unwrap();
+        let voices = VoiceMemory::parse(&bytes, &card(), None).unwrap();
         assert_eq!(voices.to_bytes(), bytes);
         let before = before(&first, Some(voices));
         let at = before.at;
@@ -125,18 +125,18 @@ fn bytes_of_others_are_refused() {
     let bytes = diarizer.voice_memory().to_bytes();
     let mut later = bytes.clone();
     later[0] = 2;
-    assert_eq!(VoiceMemory::parse(&later, &card()), Err(VoiceMemoryError::Version { got: 2 }));
+    assert_eq!(VoiceMemory::parse(&later, &card(), None), Err(VoiceMemoryError::Version { got: 2 }));
     let mut other = card();
     other.onnx_sha256 = "0".repeat(64);
-    let fault = VoiceMemory::parse(&bytes, &other).unwrap_err();
+    let fault = VoiceMemory::parse(&bytes, &other, None).unwrap_err();
     assert!(
         matches!(fault, VoiceMemoryError::Model { .. }) && fault.to_string().contains("00000000"),
         "{fault}"
     );
     for n in (0..bytes.len()).step_by(97) {
-        let fault = VoiceMemory::parse(&bytes[..n], &card()).unwrap_err();
+        let fault = VoiceMemory::parse(&bytes[..n], &card(), None).unwrap_err();
         assert!(matches!(fault, VoiceMemoryError::Damaged { .. }), "{n} bytes: {fault}");
     }
     let longer = [bytes, vec![0]].concat();
-    assert!(VoiceMemory::parse(&longer, &card()).unwrap_err().to_string().contains("1 bytes follow"));
+    assert!(VoiceMemory::parse(&longer, &card(), None).unwrap_err().to_string().contains("1 bytes follow"));
 }

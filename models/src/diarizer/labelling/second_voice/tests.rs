@@ -125,7 +125,7 @@ fn run(labeller: &mut Labeller) {
                 at(last + 20),
                 support,
                 support.end(),
-                Some(embedding(first, last)),
+                Some((embedding(first, last), crate::diarizer::clustering::SecondEmbedding::None)),
                 last - first == 150,
             );
         }
