@@ -33,7 +33,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 16] = [
+pub const ENTRIES: [Entry; 17] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -43,6 +43,7 @@ pub const ENTRIES: [Entry; 16] = [
     ("config", config),
     ("rttm", rttm),
     ("event_log", event_log),
+    ("counts", counts),
     ("stored_correction", stored_correction),
     ("voice_memory", voice_memory),
     ("model_card", model_card),
@@ -225,6 +226,20 @@ pub fn rttm(bytes: &[u8]) {
 pub fn event_log(bytes: &[u8]) {
     match diarized::commands::eval::read_event_log("fuzz", bytes) {
         Ok(turns) => assert!(turns.iter().all(|turn| turn.span.start <= turn.span.end)),
+        Err(fault) => assert!(fault.to_string().starts_with("fuzz:"), "{fault}"),
+    }
+}
+
+/// Counts of speakers, as `eval count` reads them.
+pub fn counts(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match diarized::commands::eval::read_count_lines("fuzz", text) {
+        Ok(counts) => {
+            let is_sure = |confidence: f32| (0.0..=1.0).contains(&confidence);
+            assert!(counts.values().all(|line| line.confidence.is_none_or(is_sure)));
+            let sum = counts.values().try_fold(0_usize, |sum, line| sum.checked_add(line.speakers));
+            assert!(sum.is_some(), "counts can be added up");
+        }
         Err(fault) => assert!(fault.to_string().starts_with("fuzz:"), "{fault}"),
     }
 }

@@ -281,6 +281,12 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
             all.extend([lines, one]);
             all
         }
+        "counts" => [
+            r#"{"file":"a.wav","speakers":2,"confidence":0.75,"speech":12.5}"#,
+            "{\"file\":\"a\",\"speakers\":0,\"confidence\":null}\n\n{\"file\":\"b\",\"speakers\":7,\"confidence\":1}\n",
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec(),
         "stored_correction" => [
             r#"{"id":1,"kind":"rename","by":"desk","unix_ms":1796040000250,"undo":{"named":[{"id":"S1","first_s":0.5}]},"redo":{"named":[{"id":"S1","name":"Ada","first_s":0.5}]}}"#,
             r#"{"id":2,"kind":"merge","unix_ms":1,"undo":{"missing":[{"id":"S3","first_s":3.0}],"changes":[{"id":2,"from":"S2","to":"S3"}]},"redo":{"merged":{"from":"S2","into":"S1"}}}"#,
@@ -377,6 +383,7 @@ entries!(
     config,
     rttm,
     event_log,
+    counts,
     stored_correction,
     voice_memory,
     model_card,

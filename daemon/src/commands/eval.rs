@@ -10,6 +10,7 @@ mod labels;
 mod pairing;
 mod voices;
 
+pub use count::{CountLine, read_count_lines};
 pub use labels::read_event_log;
 
 /// Arguments of `diarized eval`.

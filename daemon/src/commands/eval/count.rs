@@ -27,12 +27,43 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// More people than any recording holds, so that sums of counts stay numbers.
+const MAX_SPEAKERS: usize = 1_000_000;
+
 /// A line of `diarized label --count --json`; what else it holds is of no use here.
-#[derive(Debug, Deserialize)]
-struct Line {
-    file: String,
-    speakers: usize,
-    confidence: Option<f32>,
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CountLine {
+    /// The recording.
+    pub file: String,
+    /// Number of speakers, at most a million.
+    pub speakers: usize,
+    /// Probability that the number is right, in `[0, 1]`; `None` without speech.
+    pub confidence: Option<f32>,
+}
+
+/// Lines of `diarized label --count --json`, each with its recording as RTTM names it; every recording once. `origin` names
+/// them in faults.
+///
+/// # Errors
+/// The first line that is none, or that counts a recording again.
+pub fn read_count_lines(origin: &str, text: &str) -> anyhow::Result<BTreeMap<String, CountLine>> {
+    let mut counts = BTreeMap::new();
+    for (idx, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+        let at = || format!("{origin}:{}", idx + 1);
+        let line: CountLine = serde_json::from_str(text)
+            .with_context(|| format!("{}: expected a line of `diarized label --count --json`", at()))?;
+        if line.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
+            bail!("{}: confidence must be from 0 to 1", at());
+        }
+        if line.speakers > MAX_SPEAKERS {
+            bail!("{}: speakers must be at most {MAX_SPEAKERS}", at());
+        }
+        let name = diarized_models::rttm::field(&line.file);
+        if counts.insert(name.clone(), line).is_some() {
+            bail!("{}: {name} is counted twice", at());
+        }
+    }
+    Ok(counts)
 }
 
 /// What the comparison gives.
@@ -80,7 +111,7 @@ fn compare(args: &Args) -> anyhow::Result<Compared> {
 }
 
 impl Compared {
-    fn add(&mut self, n_reference: usize, line: &Line) {
+    fn add(&mut self, n_reference: usize, line: &CountLine) {
         let is_right = line.speakers == n_reference;
         self.n_recordings += 1;
         self.n_right += usize::from(is_right);
@@ -100,22 +131,16 @@ impl Compared {
 }
 
 /// The lines of a file, or of every `.json` and `.jsonl` file directly in a folder, by recording as RTTM names it.
-fn read_counts(path: &Path) -> anyhow::Result<BTreeMap<String, Line>> {
+fn read_counts(path: &Path) -> anyhow::Result<BTreeMap<String, CountLine>> {
     let files = if path.is_dir() { labels::json_files_in(path)? } else { vec![path.to_owned()] };
     let mut counts = BTreeMap::new();
     for file in files {
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        for (idx, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
-            let at = || format!("{}:{}", file.display(), idx + 1);
-            let line: Line = serde_json::from_str(text)
-                .with_context(|| format!("{}: expected a line of `diarized label --count --json`", at()))?;
-            if line.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
-                bail!("{}: confidence must be from 0 to 1", at());
-            }
-            let name = diarized_models::rttm::field(&line.file);
+        let origin = file.display().to_string();
+        for (name, line) in read_count_lines(&origin, &text)? {
             if counts.insert(name.clone(), line).is_some() {
-                bail!("{}: {name} is counted twice", at());
+                bail!("{origin}: {name} is counted in another file, too");
             }
         }
     }
