@@ -21,6 +21,8 @@ from diarized_train.whisper_layout import WhisperConfig, WhisperSegmentation
 from optional import need
 from test_binary import CONVERSATION, MIN_COSINE, binary
 
+# A folder that the tests of the binary use.
+FIXTURE = CONVERSATION.parents[1] / "segmentation-random"
 SIZES = {
     "n_audio_state": 64,
     "n_audio_head": 2,
@@ -79,28 +81,78 @@ def test_the_binary_emits_the_tokens_and_embeddings_of_the_reference(seed, end_b
     # More than a chunk, whose second part is not whole.
     samples, rate = soundfile.read(CONVERSATION, dtype="float32", frames=46 * 16000)
     soundfile.write(tmp_path / "talk.wav", samples, rate, subtype="PCM_16")
-    samples, _ = soundfile.read(tmp_path / "talk.wav", dtype="float32")
-    expected, n_tokens = [], 0
+    expected = reference_segments(checkpoint, tmp_path / "talk.wav")
+    assert len({row[0] for row in expected}) > 3 and len({row[2] for row in expected}) > 1, expected
+    agree(program, folder, tmp_path / "talk.wav", expected)
+
+
+def reference_segments(checkpoint, path):
+    """Start and end in seconds, speaker token and embedding of each segment by transformers, by their starts."""
+    samples, _ = soundfile.read(path, dtype="float32")
+    expected = []
     for number, start in enumerate(range(0, len(samples), 480000)):
         chunk = samples[start : start + 480000]
         tokens, states = reference_whisper.segment_chunk(checkpoint, reference_whisper.features(normalised(chunk)))
-        n_tokens += len(tokens)
-        end_s = len(chunk) / 16000
+        end_s, n_timestamps = len(chunk) / 16000, checkpoint["args"]["n_timestamps"]
         for (first, last, speaker), state in zip(zip(*[iter(tokens)] * 3, strict=False), states, strict=True):
             first_s, last_s = min(first / 50, end_s), min(last / 50, end_s)
             if first_s < last_s:
-                expected.append((30 * number + first_s, 30 * number + last_s, speaker - 1502, state.numpy()))
-    assert len({row[0] for row in expected}) > 3 and len({row[2] for row in expected}) > 1, expected
-    command = [str(program), "embed", "--quiet", "--segmenter", str(folder), str(tmp_path / "talk.wav")]
+                row = (30 * number + first_s, 30 * number + last_s, speaker - n_timestamps - 2, state.numpy())
+                expected.append(row)
+    return sorted(expected, key=lambda row: row[0])
+
+
+def agree(program, folder, audio, expected):
+    """The binary gives these segments, and embeddings next to these."""
+    command = [str(program), "embed", "--quiet", "--segmenter", str(folder), str(audio)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    expected.sort(key=lambda row: row[0])
     got = [(round(row["start"], 4), round(row["end"], 4), row["speaker"]) for row in rows]
     assert got == [(round(first, 4), round(last, 4), speaker) for first, last, speaker, _ in expected]
     cosines = [cosine(row["embedding"], of[3]) for row, of in zip(rows, expected, strict=True)]
-    print(f"{n_tokens} tokens, {len(rows)} segments: lowest cosine 1 - {1 - min(cosines):.1e}")
+    print(f"{len(rows)} segments: lowest cosine 1 - {1 - min(cosines):.1e}")
     assert min(cosines) >= MIN_COSINE
+
+
+def fixture_checkpoint():
+    """The small network of the binary's own tests."""
+    sizes = {"n_audio_state": 8, "n_audio_layer": 1, "n_text_ctx": 24, "n_text_state": 8, "n_text_layer": 1}
+    return segmentation_checkpoint(17, 1.0, **sizes, n_spks=6)
+
+
+def write_fixture(folder):
+    """Makes the folder of the binary's tests, with the segments of transformers in `expected.json`."""
+    folder = Path(folder)
+    checkpoint = save(fixture_checkpoint(), folder.with_suffix(".ckpt"))
+    import_segmentation(checkpoint, folder, licence="Apache-2.0", version="random")
+    checkpoint.unlink()
+    rows = [
+        {"start": first, "end": last, "speaker": speaker, "embedding": state.round(6).tolist()}
+        for first, last, speaker, state in reference_segments(fixture_checkpoint(), CONVERSATION)
+    ]
+    (folder / "expected.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+
+
+def test_the_fixture_of_the_binary_is_what_the_recipe_makes(tmp_path):
+    folder = tmp_path / FIXTURE.name
+    import_segmentation(save(fixture_checkpoint(), tmp_path / "c.ckpt"), folder, licence="Apache-2.0", version="random")
+    made, kept = (tomllib.loads((of / "model.toml").read_text()) for of in (folder, FIXTURE))
+    digests = {"encoder_sha256", "decoder_sha256"}  # They change with the version of PyTorch.
+    assert {key: made[key] for key in made.keys() - digests} == {key: kept[key] for key in kept.keys() - digests}
+    expected = [(*map(row.get, ("start", "end", "speaker")), row["embedding"]) for row in fixture_rows()]
+    for of in (folder, FIXTURE):
+        agree(binary(), of, CONVERSATION, expected)
+
+
+def test_the_segments_of_the_fixture_are_those_of_transformers():
+    rows, expected = fixture_rows(), reference_segments(fixture_checkpoint(), CONVERSATION)
+    assert [tuple(map(row.get, ("start", "end", "speaker"))) for row in rows] == [row[:3] for row in expected]
+    assert min(cosine(row["embedding"], of[3]) for row, of in zip(rows, expected, strict=True)) >= MIN_COSINE
+
+
+def fixture_rows():
+    return json.loads((FIXTURE / "expected.json").read_text())
 
 
 def test_labels_of_a_segmentation_model(tmp_path):
