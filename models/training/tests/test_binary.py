@@ -175,3 +175,72 @@ def test_the_bound_tells_a_wrong_front_end(layout, speech):
         wrong.append(test_foreign.forward(layout, checkpoint, x).numpy())
     expected, wrong = np.concatenate(expected), np.concatenate(wrong)
     assert min(centred_cosines(wrong, expected)) < MIN_CENTRED_COSINE
+
+
+def write_clips(folder):
+    """Two clips of each speaker of the example conversation, each of half of the speech; by speaker."""
+    samples, rate = soundfile.read(CONVERSATION, dtype="float32")
+    turns = {}
+    for line in CONVERSATION.with_suffix(".rttm").read_text().splitlines():
+        fields = line.split()
+        start_s, length_s = float(fields[3]), float(fields[4])
+        piece = samples[int(rate * start_s) : int(rate * (start_s + length_s))]
+        turns.setdefault(fields[7], []).append(piece)
+    clips = {}
+    for speaker, pieces in turns.items():
+        for half, piece in enumerate(np.array_split(np.concatenate(pieces), 2)):
+            path = folder / f"{speaker}-{half}.wav"
+            soundfile.write(path, piece, rate, subtype="PCM_16")
+            clips.setdefault(speaker, []).append(path)
+    return clips
+
+
+@pytest.mark.parametrize("layout", ["large", "redimnet"])
+def test_people_are_verified_identified_and_scored_with_an_imported_model(layout, tmp_path):
+    program = binary()
+    make = {"large": checkpoints.large_checkpoint, "redimnet": checkpoints.redimnet_checkpoint}[layout]
+    torch.save(make(), tmp_path / "foreign.ckpt")
+    folder = tmp_path / f"my-{layout}"
+    import_foreign(tmp_path / "foreign.ckpt", folder, licence="MIT", validation=None, noise_dir=None, version="test")
+    clips = write_clips(tmp_path)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DIARIZED_", "XDG_"))}
+
+    def run(*args, codes=(0,)):
+        command = [str(program), *map(str, args), "--model", str(folder)]
+        environment["HOME"] = str(tmp_path)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode in codes, done.stderr
+        return json.loads(done.stdout) if "--json" in args else done.stdout
+
+    # A random network takes all voices for one, so there is no more to know than that its embeddings are used.
+    first, other = list(clips)[:2]
+    for speaker in (first, other):
+        run("enrol", speaker, clips[speaker][0], "--force", "--json")
+    shown = subprocess.run(
+        [str(program), "voices", "show", first, "--json"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert [recording["model"] for recording in json.loads(shown.stdout)["made_from"]] == [folder.name]
+    verified = run("verify", *clips[first], "--json", codes=(0, 1))
+    assert 0 < verified["cosine"] <= 1 and 0 < verified["probability"] < 1
+    found = run("identify", clips[other][1], "--json", codes=(0, 1))
+    assert {candidate["name"] for candidate in found["candidates"]} == {first, other}
+
+    # The scores of the trials are the cosines of what `embed` gives, and the EER is that of these scores.
+    every = [path for paths in clips.values() for path in paths]
+    rows = {row["id"]: np.array(row["embedding"]) for row in embed(program, "--model", folder, *every)}
+    trials = [(a, b) for n, a in enumerate(every) for b in every[:n]]
+    same = [a.name.split("-")[0] == b.name.split("-")[0] for a, b in trials]
+    lines = [f"{int(is_same)} {a} {b}\n" for (a, b), is_same in zip(trials, same, strict=True)]
+    (tmp_path / "trials").write_text("".join(lines))
+    report = run("eval", "eer", tmp_path / "trials", "--scores", tmp_path / "scores", "--json")
+    assert (report["model"], report["target_trials"]) == (folder.name, sum(same))
+    expected = np.array([cosine(rows[a.stem], rows[b.stem]) for a, b in trials])
+    got = [float(line.split()[2]) for line in (tmp_path / "scores").read_text().splitlines()]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    is_same = np.array(same)
+    rates = [
+        (np.mean(expected[is_same] < threshold), np.mean(expected[~is_same] >= threshold))
+        for threshold in [*np.sort(expected), np.inf]
+    ]
+    crossing = min(rates, key=lambda rate: abs(rate[0] - rate[1]))
+    assert min(crossing) - 0.2 <= report["eer"] / 100 <= max(crossing) + 0.2, (report, crossing)
