@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +35,7 @@ from grpc_daemon import (
     turns,
     wav,
 )
+from recogniser_servers import deepgram_server, openai_server
 from recognisers import Running, free_port
 
 pytest_plugins = ["grpc_daemon"]
@@ -294,10 +297,66 @@ def test_a_recogniser_transcribes(stubs: Stubs, tmp_path: Path) -> None:
         running.server.stop()
 
 
+@pytest.mark.parametrize("kind", ["openai", "deepgram"])
+def test_recognisers_of_services_transcribe(kind: str, stubs: Stubs, tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx", reason="not run: a recogniser (pip install pocketsphinx)")
+    server = {"openai": openai_server, "deepgram": deepgram_server}[kind]
+    start_s, end_s, _ = turns()[0]
+    (tmp_path / "token").write_text("secret\n")
+    with server() as url:
+        asr = [f"asr.kind={kind}", f"asr.url={url}", f"asr.token_file={tmp_path}/token", "asr.language=en"]
+        running = Grpc(tmp_path, *asr, "asr.timeout_s=60", "server.request_timeout_s=300")
+        with grpc.insecure_channel(running.address) as channel:
+            call = stubs.services.WhisperRecognitionGrpcServiceStub(channel).Transcribe
+            found = call(stubs.audio("turn.wav", wav(bytes(32000) + turn_pcm(0)))).transcription
+            assert found.text.startswith("good morning everybody") and found.language == "en", found
+            assert found.text == " ".join(segment.text for segment in found.segments)
+            assert 0.5 < found.segments[0].start < found.segments[-1].end < 1.2 + end_s - start_s, found
+            assert call(stubs.audio("silence.wav", wav(bytes(64000)))).transcription.text == ""
+    with grpc.insecure_channel(running.address) as channel:
+        call = stubs.services.WhisperRecognitionGrpcServiceStub(channel).Transcribe
+        code, reason = refused(call, stubs.audio("turn.wav", wav(turn_pcm(0))))
+        assert code == grpc.StatusCode.UNAVAILABLE and "asr.url" in reason
+    running.server.stop()
+
+
+def other_model(folder: Path) -> Path:
+    """A model with a digest and features of its own: the built-in one, of which bins begin at another frequency."""
+    zoo = ROOT / "models/zoo/nexttdnn-c128-b122"
+    shutil.copytree(zoo, folder)
+    onnx = (zoo / "model.onnx").read_bytes()
+    card = (zoo / "model.toml").read_text().replace(hashlib.sha256(onnx).hexdigest(), "DIGEST")
+    # The field `doc_string` of the network, which means nothing to what runs it.
+    onnx += b"\x32\x05other"
+    card = re.sub(r"(?m)^low_hz = .*$", "low_hz = 150.0", card).replace("DIGEST", hashlib.sha256(onnx).hexdigest())
+    (folder / "model.onnx").write_bytes(onnx)
+    (folder / "model.toml").write_text(card)
+    return folder
+
+
+def test_the_service_of_the_large_model_has_its_own(stubs: Stubs, tmp_path: Path) -> None:
+    larger = other_model(tmp_path / "larger")
+    path = tmp_path / "clip.wav"
+    path.write_bytes(wav(bytes(turn_pcm(0))))
+    running = Grpc(tmp_path, f"grpc.large={larger}", f"model.second={larger}", "grpc.ecapa=same")
+    with grpc.insecure_channel(running.address) as channel:
+        audio = stubs.audio("clip.wav", path.read_bytes())
+        large = stubs.services.ItmoPersonificationLargeGrpcServiceStub(channel).Embed(audio).embedding
+        first = stubs.services.ECAPATDNNGrpcServiceStub(channel).Embed(audio).embedding
+    running.server.stop()
+    ran = subprocess.run([BINARY, "embed", path, "--model", larger], capture_output=True, text=True, check=True)
+    expected = json.loads(ran.stdout)["embedding"]
+    assert large.dimension == len(large.values) == len(expected)
+    assert cosine(list(large.values), expected) > 0.99999
+    assert cosine(list(large.values), list(first.values)) < 0.999, "the one that labels answers for it"
+
+
 @pytest.mark.parametrize(
     "setting, words",
     [
         ("grpc.ecapa={}", "grpc.ecapa"),
+        ("grpc.large={}", "grpc.large"),
+        ("model.second={}", "model.second"),
         ("grpc.listen=0.0.0.0:0", "can be reached from other machines"),
         ("grpc.listen=nowhere", "grpc.listen"),
     ],
