@@ -1,7 +1,8 @@
-//! Times single windows on request, for `scripts/compare-engines`: one engine of several that take turns.
+//! Times single windows on request, for `scripts/compare-engines` and `scripts/check-aarch64`: one engine of several that
+//! take turns.
 //!
-//! Usage: time-windows FOLDER N_FRAMES… — FOLDER holds `N.f32` for each length: the features `(n_mels, N)` of a window,
-//! row-major, 32-bit little-endian. It prints `ready` after the load. Then it reads requests, one a line:
+//! Usage: time-windows [--in-tract] FOLDER N_FRAMES… — FOLDER holds `N.f32` for each length: the features `(n_mels, N)` of a
+//! window, row-major, 32-bit little-endian. It prints `ready` after the load. Then it reads requests, one a line:
 //! `time N COUNT` prints the nanoseconds of each of COUNT windows after one that is not counted; `embed N` prints the
 //! embedding.
 
@@ -12,19 +13,21 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use diarized_models::{Embedder, ModelSource};
+use diarized_models::{Embedder, Engine, ModelSource};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("usage: time-windows FOLDER N_FRAMES…")?;
+    let mut arguments = std::env::args().skip(1).peekable();
+    let in_tract = arguments.next_if_eq("--in-tract").is_some();
+    let engine = if in_tract { Engine::Tract } else { Engine::Best };
+    let folder = arguments.next().ok_or("usage: time-windows [--in-tract] FOLDER N_FRAMES…")?;
     let lengths = arguments.map(|n| n.parse()).collect::<Result<Vec<usize>, _>>()?;
     let windows = lengths
         .iter()
         .map(|&n| Ok((n, floats(&Path::new(&folder).join(format!("{n}.f32")))?)))
         .collect::<Outcome<BTreeMap<_, _>>>()?;
-    let embedder = Embedder::load(&ModelSource::Builtin, &lengths)?;
+    let embedder = Embedder::load_in(engine, &ModelSource::Builtin, &lengths)?;
     answer("ready")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -55,9 +58,10 @@ fn joined<T: ToString>(values: &[T]) -> String {
     values.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
 }
 
+/// Writes a line with one system call, which an emulator counts up to.
 fn answer(line: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
+    out.write_all(format!("{line}\n").as_bytes())?;
     out.flush()
 }
 
