@@ -4,6 +4,7 @@ use diarized_parameters::DiarizerOptions;
 
 use crate::asr::AsrConfig;
 use crate::audio_sources::SourcesConfig;
+use crate::cluster::ClusterConfig;
 use crate::dialects::{VoskConfig, WyomingConfig};
 use crate::diarization;
 use crate::fault::Warning;
@@ -53,6 +54,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// Events for web servers.
     pub webhook: WebhookConfig,
+    /// Several daemons that serve each other's sessions.
+    pub cluster: ClusterConfig,
     /// The log on stderr.
     pub log: LogConfig,
 }
@@ -75,6 +78,7 @@ impl Config {
             grpc: GrpcConfig::read(r),
             mqtt: MqttConfig::read(r),
             webhook: WebhookConfig::read(r),
+            cluster: ClusterConfig::read(r),
             log: LogConfig::read(r),
         }
     }

@@ -28,6 +28,11 @@ pub(crate) const MQTT: [Scheme; 2] = [
     Scheme { name: "mqtt", port: 1883, is_secure: false, has_path: false },
     Scheme { name: "mqtts", port: 8883, is_secure: true, has_path: false },
 ];
+/// NATS, plain and encrypted.
+pub(crate) const NATS: [Scheme; 2] = [
+    Scheme { name: "nats", port: 4222, is_secure: false, has_path: false },
+    Scheme { name: "tls", port: 4222, is_secure: true, has_path: false },
+];
 /// HTTP, plain and encrypted.
 pub(crate) const HTTP: [Scheme; 2] = [
     Scheme { name: "http", port: 80, is_secure: false, has_path: true },

@@ -19,6 +19,7 @@
 mod allowed_origin;
 mod asr;
 mod audio_sources;
+mod cluster;
 mod config;
 mod dialects;
 mod diarization;
@@ -39,6 +40,7 @@ mod voices;
 pub use allowed_origin::AllowedOrigin;
 pub use asr::{AsrConfig, AsrKind, Place};
 pub use audio_sources::{AudioSource, SourcesConfig};
+pub use cluster::ClusterConfig;
 pub use config::{Config, Loaded};
 pub use dialects::{VoskConfig, WyomingConfig};
 pub use diarized_parameters::{DiarizerOptions, SpeechDetector};

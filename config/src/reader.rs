@@ -12,7 +12,7 @@ use crate::origin::{Origin, Setting, Value};
 use crate::raw::{Raw, RawValue, base_folder};
 
 /// Names of the sections, in the order of the example.
-pub(crate) const SECTIONS: [&str; 16] = [
+pub(crate) const SECTIONS: [&str; 17] = [
     "server",
     "capture",
     "sources",
@@ -28,6 +28,7 @@ pub(crate) const SECTIONS: [&str; 16] = [
     "grpc",
     "mqtt",
     "webhook",
+    "cluster",
     "log",
 ];
 
