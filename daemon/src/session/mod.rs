@@ -18,6 +18,7 @@ mod journal;
 mod ledger;
 mod listening;
 mod publisher_slot;
+pub(crate) mod replay;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod source;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytestring::ByteString;
 use diarized_dsp::SampleIndex;
-use diarized_models::{Event, SessionState};
+use diarized_models::SessionState;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::error::{StorageError, damaged};
@@ -16,9 +16,10 @@ use super::stored_session::StoredSession;
 use super::values::unix_ms;
 use super::values::{lossy, signed, unsigned};
 use crate::private_file::open_or_create;
-use crate::protocol::server_message::{Body, EndReason};
+use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, ServerMessage};
 use crate::secret::SecretHash;
+use crate::session::replay::{LastIds, apply, of_snapshot};
 use crate::session::{About, Archive, Batch, Entry, MAX_ENTRIES, ReadStatus, Session, Source, StateAt};
 
 /// How long one connection waits for another's write.
@@ -168,7 +169,8 @@ impl Database {
                 let (base, token_hash): (Option<String>, String) = (row.get(12)?, row.get(13)?);
                 let (last_speaker, last_segment): (u32, i64) = (row.get(14)?, row.get(15)?);
                 let options: Option<String> = row.get(16)?;
-                let (base_seq, last_ids) = (unsigned(base_seq), (last_speaker, unsigned(last_segment)));
+                let (speaker, segment) = (last_speaker, unsigned(last_segment));
+                let (base_seq, last_ids) = (unsigned(base_seq), LastIds { speaker, segment });
                 Ok((kept(row), key, base_seq, base, token_hash, last_ids, options))
             })
             .optional()
@@ -177,10 +179,10 @@ impl Database {
         let kept = kept?;
         let mut replayed = Replayed::of(id, base.as_deref(), last_ids)?;
         self.replay(id, key, base_seq, &mut replayed)?;
-        let Replayed { state, about, last_speaker, last_segment, events } = replayed;
+        let Replayed { state, about, last, events } = replayed;
         let moment = StateAt {
-            last_speaker,
-            last_segment,
+            last_speaker: last.speaker,
+            last_segment: last.segment,
             seq: base_seq + events.len() as u64,
             at: SampleIndex(kept.at),
             state: Arc::new(state),
@@ -275,38 +277,24 @@ struct Replayed {
     state: SessionState,
     about: About,
     /// Highest speaker and segment so far.
-    last_speaker: u32,
-    last_segment: u64,
+    last: LastIds,
     events: Vec<ByteString>,
 }
 
 impl Replayed {
     /// The labels before the first stored event; `base` is a snapshot as JSON.
-    fn of(id: &str, base: Option<&str>, last_ids: (u32, u64)) -> Result<Self, StorageError> {
-        let (state, about) = match base.map(ServerMessage::parse) {
+    fn of(id: &str, base: Option<&str>, last: LastIds) -> Result<Self, StorageError> {
+        let (state, about) = match base.map(of_snapshot) {
             None => (SessionState::new(), About::default()),
-            Some(Ok(ServerMessage { body: Body::Snapshot(base), .. })) => {
-                (base.to_state().map_err(|e| damaged(id, e))?, About::of(&base))
-            }
-            Some(_) => return Err(damaged(id, "its labels are no snapshot")),
+            Some(Ok((_, state, about))) => (state, about),
+            Some(Err(reason)) => return Err(damaged(id, format!("its labels: {reason}"))),
         };
-        let last_speaker = state.speakers().map(|info| info.id.0).max().unwrap_or(0).max(last_ids.0);
-        let last_segment = state.segments().map(|segment| segment.id.0).max().unwrap_or(0).max(last_ids.1);
-        Ok(Self { state, about, last_speaker, last_segment, events: Vec::new() })
+        Ok(Self { last: last.with(&state), state, about, events: Vec::new() })
     }
 
     fn apply(&mut self, id: &str, text: String) -> Result<(), StorageError> {
         let message = ServerMessage::parse(&text).map_err(|e| damaged(id, e))?;
-        self.about.apply(&message.body);
-        if !About::takes(&message.body) && !matches!(message.body, Body::Ended(_) | Body::Warning(_)) {
-            let event = message.body.to_event().map_err(|e| damaged(id, e))?;
-            self.state.apply(&event).map_err(|e| damaged(id, e))?;
-            match &event {
-                Event::Speaker(info) => self.last_speaker = self.last_speaker.max(info.id.0),
-                Event::Segment(segment) => self.last_segment = self.last_segment.max(segment.id.0),
-                _ => {}
-            }
-        }
+        apply(&message.body, &mut self.state, &mut self.about, &mut self.last).map_err(|e| damaged(id, e))?;
         self.events.push(ByteString::from(text));
         Ok(())
     }
