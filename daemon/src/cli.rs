@@ -57,6 +57,8 @@ pub enum Command {
     Verify(commands::verify::Args),
     /// Find the enrolled person in a clip.
     Identify(commands::identify::Args),
+    /// Look at the nodes that share their sessions over NATS.
+    Cluster(commands::cluster::Args),
     /// Measure accuracy: DER of labels, EER of a voice model, naming of enrolled people.
     Eval(commands::eval::Args),
     /// Become a program that ends with the daemon.
@@ -85,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Voices(args) => commands::voices::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Identify(args) => commands::identify::run(&args),
+        Command::Cluster(args) => commands::cluster::run(args),
         Command::Eval(args) => commands::eval::run(args),
         #[cfg(target_os = "linux")]
         Command::RunChild(args) => Ok(crate::sources::run_child(&args)),

@@ -13,6 +13,7 @@ pub mod capture;
 pub mod channel_choice;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod commands;
 pub mod deepgram;
 pub mod engine;

@@ -188,6 +188,8 @@ export interface ListedSession {
     title?: string;
     live: boolean;
     source: string;
+    /** The node where it runs, in a cluster. */
+    node?: string;
     began_unix_s: number;
     duration_s: number;
     seq: number;

@@ -1,6 +1,7 @@
 //! One module a subcommand: its arguments and its work.
 
 pub mod bench;
+pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod config_args;

@@ -10,11 +10,20 @@ use crate::session::{Command, Correction, CorrectionError, Session, Source};
 use crate::storage::StorageError;
 
 impl Hub {
-    /// The session of this id, in memory or kept.
+    /// The session of this id, in memory or kept, on this node or another one.
     ///
     /// # Errors
     /// [`StorageError`] if it could not be looked for.
     pub async fn find(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
+        let here = self.look_for(id).await?;
+        match self.elsewhere() {
+            Some(elsewhere) if here.is_none() => elsewhere.find(id).await,
+            _ => Ok(here),
+        }
+    }
+
+    /// The session of this id on this node, in memory or kept.
+    pub(crate) async fn look_for(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
         let found = self.get(id).or_else(|| self.inner.lock().held.get(id));
         let (Some(storage), None) = (&self.storage, &found) else { return Ok(found) };
         let (storage, id) = (Arc::clone(storage), id.to_owned());
@@ -62,6 +71,10 @@ impl Hub {
         correction: Correction,
         by: Option<String>,
     ) -> Result<(), CorrectionError> {
+        if session.elsewhere().is_some() {
+            let command = Command::Correct { correction, by };
+            return self.act_elsewhere(session, command).await.map(drop);
+        }
         self.must_be_here(session).await?;
         session.correct_ended(&correction, by).await?;
         self.changed_after_its_end(session);
@@ -98,6 +111,10 @@ impl Hub {
         words: &[NewWord],
         is_final: bool,
     ) -> Result<(), CorrectionError> {
+        if session.elsewhere().is_some() {
+            let command = Command::Words { words: words.to_vec(), is_final };
+            return self.act_elsewhere(session, command).await.map(drop);
+        }
         self.must_be_here(session).await?;
         session.add_words_ended(words, is_final).await?;
         self.changed_after_its_end(session);

@@ -1,17 +1,19 @@
 //! The sessions by id: opened, found, ended and forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::counters::Counters;
+use super::elsewhere::Elsewhere;
 use super::given::Given;
 use super::held::Held;
 use super::ids::{self, MICROPHONE_SESSION};
+use super::readiness::{Check, Remark};
 use crate::metrics::PrometheusText;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
@@ -67,9 +69,6 @@ pub enum OpenError {
     Start(#[from] StartError),
 }
 
-/// Health check: returns a problem, if any.
-type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
-
 /// Called for every session that opens.
 type OnOpen = Box<dyn Fn(&Arc<Session>) + Send + Sync>;
 /// Adds numbers to the page for Prometheus.
@@ -81,11 +80,14 @@ pub struct Hub {
     pub(super) factory: Arc<dyn EngineFactory>,
     /// Where sessions are kept, if they are.
     pub(super) storage: Option<Arc<Storage>>,
+    /// The sessions of other nodes, where this is one of several.
+    pub(super) elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     pub(super) inner: Mutex<Inner>,
     /// Counters shared with sessions: events, openings, and common metrics.
     pub(super) side: HubHandle,
     /// What else must be well for the server to be ready.
     pub(super) checks: Mutex<Vec<Check>>,
+    pub(super) remarks: Mutex<Vec<Remark>>,
     pub(super) on_open: Mutex<Vec<OnOpen>>,
     pub(super) metrics: Mutex<Vec<MetricsPart>>,
     pub(super) shutting_down: watch::Sender<bool>,
@@ -126,9 +128,11 @@ impl Hub {
             params,
             factory,
             storage,
+            elsewhere: OnceLock::new(),
             inner: Mutex::default(),
             side: HubHandle::new(),
             checks: Mutex::default(),
+            remarks: Mutex::default(),
             on_open: Mutex::default(),
             metrics: Mutex::default(),
             shutting_down: watch::Sender::new(false),
@@ -205,11 +209,12 @@ impl Hub {
             return Err(OpenError::ShuttingDown);
         }
         if let Some(id) = id.filter(|_| source == Source::Stream)
-            && inner.sessions.get(id).is_some_and(|s| s.channel().ended().is_none())
+            && (inner.sessions.get(id).is_some_and(|s| s.channel().ended().is_none())
+                || (!inner.sessions.contains_key(id) && self.known_elsewhere(id) == Some(true)))
         {
             return Err(OpenError::Conflict { id: id.to_owned() });
         }
-        let is_taken = |id: &str| self.has_had(&inner, id);
+        let is_taken = |id: &str| self.has_had(&inner, id) || self.known_elsewhere(id).is_some();
         let id = match id {
             None => ids::new(is_taken),
             Some(id) => ids::unused(id, is_taken),
@@ -307,9 +312,16 @@ impl Hub {
     /// [`StorageError`] if what is kept could not be forgotten. The session stays then, also in memory; only after
     /// [`StorageError::Unclean`] it is gone.
     pub async fn forget(&self, id: &str) -> Result<bool, StorageError> {
+        if let Some(elsewhere) = self.elsewhere().filter(|_| !self.is_here(id)) {
+            return elsewhere.forget(id).await;
+        }
         let session = self.get(id);
         let is_live = session.as_ref().is_some_and(|session| session.channel().ended().is_none());
         let id = session.as_ref().map_or(id, |session| session.id());
+        // What other nodes read goes first: while it cannot, nothing of the session is deleted.
+        if let Some(elsewhere) = self.elsewhere().filter(|_| !is_live) {
+            elsewhere.erase(id).await?;
+        }
         let Some(storage) = self.storage.as_ref().filter(|_| !is_live) else { return Ok(self.delete(id)) };
         let (storage, kept_id) = (Arc::clone(storage), id.to_owned());
         let outcome = blocking(move || storage.forget(&kept_id)).await;
@@ -351,11 +363,6 @@ impl Hub {
         self.shutting_down.subscribe()
     }
 
-    /// Makes readiness depend on something besides sessions, such as a device.
-    pub fn check(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        self.checks.lock().push(Box::new(check));
-    }
-
     /// Calls this for every session that opens from now on, before its first audio.
     pub fn on_open(&self, call: impl Fn(&Arc<Session>) + Send + Sync + 'static) {
         self.on_open.lock().push(Box::new(call));
@@ -369,21 +376,6 @@ impl Hub {
     /// Writes what was added.
     pub fn write_metrics(&self, page: &mut PrometheusText) {
         self.metrics.lock().iter().for_each(|write| write(page));
-    }
-
-    /// Whether the server does what it is there for: it takes sessions, its workers run, its device is there.
-    ///
-    /// # Errors
-    /// What is not well, for people.
-    pub fn readiness(&self) -> Result<(), String> {
-        if *self.shutting_down.borrow() {
-            return Err("shutting down".to_owned());
-        }
-        let inference = self.inference();
-        if inference.alive < inference.threads {
-            return Err(format!("{} of {} inference threads run", inference.alive, inference.threads));
-        }
-        self.checks.lock().iter().try_for_each(|check| check())
     }
 
     /// How the workers that embed for all sessions are doing.
@@ -407,6 +399,11 @@ impl Hub {
             inner.order.iter().cloned().collect::<Vec<_>>()
         };
         sessions.iter().for_each(|session| self.stop(session));
+        // Sessions of other nodes go on there: their followers find them when this node is back.
+        self.elsewhere()
+            .iter()
+            .flat_map(|elsewhere| elsewhere.followed())
+            .for_each(|session| session.channel().retire());
         self.side.tick.send_modify(|n| *n += 1);
     }
 

@@ -13,6 +13,7 @@ mod webhook;
 #[doc(hidden)]
 pub use mqtt::read_packets;
 pub use secret::OutgoingError;
+pub(crate) use secret::secret_line;
 
 use std::sync::Arc;
 use std::time::Duration;

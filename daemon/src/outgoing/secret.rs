@@ -32,7 +32,7 @@ pub enum OutgoingError {
 }
 
 /// The first line of a file of a secret.
-pub(super) fn secret_line(key: &'static str, path: &Path) -> Result<String, OutgoingError> {
+pub(crate) fn secret_line(key: &'static str, path: &Path) -> Result<String, OutgoingError> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|source| OutgoingError::File { key, path: path.to_owned(), source })?;
     let line = text.lines().next().unwrap_or_default().to_owned();

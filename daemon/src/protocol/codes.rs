@@ -137,6 +137,8 @@ error_codes! {
     Conflict, "conflict", Conflict;
     /// A newer connection of the same publisher has taken the session over.
     Superseded, "superseded", Conflict;
+    /// Another node of the cluster has the session, and only that node can do this.
+    Elsewhere, "elsewhere", Conflict;
     /// A message is larger than the server takes.
     FrameTooLarge, "frame_too_large", FrameTooLarge;
     /// The server runs as many sessions as it may.

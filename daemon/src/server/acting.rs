@@ -9,7 +9,8 @@ use super::command::Wanted;
 use super::connection::{Connection, ConnectionClosed, ack, error};
 use super::visitor::Visitor;
 use super::writer::Outgoing;
-use crate::protocol::{ErrorCode, ServerMessage};
+use crate::protocol::server_message::Ack;
+use crate::protocol::{ErrorCode, ServerMessage, whole_ms};
 use crate::session::{Command, Correction, CorrectionError, Session};
 
 impl Connection {
@@ -47,7 +48,10 @@ impl Connection {
 
     async fn finalize(&mut self, session: &Arc<Session>) -> Result<(), ConnectionClosed> {
         let Ok(outcome) = self.wait(session.input().command(Command::Finalize)).await? else {
-            // The session has just ended; the peer receives that event.
+            // The session has just ended, and the peer receives that event; or it is of another node.
+            if session.elsewhere().is_some() {
+                self.finalize_elsewhere(session);
+            }
             return Ok(());
         };
         let (out, session) = (self.out.clone(), Arc::clone(session));
@@ -58,6 +62,21 @@ impl Connection {
             }
         });
         Ok(())
+    }
+
+    fn finalize_elsewhere(&self, session: &Arc<Session>) {
+        let (hub, out) = (Arc::clone(&self.shared.hub), self.out.clone());
+        let session = Arc::clone(session);
+        tokio::spawn(async move {
+            match hub.act_elsewhere(&session, Command::Finalize).await {
+                Ok(safe_s) => {
+                    let ack = Ack { received_s: whole_ms(safe_s), finalized: true };
+                    let reply = ServerMessage::to_connection(Some(session.id()), ack);
+                    let _ = out.send(Outgoing::Reply(reply)).await;
+                }
+                Err(refusal) => tell(&out, &session, refusal).await,
+            }
+        });
     }
 
     /// Words show in their events; only a refusal is answered.

@@ -85,6 +85,16 @@ pub(super) fn unreadable_reason(error: &StorageError) -> String {
              again when that is mended"
                 .to_owned()
         }
+        StorageError::Elsewhere { .. } => error.to_string(),
         _ => "the kept sessions cannot be reached; the server's log says why".to_owned(),
     }
+}
+
+/// The fault of a request on sessions that cannot be read.
+pub(super) fn unreadable(error: &StorageError) -> Fault {
+    let status = match error {
+        StorageError::Elsewhere { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Fault(status, ErrorCode::Internal, unreadable_reason(error))
 }

@@ -1,5 +1,6 @@
 //! Plain HTTP: list of sessions, snapshots and exports, health and metrics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -10,14 +11,15 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use super::fault::{failure, unreadable_reason};
+use super::fault::{failure, unreadable};
 use super::shared::Shared;
 use super::visitor::Visitor;
+use crate::hub::ListedElsewhere;
 use crate::output::{Labels, OutputFormat};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, ErrorCode, Seconds};
 use crate::session::{Session, Source};
-use crate::storage::{StorageError, StoredSession};
+use crate::storage::StoredSession;
 
 /// StoredSession sessions in the list, the newest ones.
 const MAX_LISTED: usize = 1000;
@@ -30,6 +32,9 @@ struct SessionSummary {
     title: Option<String>,
     live: bool,
     connected: bool,
+    /// The node where it runs, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     source: &'static str,
     began_unix_s: Seconds,
     duration_s: Seconds,
@@ -54,6 +59,7 @@ impl SessionSummary {
             live: now.ended.is_none(),
             connected: now.ended.is_none()
                 && (session.has_publisher() || session.channel().source() == Source::Microphone),
+            node: shared.hub.elsewhere().map(|elsewhere| elsewhere.node().to_owned()),
             source: session.channel().source().as_str(),
             began_unix_s: crate::protocol::Decimal(began.as_secs_f64()),
             duration_s: now.at.into(),
@@ -78,6 +84,7 @@ impl SessionSummary {
             title: kept.title,
             live: false,
             connected: false,
+            node: shared.hub.elsewhere().map(|elsewhere| elsewhere.node().to_owned()),
             source: kept.source.as_str(),
             began_unix_s: crate::protocol::Decimal(began.as_secs_f64()),
             duration_s: diarized_dsp::SampleIndex(kept.at).into(),
@@ -92,8 +99,35 @@ impl SessionSummary {
     }
 }
 
-fn unreadable(error: &StorageError) -> Response {
-    failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, unreadable_reason(error))
+impl SessionSummary {
+    fn of_other_node(listed: ListedElsewhere, shared: &Shared) -> Self {
+        let began = listed.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            live: listed.reason.is_none(),
+            connected: listed.is_connected,
+            node: Some(listed.node),
+            title: listed.title,
+            source: listed.source.as_str(),
+            began_unix_s: crate::protocol::Decimal(began.as_secs_f64()),
+            duration_s: listed.at.into(),
+            seq: listed.seq,
+            speakers: listed.n_speakers,
+            segments: listed.n_segments,
+            subscribers: shared.metrics.subscribers.of(&listed.id),
+            audio: listed.format,
+            audio_kept: false,
+            reason: listed.reason,
+            session: listed.id,
+        }
+    }
+}
+
+/// Ended sessions first, as far as they are of other nodes; an id that this node has, too, is its own.
+fn of_other_nodes(shared: &Shared, own: &[SessionSummary]) -> (Vec<SessionSummary>, Vec<SessionSummary>) {
+    let Some(elsewhere) = shared.hub.elsewhere() else { return (Vec::new(), Vec::new()) };
+    let known: BTreeSet<&str> = own.iter().map(|summary| summary.session.as_str()).collect();
+    let others = elsewhere.list().into_iter().filter(|listed| !known.contains(listed.id.as_str()));
+    others.map(|listed| SessionSummary::of_other_node(listed, shared)).partition(|summary| !summary.live)
 }
 
 pub(super) fn unavailable(reason: &str) -> Response {
@@ -121,7 +155,10 @@ pub(super) async fn health() -> &'static str {
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     match shared.hub.readiness() {
-        Ok(()) => "ready\n".into_response(),
+        Ok(()) => {
+            let lines = ["ready".to_owned()].into_iter().chain(shared.hub.remarks());
+            lines.map(|line| line + "\n").collect::<String>().into_response()
+        }
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
@@ -134,11 +171,14 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
     let kept = match shared.hub.kept(MAX_LISTED).await {
         Ok(kept) => kept,
-        Err(error) => return unreadable(&error),
+        Err(error) => return unreadable(&error).into(),
     };
     // Oldest first, and what is in memory last: it is the newest.
     let mut all: Vec<_> = kept.into_iter().rev().map(|kept| SessionSummary::of_kept(kept, &shared)).collect();
     all.extend(shared.hub.sessions().iter().map(|session| SessionSummary::of(session, &shared)));
+    let (ended, live) = of_other_nodes(&shared, &all);
+    all.splice(0..0, ended);
+    all.extend(live);
     let (version, model) = (env!("CARGO_PKG_VERSION"), shared.hub.model());
     let voices = shared.voices.get().is_some();
     let keeps_audio = shared.hub.storage().is_some_and(|storage| storage.keeps_audio_in().is_some());
@@ -160,7 +200,7 @@ pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<
             let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
             return failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason);
         }
-        Err(error) => return unreadable(&error),
+        Err(error) => return unreadable(&error).into(),
     };
     let (format, content_type) = match extension {
         None | Some("json") => {
@@ -212,6 +252,6 @@ pub(super) async fn delete(
             let reason = format!("there is no session {id:?}");
             failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
         }
-        Err(error) => unreadable(&error),
+        Err(error) => unreadable(&error).into(),
     }
 }

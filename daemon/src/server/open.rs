@@ -195,6 +195,10 @@ async fn known(
         );
         Fault(ErrorCode::NotFound, reason)
     })?;
+    if let Some(node) = session.elsewhere() {
+        let reason = format!("session {id:?} is of node {node:?} of the cluster: resume it at that node");
+        return Err(Fault(ErrorCode::Elsewhere, reason));
+    }
     if !session.is_token(&resume.token) {
         let peer = connection.visitor.peer();
         if let Some(left_out) = connection.shared.refusals.line(peer) {

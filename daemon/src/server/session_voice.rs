@@ -30,6 +30,13 @@ pub(super) async fn voice_of(
     if let Some(clip) = kept_voice(shared, voices, session, speaker).await? {
         return Ok(clip);
     }
+    if let Some(node) = session.elsewhere() {
+        let reason = format!(
+            "session {:?} is of node {node:?} of the cluster, and its voices are there: enrol from it at that node",
+            session.id()
+        );
+        return Err(Fault(StatusCode::CONFLICT, ErrorCode::Refused, reason));
+    }
     if session.is_archived() {
         let reason = format!(
             "session {:?} is kept as labels, without voices, and no audio of {speaker} that is long enough is kept \

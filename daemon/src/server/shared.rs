@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::analyses::Analyses;
-use super::fault::{Fault, unreadable_reason};
+use super::fault::{Fault, unreadable};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::places::Places;
@@ -50,9 +50,6 @@ pub(super) async fn session_of(shared: &Shared, id: &str) -> Result<Arc<Session>
             let reason = format!("there is no session {id:?}; GET /v1/sessions lists them");
             Err(Fault(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason))
         }
-        Err(error) => {
-            let reason = unreadable_reason(&error);
-            Err(Fault(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, reason))
-        }
+        Err(error) => Err(unreadable(&error)),
     }
 }

@@ -45,7 +45,7 @@ pub struct Channel {
     /// What it leaves for a process after this one.
     handover: Handover,
     /// In a session of another process: number of the last event that was kept of it.
-    taken_over_at: Option<u64>,
+    pub(super) taken_over_at: Option<u64>,
     /// Warning for the return of the publisher: its code and reason.
     on_return: Mutex<Option<(&'static str, String)>>,
 }
@@ -58,15 +58,15 @@ pub(super) struct Inner {
     pub(super) journal: Journal,
     /// Shared with snapshots being encoded; cloned on the next event only while one is.
     pub(super) state: Arc<SessionState>,
-    about: Arc<About>,
+    pub(super) about: Arc<About>,
     pub(super) ledger: Ledger,
     /// Highest label that was ever given.
-    last_speaker: u32,
+    pub(super) last_speaker: u32,
     /// Highest id of a segment that was ever given.
-    last_segment: u64,
-    at: SampleIndex,
+    pub(super) last_segment: u64,
+    pub(super) at: SampleIndex,
     /// End of the latest speech.
-    last_speech: Option<SampleIndex>,
+    pub(super) last_speech: Option<SampleIndex>,
     pub(super) ended: Option<EndReason>,
     /// Whether it has stopped for a process after this one.
     pub(super) is_handed_over: bool,
@@ -84,7 +84,7 @@ impl Channel {
         Arc::new(Self::empty(id, source, journal, hub))
     }
 
-    fn empty(id: &str, source: Source, journal: JournalParams, hub: HubHandle) -> Self {
+    pub(super) fn empty(id: &str, source: Source, journal: JournalParams, hub: HubHandle) -> Self {
         Self {
             id: id.into(),
             source,
@@ -141,17 +141,12 @@ impl Channel {
         Arc::new(channel)
     }
 
-    fn fill(&mut self, moment: StateAt, events: Vec<ByteString>, corrections: Vec<Entry>) {
+    pub(super) fn fill(&mut self, moment: StateAt, events: Vec<ByteString>, corrections: Vec<Entry>) {
         let base_seq = moment.seq.saturating_sub(events.len() as u64);
         let inner = self.inner.get_mut();
         inner.journal.fill(base_seq, events);
-        inner.last_speech = moment.state.segments().map(|segment| segment.range.end()).max();
-        inner.state = moment.state;
-        inner.about = moment.about;
-        (inner.last_speaker, inner.last_segment) = (moment.last_speaker, moment.last_segment);
+        inner.put(moment);
         inner.ledger = Ledger::of(corrections);
-        inner.at = moment.at;
-        inner.ended = moment.ended;
     }
 
     /// What the session leaves for a process after this one.
@@ -402,13 +397,21 @@ impl Channel {
         self.announce();
     }
 
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         self.tick.send_modify(|n| *n += 1);
         self.hub.tick.send_modify(|n| *n += 1);
     }
 }
 
 impl Inner {
+    /// Everything but journal and ledger is as at this moment.
+    pub(super) fn put(&mut self, moment: StateAt) {
+        self.last_speech = moment.state.segments().map(|segment| segment.range.end()).max();
+        (self.state, self.about) = (moment.state, moment.about);
+        (self.last_speaker, self.last_segment) = (moment.last_speaker, moment.last_segment);
+        (self.at, self.ended) = (moment.at, moment.ended);
+    }
+
     pub(super) fn moment(&self) -> StateAt {
         let (state, about) = (Arc::clone(&self.state), Arc::clone(&self.about));
         let (last_speaker, last_segment) = (self.last_speaker, self.last_segment);

@@ -167,6 +167,12 @@ pub(super) fn closed(format: AudioFormat, n_received: u64, reason: EndReason) ->
     sender
 }
 
+/// The near end of a queue that takes nothing, for a session that runs on another node.
+pub(super) fn elsewhere(format: AudioFormat) -> Sender {
+    // Without its far end nothing can be queued.
+    queue(format, 0).0
+}
+
 impl Sender {
     /// Queues a binary frame of whole samples; waits while the session is behind.
     ///

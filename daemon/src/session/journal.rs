@@ -39,6 +39,12 @@ impl Journal {
         events.into_iter().for_each(|json| self.push(json));
     }
 
+    /// Goes on after event `last_seq`, without any that came before.
+    pub(super) fn restart(&mut self, last_seq: u64) {
+        self.entries.clear();
+        (self.last_seq, self.n_bytes) = (last_seq, 0);
+    }
+
     /// Bytes of the events that are here.
     pub(super) fn n_bytes(&self) -> usize {
         self.n_bytes

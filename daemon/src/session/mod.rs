@@ -17,6 +17,7 @@ mod input;
 mod journal;
 mod ledger;
 mod listening;
+mod mirrored;
 mod publisher_slot;
 pub(crate) mod replay;
 #[cfg(test)]
@@ -116,6 +117,8 @@ pub struct Session {
     /// Whether it is on the hub's list once more, after its end.
     is_back: AtomicBool,
     is_archived: bool,
+    /// Name of the node where it runs, if that is another one.
+    elsewhere: Option<Arc<str>>,
     channel: Arc<Channel>,
     input: Sender,
     listeners: Arc<Listeners>,
@@ -167,6 +170,7 @@ impl Session {
             number: AtomicU64::new(number),
             is_back: AtomicBool::new(false),
             is_archived: false,
+            elsewhere: None,
             channel,
             input,
             listeners,
@@ -195,6 +199,7 @@ impl Session {
             number: AtomicU64::new(u64::MAX),
             is_back: AtomicBool::new(false),
             is_archived: true,
+            elsewhere: None,
             channel: Channel::archived(&id, source, moment, events, corrections),
             input: input::closed(format, n_received, ended),
             listeners,

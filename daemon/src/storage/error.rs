@@ -83,6 +83,14 @@ pub enum StorageError {
         /// Error of the operating system.
         source: std::io::Error,
     },
+    /// Another node has the session, and it cannot be reached.
+    #[error("session {id:?} is of another node: {reason}")]
+    Elsewhere {
+        /// Id of the session.
+        id: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// The operating system gave no thread.
     #[error("cannot start the thread of the storage")]
     Thread(#[source] std::io::Error),

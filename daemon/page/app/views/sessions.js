@@ -144,7 +144,8 @@ function show(item, s, followed) {
     attribute(parts.chip, "data-live", s.live ? "" : undefined);
     text(parts.reason, s.live ? "" : known("reason", s.reason));
     parts.facts.update({
-        source: known("session", s.source),
+        // Where there are several, the node too.
+        source: [known("session", s.source), s.node].filter((part) => part !== undefined).join(" · "),
         began: beginning(new Date(s.began_unix_s * 1000)),
         length: clock(s.duration_s),
         speakers: String(s.speakers),

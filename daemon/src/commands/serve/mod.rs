@@ -19,6 +19,7 @@ use self::signals::{Hangups, tell, tell_reloading, watchdog};
 use super::config_args::{ConfigArgs, FlagValue};
 use crate::access::Access;
 use crate::asr::Asr;
+use crate::cluster::Cluster;
 use crate::engine::LiveEngines;
 use crate::error_chain::error_chain;
 use crate::exit;
@@ -82,7 +83,7 @@ pub struct Args {
 const SOCKET_THREADS: usize = 2;
 /// How often the voiceprint store is looked at for changes by others.
 const VOICES_EVERY: Duration = Duration::from_secs(2);
-/// How long the end of the process waits for the MQTT broker and the webhooks.
+/// How long the end of the process waits for the MQTT broker and the webhooks, and for NATS.
 const OUTGOING_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the command until SIGINT or SIGTERM, and gives the exit code.
@@ -138,7 +139,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
     let server = Server::new(Arc::clone(&hub), limits(config), Arc::clone(&access), tls);
     let server = with_voices(server, &engines).with_grpc(grpc);
-    let (sources, outgoing) = match start_services(config, &hub, &access).await {
+    let (sources, outgoing, cluster) = match start_services(config, &hub, &access).await {
         Ok(services) => services,
         Err(code) => return Ok(code),
     };
@@ -173,6 +174,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     };
     let drained = drained.context("the server panicked")?;
     outgoing.stop(OUTGOING_GRACE).await;
+    cluster.stop(OUTGOING_GRACE).await;
     if let Some(storage) = hub.storage().cloned() {
         tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
     }
@@ -185,7 +187,7 @@ async fn start_services(
     config: &Config,
     hub: &Arc<Hub>,
     access: &Arc<Access>,
-) -> Result<(Sources, Outgoing), u8> {
+) -> Result<(Sources, Outgoing, Cluster), u8> {
     fn refused(code: u8) -> impl Fn(&(dyn std::error::Error + 'static)) -> u8 {
         move |error| {
             eprintln!("diarized: {}", error_chain(error));
@@ -199,7 +201,8 @@ async fn start_services(
     let missing = refused(exit::NO_INPUT);
     let sources = Sources::new(config, hub).await.map_err(|error| missing(&error))?;
     let outgoing = Outgoing::start(config, hub).map_err(|error| faulty(&error))?;
-    Ok((sources, outgoing))
+    let cluster = Cluster::start(config, hub).await.map_err(|error| faulty(&error))?;
+    Ok((sources, outgoing, cluster))
 }
 
 /// Loads the configuration again at every hangup.

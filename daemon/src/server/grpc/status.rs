@@ -29,7 +29,9 @@ fn grpc_code(code: ErrorCode) -> Code {
         E::BadMessage | E::UnknownType | E::UnknownField | E::BadAudioFormat | E::BadFrame | E::BadClip => {
             Code::InvalidArgument
         }
-        E::NotStarted | E::AlreadyStarted | E::NotHere | E::Refused => Code::FailedPrecondition,
+        E::NotStarted | E::AlreadyStarted | E::NotHere | E::Refused | E::Elsewhere => {
+            Code::FailedPrecondition
+        }
         E::UnknownSpeaker | E::UnknownSegment | E::UnknownVoice | E::NotFound => Code::NotFound,
         E::Unauthorised => Code::Unauthenticated,
         E::Forbidden => Code::PermissionDenied,

@@ -1,0 +1,103 @@
+//! What is known of all sessions, on all nodes: a copy of their records, kept by following the bucket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::kv::{Entry, Operation};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::link::{Link, next_of};
+use super::record::Record;
+
+/// Wait before the bucket is read again after a failure.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The records by session.
+#[derive(Debug)]
+pub(super) struct Directory {
+    records: Mutex<BTreeMap<String, Known>>,
+    /// How long a record stays in NATS.
+    keep: Duration,
+    /// Changes with every record.
+    tick: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    record: Record,
+    revision: u64,
+    at: Instant,
+}
+
+impl Directory {
+    pub(super) fn new(keep: Duration) -> Self {
+        Self { records: Mutex::default(), keep, tick: watch::Sender::new(0) }
+    }
+
+    /// Follows the records for ever.
+    pub(super) async fn follow(self: Arc<Self>, link: Arc<Link>) {
+        let mut connection = link.health.connection();
+        loop {
+            let sessions = link.stores().await.sessions;
+            connection.mark_unchanged();
+            if let Ok(mut entries) = sessions.watch_with_history(">").await {
+                // After every connection it is read from its beginning: it may be a new one.
+                while let Some(Ok(entry)) = next_of(&mut entries, &mut connection).await {
+                    self.take(&entry);
+                }
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    fn take(&self, entry: &Entry) {
+        match entry.operation {
+            Operation::Put => self.put(&entry.key, &entry.value, entry.revision),
+            Operation::Delete | Operation::Purge => {
+                self.records.lock().remove(&entry.key);
+                self.tick.send_modify(|n| *n += 1);
+            }
+        }
+    }
+
+    /// Takes a newer value of a record.
+    pub(super) fn put(&self, id: &str, value: &[u8], revision: u64) {
+        let record = match Record::parse(id, value) {
+            Ok(record) => record,
+            Err(reason) => {
+                tracing::debug!(session = id, reason, "a session of another node cannot be read");
+                return;
+            }
+        };
+        {
+            let mut records = self.records.lock();
+            records.retain(|_, known| known.at.elapsed() < self.keep);
+            records.insert(id.to_owned(), Known { record, revision, at: Instant::now() });
+        }
+        self.tick.send_modify(|n| *n += 1);
+    }
+
+    /// What is known of a session, and the revision of that.
+    pub(super) fn get(&self, id: &str) -> Option<(Record, u64)> {
+        self.records.lock().get(id).map(|known| (known.record.clone(), known.revision))
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.records.lock().remove(id);
+    }
+
+    /// Every record for which `is_wanted`, by id.
+    pub(super) fn all(&self, is_wanted: impl Fn(&Record) -> bool) -> Vec<(String, Record)> {
+        let records = self.records.lock();
+        let wanted = records.iter().filter(|(_, known)| is_wanted(&known.record));
+        wanted.map(|(id, known)| (id.clone(), known.record.clone())).collect()
+    }
+
+    /// A receiver that changes with every record.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.tick.subscribe()
+    }
+}

@@ -1,0 +1,37 @@
+//! Several daemons that serve each other's sessions, over NATS with JetStream; docs/cluster.md has the design.
+//!
+//! A node without NATS goes on alone: nothing here delays a session. `publishers` writes the sessions of this node, `mirrors`
+//! follows those of others, `directory` knows of all, and `others` is what the hub sees of it.
+
+mod answers;
+mod ask;
+mod beat;
+mod connect;
+mod counts;
+mod directory;
+mod error;
+mod frames;
+mod health;
+mod link;
+mod log;
+mod mirror;
+mod mirrors;
+mod names;
+mod node;
+mod nodes;
+mod orphans;
+mod others;
+mod publish;
+mod publishers;
+mod record;
+mod service;
+mod status;
+mod values;
+
+pub use error::ClusterError;
+#[doc(hidden)]
+pub use frames::{Assembler, Content};
+pub use service::Cluster;
+pub use status::{Overview, overview};
+#[doc(hidden)]
+pub use values::read_values;

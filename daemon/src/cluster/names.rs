@@ -1,0 +1,43 @@
+//! Names of what the nodes share in NATS.
+
+/// Everything begins with the configured prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The bucket in which every node shows that it is there.
+    pub(super) fn nodes(&self) -> String {
+        format!("{}_nodes", self.prefix)
+    }
+
+    /// The bucket of what is known of each session.
+    pub(super) fn sessions(&self) -> String {
+        format!("{}_sessions", self.prefix)
+    }
+
+    /// The stream of all events.
+    pub(super) fn stream(&self) -> String {
+        format!("{}_events", self.prefix)
+    }
+
+    /// The subject of a session's events; of all sessions with `*`.
+    pub(super) fn events(&self, session: &str) -> String {
+        format!("{}.events.{session}", self.prefix)
+    }
+
+    /// The subject of how a session runs; nothing keeps it.
+    pub(super) fn stats(&self, session: &str) -> String {
+        format!("{}.stats.{session}", self.prefix)
+    }
+
+    /// The subject on which a node is asked.
+    pub(super) fn ask(&self, node: &str) -> String {
+        format!("{}.ask.{node}", self.prefix)
+    }
+}

@@ -1,0 +1,84 @@
+//! What a node shows of itself.
+
+use diarized_config::Endpoint;
+use serde::{Deserialize, Serialize};
+
+use crate::hub::Hub;
+use crate::protocol::Decimal;
+use crate::secret::random_hex;
+
+/// Version of what the nodes exchange. Nodes of another one are shown, and not spoken to.
+pub(super) const FORMAT: u32 = 1;
+
+/// One process as the others see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Version of what it exchanges.
+    pub(super) format: u32,
+    /// Its name.
+    pub node: String,
+    /// Different for each process.
+    pub(super) instance: String,
+    /// Version of the program.
+    pub version: String,
+    /// Its voice model.
+    pub model: String,
+    /// Where clients reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Sessions that run there.
+    pub sessions: usize,
+    /// As many as may.
+    pub max_sessions: usize,
+    /// Whether it is too slow for those that run.
+    pub overloaded: bool,
+    /// Largest lag of a session, in seconds.
+    pub lag_s: Decimal,
+}
+
+impl Node {
+    /// Reads what a node wrote.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and finite numbers have a JSON form")
+    }
+}
+
+/// This process.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub(super) name: String,
+    pub(super) instance: String,
+    address: Option<String>,
+    max_sessions: usize,
+}
+
+impl Own {
+    pub(super) fn new(name: &str, address: Option<&Endpoint>, max_sessions: usize) -> Self {
+        let address = address.map(ToString::to_string);
+        Self { name: name.to_owned(), instance: random_hex(8), address, max_sessions }
+    }
+
+    /// As it is now.
+    pub(super) fn now(&self, hub: &Hub) -> Node {
+        let stats = hub.stats();
+        Node {
+            format: FORMAT,
+            node: self.name.clone(),
+            instance: self.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: hub.model().to_owned(),
+            address: self.address.clone(),
+            sessions: stats.live,
+            max_sessions: self.max_sessions,
+            overloaded: hub.inference().overloaded,
+            lag_s: Decimal(stats.max_lag_s),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The node of a cluster: what runs beside the server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diarized_config::Config;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::answers;
+use super::beat::Beat;
+use super::directory::Directory;
+use super::error::ClusterError;
+use super::link::Link;
+use super::mirrors::Mirrors;
+use super::node::Own;
+use super::nodes::Nodes;
+use super::orphans::Orphans;
+use super::others::Others;
+use super::publishers::Publishers;
+use crate::hub::Hub;
+use crate::metrics::PrometheusText;
+
+/// This process as a node; without `[cluster]` it is nothing.
+#[derive(Debug)]
+pub struct Cluster(Option<Running>);
+
+struct Running {
+    stop: watch::Sender<bool>,
+    beat: JoinHandle<()>,
+    publishers: Arc<Publishers>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Starts what is configured; nothing is no error. NATS may be away: it is reached later. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: a file that the configuration names cannot be used.
+    pub async fn start(config: &Config, hub: &Arc<Hub>) -> Result<Self, ClusterError> {
+        let Some(name) = config.cluster.node.as_ref().filter(|_| !config.cluster.nats.is_empty()) else {
+            return Ok(Self(None));
+        };
+        let link = Link::open(&config.cluster, name).await?;
+        let own = Own::new(name, config.cluster.address.as_ref(), config.server.max_sessions);
+        Ok(Self(Some(Running::start(&link, hub, &Arc::new(own)))))
+    }
+
+    /// Writes what is left and leaves the cluster, for at most `grace`. To be called when all sessions have ended.
+    pub async fn stop(self, grace: Duration) {
+        let Some(Running { stop, beat, publishers }) = self.0 else { return };
+        let all = async {
+            while !publishers.is_all_written() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            stop.send_replace(true);
+            let _ = beat.await;
+        };
+        if timeout(grace, all).await.is_err() {
+            tracing::warn!(
+                "NATS does not take the last events; the other nodes see these sessions without them"
+            );
+        }
+    }
+}
+
+impl Running {
+    fn start(link: &Arc<Link>, hub: &Arc<Hub>, own: &Arc<Own>) -> Self {
+        let (stop, held) = (watch::Sender::new(false), watch::Sender::new(false));
+        let parts = || (Arc::clone(link), Arc::clone(hub), Arc::clone(own));
+        let nodes = Arc::new(Nodes::default());
+        let directory = Arc::new(Directory::new(link.keep()));
+        let (l, h, o) = parts();
+        let publishers = Publishers::new(l, h, o);
+        let (l, h, o) = parts();
+        let mirrors = Mirrors::new(l, h, o, Arc::clone(&directory));
+        let (l, h, o) = parts();
+        let orphans = Orphans {
+            link: l,
+            hub: h,
+            own: o,
+            nodes: Arc::clone(&nodes),
+            directory: Arc::clone(&directory),
+            mirrors: Arc::clone(&mirrors),
+        };
+        tokio::spawn(Arc::clone(&nodes).follow(Arc::clone(link)));
+        tokio::spawn(Arc::clone(&directory).follow(Arc::clone(link)));
+        tokio::spawn(Arc::clone(&publishers).run(held.subscribe()));
+        tokio::spawn(Arc::clone(&mirrors).run());
+        tokio::spawn(orphans.run(held.subscribe()));
+        let (l, h, o) = parts();
+        tokio::spawn(answers::run(l, h, o, held.subscribe()));
+        let (l, h, o) = parts();
+        let beat = tokio::spawn(Beat::new(l, h, o, held).run(stop.subscribe()));
+        let others = Others {
+            link: Arc::clone(link),
+            own: Arc::clone(own),
+            nodes: Arc::clone(&nodes),
+            directory,
+            mirrors: Arc::clone(&mirrors),
+            publishers: Arc::clone(&publishers),
+        };
+        hub.join(Arc::new(others));
+        report(link, hub, nodes, mirrors);
+        Self { stop, beat, publishers }
+    }
+}
+
+/// Shows how the cluster is in `/readyz` and `/metrics`.
+fn report(link: &Arc<Link>, hub: &Hub, nodes: Arc<Nodes>, mirrors: Arc<Mirrors>) {
+    let health = Arc::clone(&link.health);
+    hub.check(move || health.must_have_joined());
+    let health = Arc::clone(&link.health);
+    hub.remark(move || health.remark());
+    let link = Arc::clone(link);
+    hub.add_metrics(move |page| write_metrics(page, &link, &nodes, &mirrors));
+}
+
+fn write_metrics(page: &mut PrometheusText, link: &Link, nodes: &Nodes, mirrors: &Mirrors) {
+    let is_connected = f64::from(u8::from(link.health.is_connected()));
+    page.gauge("cluster_connected", "1 while NATS is reached.", is_connected);
+    page.gauge("cluster_nodes", "Nodes of the cluster that are there.", nodes.n_alive() as f64);
+    page.gauge("cluster_followed", "Sessions of other nodes that are followed.", mirrors.n_followed() as f64);
+    page.counter("cluster_events_total", "Events written to NATS.", link.counts.events.get() as f64);
+    let failures = link.counts.failures.get() as f64;
+    page.counter("cluster_failures_total", "Messages that NATS did not take at once.", failures);
+    page.counter("cluster_asked_total", "Questions to other nodes.", link.counts.asked.get() as f64);
+}

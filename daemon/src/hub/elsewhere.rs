@@ -1,0 +1,135 @@
+//! Sessions of other nodes, as the hub sees them: `cluster` has them, and the hub knows it by this interface only.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use diarized_dsp::SampleIndex;
+use futures_util::future::BoxFuture;
+
+use super::registry::Hub;
+use crate::protocol::AudioFormat;
+use crate::protocol::server_message::EndReason;
+use crate::session::{Command, CorrectionError, HubHandle, JournalParams, Session, Source};
+use crate::storage::StorageError;
+
+/// One session of another node, without its labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedElsewhere {
+    /// Id of the session.
+    pub id: String,
+    /// Name of its node.
+    pub node: String,
+    /// Its title, if it has one.
+    pub title: Option<String>,
+    /// Where its audio comes from.
+    pub source: Source,
+    /// What the publisher declared its audio to be.
+    pub format: AudioFormat,
+    /// When it began.
+    pub began: SystemTime,
+    /// Number of its last event.
+    pub seq: u64,
+    /// Audio processed.
+    pub at: SampleIndex,
+    /// How many speakers it has.
+    pub n_speakers: usize,
+    /// How many segments it has.
+    pub n_segments: usize,
+    /// Whether its audio comes.
+    pub is_connected: bool,
+    /// Why it ended; none while it runs.
+    pub reason: Option<EndReason>,
+}
+
+/// The sessions of other nodes.
+pub(crate) trait Elsewhere: Send + Sync {
+    /// Name of this node.
+    fn node(&self) -> &str;
+
+    /// Whether a session of this id is known, on any node; whether it runs.
+    fn known(&self, id: &str) -> Option<bool>;
+
+    /// The sessions of other nodes that are known, the oldest first.
+    fn list(&self) -> Vec<ListedElsewhere>;
+
+    /// The session of this id, followed from now on as long as somebody holds it.
+    fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<Session>>, StorageError>>;
+
+    /// Acts on a session of another node; its events are here when this returns. Gives the seconds of its audio that are safe.
+    fn act<'a>(
+        &'a self,
+        session: &'a Session,
+        command: Command,
+    ) -> BoxFuture<'a, Result<f64, CorrectionError>>;
+
+    /// Ends or forgets a session that is not of this node. Whether there was one.
+    fn forget<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, StorageError>>;
+
+    /// Takes what is there of an ended session of this node away.
+    fn erase<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StorageError>>;
+
+    /// All sessions of other nodes that are followed now.
+    fn followed(&self) -> Vec<Arc<Session>>;
+
+    /// Has all that run followed, as long as the returned value is held.
+    fn follow_all(&self) -> Box<dyn Any + Send + Sync>;
+}
+
+impl Hub {
+    /// Joins the sessions of other nodes to those of this one. Only the first call counts.
+    pub(crate) fn join(&self, elsewhere: Arc<dyn Elsewhere>) {
+        let _ = self.elsewhere.set(elsewhere);
+    }
+
+    /// The sessions of other nodes, where this is one of several.
+    pub(crate) fn elsewhere(&self) -> Option<&Arc<dyn Elsewhere>> {
+        self.elsewhere.get()
+    }
+
+    /// Whether a session of this id is known on any node, and whether it runs.
+    pub(super) fn known_elsewhere(&self, id: &str) -> Option<bool> {
+        self.elsewhere().and_then(|elsewhere| elsewhere.known(id))
+    }
+
+    /// All sessions in memory, and those of other nodes that are followed.
+    pub(crate) fn all_sessions(&self) -> Vec<Arc<Session>> {
+        let mut all = self.sessions();
+        all.extend(self.elsewhere().map(|elsewhere| elsewhere.followed()).unwrap_or_default());
+        all
+    }
+
+    /// What a followed session of another node needs of this hub: its number, the bounds of its journal, and what wakes the
+    /// followers of all sessions. Its events are not counted here.
+    pub(crate) fn place_for_followed(&self) -> (u64, JournalParams, HubHandle) {
+        let number = {
+            let mut inner = self.inner.lock();
+            inner.n_opened += 1;
+            inner.n_opened - 1
+        };
+        (number, self.params.journal, HubHandle { tick: self.side.tick.clone(), ..HubHandle::new() })
+    }
+
+    /// Acts on a session of another node; its events are in the journal when this returns. Gives the seconds of its audio that
+    /// are safe.
+    ///
+    /// # Errors
+    /// [`CorrectionError`], as on that node; nothing is changed.
+    pub(crate) async fn act_elsewhere(
+        &self,
+        session: &Session,
+        command: Command,
+    ) -> Result<f64, CorrectionError> {
+        match self.elsewhere() {
+            Some(elsewhere) => elsewhere.act(session, command).await,
+            None => {
+                Err(CorrectionError::Refused { reason: "this server is no node of a cluster".to_owned() })
+            }
+        }
+    }
+
+    /// Whether this node has a session of this id, in memory or kept.
+    pub(super) fn is_here(&self, id: &str) -> bool {
+        self.get(id).is_some() || self.storage.as_ref().is_some_and(|storage| storage.holds(id))
+    }
+}

@@ -1,0 +1,9 @@
+//! Several nodes over a real nats-server with JetStream: the real binary throughout.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod faults;
+mod nats;
+mod node;
+mod nodes;
+mod sessions;
