@@ -9,6 +9,7 @@ use std::path::Path;
 
 use diarized::audio_file::{AudioFile, MonoFile, Opening, Piece, RawFormat};
 use diarized::client::Address;
+use diarized::cluster::Assembler;
 use diarized::protocol::server_message::Body;
 use diarized::protocol::text::{checked_note, checked_title};
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
@@ -33,7 +34,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 17] = [
+pub const ENTRIES: [Entry; 18] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -48,6 +49,7 @@ pub const ENTRIES: [Entry; 17] = [
     ("voice_memory", voice_memory),
     ("model_card", model_card),
     ("mqtt_packet", mqtt_packet),
+    ("cluster_message", cluster_message),
     ("recogniser", recogniser),
     ("dialect", dialect),
     ("session", session),
@@ -321,6 +323,17 @@ pub fn model_card(bytes: &[u8]) {
 /// Packets of an MQTT broker, one after the other.
 pub fn mqtt_packet(bytes: &[u8]) {
     assert!(diarized::outgoing::read_packets(bytes) <= bytes.len());
+}
+
+/// What one node of a cluster reads of another: a message of a session's subject, a record, a question, an answer.
+pub fn cluster_message(bytes: &[u8]) {
+    diarized::cluster::read_values(bytes);
+    let Ok(Some(content)) = Assembler::default().take(bytes) else { return };
+    let (mut assembler, mut again) = (Assembler::default(), None);
+    for message in content.to_messages() {
+        again = assembler.take(&message).expect("what was read can be read again");
+    }
+    assert_eq!(again.as_ref(), Some(&content));
 }
 
 /// Answers of a speech recogniser, as each of the protocols reads them.

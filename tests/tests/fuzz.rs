@@ -249,6 +249,29 @@ fn answers() -> Vec<Vec<u8>> {
         .to_vec()
 }
 
+/// Of MQTT 3.1.1: a connection accepted, subscribed, pinged; a message that was kept.
+fn mqtt_packets() -> Vec<Vec<u8>> {
+    vec![
+        [&[0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0xd0, 0, 0x31, 9, 0, 3][..], b"a/bhey!"].concat(),
+        [&[0x33, 0x84, 0x01, 0, 1, b'a', 0, 7][..], &[b'x'; 127]].concat(),
+    ]
+}
+
+/// What nodes of a cluster read of each other.
+fn of_a_cluster() -> Vec<Vec<u8>> {
+    [
+        "{\"format\":1,\"kind\":\"events\",\"seq\":7,\"n\":2}\n{\"type\":\"a\"}\n{\"type\":\"b\"}",
+        "{\"format\":1,\"kind\":\"snapshot\",\"seq\":9,\"speaker\":2,\"segment\":5,\"kept\":3,\"part\":0}\n{}",
+        "{\"format\":1,\"kind\":\"corrections\",\"seq\":9}\n{\"id\":1,\"kind\":\"merge\",\"unix_ms\":1,\"undo\":{},\"redo\":{}}",
+        r#"{"format":1,"node":"a","began_unix_ms":5,"source":"stream","audio":{"encoding":"pcm_s16le","sample_rate":16000,"channels":1},"at":16000,"seq":3,"speakers":1,"segments":2,"connected":true,"base":0}"#,
+        r#"{"format":1,"node":"a","instance":"6f","version":"0.1.0","model":"m","sessions":1,"max_sessions":64,"overloaded":false,"lag_s":0.1}"#,
+        r#"{"format":1,"session":"kitchen","what":{"words":{"words":[{"start":1,"end":2,"text":"well","confidence":0.5}],"is_final":true}}}"#,
+        r#"{"done":{"seq":3,"safe_s":1.5}}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
 /// Whole examples for an entry.
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
@@ -297,11 +320,8 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         .to_vec(),
         "voice_memory" => vec![voices_of_two_people()],
         "model_card" => vec![read("models/zoo/nexttdnn-c128-b122/model.toml")],
-        // Of MQTT 3.1.1: a connection accepted, subscribed, pinged; a message that was kept.
-        "mqtt_packet" => vec![
-            [&[0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0xd0, 0, 0x31, 9, 0, 3][..], b"a/bhey!"].concat(),
-            [&[0x33, 0x84, 0x01, 0, 1, b'a', 0, 7][..], &[b'x'; 127]].concat(),
-        ],
+        "mqtt_packet" => mqtt_packets(),
+        "cluster_message" => of_a_cluster(),
         "recogniser" => answers(),
         "dialect" => [
             r#"{"config":{"sample_rate":48000.0,"words":true,"spk":true}}"#,
@@ -388,6 +408,7 @@ entries!(
     voice_memory,
     model_card,
     mqtt_packet,
+    cluster_message,
     recogniser,
     dialect,
     session
