@@ -8,6 +8,7 @@ mod going_on;
 mod held;
 mod ids;
 mod kept;
+mod nodes;
 mod readiness;
 mod registry;
 mod room;

@@ -2,12 +2,6 @@
 
 use super::registry::Hub;
 
-/// Health check: returns a problem, if any.
-pub(super) type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
-
-/// Something that people should know though the server is ready, if there is any.
-pub(super) type Remark = Box<dyn Fn() -> Option<String> + Send + Sync>;
-
 impl Hub {
     /// Makes readiness depend on something besides sessions, such as a device.
     pub fn check(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {

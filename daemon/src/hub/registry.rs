@@ -13,7 +13,6 @@ use super::elsewhere::Elsewhere;
 use super::given::Given;
 use super::held::Held;
 use super::ids::{self, MICROPHONE_SESSION};
-use super::readiness::{Check, Remark};
 use crate::metrics::PrometheusText;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
@@ -68,6 +67,12 @@ pub enum OpenError {
     #[error(transparent)]
     Start(#[from] StartError),
 }
+
+/// Health check: returns a problem, if any.
+pub(super) type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Something that people should know though the server is ready, if there is any.
+pub(super) type Remark = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Called for every session that opens.
 type OnOpen = Box<dyn Fn(&Arc<Session>) + Send + Sync>;

@@ -4,7 +4,8 @@
 //! groups give exactly: `sum_a · sum_b / (n_a n_b)`. Merging updates it linearly (Lance and Williams, 1967), so
 //! one run over `n` items costs O(n²) time with cached row maxima and one `n × n` matrix.
 
-use super::memory::{Constraint, SpeechMemory};
+use super::exemplar::Constraint;
+use super::memory::SpeechMemory;
 use super::similarities::Similarities;
 use crate::embedding::dot;
 

@@ -1,6 +1,7 @@
 //! How a session's memory keeps to its bound: neighbours and what is most alike are joined, what is lightest is forgotten.
 
-use super::memory::{Exemplar, SpeechMemory};
+use super::exemplar::Exemplar;
+use super::memory::SpeechMemory;
 
 /// Windows of one exemplar at most, as long as neighbours are joined: some seconds of speech.
 const MOST_WINDOWS: f32 = 16.0;

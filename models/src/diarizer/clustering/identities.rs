@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::memory::{Constraint, SpeechMemory};
+use super::exemplar::Constraint;
+use super::memory::SpeechMemory;
 use crate::events::SpeakerId;
 
 /// A must-link exemplar decides the id of its cluster, whatever the weight of the others.

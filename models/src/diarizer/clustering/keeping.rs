@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use diarized_dsp::{SampleIndex, SampleRange};
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Constraint, Exemplar, Link, SpeechMemory, heaviest};
+use super::exemplar::{Constraint, Exemplar};
+use super::memory::{Link, SpeechMemory, heaviest};
 use super::second_view::SecondView;
 use super::similarities::Similarities;
 use crate::events::{Segment, SegmentId, SessionState, SpeakerId};

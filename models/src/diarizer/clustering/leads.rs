@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::memory::{Constraint, SpeechMemory};
+use super::exemplar::Constraint;
+use super::memory::SpeechMemory;
 use crate::embedding::dot;
 use crate::events::{SegmentId, SpeakerId};
 

@@ -15,8 +15,11 @@
 
 mod ageing;
 mod ahc;
+mod by_second;
 mod compaction;
+mod exemplar;
 mod expected;
+mod following;
 mod identities;
 mod keeping;
 mod leads;
@@ -37,9 +40,10 @@ use std::collections::BTreeMap;
 use crate::events::SpeakerId;
 use crate::plda::SpeakerPosterior;
 use ageing::RECENT_S;
+pub(crate) use exemplar::{Constraint, Exemplar};
 pub(crate) use keeping::KeptMemory;
 use limits::Limits;
-pub(crate) use memory::{Constraint, Exemplar, MemoryParams, SpeechMemory};
+pub(crate) use memory::{MemoryParams, SpeechMemory};
 use memory::{Parted, heaviest};
 pub use merging::{GroupPair, VoiceGroups};
 pub(crate) use second_view::{SecondEmbedding, SecondView};

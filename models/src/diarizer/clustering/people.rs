@@ -1,6 +1,7 @@
 //! Voices of speakers, and splits of a speaker by a user.
 
-use super::memory::{Constraint, Link, SpeechMemory};
+use super::exemplar::Constraint;
+use super::memory::{Link, SpeechMemory};
 use crate::embedding::{Embedding, dot};
 use crate::events::{SegmentId, SpeakerId};
 

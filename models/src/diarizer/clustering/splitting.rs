@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use diarized_dsp::SampleIndex;
 
-use super::memory::{Constraint, SpeechMemory};
+use super::exemplar::Constraint;
+use super::memory::SpeechMemory;
 use crate::events::{SegmentId, SpeakerId};
 
 /// A stretch of fewer windows than this is no part of its own: the windows at a change hold both voices.
