@@ -182,7 +182,7 @@ impl Assembler {
     /// Takes the next message and gives what is complete with it.
     ///
     /// # Errors
-    /// [`FrameError`]; what was begun is dropped.
+    /// `FrameError`; what was begun is dropped.
     pub fn take(&mut self, message: &[u8]) -> Result<Option<Content>, FrameError> {
         let (mut body, n_parts) = (std::mem::take(&mut self.body), std::mem::take(&mut self.n_parts));
         let (head, part) = split(message)?;
