@@ -1,6 +1,7 @@
 //! `diarized cluster`: looks at the nodes that share their sessions over NATS.
 
 use super::config_args::ConfigArgs;
+use super::voice_args::table;
 use crate::cluster::{Overview, overview};
 use crate::error_chain::error_chain;
 use crate::exit;
@@ -52,21 +53,20 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             return Ok(exit::FAILURE);
         }
     };
-    let text = if json { format!("{}\n", serde_json::to_string(&seen)?) } else { table(&seen) };
+    let text = if json { format!("{}\n", serde_json::to_string(&seen)?) } else { text_of(&seen) };
     write_stdout(&text)?;
     Ok(exit::OK)
 }
 
 /// A line for each node.
-fn table(seen: &Overview) -> String {
+fn text_of(seen: &Overview) -> String {
     if seen.nodes.is_empty() {
         return "no node is there\n".to_owned();
     }
-    let mut rows =
-        vec![["NODE", "SESSIONS", "MOST", "LAG", "VERSION", "MODEL", "ADDRESS"].map(str::to_owned)];
-    for node in &seen.nodes {
+    let head = ["NODE", "SESSIONS", "MOST", "LAG", "VERSION", "MODEL", "ADDRESS"];
+    let rows = seen.nodes.iter().map(|node| {
         let lag = format!("{:.1} s{}", node.lag_s.0, if node.overloaded { " (too slow)" } else { "" });
-        rows.push([
+        vec![
             node.node.clone(),
             node.sessions.to_string(),
             node.max_sessions.to_string(),
@@ -74,20 +74,7 @@ fn table(seen: &Overview) -> String {
             node.version.clone(),
             node.model.clone(),
             node.address.clone().unwrap_or_else(|| "-".to_owned()),
-        ]);
-    }
-    aligned(&rows)
-}
-
-/// Columns as wide as their widest cell, without blanks at the ends of lines.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let widths: [usize; N] =
-        std::array::from_fn(|n| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0));
-    let mut text = String::new();
-    for row in rows {
-        let line: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+        ]
+    });
+    table(&head, &rows.collect::<Vec<_>>(), &[])
 }
