@@ -1,21 +1,18 @@
 //! A session of another node: its events are followed here, and nothing goes in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytestring::ByteString;
 use diarized_dsp::SampleIndex;
-use parking_lot::Mutex;
 
 use super::archive::Archive;
 use super::channel::Channel;
 use super::counted::HubHandle;
 use super::journal::JournalParams;
 use super::ledger::{Entry, Ledger};
-use super::publisher_slot::PublisherSlot;
 use super::replay::{LastIds, apply};
 use super::state_at::StateAt;
-use super::{Session, input, listening};
+use super::{Session, WithoutWorker, input};
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{Body, Stats};
 
@@ -40,8 +37,8 @@ pub(crate) enum FollowError {
 }
 
 impl Session {
-    /// A session that runs on `node`, as far as `archive` has it; more events come through [`Channel::follow`]. Where it begins
-    /// anew, `kept` is the last event of before that is still good.
+    /// A session that runs on `node`, as far as `archive` has it; more events come through [`Channel::follow`]. If it does
+    /// not continue the events before it, `kept` is the last of them that is still valid.
     pub(crate) fn mirrored(
         number: u64,
         archive: Archive,
@@ -52,26 +49,17 @@ impl Session {
     ) -> Arc<Self> {
         let (format, options, began) = (archive.format, archive.options, archive.began);
         let token_hash = archive.token_hash.clone();
-        let listeners = listening::Listeners::new();
-        listeners.end();
-        listeners.close();
         let channel = Channel::mirrored(archive, kept, journal, hub);
-        Arc::new(Self {
-            number: AtomicU64::new(number),
-            is_back: AtomicBool::new(false),
+        Self::without_worker(WithoutWorker {
+            number,
             is_archived: false,
             elsewhere: Some(node.into()),
             channel,
             input: input::elsewhere(format),
-            listeners,
             format,
             options,
             began,
-            token: Mutex::new(None),
             token_hash,
-            publisher_slot: PublisherSlot::new(),
-            owner: Mutex::default(),
-            thread: Mutex::new(None),
         })
     }
 

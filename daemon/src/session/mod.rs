@@ -110,6 +110,19 @@ pub(crate) struct Parts {
     pub(crate) recorder: Option<Recorder>,
 }
 
+/// What a session is made of that no worker of this process labels.
+struct WithoutWorker {
+    number: u64,
+    is_archived: bool,
+    elsewhere: Option<Arc<str>>,
+    channel: Arc<Channel>,
+    input: Sender,
+    format: AudioFormat,
+    options: SessionOptions,
+    began: SystemTime,
+    token_hash: SecretHash,
+}
+
 /// A running or finished session; shared by its publisher, its readers and the hub.
 #[derive(Debug)]
 pub struct Session {
@@ -192,16 +205,42 @@ impl Session {
         let heard = u128::from(moment.at.0) * u128::from(format.sample_rate);
         let n_received = u64::try_from(heard / u128::from(SAMPLE_RATE_HZ)).unwrap_or(u64::MAX);
         let ended = moment.ended.unwrap_or(EndReason::Interrupted);
-        let listeners = Listeners::new();
-        listeners.end();
-        listeners.close();
-        Arc::new(Self {
-            number: AtomicU64::new(u64::MAX),
-            is_back: AtomicBool::new(false),
+        Self::without_worker(WithoutWorker {
+            number: u64::MAX,
             is_archived: true,
             elsewhere: None,
             channel: Channel::archived(&id, source, moment, events, corrections),
             input: input::closed(format, n_received, ended),
+            format,
+            options,
+            began,
+            token_hash,
+        })
+    }
+
+    /// A session that no worker of this process labels.
+    fn without_worker(parts: WithoutWorker) -> Arc<Self> {
+        let WithoutWorker {
+            number,
+            is_archived,
+            elsewhere,
+            channel,
+            input,
+            format,
+            options,
+            began,
+            token_hash,
+        } = parts;
+        let listeners = Listeners::new();
+        listeners.end();
+        listeners.close();
+        Arc::new(Self {
+            number: AtomicU64::new(number),
+            is_back: AtomicBool::new(false),
+            is_archived,
+            elsewhere,
+            channel,
+            input,
             listeners,
             format,
             options,
