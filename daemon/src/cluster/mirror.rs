@@ -37,7 +37,7 @@ pub(super) struct Follower {
     position: u64,
 }
 
-/// What cannot be followed any more.
+/// Why a session is no longer followed.
 struct Lost(String);
 
 /// Opens a session with all that is there of it.
@@ -122,7 +122,7 @@ impl Follower {
         Ok(session.unwrap_or_else(|| make((empty(&self.id, record), None))))
     }
 
-    /// Follows the session until it cannot be followed any more, or nobody holds it.
+    /// Follows the session to the end of its messages here: until they fail or start over, or until the task is aborted.
     pub(super) async fn run(mut self, channel: Arc<Channel>) {
         let mut stats = self.link.client().subscribe(self.link.names.stats(&self.id)).await.ok();
         let mut connection = self.link.health.connection();
@@ -139,13 +139,15 @@ impl Follower {
             };
             let outcome = match next {
                 Ok(None) => Ok(()),
-                // It does not go on from what was read: it is another one now, or begins anew.
-                Ok(Some(Content::Snapshot { kept: Some(_), .. })) => Err(Lost("it begins anew".to_owned())),
+                // It does not continue the events read so far: another session has the id, or its node starts over.
+                Ok(Some(Content::Snapshot { kept: Some(_), .. })) => {
+                    Err(Lost("its node starts it over".to_owned()))
+                }
                 Ok(Some(content)) => self.apply(&channel, content),
                 Err(lost) => Err(lost),
             };
             if let Err(Lost(reason)) = outcome {
-                tracing::info!(session = self.id, reason, "a session of another node is read anew");
+                tracing::info!(session = self.id, reason, "a session of another node is read from its start");
                 channel.retire();
                 return;
             }
@@ -249,7 +251,7 @@ fn archive(id: &str, record: &Record, moment: StateAt) -> Archive {
     }
 }
 
-/// The session that a snapshot is, and the last event that is still good where it begins anew.
+/// The session in a snapshot. If the snapshot does not continue the events before it, also the last event that is still valid.
 fn begin(id: &str, record: &Record, content: &Content) -> Result<(Archive, Option<u64>), Lost> {
     let Content::Snapshot { seq, last_speaker, last_segment, kept, json } = content else {
         return Err(Lost("it does not begin with a snapshot".to_owned()));

@@ -19,9 +19,9 @@ use super::record::Record;
 use crate::hub::Hub;
 use crate::session::Session;
 
-/// How long a session is followed that nobody holds.
+/// Time that a session without readers is still followed.
 const UNUSED: Duration = Duration::from_secs(60);
-/// Sessions that are followed at most; those that nobody holds make room.
+/// Limit of followed sessions; those without readers make room.
 const MAX_FOLLOWED: usize = 4096;
 /// Least and longest time between two looks at them.
 const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -129,7 +129,7 @@ impl Mirrors {
         }
     }
 
-    /// Drops what nobody holds, and what is no more.
+    /// Drops sessions without readers, and those that are gone.
     fn let_go(&self) {
         let of_all = self.n_of_all.load(Ordering::Relaxed) > 0;
         let mut followed = self.followed.lock();

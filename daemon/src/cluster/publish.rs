@@ -184,12 +184,16 @@ impl Publisher {
         }
         // What NATS forgets by age is written again in time.
         let is_whole = batch.now.seq + 1 == batch.first_seq + batch.events.len() as u64;
-        let is_old = self.snapshot_at.elapsed() > self.link.keep() / 4;
-        if is_whole && (self.n_bytes > SNAPSHOT_AFTER || is_old) {
+        if is_whole && (self.n_bytes > SNAPSHOT_AFTER || self.is_old()) {
             self.write_snapshot(&batch.now).await?;
             self.write_record(true).await?;
         }
         Ok(())
+    }
+
+    /// Whether a quarter of the time that NATS keeps events has passed since the last snapshot.
+    fn is_old(&self) -> bool {
+        self.snapshot_at.elapsed() > self.link.keep() / 4
     }
 
     /// Writes the session as it was at this moment, for readers that begin here.
@@ -215,8 +219,7 @@ impl Publisher {
             self.recorded_at = Instant::now();
             let record = Record::of(&self.session, &self.own.name, self.record.base);
             // Its age in NATS counts from its last version.
-            let is_old = self.snapshot_at.elapsed() > self.link.keep() / 4;
-            if record == self.record && !is_needed && !is_old {
+            if record == self.record && !is_needed && !self.is_old() {
                 return Ok(());
             }
             let id = self.session.id();
@@ -247,7 +250,7 @@ impl Publisher {
         }
     }
 
-    /// Sends how the session runs to whoever follows it; nothing keeps it.
+    /// Sends the statistics of the session to its followers. NATS does not store them.
     async fn send_stats(&mut self) {
         if self.stats_at.elapsed() < STATS_EVERY || !self.link.health.is_connected() {
             return;

@@ -81,7 +81,7 @@ impl FollowAll {
             ReadStatus::UpToDate if cursor.is_after_the_end() => {
                 sessions.iter().any(|session| session.number() == *number)
             }
-            // One of another node that is read anew has another number then.
+            // A session of another node that is read from its start has another number then.
             ReadStatus::HandedOver => sessions.iter().any(|session| session.number() == *number),
             ReadStatus::UpToDate => true,
             ReadStatus::Ended(_) => false,
