@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crossbeam_channel::Sender;
 use diarized_dsp::SampleIndex;
 use parking_lot::Mutex;
 
@@ -11,6 +12,9 @@ use super::encoder::{EncoderError, FrameEncoder, Packet};
 
 /// Packets that wait for the disk: two minutes of audio, about 0.4 MB.
 const MAX_WAITING: usize = 6000;
+/// Packets at which the disk is asked for before its time, so that audio which arrives faster than it is spoken is not
+/// lost.
+const MANY_WAITING: usize = MAX_WAITING / 2;
 
 /// Reports a problem to those who follow the session: a code and a reason.
 pub(super) type Warn = Box<dyn Fn(&str, &str) + Send + Sync>;
@@ -65,6 +69,11 @@ impl Pending {
         inner.trim();
     }
 
+    /// Whether no more audio comes from this process.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inner.lock().rest != Rest::More
+    }
+
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Relaxed);
     }
@@ -86,6 +95,8 @@ impl Inner {
 pub struct Recorder {
     encoder: FrameEncoder,
     pending: Arc<Pending>,
+    /// Wakes the thread that writes.
+    wake: Sender<()>,
     at: SampleIndex,
 }
 
@@ -96,7 +107,7 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(id: &str, warn: Warn) -> Result<(Self, Arc<Pending>), EncoderError> {
+    pub(super) fn new(id: &str, warn: Warn, wake: Sender<()>) -> Result<(Self, Arc<Pending>), EncoderError> {
         let mut encoder = FrameEncoder::new()?;
         let pending = Arc::new(Pending {
             id: id.to_owned(),
@@ -105,7 +116,7 @@ impl Recorder {
             is_forgotten: AtomicBool::new(false),
             warn,
         });
-        Ok((Self { encoder, pending: Arc::clone(&pending), at: SampleIndex::ZERO }, pending))
+        Ok((Self { encoder, pending: Arc::clone(&pending), wake, at: SampleIndex::ZERO }, pending))
     }
 
     /// Takes audio that begins at `at` on the session's clock, 16 kHz mono; what lies between it and the audio before is
@@ -117,7 +128,12 @@ impl Recorder {
         self.at = at.plus(samples.len() as u64);
         let inner = &self.pending.inner;
         self.encoder.push(at, samples, &mut |packet| inner.lock().packets.push_back(packet))?;
-        inner.lock().trim();
+        let mut inner = inner.lock();
+        if inner.packets.len() >= MANY_WAITING {
+            // Where the channel is full the thread is on its way.
+            let _ = self.wake.try_send(());
+        }
+        inner.trim();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 use super::encoder::{EncoderError, Packet};
@@ -48,7 +48,9 @@ pub struct Recordings {
     /// Sessions that began since the thread looked.
     begun: Mutex<Vec<Arc<Pending>>>,
     open: Mutex<Vec<Open>>,
-    stop: Sender<()>,
+    /// Wakes the thread before its time.
+    wake: Sender<()>,
+    is_closing: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
     n_errors: AtomicU64,
     n_written: AtomicU64,
@@ -81,13 +83,14 @@ impl Recordings {
                 sizes.insert(id.to_owned(), entry.metadata()?.len());
             }
         }
-        let (stop, stopped) = bounded(1);
+        let (wake, woken) = bounded(1);
         let recordings = Arc::new(Self {
             params,
             sizes: Mutex::new(sizes),
             begun: Mutex::default(),
             open: Mutex::default(),
-            stop,
+            wake,
+            is_closing: AtomicBool::new(false),
             thread: Mutex::new(None),
             n_errors: AtomicU64::new(0),
             n_written: AtomicU64::new(0),
@@ -96,8 +99,10 @@ impl Recordings {
         let us = Arc::downgrade(&recordings);
         let work = move || {
             loop {
-                let is_last = !matches!(stopped.recv_timeout(WRITE_EVERY), Err(RecvTimeoutError::Timeout));
+                // Early or in time: both write.
+                let _ = woken.recv_timeout(WRITE_EVERY);
                 let Some(recordings) = us.upgrade() else { return };
+                let is_last = recordings.is_closing.load(Ordering::Acquire);
                 recordings.write();
                 if is_last {
                     return;
@@ -117,7 +122,7 @@ impl Recordings {
         id: &str,
         warn: impl Fn(&str, &str) + Send + Sync + 'static,
     ) -> Result<Recorder, EncoderError> {
-        let (recorder, pending) = Recorder::new(id, Box::new(warn) as Warn)?;
+        let (recorder, pending) = Recorder::new(id, Box::new(warn) as Warn, self.wake.clone())?;
         self.sizes.lock().insert(id.to_owned(), 0);
         self.begun.lock().push(pending);
         Ok(recorder)
@@ -141,7 +146,8 @@ impl Recordings {
         self.sizes.lock().keys().cloned().collect()
     }
 
-    /// The file of a session, open for reading, up to what is written now; `None` where there is none.
+    /// The file of a session, open for reading; `None` where there is none. Of a session that has ended it is whole, of
+    /// one that runs it has what is written now.
     ///
     /// # Errors
     /// Of the operating system.
@@ -149,6 +155,7 @@ impl Recordings {
         if !self.holds(id) {
             return Ok(None);
         }
+        self.write_before_reading(id);
         match File::open(self.path(id)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -190,8 +197,9 @@ impl Recordings {
 
     /// Writes what waits, stops the thread.
     pub fn close(&self) {
-        // A thread that has ended needs no word.
-        let _ = self.stop.try_send(());
+        self.is_closing.store(true, Ordering::Release);
+        // A full channel wakes the thread too; one that has ended needs no word.
+        let _ = self.wake.try_send(());
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
@@ -230,6 +238,26 @@ impl Recordings {
     /// Writes what waits of every session.
     fn write(&self) {
         let mut all = self.open.lock();
+        self.take_begun(&mut all);
+        let running = running(&all);
+        all.retain_mut(|open| self.write_one(open, &running));
+        let is_failing = all.iter().any(|open| open.retry_at.is_some());
+        self.is_failing.store(is_failing, Ordering::Relaxed);
+    }
+
+    /// Writes what waits of a session whose file is not there yet or gets no more audio. The others wait for the thread,
+    /// so that reading often does not make many small pages.
+    fn write_before_reading(&self, id: &str) {
+        let mut all = self.open.lock();
+        self.take_begun(&mut all);
+        let running = running(&all);
+        all.retain_mut(|open| {
+            let is_due = open.pending.id == id && (open.track.is_none() || open.pending.has_ended());
+            !is_due || self.write_one(open, &running)
+        });
+    }
+
+    fn take_begun(&self, all: &mut Vec<Open>) {
         let begun = std::mem::take(&mut *self.begun.lock());
         all.extend(begun.into_iter().map(|pending| Open {
             pending,
@@ -237,10 +265,6 @@ impl Recordings {
             has_warned: false,
             retry_at: None,
         }));
-        let running: BTreeSet<String> = all.iter().map(|open| open.pending.id.clone()).collect();
-        all.retain_mut(|open| self.write_one(open, &running));
-        let is_failing = all.iter().any(|open| open.retry_at.is_some());
-        self.is_failing.store(is_failing, Ordering::Relaxed);
     }
 
     /// Writes what waits of one session. Whether it goes on.
@@ -345,6 +369,10 @@ impl Recordings {
             }
         }
     }
+}
+
+fn running(all: &[Open]) -> BTreeSet<String> {
+    all.iter().map(|open| open.pending.id.clone()).collect()
 }
 
 /// Goes on with a file; one that was cut off in its head, before any audio, is begun again.

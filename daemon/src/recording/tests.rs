@@ -1,6 +1,6 @@
 //! Kept audio, checked with other readers of Ogg and with another decoder.
 
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, Read as _, Write as _};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::encoder::{FrameEncoder, Packet};
+use super::pending::Recorder;
 use super::track::{Track, TrackError};
 use super::{CutError, Recordings, RecordingsParams, cut, duration_s};
 use crate::audio_file::{AudioFile, MonoFile, Opening};
@@ -290,6 +291,39 @@ fn the_shelf_writes_reports_and_forgets() {
     assert!(recordings.holds("d"));
     assert_eq!(recordings.retain(|id| id != "d").unwrap(), 1);
     assert!(!recordings.holds("d") && params.folder.join("not ours.txt").exists());
+}
+
+#[test]
+fn an_ended_session_is_read_whole_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let params = RecordingsParams { folder: folder.path().join("audio"), max_bytes: u64::MAX };
+    let recordings = Recordings::open(params).unwrap();
+    let speech = speech();
+    for n in 1..6 {
+        let id = format!("s{n}");
+        let mut recorder = recordings.begin(&id, |_, _| ()).unwrap();
+        assert!(recordings.read(&id).unwrap().is_some(), "a session that has just begun has a file");
+        recorder.push(SampleIndex::ZERO, &speech[..n * RATE]).unwrap();
+        recorder.finish(SampleIndex((n * RATE) as u64)).unwrap();
+        let mut bytes = Vec::new();
+        recordings.read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+        assert_eq!(decoded(&bytes).len(), n * RATE);
+        assert_eq!(recordings.n_bytes(), bytes.len() as u64);
+        assert!(recordings.forget(&id).unwrap());
+    }
+}
+
+#[test]
+fn audio_that_comes_fast_wakes_the_thread_before_it_is_too_much() {
+    let (wake, woken) = crossbeam_channel::bounded(1);
+    let (mut recorder, pending) = Recorder::new("fast", Box::new(|_, _| ()), wake).unwrap();
+    let minute = vec![0.0; 59 * RATE];
+    recorder.push(SampleIndex::ZERO, &minute).unwrap();
+    assert!(woken.is_empty());
+    recorder.push(SampleIndex(minute.len() as u64), &minute[..2 * RATE]).unwrap();
+    assert!(woken.try_recv().is_ok());
+    let (packets, _) = pending.take();
+    assert!(packets.first().unwrap().0 == 0 && packets.len() >= 61 * 50 - 1);
 }
 
 #[test]
