@@ -20,6 +20,9 @@ export class PublishError extends Error {
 /** Closes by accident, after which a session can be resumed; every other one is meant. */
 const ACCIDENTS = new Set([1005, 1006, 1011, 1012, 1013, 1014, 1015]);
 
+/** Refusals of a resume after which another try may succeed, here or at another node behind the same address. */
+const PASSING = new Set(["elsewhere", "overloaded", "shutting_down", "too_many_connections", "too_many_sessions"]);
+
 /** Close of a client that comes back; all but 1000 and 1001 are accidents to the server. */
 const LEFT = 4000;
 
@@ -213,7 +216,7 @@ export class Publisher {
                 return;
             } catch (next) {
                 error = next;
-                if (!ACCIDENTS.has(next.close)) break;
+                if (!ACCIDENTS.has(next.close) && !PASSING.has(next.code)) break;
             }
         }
         this.#over(error);

@@ -17,7 +17,7 @@ use super::wire_audio::WireAudio;
 use crate::audio_file::{AudioFile, AudioFileError, AudioProblem};
 use crate::protocol::client_message::Resume;
 use crate::protocol::server_message::{Body, EndReason, Ended, Started};
-use crate::protocol::{AudioFormat, ClientMessage, CloseCode, Encoding, ServerMessage, Start};
+use crate::protocol::{AudioFormat, ClientMessage, CloseCode, Encoding, ErrorCode, ServerMessage, Start};
 
 /// How long the server may take for the last labels after the audio, on top of what the audio itself takes.
 const LAST_WORDS: Duration = Duration::from_secs(120);
@@ -218,6 +218,7 @@ async fn take_up(
     let start = ClientMessage::Start(Start { resume: Some(resume), ..Start::default() });
     socket.send(Message::text(start.to_json())).await.map_err(|e| lost(&e.to_string()))?;
     let mut said = None;
+    let mut is_passing = false;
     loop {
         let next = tokio::time::timeout(SILENCE, socket.next()).await;
         match next.map_err(|_| lost("the server does not answer"))? {
@@ -228,9 +229,15 @@ async fn take_up(
                         let n_received = *n_received;
                         return Ok((socket, message, text.as_str().to_owned(), n_received));
                     }
-                    Body::Error(error) => said = Some(error.reason.clone()),
+                    Body::Error(error) => {
+                        is_passing = is_passing_refusal(error.code);
+                        said = Some(error.reason.clone());
+                    }
                     _ => {}
                 }
+            }
+            Some(Ok(Message::Close(_))) if is_passing => {
+                return Err(PublishError::Lost { reason: said.unwrap_or_default() });
             }
             Some(Ok(Message::Close(frame))) => {
                 let (code, reason) =
@@ -242,6 +249,12 @@ async fn take_up(
             None => return Err(lost("the server is gone")),
         }
     }
+}
+
+/// Whether a session that is refused now may be taken up a little later, here or at another node behind the same address.
+fn is_passing_refusal(code: ErrorCode) -> bool {
+    use ErrorCode::{Elsewhere, Overloaded, ShuttingDown, TooManyConnections, TooManySessions};
+    [Elsewhere, Overloaded, ShuttingDown, TooManyConnections, TooManySessions].contains(&code)
 }
 
 /// State from the server's messages, across connections.

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::ask::{Answer, Ask, What};
 use super::link::Link;
 use super::node::Own;
+use super::publishers::Publishers;
 use crate::hub::Hub;
 use crate::session::{Command, Session};
 
@@ -21,7 +22,13 @@ const AT_ONCE: usize = 64;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers for ever, once the name of this node is `held`.
-pub(super) async fn run(link: Arc<Link>, hub: Arc<Hub>, own: Arc<Own>, mut held: watch::Receiver<bool>) {
+pub(super) async fn run(
+    link: Arc<Link>,
+    hub: Arc<Hub>,
+    own: Arc<Own>,
+    publishers: Arc<Publishers>,
+    mut held: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     // The sender is gone at the end of the process.
     let _ = held.wait_for(|held| *held).await;
@@ -30,9 +37,9 @@ pub(super) async fn run(link: Arc<Link>, hub: Arc<Hub>, own: Arc<Own>, mut held:
             while let Some(message) = asked.next().await {
                 // The semaphore is never closed.
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                let (link, hub) = (Arc::clone(&link), Arc::clone(&hub));
+                let (link, hub, publishers) = (Arc::clone(&link), Arc::clone(&hub), Arc::clone(&publishers));
                 tokio::spawn(async move {
-                    reply(&link, &hub, message).await;
+                    reply(&link, &hub, &publishers, message).await;
                     drop(place);
                 });
             }
@@ -41,10 +48,10 @@ pub(super) async fn run(link: Arc<Link>, hub: Arc<Hub>, own: Arc<Own>, mut held:
     }
 }
 
-async fn reply(link: &Link, hub: &Hub, message: Message) {
+async fn reply(link: &Link, hub: &Hub, publishers: &Publishers, message: Message) {
     let Some(to) = message.reply.clone() else { return };
     let answer = match Ask::parse(&message.payload) {
-        Ok(ask) => answer(hub, ask).await,
+        Ok(ask) => answer(hub, publishers, ask).await,
         Err(reason) => Answer::Failed(reason),
     };
     let json = serde_json::to_vec(&answer).expect("texts and finite numbers have a JSON form");
@@ -52,7 +59,15 @@ async fn reply(link: &Link, hub: &Hub, message: Message) {
     let _ = link.client().publish(to, json.into()).await;
 }
 
-async fn answer(hub: &Hub, ask: Ask) -> Answer {
+async fn answer(hub: &Hub, publishers: &Publishers, ask: Ask) -> Answer {
+    if ask.what == What::HandOver {
+        let Some(session) = hub.get(&ask.session) else { return Answer::NotFound };
+        return match publishers.hand_over(&session).await {
+            Ok(true) => done(&session),
+            Ok(false) => Answer::Leaving,
+            Err(reason) => Answer::Refused(reason),
+        };
+    }
     let session = match hub.look_for(&ask.session).await {
         Ok(Some(session)) => session,
         Ok(None) => return Answer::NotFound,
@@ -66,6 +81,8 @@ async fn answer(hub: &Hub, ask: Ask) -> Answer {
                 Err(error) => Answer::Failed(error.to_string()),
             };
         }
+        // Above: only a session in memory can be stopped.
+        What::HandOver => Ok(()),
         What::Finalize => {
             if let Ok(outcome) = session.input().command(Command::Finalize).await {
                 let _ = outcome.await;

@@ -24,6 +24,8 @@ pub(super) struct Ask {
 pub(super) enum What {
     /// That it ends, or that an ended one is forgotten.
     Delete,
+    /// That it is stopped for another node.
+    HandOver,
     Finalize,
     Correct {
         how: How,
@@ -69,6 +71,8 @@ pub(super) enum Answer {
     },
     /// There is no such session on that node.
     NotFound,
+    /// The session is being stopped for another node; NATS has all of it soon.
+    Leaving,
     UnknownSpeaker(u32),
     UnknownSegment(u64),
     TooMany(u32),
@@ -181,6 +185,7 @@ impl Answer {
         let refused = |reason: String| CorrectionError::Refused { reason };
         Err(match self {
             Self::Done { seq, safe_s } => return Ok((seq, safe_s)),
+            Self::Leaving => refused(format!("session {session:?} leaves node {node:?}; try again")),
             Self::NotFound => refused(format!("node {node:?} has session {session:?} no more")),
             Self::UnknownSpeaker(id) => CorrectionError::UnknownSpeaker(SpeakerId(id)),
             Self::UnknownSegment(id) => CorrectionError::UnknownSegment(SegmentId(id)),

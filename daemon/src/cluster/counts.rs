@@ -9,6 +9,10 @@ pub(super) struct Counts {
     pub(super) events: Count,
     /// Messages that NATS did not take at once.
     pub(super) failures: Count,
+    /// Copies of voices of running sessions.
+    pub(super) copies: Count,
+    /// Sessions of other nodes that went on here.
+    pub(super) taken: Count,
     /// Questions to other nodes.
     pub(super) asked: Count,
 }

@@ -29,6 +29,11 @@ pub enum Content {
         /// The corrections.
         entries: Vec<Entry>,
     },
+    /// From here on another node writes: events of the node before that are not here are void.
+    Taken {
+        /// Number of the last event that is still good.
+        seq: u64,
+    },
     /// The session as it stands, for readers that begin here.
     Snapshot {
         /// Number of the last event in it.
@@ -74,6 +79,7 @@ struct Head {
 enum Kind {
     Events,
     Corrections,
+    Taken,
     Snapshot,
 }
 
@@ -122,6 +128,7 @@ impl Content {
                 let json = |entry| serde_json::to_vec(entry).expect("entries have a JSON form");
                 (Head { seq: *seq, ..head(Kind::Corrections) }, lines(entries.iter().map(json)))
             }
+            Self::Taken { seq } => (Head { seq: *seq, ..head(Kind::Taken) }, Vec::new()),
             Self::Snapshot { seq, last_speaker, last_segment, kept, json } => {
                 let (speaker, segment) = (*last_speaker, *last_segment);
                 let head = Head { seq: *seq, speaker, segment, kept: *kept, ..head(Kind::Snapshot) };
@@ -151,7 +158,7 @@ pub(super) fn last_event(message: &[u8]) -> Option<u64> {
     let (head, _) = split(message).ok().filter(|(head, _)| !head.more)?;
     match head.kind {
         Kind::Events => (head.seq + head.n).checked_sub(1),
-        Kind::Snapshot | Kind::Corrections => Some(head.seq),
+        Kind::Snapshot | Kind::Corrections | Kind::Taken => Some(head.seq),
     }
 }
 
@@ -214,6 +221,7 @@ impl Assembler {
                 let entries = text.split('\n').map(serde_json::from_str).collect::<Result<_, _>>();
                 Content::Corrections { seq: head.seq, entries: entries.map_err(|error| unfit(&error))? }
             }
+            Kind::Taken => Content::Taken { seq: head.seq },
             Kind::Snapshot => Content::Snapshot {
                 seq: head.seq,
                 last_speaker: head.speaker,
@@ -254,6 +262,8 @@ mod tests {
         assert_eq!(assembler.take(&messages[0]), Ok(None), "it may begin again");
         assert_eq!(assembler.take(&messages[0]), Ok(None));
         assert_eq!(assembler.take(&messages[1]), Ok(None));
+        let taken = Content::Taken { seq: 9 };
+        assert_eq!((again(&taken), last_event(&taken.to_messages()[0])), (taken, Some(9)));
         let json = ByteString::from("{}");
         let snapshot = Content::Snapshot { seq: 9, last_speaker: 2, last_segment: 5, kept: Some(3), json };
         assert_eq!((again(&snapshot), last_event(&snapshot.to_messages()[0])), (snapshot, Some(9)));

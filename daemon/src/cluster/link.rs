@@ -27,6 +27,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub(super) struct Stores {
     pub(super) nodes: Store,
     pub(super) sessions: Store,
+    pub(super) copies: Store,
     pub(super) events: Stream,
 }
 
@@ -156,9 +157,15 @@ impl Link {
             max_age: self.config.keep,
             ..self.bucket(&self.names.sessions())
         };
+        let copies = stream::Config {
+            description: Some("sealed voices of running sessions of diarized".to_owned()),
+            max_age: self.config.keep,
+            ..self.bucket(&self.names.copies())
+        };
         let nodes = self.bucket_of(&self.names.nodes(), nodes).await?;
         let sessions = self.bucket_of(&self.names.sessions(), sessions).await?;
-        Ok(Stores { nodes, sessions, events })
+        let copies = self.bucket_of(&self.names.copies(), copies).await?;
+        Ok(Stores { nodes, sessions, copies, events })
     }
 
     /// The stream that a bucket is, as every client of NATS makes it. It is made by hand: the client asks for the account first,

@@ -8,6 +8,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
 use diarized_dsp::SampleIndex;
 use diarized_models::SessionState;
 use futures_util::StreamExt as _;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::error::{ClusterError, refused};
@@ -16,7 +17,6 @@ use super::link::{Link, Stores};
 use super::log::last_message;
 use super::record::Record;
 use crate::hub::Hub;
-use crate::protocol::SessionOptions;
 use crate::protocol::server_message::{Body, Stats};
 use crate::secret::{SecretHash, random_hex};
 use crate::session::replay::{LastIds, of_snapshot};
@@ -35,6 +35,8 @@ pub(super) struct Follower {
     assembler: Assembler,
     /// Where in the stream the last message is that was read.
     position: u64,
+    /// The same of the last one that is in the session, or is to be completed.
+    applied: watch::Sender<u64>,
 }
 
 /// Why a session is no longer followed.
@@ -54,9 +56,9 @@ pub(super) async fn open(
     let stores = timeout(PATIENCE, link.stores()).await.map_err(|error| refused(what, &error))?;
     let last = last_message(&stores, &link.names.events(id)).await?.map_or(0, |last| last.sequence);
     let messages = read_from(link, &stores, id, record.base).await?;
-    let assembler = Assembler::default();
-    let mut follower =
-        Follower { link: Arc::clone(link), id: id.to_owned(), messages, assembler, position: 0 };
+    let (assembler, applied, link, id) =
+        (Assembler::default(), watch::Sender::new(0), Arc::clone(link), id.to_owned());
+    let mut follower = Follower { link, id, messages, assembler, position: 0, applied };
     let read = follower.read_until(last, |archive| hub_session(hub, archive, record), record);
     let session = timeout(PATIENCE, read).await.map_err(|error| refused(what, &error))?;
     let session = session.map_err(|Lost(reason)| ClusterError::Refused { what, reason })?;
@@ -111,7 +113,7 @@ impl Follower {
             }
             match &session {
                 Some(session) => self.apply(session.channel(), content)?,
-                None if matches!(content, Content::Corrections { .. }) => {}
+                None if matches!(content, Content::Corrections { .. } | Content::Taken { .. }) => {}
                 None => {
                     return Err(Lost(
                         "its first events are no longer in NATS (cluster.keep_hours)".to_owned(),
@@ -160,7 +162,12 @@ impl Follower {
             Some(Ok(message)) => {
                 let place = message.info().map(|info| info.stream_sequence);
                 self.position = place.map_err(|error| Lost(error.to_string()))?;
-                self.assembler.take(&message.payload).map_err(|error| Lost(error.to_string()))
+                let content = self.assembler.take(&message.payload);
+                let content = content.map_err(|error| Lost(error.to_string()))?;
+                if content.is_none() {
+                    self.applied.send_replace(self.position);
+                }
+                Ok(content)
             }
             Some(Err(_)) | None => {
                 self.begin_again().await;
@@ -199,19 +206,24 @@ impl Follower {
     fn apply(&mut self, channel: &Channel, content: Content) -> Result<(), Lost> {
         match content {
             Content::Events { first_seq, events } => {
-                channel.follow(first_seq, events).map_err(|error| Lost(error.to_string()))
+                channel.follow(first_seq, events).map_err(|error| Lost(error.to_string()))?;
             }
-            Content::Corrections { entries, .. } => {
-                channel.follow_corrections(entries);
-                Ok(())
-            }
-            Content::Snapshot { seq, .. } if seq <= channel.last_seq() => Ok(()),
+            Content::Corrections { entries, .. } => channel.follow_corrections(entries),
+            // Readers who come from its former node may have more events, which are void.
+            Content::Taken { seq } => channel.set_taken_over_at(seq),
+            Content::Snapshot { seq, .. } if seq <= channel.last_seq() => {}
             Content::Snapshot { seq, last_speaker, last_segment, json, .. } => {
                 let moment = moment(seq, LastIds { speaker: last_speaker, segment: last_segment }, &json)?;
                 channel.skip_to(moment);
-                Ok(())
             }
         }
+        self.applied.send_replace(self.position);
+        Ok(())
+    }
+
+    /// A receiver of the place in the stream up to which the session has all.
+    pub(super) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
     }
 }
 
@@ -241,10 +253,10 @@ fn archive(id: &str, record: &Record, moment: StateAt) -> Archive {
         id: id.to_owned(),
         source: record.source(),
         format: record.audio,
-        options: SessionOptions::default(),
+        options: record.options,
         began: record.began(),
-        // The publisher's secret stays at its node: none fits here.
-        token_hash: SecretHash::of(&random_hex(16)),
+        // Of a node that wrote none, no secret fits.
+        token_hash: record.secret().unwrap_or_else(|| SecretHash::of(&random_hex(16))),
         moment,
         events: Vec::new(),
         corrections: Vec::new(),

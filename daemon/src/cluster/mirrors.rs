@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -40,6 +41,8 @@ pub(super) struct Mirrors {
 struct Followed {
     session: Arc<Session>,
     began_unix_ms: u64,
+    /// Where in the stream the last message is that is in the session.
+    applied: watch::Receiver<u64>,
     task: AbortHandle,
     used: Instant,
 }
@@ -82,9 +85,10 @@ impl Mirrors {
         if let Some(known) = self.known(id, record) {
             return Ok(known);
         }
+        let applied = follower.applied();
         let task = tokio::spawn(follower.run(Arc::clone(session.channel()))).abort_handle();
-        let began_unix_ms = record.began_unix_ms;
-        let followed = Followed { session: Arc::clone(&session), began_unix_ms, task, used: Instant::now() };
+        let (began_unix_ms, used) = (record.began_unix_ms, Instant::now());
+        let followed = Followed { session: Arc::clone(&session), began_unix_ms, applied, task, used };
         let before = self.followed.lock().insert(id.to_owned(), followed);
         if let Some(before) = before {
             before.session.channel().retire();
@@ -99,6 +103,32 @@ impl Mirrors {
             .filter(|known| known.began_unix_ms == record.began_unix_ms && !known.task.is_finished())?;
         known.used = Instant::now();
         Some(Arc::clone(&known.session))
+    }
+
+    /// The session of this record, once it has all up to a place in the stream.
+    ///
+    /// # Errors
+    /// NATS is away, or has not kept enough of the session.
+    pub(super) async fn get_up_to(
+        self: &Arc<Self>,
+        id: &str,
+        record: &Record,
+        place: u64,
+    ) -> Result<Arc<Session>, ClusterError> {
+        let session = self.get(id, record).await?;
+        let applied = self.followed.lock().get(id).map(|followed| followed.applied.clone());
+        let lost = |reason: &str| ClusterError::Refused {
+            what: "the events of a session",
+            reason: reason.to_owned(),
+        };
+        let mut applied = applied.ok_or_else(|| lost("it is followed no more"))?;
+        let is_there = applied.wait_for(|at| *at >= place).await.is_ok();
+        if is_there { Ok(session) } else { Err(lost("it is read from its start")) }
+    }
+
+    /// Follows a session no more that goes on here. Its readers stay with it.
+    pub(super) fn give_away(&self, id: &str) {
+        self.followed.lock().remove(id);
     }
 
     /// All that are followed now.

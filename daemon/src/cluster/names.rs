@@ -21,6 +21,11 @@ impl Names {
         format!("{}_sessions", self.prefix)
     }
 
+    /// The bucket of the voices of running sessions, sealed.
+    pub(super) fn copies(&self) -> String {
+        format!("{}_copies", self.prefix)
+    }
+
     /// The stream of all events.
     pub(super) fn stream(&self) -> String {
         format!("{}_events", self.prefix)

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::RequestErrorKind;
 use async_nats::jetstream::kv::Operation;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -18,8 +17,10 @@ use super::mirrors::Mirrors;
 use super::node::{FORMAT, Own};
 use super::nodes::Nodes;
 use super::publishers::Publishers;
+use super::questions::Questions;
 use super::record::Record;
-use crate::hub::{Elsewhere, ListedElsewhere};
+use super::taking::Taking;
+use crate::hub::{Elsewhere, Hub, ListedElsewhere, TakeError};
 use crate::session::{Channel, Command, CorrectionError, Session};
 use crate::storage::StorageError;
 
@@ -31,11 +32,14 @@ const ARRIVAL: Duration = Duration::from_secs(5);
 /// See the module's documentation.
 pub(super) struct Others {
     pub(super) link: Arc<Link>,
+    pub(super) hub: Arc<Hub>,
     pub(super) own: Arc<Own>,
     pub(super) nodes: Arc<Nodes>,
     pub(super) directory: Arc<Directory>,
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) publishers: Arc<Publishers>,
+    pub(super) questions: Arc<Questions>,
+    pub(super) taking: Taking,
 }
 
 impl Others {
@@ -67,32 +71,6 @@ impl Others {
         }
     }
 
-    /// Asks a node.
-    async fn ask(&self, node: &str, ask: &Ask) -> Result<Answer, String> {
-        let json = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
-        let client = self.link.client();
-        let most = client.max_payload();
-        if most > 0 && json.len() > most {
-            return Err(format!("{} bytes are more than NATS takes; send it to node {node:?}", json.len()));
-        }
-        if !self.link.health.is_connected() {
-            return Err(format!("NATS is away, and the session is of node {node:?}; try again later"));
-        }
-        self.link.counts.asked.add(1);
-        let reply = client.request(self.link.names.ask(node), json.into()).await;
-        let reply = reply.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => {
-                format!("node {node:?} of the session is away; try again later")
-            }
-            RequestErrorKind::TimedOut => {
-                format!("node {node:?} of the session does not answer; it may have done it all the same")
-            }
-            _ => format!("node {node:?} of the session cannot be asked: {error}"),
-        })?;
-        serde_json::from_slice(&reply.payload)
-            .map_err(|error| format!("node {node:?} answers what cannot be read ({error})"))
-    }
-
     async fn act_there(&self, session: &Session, command: Command) -> Result<f64, CorrectionError> {
         let id = session.id();
         let refused = |reason: String| CorrectionError::Refused { reason };
@@ -100,14 +78,35 @@ impl Others {
         let node = self.record(id).await.map(|record| record.node);
         let node = node.or_else(|| session.elsewhere().map(str::to_owned)).unwrap_or_default();
         if node == self.own.name {
-            return Err(refused(format!("session {id:?} is no longer in the memory of its node")));
+            return self.act_here(id, command).await;
         }
         let ask = Ask::of(id, &command)
             .ok_or_else(|| refused(format!("that has to be asked of node {node:?} of the session")))?;
-        let answer = self.ask(&node, &ask).await.map_err(refused)?;
+        let answer = self.questions.ask(&node, &ask).await.map_err(refused)?;
         let (seq, safe_s) = answer.outcome(id, &node)?;
         arrived(session.channel(), seq).await;
         Ok(safe_s)
+    }
+
+    /// Acts on a session that has come to this node since it was followed.
+    async fn act_here(&self, id: &str, command: Command) -> Result<f64, CorrectionError> {
+        let Some(session) = self.hub.get(id) else {
+            let reason = format!("session {id:?} is no longer in the memory of its node");
+            return Err(CorrectionError::Refused { reason });
+        };
+        match command {
+            Command::Finalize => {
+                if let Ok(outcome) = session.input().command(Command::Finalize).await {
+                    let _ = outcome.await;
+                }
+            }
+            // A box, as the hub asks here in its turn.
+            Command::Correct { correction, by } => self.hub.correct(&session, correction, by).boxed().await?,
+            Command::Words { words, is_final } => {
+                self.hub.add_words(&session, words, is_final).boxed().await?
+            }
+        }
+        Ok(session.safe_s())
     }
 
     async fn forget_there(&self, id: &str) -> Result<bool, StorageError> {
@@ -119,7 +118,7 @@ impl Others {
             return Ok(true);
         }
         let ask = Ask { format: FORMAT, session: id.to_owned(), what: What::Delete };
-        match self.ask(&record.node, &ask).await.map_err(away)? {
+        match self.questions.ask(&record.node, &ask).await.map_err(away)? {
             Answer::Done { .. } => Ok(true),
             Answer::NotFound => {
                 self.erase_all(id).await?;
@@ -219,6 +218,22 @@ impl Elsewhere for Others {
             }
         }
         .boxed()
+    }
+
+    fn has_moved(&self, id: &str) -> bool {
+        let record = self.directory.get(id).map(|(record, _)| record);
+        record.is_some_and(|record| {
+            let is_left = record.going_on.is_left && record.reason.is_none();
+            is_left || (record.going_on.moves > 0 && record.node != self.own.name)
+        })
+    }
+
+    fn can_take(&self) -> bool {
+        self.link.health.is_connected()
+    }
+
+    fn take<'a>(&'a self, id: &'a str, secret: &'a str) -> BoxFuture<'a, Result<Arc<Session>, TakeError>> {
+        self.taking.take(id, secret).boxed()
     }
 
     fn followed(&self) -> Vec<Arc<Session>> {

@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, UpdateErrorKind};
+use diarized_dsp::SampleIndex;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::copies::Copies;
 use super::error::{ClusterError, refused};
 use super::frames::{Content, last_event};
 use super::health::Part;
 use super::link::{Link, Stores};
 use super::log::{Log, Stop};
 use super::node::Own;
-use super::record::Record;
-use crate::session::{Batch, Cursor, Entry, ReadStatus, Session, StateAt};
+use super::record::{GoingOn, Record};
+use crate::session::{Batch, Cursor, Entry, FedBy, Keeper, ReadStatus, Session, StateAt};
 
 /// Events that are written together.
 const MAX_BATCH: usize = 500;
-/// Time between two records of a session whose numbers have changed.
-const RECORD_EVERY: Duration = Duration::from_secs(2);
+/// Time between two records of a session whose numbers have changed: so much audio its publisher keeps for the next node.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
 /// Time between two `stats`.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 /// Bytes of events after which a snapshot shortens the way of new readers.
@@ -37,10 +39,22 @@ pub(super) enum Outcome {
     Fenced,
     /// NATS has nothing of it any more.
     Emptied,
+    /// It goes on at another node.
+    Moved,
     /// Another session has its id.
     Conflict,
     /// It is deleted.
     Deleted,
+}
+
+/// What the writers of all sessions share.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) link: Arc<Link>,
+    pub(super) own: Arc<Own>,
+    pub(super) copies: Arc<Copies>,
+    /// Whether this process has written the session before.
+    pub(super) is_again: bool,
 }
 
 /// The writer of one session.
@@ -48,6 +62,7 @@ pub(super) struct Publisher {
     link: Arc<Link>,
     stores: Stores,
     own: Arc<Own>,
+    copies: Arc<Copies>,
     session: Arc<Session>,
     cursor: Cursor,
     log: Log,
@@ -55,6 +70,10 @@ pub(super) struct Publisher {
     seq: u64,
     /// Where the newest snapshot is; readers begin at the one before it, so that they have some of the past.
     newest: u64,
+    /// How another node goes on with it, from what is there.
+    going_on: GoingOn,
+    /// The newest copy of its voices, until it is there.
+    voices: Option<Arc<[u8]>>,
     /// Last that was written of the record, and its revision.
     record: Record,
     revision: u64,
@@ -70,11 +89,12 @@ impl Publisher {
     /// Finds out what is there of the session, and goes on behind it. Waits as long as NATS is away.
     ///
     /// # Errors
-    /// [`Outcome::Conflict`], [`Outcome::Fenced`]
-    pub(super) async fn open(link: Arc<Link>, own: Arc<Own>, session: Arc<Session>) -> Result<Self, Outcome> {
+    /// [`Outcome::Conflict`], [`Outcome::Fenced`], [`Outcome::Moved`]
+    pub(super) async fn open(place: Place, session: Arc<Session>) -> Result<Self, Outcome> {
+        let link = &place.link;
         loop {
             let stores = link.stores().await;
-            match Self::try_open(&link, &stores, &own, &session).await {
+            match Self::try_open(&place, &stores, &session).await {
                 Ok(opened) => return opened,
                 Err(error) => {
                     if link.health.is_connected() && link.health.failed(Part::Events, &error.to_string()) {
@@ -87,42 +107,33 @@ impl Publisher {
     }
 
     async fn try_open(
-        link: &Arc<Link>,
+        place: &Place,
         stores: &Stores,
-        own: &Arc<Own>,
         session: &Arc<Session>,
     ) -> Result<Result<Self, Outcome>, ClusterError> {
-        let Some((record, revision)) = claim(stores, own, session).await? else {
-            return Ok(Err(Outcome::Conflict));
+        let (record, revision) = match claim(stores, &place.own, session).await? {
+            Ok(claimed) => claimed,
+            Err(outcome) => return Ok(Err(outcome)),
         };
         if record.reason.is_some() && session.channel().ended().is_none() {
             return Ok(Err(Outcome::Fenced));
         }
-        let (log, last) = Log::open(link, stores, session.id()).await?;
-        let channel = session.channel();
+        let (log, last) = Log::open(&place.link, stores, session.id()).await?;
         let there = last.as_deref().map(|message| last_event(message).unwrap_or(0));
-        // A process before this one may have written events that it did not keep.
-        let is_good = |seq: u64| {
-            seq > 0 && seq <= channel.last_seq() && channel.taken_over_at().is_none_or(|kept| kept >= seq)
-        };
-        let (mut cursor, kept) = match there {
-            None => (Cursor::stored(channel, 0, 0), None),
-            Some(seq) if is_good(seq) => (Cursor::stored(channel, seq, 0), None),
-            Some(_) => (Cursor::stored(channel, 0, 0), Some(channel.taken_over_at().unwrap_or(0))),
-        };
-        if kept.is_some() {
-            cursor.restart();
-        }
+        let (cursor, kept) = begin(session, there, place.is_again);
         let now = Instant::now();
         Ok(Ok(Self {
-            link: Arc::clone(link),
+            link: Arc::clone(&place.link),
             stores: stores.clone(),
-            own: Arc::clone(own),
+            own: Arc::clone(&place.own),
+            copies: Arc::clone(&place.copies),
             session: Arc::clone(session),
             cursor,
             log,
             seq: there.unwrap_or(0),
             newest: record.base,
+            going_on: record.going_on,
+            voices: None,
             record,
             revision,
             recorded_at: now,
@@ -147,16 +158,27 @@ impl Publisher {
 
     /// Writes what is new, and waits for more.
     async fn step(&mut self) -> Result<Option<Outcome>, Stop> {
+        // Before the events are read, so that none that it follows from is missing.
+        let labelled = self.take_left();
         let batch = self.cursor.read_events(MAX_BATCH);
         self.write(&batch).await?;
         let is_over = matches!(batch.delivery, ReadStatus::Ended(_) | ReadStatus::HandedOver);
-        let is_due = self.recorded_at.elapsed() >= RECORD_EVERY;
+        let is_due = self.recorded_at.elapsed() >= RECORD_EVERY && batch.delivery != ReadStatus::More;
         if is_over || is_due {
+            self.copy_voices().await;
+            if let Some(labelled) = labelled {
+                self.going_on.labelled = labelled.0;
+            }
+            self.going_on.is_left = batch.delivery == ReadStatus::HandedOver;
             self.write_record(is_over).await?;
         }
         match batch.delivery {
             ReadStatus::More => {}
-            ReadStatus::Ended(_) => return Ok(Some(Outcome::Ended)),
+            ReadStatus::Ended(_) => {
+                self.session.channel().handover().release(Keeper::Cluster);
+                self.copies.erase(&self.stores, self.session.id()).await;
+                return Ok(Some(Outcome::Ended));
+            }
             ReadStatus::HandedOver => return Ok(Some(Outcome::HandedOver)),
             ReadStatus::UpToDate => {
                 self.send_stats().await;
@@ -165,6 +187,37 @@ impl Publisher {
             }
         }
         Ok(None)
+    }
+
+    /// What the session leaves now for another node: the position up to which it is labelled, where it can go on at all.
+    fn take_left(&mut self) -> Option<SampleIndex> {
+        let channel = self.session.channel();
+        let handover = channel.handover();
+        // What feeds other sessions is at this node.
+        if handover.fed_by() != Some(&FedBy::Publisher) || channel.ended().is_some() {
+            return None;
+        }
+        if !handover.is_kept_by(Keeper::Cluster) {
+            handover.keep(Keeper::Cluster, SampleIndex(self.going_on.labelled));
+        }
+        let (labelled, voices) = handover.take(Keeper::Cluster);
+        self.voices = voices.or(self.voices.take());
+        Some(labelled)
+    }
+
+    /// Copies the voices where they have changed. A copy that fails is made later.
+    async fn copy_voices(&mut self) {
+        let Some(voices) = self.voices.take() else { return };
+        let copied = self.copies.write(&self.stores, self.session.id(), &self.going_on, &voices).await;
+        match copied {
+            Ok(copy) => self.going_on.copy = copy.or(self.going_on.copy),
+            Err(error) => {
+                self.voices = Some(voices);
+                if self.link.health.failed(Part::Events, &error.to_string()) {
+                    tracing::warn!(session = self.session.id(), %error, "the voices of a session are not copied");
+                }
+            }
+        }
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Stop> {
@@ -217,7 +270,7 @@ impl Publisher {
     async fn write_record(&mut self, is_needed: bool) -> Result<(), Stop> {
         loop {
             self.recorded_at = Instant::now();
-            let record = Record::of(&self.session, &self.own.name, self.record.base);
+            let record = Record::of(&self.session, &self.own.name, self.record.base, self.going_on);
             // Its age in NATS counts from its last version.
             if record == self.record && !is_needed && !self.is_old() {
                 return Ok(());
@@ -227,6 +280,8 @@ impl Publisher {
             match self.stores.sessions.update(id, value.clone().into(), self.revision).await {
                 Ok(revision) => {
                     (self.record, self.revision) = (record, revision);
+                    let labelled = SampleIndex(self.going_on.labelled);
+                    self.session.channel().handover().set_stored(Keeper::Cluster, labelled);
                     return Ok(());
                 }
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
@@ -264,19 +319,52 @@ impl Publisher {
     }
 }
 
-/// Makes the record of a session or finds it; none where another session has its id.
-async fn claim(stores: &Stores, own: &Own, session: &Session) -> Result<Option<(Record, u64)>, ClusterError> {
+/// Where the reader of a session begins that has `there` as its last event in NATS. Where the session does not continue what is
+/// there, also the last event that is still good.
+fn begin(session: &Session, there: Option<u64>, is_again: bool) -> (Cursor, Option<u64>) {
+    let channel = session.channel();
+    // A process before this one may have written events that it did not keep.
+    let taken_over_at = channel.taken_over_at().filter(|_| !is_again);
+    let is_good =
+        |seq: u64| seq > 0 && seq <= channel.last_seq() && taken_over_at.is_none_or(|kept| kept >= seq);
+    match there {
+        None => (Cursor::stored(channel, 0, 0), None),
+        Some(seq) if is_good(seq) => (Cursor::stored(channel, seq, 0), None),
+        Some(_) => {
+            let mut cursor = Cursor::stored(channel, 0, 0);
+            cursor.restart();
+            (cursor, Some(taken_over_at.unwrap_or(0)))
+        }
+    }
+}
+
+/// Makes the record of a session or finds it, and gives it with its revision; or why the session is not written here.
+async fn claim(
+    stores: &Stores,
+    own: &Own,
+    session: &Session,
+) -> Result<Result<(Record, u64), Outcome>, ClusterError> {
     let id = session.id();
     let entry = stores.sessions.entry(id).await.map_err(|error| refused("a look at a session", &error))?;
     if let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) {
-        let record = Record::parse(id, &entry.value).ok();
-        return Ok(record
-            .filter(|record| record.is_of(session, &own.name))
-            .map(|record| (record, entry.revision)));
+        let Ok(mut record) = Record::parse(id, &entry.value) else { return Ok(Err(Outcome::Conflict)) };
+        if !record.is_about(session) {
+            return Ok(Err(Outcome::Conflict));
+        }
+        if record.node != own.name {
+            return Ok(Err(Outcome::Moved));
+        }
+        let mut revision = entry.revision;
+        if std::mem::take(&mut record.going_on.is_left) {
+            // Nobody has taken it: it goes on here.
+            let updated = stores.sessions.update(id, record.to_json().into(), revision).await;
+            revision = updated.map_err(|error| refused("a session that goes on", &error))?;
+        }
+        return Ok(Ok((record, revision)));
     }
-    let record = Record::of(session, &own.name, 0);
+    let record = Record::of(session, &own.name, 0, GoingOn::default());
     match stores.sessions.create(id, record.to_json().into()).await {
-        Ok(revision) => Ok(Some((record, revision))),
+        Ok(revision) => Ok(Ok((record, revision))),
         // Somebody was faster; it may have been ourselves, in an attempt whose answer was lost.
         Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
             Err(refused("a session's id just now", &error))

@@ -9,15 +9,22 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use async_nats::jetstream::kv::Operation;
+
+use super::copies::Copies;
 use super::link::Link;
 use super::node::Own;
-use super::publish::{Outcome, Publisher};
+use super::publish::{Outcome, Place, Publisher};
+use super::record::Record;
+use crate::error_chain::error_chain;
 use crate::hub::Hub;
 use crate::protocol::server_message::EndReason;
-use crate::session::Session;
+use crate::session::{Keeper, Session};
 
 /// Least and longest time between two looks at the sessions.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Longest wait of a question until a session has stopped for another node.
+const HAND_OVER: Duration = Duration::from_millis(1500);
 /// How long NATS is away until the sessions warn their followers.
 const AWAY: Duration = Duration::from_secs(5);
 /// Code of the warning that other nodes do not see a session for now.
@@ -32,6 +39,7 @@ pub(super) struct Publishers {
     link: Arc<Link>,
     hub: Arc<Hub>,
     own: Arc<Own>,
+    copies: Arc<Copies>,
     written: Mutex<BTreeMap<String, Written>>,
 }
 
@@ -44,8 +52,8 @@ struct Written {
 }
 
 impl Publishers {
-    pub(super) fn new(link: Arc<Link>, hub: Arc<Hub>, own: Arc<Own>) -> Arc<Self> {
-        Arc::new(Self { link, hub, own, written: Mutex::default() })
+    pub(super) fn new(link: Arc<Link>, hub: Arc<Hub>, own: Arc<Own>, copies: Arc<Copies>) -> Arc<Self> {
+        Arc::new(Self { link, hub, own, copies, written: Mutex::default() })
     }
 
     /// Writes the sessions of this node as soon as its name is `held`, for ever.
@@ -89,17 +97,20 @@ impl Publishers {
                     .is_some_and(|(over, seq)| over == Outcome::Ended && session.channel().last_seq() > seq),
             };
             if is_due {
-                let task = tokio::spawn(Arc::clone(self).write(Arc::clone(&session))).abort_handle();
+                let is_again =
+                    written.get(session.id()).is_some_and(|one| Arc::ptr_eq(&one.session, &session));
+                let task = Arc::clone(self).write(Arc::clone(&session), is_again);
+                let task = tokio::spawn(task).abort_handle();
                 written.insert(session.id().to_owned(), Written { session, task: Some(task), over: None });
             }
         }
     }
 
-    async fn write(self: Arc<Self>, session: Arc<Session>) {
-        let (link, own) = (Arc::clone(&self.link), Arc::clone(&self.own));
+    async fn write(self: Arc<Self>, session: Arc<Session>, is_again: bool) {
+        let (link, own, copies) = (Arc::clone(&self.link), Arc::clone(&self.own), Arc::clone(&self.copies));
+        let place = Place { link, own, copies, is_again };
         let (over, seq) = loop {
-            let (link, own) = (Arc::clone(&link), Arc::clone(&own));
-            let (over, seq) = match Publisher::open(link, own, Arc::clone(&session)).await {
+            let (over, seq) = match Publisher::open(place.clone(), Arc::clone(&session)).await {
                 Ok(publisher) => publisher.run().await,
                 Err(over) => (over, 0),
             };
@@ -111,6 +122,36 @@ impl Publishers {
                 "NATS has nothing of this session any more; it is written again"
             );
         };
+        let over = if over == Outcome::Fenced { self.fenced_by(&session).await } else { over };
+        if over != Outcome::HandedOver {
+            session.channel().handover().release(Keeper::Cluster);
+        }
+        self.act_on(over, &session).await;
+        let id = session.id();
+        if let Some(one) = self.written.lock().get_mut(id).filter(|one| Arc::ptr_eq(&one.session, &session)) {
+            one.over = Some((over, seq));
+        }
+    }
+
+    /// Whether another node has ended a session, or goes on with it.
+    async fn fenced_by(&self, session: &Session) -> Outcome {
+        loop {
+            let entry = self.link.stores().await.sessions.entry(session.id()).await;
+            let Ok(entry) = entry else {
+                sleep(LOOK.1).await;
+                continue;
+            };
+            let record = entry.filter(|entry| entry.operation == Operation::Put);
+            let record = record.and_then(|entry| Record::parse(session.id(), &entry.value).ok());
+            let goes_on = record.is_some_and(|record| {
+                record.is_about(session) && record.node != self.own.name && record.reason.is_none()
+            });
+            return if goes_on { Outcome::Moved } else { Outcome::Fenced };
+        }
+    }
+
+    /// Does here what follows from the end of writing.
+    async fn act_on(&self, over: Outcome, session: &Arc<Session>) {
         let id = session.id();
         match over {
             Outcome::Ended | Outcome::HandedOver | Outcome::Deleted | Outcome::Emptied => {}
@@ -124,19 +165,68 @@ impl Publishers {
                     "another node of the cluster has a session of this id; this one can be followed at its own node only",
                 );
             }
+            Outcome::Moved => {
+                tracing::info!(session = id, "a session goes on at another node");
+                self.let_go(session).await;
+            }
             Outcome::Fenced => {
                 tracing::error!(session = id, "another node has ended this session, and it ends here, too");
                 session.finish(EndReason::Interrupted);
             }
         }
-        if let Some(one) = self.written.lock().get_mut(id).filter(|one| Arc::ptr_eq(&one.session, &session)) {
-            one.over = Some((over, seq));
+    }
+
+    /// Lets a session go that goes on at another node.
+    async fn let_go(&self, session: &Arc<Session>) {
+        let (hub, leaving) = (Arc::clone(&self.hub), Arc::clone(session));
+        let outcome = tokio::task::spawn_blocking(move || hub.let_go(&leaving)).await;
+        if let Ok(Err(error)) = outcome {
+            let (session, reason) = (session.id(), error_chain(&error));
+            tracing::error!(
+                session,
+                reason,
+                "the beginning of a session that goes on elsewhere is not ended here"
+            );
         }
+    }
+
+    /// Stops a session for another node, and waits a little until NATS has all of it. Whether it has.
+    ///
+    /// # Errors
+    /// Why it stays.
+    pub(super) async fn hand_over(&self, session: &Arc<Session>) -> Result<bool, String> {
+        let channel = session.channel();
+        if !channel.is_over() {
+            if !channel.handover().is_kept_by(Keeper::Cluster) {
+                return Err("what feeds it is at its node, or NATS has nothing of it yet".to_owned());
+            }
+            session.hand_over();
+        }
+        let is_written = || {
+            let written = self.written.lock();
+            let one = written.get(session.id()).filter(|one| Arc::ptr_eq(&one.session, session));
+            one.is_some_and(|one| one.over.is_some())
+        };
+        let written = async {
+            channel.wait_ended().await;
+            while !is_written() {
+                sleep(LOOK.0).await;
+            }
+        };
+        if timeout(HAND_OVER, written).await.is_err() {
+            return Ok(false);
+        }
+        if channel.ended().is_none() {
+            self.let_go(session).await;
+        }
+        Ok(true)
     }
 
     fn warn_all(&self) {
         for session in self.hub.sessions().iter().filter(|session| !session.channel().is_over()) {
             session.warn(WARNING_AWAY, AWAY_REASON);
+            // Its publisher need not keep audio for NATS.
+            session.channel().handover().give_up(Keeper::Cluster);
         }
     }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::node::FORMAT;
 use crate::protocol::server_message::EndReason;
-use crate::protocol::{AudioFormat, is_session_id};
+use crate::protocol::{AudioFormat, SessionOptions, is_session_id};
+use crate::secret::SecretHash;
 use crate::session::{Session, Source};
 
 /// One session.
@@ -35,11 +36,47 @@ pub(crate) struct Record {
     pub(crate) reason: Option<EndReason>,
     /// Where in the stream of events its newest snapshot begins; 0 where its first event is there.
     pub(super) base: u64,
+    /// What its client wants of it.
+    #[serde(default)]
+    pub(super) options: SessionOptions,
+    /// Hash of its publisher's secret.
+    #[serde(default)]
+    secret: String,
+    /// How another node goes on with it.
+    #[serde(default)]
+    pub(super) going_on: GoingOn,
+}
+
+/// How another node goes on with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct GoingOn {
+    /// How often it went from one node to another.
+    pub(super) moves: u32,
+    /// Everything before this, in samples at 16 kHz, is labelled by the events that are there.
+    pub(super) labelled: u64,
+    /// The copy of its voices, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) copy: Option<VoicesCopy>,
+    /// Whether its node has stopped it for another one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_left: bool,
+}
+
+/// A copy of the voices of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VoicesCopy {
+    /// Moves of the session when it was made.
+    pub(super) moves: u32,
+    /// Number of the copy since then.
+    pub(super) number: u64,
+    /// Values that it takes.
+    pub(super) parts: u32,
 }
 
 impl Record {
     /// A session of this node as it is now.
-    pub(super) fn of(session: &Session, node: &str, base: u64) -> Self {
+    pub(super) fn of(session: &Session, node: &str, base: u64, going_on: GoingOn) -> Self {
         let channel = session.channel();
         let now = channel.now();
         Self {
@@ -57,7 +94,27 @@ impl Record {
                 && (session.has_publisher() || channel.source() == Source::Microphone),
             reason: now.ended,
             base,
+            options: session.options(),
+            secret: session.token_hash().to_string(),
+            going_on,
         }
+    }
+
+    /// The same session, which goes on at another node.
+    pub(super) fn moved(&self, node: &str) -> Self {
+        let moves = self.going_on.moves + 1;
+        let going_on = GoingOn { moves, is_left: false, ..self.going_on };
+        Self { node: node.to_owned(), going_on, ..self.clone() }
+    }
+
+    /// The same session, free for every node.
+    pub(super) fn left(&self) -> Self {
+        Self { going_on: GoingOn { is_left: true, ..self.going_on }, ..self.clone() }
+    }
+
+    /// Hash of its publisher's secret; none where no secret fits.
+    pub(super) fn secret(&self) -> Option<SecretHash> {
+        SecretHash::parse(&self.secret)
     }
 
     /// The same session once it ended with event `seq`.
@@ -102,9 +159,14 @@ impl Record {
         UNIX_EPOCH + Duration::from_millis(self.began_unix_ms)
     }
 
+    /// Whether it is about this session, on whatever node.
+    pub(super) fn is_about(&self, session: &Session) -> bool {
+        self.began_unix_ms == unix_ms(session.began())
+    }
+
     /// Whether it is about this session of this node.
     pub(super) fn is_of(&self, session: &Session, node: &str) -> bool {
-        self.node == node && self.began_unix_ms == unix_ms(session.began())
+        self.node == node && self.is_about(session)
     }
 }
 

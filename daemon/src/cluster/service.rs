@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diarized_config::Config;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::answers;
 use super::beat::Beat;
+use super::copies::Copies;
 use super::directory::Directory;
 use super::error::ClusterError;
 use super::link::Link;
@@ -19,8 +21,11 @@ use super::nodes::Nodes;
 use super::orphans::Orphans;
 use super::others::Others;
 use super::publishers::Publishers;
+use super::questions::Questions;
+use super::taking::Taking;
 use crate::hub::Hub;
 use crate::metrics::PrometheusText;
+use crate::voices::Key;
 
 /// This process as a node; without `[cluster]` it is nothing.
 #[derive(Debug)]
@@ -43,13 +48,14 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]: a file that the configuration names cannot be used.
-    pub async fn start(config: &Config, hub: &Arc<Hub>) -> Result<Self, ClusterError> {
+    pub async fn start(config: &Config, hub: &Arc<Hub>, key: Option<&Key>) -> Result<Self, ClusterError> {
         let Some(name) = config.cluster.node.as_ref().filter(|_| !config.cluster.nats.is_empty()) else {
             return Ok(Self(None));
         };
         let link = Link::open(&config.cluster, name).await?;
         let own = Own::new(name, config.cluster.address.as_ref(), config.server.max_sessions);
-        Ok(Self(Some(Running::start(&link, hub, &Arc::new(own)))))
+        let copies = Copies::new(&link, key);
+        Ok(Self(Some(Running::start(&link, hub, &Arc::new(own), &copies))))
     }
 
     /// Writes what is left and leaves the cluster, for at most `grace`. To be called when all sessions have ended.
@@ -71,13 +77,13 @@ impl Cluster {
 }
 
 impl Running {
-    fn start(link: &Arc<Link>, hub: &Arc<Hub>, own: &Arc<Own>) -> Self {
+    fn start(link: &Arc<Link>, hub: &Arc<Hub>, own: &Arc<Own>, copies: &Arc<Copies>) -> Self {
         let (stop, held) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = || (Arc::clone(link), Arc::clone(hub), Arc::clone(own));
         let nodes = Arc::new(Nodes::default());
         let directory = Arc::new(Directory::new(link.keep()));
         let (l, h, o) = parts();
-        let publishers = Publishers::new(l, h, o);
+        let publishers = Publishers::new(l, h, o, Arc::clone(copies));
         let (l, h, o) = parts();
         let mirrors = Mirrors::new(l, h, o, Arc::clone(&directory));
         let (l, h, o) = parts();
@@ -95,16 +101,32 @@ impl Running {
         tokio::spawn(Arc::clone(&mirrors).run());
         tokio::spawn(orphans.run(held.subscribe()));
         let (l, h, o) = parts();
-        tokio::spawn(answers::run(l, h, o, held.subscribe()));
+        tokio::spawn(answers::run(l, h, o, Arc::clone(&publishers), held.subscribe()));
         let (l, h, o) = parts();
         let beat = tokio::spawn(Beat::new(l, h, o, held).run(stop.subscribe()));
+        let questions = Arc::new(Questions(Arc::clone(link)));
+        let (l, h, o) = parts();
+        let taking = Taking {
+            link: l,
+            hub: h,
+            own: o,
+            directory: Arc::clone(&directory),
+            mirrors: Arc::clone(&mirrors),
+            copies: Arc::clone(copies),
+            questions: Arc::clone(&questions),
+            busy: Mutex::default(),
+        };
+        let (l, h, o) = parts();
         let others = Others {
-            link: Arc::clone(link),
-            own: Arc::clone(own),
+            link: l,
+            hub: h,
+            own: o,
             nodes: Arc::clone(&nodes),
             directory,
             mirrors: Arc::clone(&mirrors),
             publishers: Arc::clone(&publishers),
+            questions,
+            taking,
         };
         hub.join(Arc::new(others));
         report(link, hub, nodes, mirrors);
@@ -130,5 +152,12 @@ fn write_metrics(page: &mut PrometheusText, link: &Link, nodes: &Nodes, mirrors:
     page.counter("cluster_events_total", "Events written to NATS.", link.counts.events.get() as f64);
     let failures = link.counts.failures.get() as f64;
     page.counter("cluster_failures_total", "Messages that NATS did not take at once.", failures);
+    page.counter(
+        "cluster_taken_total",
+        "Sessions of other nodes that went on here.",
+        link.counts.taken.get() as f64,
+    );
+    let copies = link.counts.copies.get() as f64;
+    page.counter("cluster_voice_copies_total", "Copies of the voices of running sessions in NATS.", copies);
     page.counter("cluster_asked_total", "Questions to other nodes.", link.counts.asked.get() as f64);
 }

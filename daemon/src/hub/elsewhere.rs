@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use diarized_dsp::SampleIndex;
 use futures_util::future::BoxFuture;
 
+use super::registry::OpenError;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::session::{Command, CorrectionError, Session, Source};
@@ -41,6 +42,37 @@ pub struct ListedElsewhere {
     pub reason: Option<EndReason>,
 }
 
+/// Why a session does not go on here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TakeError {
+    /// There is none of this id.
+    #[error("there is no session {id:?}")]
+    Unknown {
+        /// The id.
+        id: String,
+    },
+    /// The secret is another one.
+    #[error("the token is not the one that `started` gave for session {id:?}")]
+    Secret {
+        /// The id.
+        id: String,
+    },
+    /// Its node or NATS does not let it go.
+    #[error("session {id:?} is of node {node:?} of the cluster and cannot go on here: {reason}")]
+    Refused {
+        /// The id.
+        id: String,
+        /// Its node.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// This node has no room for it, or cannot run it.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
 /// The sessions of other nodes.
 pub(crate) trait Elsewhere: Send + Sync {
     /// Name of this node.
@@ -67,6 +99,16 @@ pub(crate) trait Elsewhere: Send + Sync {
 
     /// Takes what is there of an ended session of this node away.
     fn erase<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StorageError>>;
+
+    /// Whether a node has let the session of this id go, and it does not run on this one.
+    fn has_moved(&self, id: &str) -> bool;
+
+    /// Whether another node could go on now with what a session leaves.
+    fn can_take(&self) -> bool;
+
+    /// Goes on here with a session of another node, for the client that has its secret. A session that has ended is only
+    /// followed.
+    fn take<'a>(&'a self, id: &'a str, secret: &'a str) -> BoxFuture<'a, Result<Arc<Session>, TakeError>>;
 
     /// All sessions of other nodes that are followed now.
     fn followed(&self) -> Vec<Arc<Session>>;

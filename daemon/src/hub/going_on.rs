@@ -7,7 +7,7 @@ use super::registry::{Hub, OpenError};
 use crate::error_chain::error_chain;
 use crate::protocol::server_message::EndReason;
 use crate::session::samples_until;
-use crate::session::{Archive, Channel, FedBy, GoingOn, Parts, Secret, Session, StartError};
+use crate::session::{Archive, Channel, FedBy, GoingOn, Keeper, Parts, Secret, Session, StartError};
 use crate::storage::{Left, Storage};
 
 /// Code of the warning where the voices of a session are lost.
@@ -58,11 +58,14 @@ impl Hub {
         left.filter(|session| session.end_reason().is_none()).cloned()
     }
 
-    /// Stops a session, as the process ends, after what is queued: one that can go on after a restart is left to it, any other
-    /// ends. Returns at once.
+    /// Stops a session, as the process ends, after what is queued: one that can go on after a restart or at another node is left
+    /// to it, any other ends. Returns at once.
     pub(crate) fn stop(&self, session: &Session) {
-        let is_kept = self.storage.as_ref().is_some_and(|storage| !storage.is_failing());
-        if is_kept && session.channel().handover().is_on() {
+        let handover = session.channel().handover();
+        let is_stored = self.storage.as_ref().is_some_and(|storage| !storage.is_failing());
+        let is_stored = is_stored && handover.is_kept_by(Keeper::Storage);
+        let can_take = self.elsewhere().is_some_and(|elsewhere| elsewhere.can_take());
+        if is_stored || (can_take && handover.is_kept_by(Keeper::Cluster)) {
             session.hand_over();
         } else {
             session.finish(EndReason::Shutdown);
@@ -79,7 +82,7 @@ impl Hub {
         let GoingOn { engine, voices_lost } = made;
         let channel = Channel::going_on(archive, self.params.journal, self.side.clone());
         let recorder = self.recorder(&channel, options)?;
-        channel.handover().keep(at);
+        channel.handover().keep(Keeper::Storage, at);
         channel.handover().set_fed_by(left.fed_by());
         let session = {
             let mut inner = self.inner.lock();

@@ -15,7 +15,8 @@ impl Hub {
     /// # Errors
     /// [`StorageError`] if it could not be looked for.
     pub async fn find(&self, id: &str) -> Result<Option<Arc<Session>>, StorageError> {
-        let here = self.look_for(id).await?;
+        // What this node kept of a session that moved is its beginning only.
+        let here = if self.has_moved(id) { None } else { self.look_for(id).await? };
         match self.elsewhere() {
             Some(elsewhere) if here.is_none() => elsewhere.find(id).await,
             _ => Ok(here),

@@ -3,11 +3,13 @@
 mod counters;
 mod elsewhere;
 mod follow;
+mod forget;
 mod given;
 mod going_on;
 mod held;
 mod ids;
 mod kept;
+mod moving;
 mod nodes;
 mod readiness;
 mod registry;
@@ -17,8 +19,8 @@ mod stats;
 mod tests;
 
 pub use counters::HubStats;
-pub(crate) use elsewhere::Elsewhere;
 pub use elsewhere::ListedElsewhere;
+pub(crate) use elsewhere::{Elsewhere, TakeError};
 pub use follow::FollowAll;
 pub use ids::MICROPHONE_SESSION;
 pub use registry::{Hub, HubParams, OpenError};

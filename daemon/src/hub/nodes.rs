@@ -37,7 +37,7 @@ impl Hub {
             inner.n_opened += 1;
             inner.n_opened - 1
         };
-        (number, self.params.journal, HubHandle { tick: self.side.tick.clone(), ..HubHandle::new() })
+        (number, self.params.journal, self.side.clone())
     }
 
     /// Acts on a session of another node; its events are in the journal when this returns. Gives the seconds of its audio that

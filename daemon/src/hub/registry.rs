@@ -14,7 +14,6 @@ use super::given::Given;
 use super::held::Held;
 use super::ids::{self, MICROPHONE_SESSION};
 use crate::metrics::PrometheusText;
-use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::recording::Recorder;
 use crate::secret::random_hex;
@@ -296,6 +295,8 @@ impl Hub {
         let mut all = blocking(move || storage.list(max)).await?;
         let inner = self.inner.lock();
         all.retain(|kept| !inner.sessions.contains_key(&kept.id));
+        drop(inner);
+        all.retain(|kept| !self.has_moved(&kept.id));
         Ok(all)
     }
 
@@ -309,51 +310,6 @@ impl Hub {
     #[must_use]
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         self.inner.lock().order.iter().cloned().collect()
-    }
-
-    /// Ends a live session, or forgets an ended one, in memory and where it is kept. Whether there was one of this id.
-    ///
-    /// # Errors
-    /// [`StorageError`] if what is kept could not be forgotten. The session stays then, also in memory; only after
-    /// [`StorageError::Unclean`] it is gone.
-    pub async fn forget(&self, id: &str) -> Result<bool, StorageError> {
-        if let Some(elsewhere) = self.elsewhere().filter(|_| !self.is_here(id)) {
-            return elsewhere.forget(id).await;
-        }
-        let session = self.get(id);
-        let is_live = session.as_ref().is_some_and(|session| session.channel().ended().is_none());
-        let id = session.as_ref().map_or(id, |session| session.id());
-        // What other nodes read goes first: while it cannot, nothing of the session is deleted.
-        if let Some(elsewhere) = self.elsewhere().filter(|_| !is_live) {
-            elsewhere.erase(id).await?;
-        }
-        let Some(storage) = self.storage.as_ref().filter(|_| !is_live) else { return Ok(self.delete(id)) };
-        let (storage, kept_id) = (Arc::clone(storage), id.to_owned());
-        let outcome = blocking(move || storage.forget(&kept_id)).await;
-        if matches!(outcome, Ok(_) | Err(StorageError::Unclean { .. })) {
-            let was_here = self.delete(id);
-            let mut inner = self.inner.lock();
-            inner.held.remove(id);
-            inner.given.remove(id);
-            return outcome.map(|was_kept| was_kept || was_here);
-        }
-        outcome
-    }
-
-    /// Ends a live session, or forgets an ended one in memory. Whether there was one of this id.
-    pub fn delete(&self, id: &str) -> bool {
-        let mut inner = self.inner.lock();
-        let Some(session) = inner.get(id) else { return false };
-        if session.channel().ended().is_some() {
-            inner.sessions.remove(session.id());
-            inner.held.remove(session.id());
-            inner.given.remove(session.id());
-            inner.order.retain(|s| !Arc::ptr_eq(s, &session));
-            self.counters.forget(&session);
-        } else {
-            session.finish(EndReason::Deleted);
-        }
-        true
     }
 
     /// A receiver that changes at every event and opening of any session.

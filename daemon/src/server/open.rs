@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::connection::{Connection, ConnectionClosed, Received};
 use super::writer::{Feed, Outgoing};
 use crate::error_chain::error_chain;
-use crate::hub::OpenError;
+use crate::hub::{OpenError, TakeError};
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
 use crate::protocol::lenient::{read_number, repeated};
@@ -37,6 +37,31 @@ impl From<AudioFormatError> for Fault {
 impl From<SpeakerHintsError> for Fault {
     fn from(error: SpeakerHintsError) -> Self {
         Self(ErrorCode::BadMessage, error.to_string())
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::Conflict { .. } => ErrorCode::Conflict,
+            OpenError::TooMany { .. } => ErrorCode::TooManySessions,
+            OpenError::Overloaded => ErrorCode::Overloaded,
+            OpenError::ShuttingDown => ErrorCode::ShuttingDown,
+            OpenError::Start(_) => ErrorCode::Internal,
+        };
+        Self(code, error_chain(&error))
+    }
+}
+
+impl From<TakeError> for Fault {
+    fn from(error: TakeError) -> Self {
+        let code = match error {
+            TakeError::Open(error) => return error.into(),
+            TakeError::Unknown { .. } => ErrorCode::NotFound,
+            TakeError::Secret { .. } => ErrorCode::Unauthorised,
+            TakeError::Refused { .. } => ErrorCode::Elsewhere,
+        };
+        Self(code, error.to_string())
     }
 }
 
@@ -111,16 +136,7 @@ async fn open_new(connection: &Connection, start: &Start) -> Outcome {
     let hub = &connection.shared.hub;
     let (owner, options) = (connection.visitor.token(), start.session_options());
     let opened = hub.open_for(owner, start.session.as_deref(), audio, options).await;
-    let session = opened.map_err(|error| {
-        let code = match &error {
-            OpenError::Conflict { .. } => ErrorCode::Conflict,
-            OpenError::TooMany { .. } => ErrorCode::TooManySessions,
-            OpenError::Overloaded => ErrorCode::Overloaded,
-            OpenError::ShuttingDown => ErrorCode::ShuttingDown,
-            OpenError::Start(_) => ErrorCode::Internal,
-        };
-        Fault(code, error_chain(&error))
-    })?;
+    let session = opened?;
     if let Some(title) = title.filter(|title| !title.is_empty()) {
         session.set_title(title);
     }
@@ -195,10 +211,6 @@ async fn known(
         );
         Fault(ErrorCode::NotFound, reason)
     })?;
-    if let Some(node) = session.elsewhere() {
-        let reason = format!("session {id:?} is of node {node:?} of the cluster: resume it at that node");
-        return Err(Fault(ErrorCode::Elsewhere, reason));
-    }
     if !session.is_token(&resume.token) {
         let peer = connection.visitor.peer();
         if let Some(left_out) = connection.shared.refusals.line(peer) {
@@ -221,6 +233,7 @@ async fn known(
         );
         return Err(Fault(ErrorCode::BadAudioFormat, reason));
     }
+    let session = here(connection, session, &resume.token).await?;
     let received_s = session.input().received_s();
     if let Some(ahead) = resume.received_s.filter(|s| *s > received_s + MAX_GAP_S) {
         let reason =
@@ -228,6 +241,18 @@ async fn known(
         return Err(Fault(ErrorCode::BadMessage, reason));
     }
     Ok(session)
+}
+
+/// The session on this node: one that runs at another node of the cluster goes on here, and waits for its publisher.
+async fn here(connection: &Connection, session: Arc<Session>, secret: &str) -> Result<Arc<Session>, Fault> {
+    let elsewhere = connection.shared.hub.elsewhere();
+    let Some(elsewhere) = elsewhere.filter(|_| session.elsewhere().is_some()) else { return Ok(session) };
+    let taken = elsewhere.take(session.id(), secret).await?;
+    if taken.elsewhere().is_none() {
+        let (waiting, grace) = (Arc::clone(&taken), connection.shared.limits.resume_grace);
+        tokio::spawn(async move { waiting.await_first_return(grace).await });
+    }
+    Ok(taken)
 }
 
 /// The fields of every `started`.

@@ -45,7 +45,7 @@ pub struct Channel {
     /// What it leaves for a process after this one.
     handover: Handover,
     /// In a session of another process: number of the last event that was kept of it.
-    pub(super) taken_over_at: Option<u64>,
+    pub(super) taken_over_at: Mutex<Option<u64>>,
     /// Warning for the return of the publisher: its code and reason.
     on_return: Mutex<Option<(&'static str, String)>>,
 }
@@ -111,7 +111,7 @@ impl Channel {
             encoded: Mutex::new(None),
             recordings: OnceLock::new(),
             handover: Handover::new(),
-            taken_over_at: None,
+            taken_over_at: Mutex::default(),
             on_return: Mutex::default(),
         }
     }
@@ -136,7 +136,7 @@ impl Channel {
     pub(crate) fn going_on(archive: Archive, journal: JournalParams, hub: HubHandle) -> Arc<Self> {
         let Archive { id, source, moment, events, corrections, .. } = archive;
         let mut channel = Self::empty(&id, source, journal, hub);
-        channel.taken_over_at = Some(moment.seq);
+        channel.set_taken_over_at(moment.seq);
         channel.fill(StateAt { ended: None, ..moment }, events, corrections);
         Arc::new(channel)
     }
@@ -157,7 +157,12 @@ impl Channel {
 
     /// Number of the last event that another process had kept of the session, if it comes from there.
     pub(crate) fn taken_over_at(&self) -> Option<u64> {
-        self.taken_over_at
+        *self.taken_over_at.lock()
+    }
+
+    /// Another process goes on with the session behind this event.
+    pub(crate) fn set_taken_over_at(&self, seq: u64) {
+        *self.taken_over_at.lock() = Some(seq);
     }
 
     /// Id of the session.
@@ -374,6 +379,11 @@ impl Channel {
     /// Makes these the newest stats; those not yet read are forgotten.
     pub(super) fn set_stats(&self, stats: Stats) {
         self.hub.counted.lag.observe(stats.lag_s.0);
+        self.show_stats(stats);
+    }
+
+    /// The same for stats of another node, which counts them.
+    pub(super) fn show_stats(&self, stats: Stats) {
         let json = ServerMessage::to_connection(Some(&self.id), stats).to_json();
         {
             let mut inner = self.inner.lock();

@@ -147,6 +147,7 @@ impl Cursor {
         let delivery = match now.ended {
             _ if self.next_seq <= inner.journal.last_seq() => ReadStatus::More,
             Some(reason) => ReadStatus::Ended(reason),
+            None if inner.is_handed_over => ReadStatus::HandedOver,
             None => ReadStatus::UpToDate,
         };
         let is_all = self.next_seq > inner.journal.last_seq();

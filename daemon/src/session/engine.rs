@@ -8,6 +8,7 @@ use diarized_models::{SessionState, TimedEvent};
 
 use super::correction_error::CorrectionError;
 use super::ledger::Again;
+use super::state_at::StateAt;
 use crate::metrics::HistogramSnapshot;
 use crate::protocol::SessionOptions;
 use crate::protocol::Step;
@@ -208,6 +209,21 @@ pub struct Before {
     pub last_speaker: SpeakerId,
     /// What was known of the voices, or why nothing is.
     pub voices: Result<Vec<u8>, String>,
+}
+
+impl Before {
+    /// A session as it was at this moment. Everything before `labelled` is labelled; no label lies behind where it goes on.
+    pub(crate) fn of(moment: &StateAt, labelled: SampleIndex, voices: Result<Vec<u8>, String>) -> Self {
+        let ends = moment.state.segments().map(|segment| segment.range.end());
+        let gaps = moment.state.gaps().iter().map(|(range, _)| range.end());
+        Self {
+            at: ends.chain(gaps).chain([labelled]).max().unwrap_or(SampleIndex::ZERO),
+            state: (*moment.state).clone(),
+            last_segment: SegmentId(moment.last_segment),
+            last_speaker: SpeakerId(moment.last_speaker),
+            voices,
+        }
+    }
 }
 
 /// An engine that goes on with a session.

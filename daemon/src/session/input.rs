@@ -167,10 +167,11 @@ pub(super) fn closed(format: AudioFormat, n_received: u64, reason: EndReason) ->
     sender
 }
 
-/// The near end of a queue that takes nothing, for a session that runs on another node.
-pub(super) fn elsewhere(format: AudioFormat) -> Sender {
+/// The near end of a queue that takes nothing, for a session that runs on another node and has `n_received` samples of each
+/// channel.
+pub(super) fn elsewhere(format: AudioFormat, n_received: u64) -> Sender {
     // Without its far end nothing can be queued.
-    queue(format, 0).0
+    queue(format, n_received).0
 }
 
 impl Sender {

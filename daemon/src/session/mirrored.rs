@@ -12,7 +12,7 @@ use super::journal::JournalParams;
 use super::ledger::{Entry, Ledger};
 use super::replay::{LastIds, apply};
 use super::state_at::StateAt;
-use super::{Session, WithoutWorker, input};
+use super::{Session, WithoutWorker, input, samples_until};
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{Body, Stats};
 
@@ -49,13 +49,14 @@ impl Session {
     ) -> Arc<Self> {
         let (format, options, began) = (archive.format, archive.options, archive.began);
         let token_hash = archive.token_hash.clone();
+        let n_received = samples_until(archive.moment.at, format.sample_rate);
         let channel = Channel::mirrored(archive, kept, journal, hub);
         Self::without_worker(WithoutWorker {
             number,
             is_archived: false,
             elsewhere: Some(node.into()),
             channel,
-            input: input::elsewhere(format),
+            input: input::elsewhere(format, n_received),
             format,
             options,
             began,
@@ -75,7 +76,7 @@ impl Channel {
     fn mirrored(archive: Archive, kept: Option<u64>, journal: JournalParams, hub: HubHandle) -> Arc<Self> {
         let Archive { id, source, moment, events, corrections, .. } = archive;
         let mut channel = Self::empty(&id, source, journal, hub);
-        channel.taken_over_at = kept;
+        *channel.taken_over_at.get_mut() = kept;
         channel.fill(moment, events, corrections);
         Arc::new(channel)
     }
@@ -116,7 +117,7 @@ impl Channel {
 
     /// Shows newer numbers of how the session runs.
     pub(crate) fn follow_stats(&self, stats: Stats) {
-        self.set_stats(stats);
+        self.show_stats(stats);
     }
 
     /// The session is followed no more: its readers come back and find it as it is then.

@@ -41,7 +41,7 @@ pub use counted::{HubHandle, SessionMetrics};
 pub use cursor::{Batch, Cursor, ReadStatus};
 pub use engine::{Before, Correction, Engine, EngineError, EngineFactory, GoingOn, InferenceStats};
 pub use handover::Handover;
-pub(crate) use handover::{FedBy, samples_until};
+pub(crate) use handover::{FedBy, Keeper, samples_until};
 pub(crate) use health::what_it_holds;
 pub use input::{Closed, Command, Sender};
 pub use journal::JournalParams;

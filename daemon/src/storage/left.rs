@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use diarized_dsp::SampleIndex;
-use diarized_models::events::{SegmentId, SpeakerId};
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::database::Database;
 use super::error::{StorageError, damaged};
@@ -36,16 +35,7 @@ impl Left {
 
     /// Where an engine goes on with it; `voices` is what is known of its voices, or why nothing is. No label lies behind it.
     pub(crate) fn before(&self, voices: Result<Vec<u8>, String>) -> Before {
-        let moment = &self.archive.moment;
-        let ends = moment.state.segments().map(|segment| segment.range.end());
-        let gaps = moment.state.gaps().iter().map(|(range, _)| range.end());
-        Before {
-            state: (*moment.state).clone(),
-            at: ends.chain(gaps).chain(self.labelled).max().unwrap_or(SampleIndex::ZERO),
-            last_segment: SegmentId(moment.last_segment),
-            last_speaker: SpeakerId(moment.last_speaker),
-            voices,
-        }
+        Before::of(&self.archive.moment, self.labelled.unwrap_or(SampleIndex::ZERO), voices)
     }
 
     /// Where the writer goes on: row, last event and last correction.
@@ -134,6 +124,16 @@ impl Database {
             params![left.key, signed(seq), EndReason::Interrupted.as_str(), unix_ms(SystemTime::now())],
         )?;
         Ok(write.commit()?)
+    }
+
+    /// Ends what is kept of a session that goes on at another node. Does nothing where it has ended, or is not kept.
+    pub(super) fn end_moved(&mut self, id: &str) -> Result<(), StorageError> {
+        let key = self
+            .sqlite
+            .query_row("SELECT key FROM sessions WHERE id = ?1 AND reason IS NULL", [id], |row| row.get(0))
+            .optional()?;
+        let (Some(key), Some((_, archive))) = (key, self.read(id)?) else { return Ok(()) };
+        self.end_left(&Left { key, archive, labelled: None, fetched: None })
     }
 
     /// Notes how far a session is labelled, and which source feeds it, if one does.

@@ -20,10 +20,10 @@ use super::params::StorageParams;
 use super::sealed::SealedVoices;
 use super::stored_session::StoredSession;
 use super::wall_clock::Reading;
-use super::writer::Writer;
+use super::writer::{Followed, Writer};
 use crate::error_chain::error_chain;
 use crate::recording::Recordings;
-use crate::session::{Session, Source};
+use crate::session::{Keeper, Session, Source};
 
 /// Time between two commits.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
@@ -144,7 +144,7 @@ impl Storage {
     /// Keeps a session that has just opened.
     pub(crate) fn follow(&self, session: &Arc<Session>) {
         if self.hands_over {
-            session.channel().handover().keep(SampleIndex::ZERO);
+            session.channel().handover().keep(Keeper::Storage, SampleIndex::ZERO);
         }
         self.ids.lock().insert(session.id().to_owned());
         self.opened.lock().push(Arc::clone(session));
@@ -186,6 +186,28 @@ impl Storage {
     pub(crate) fn end_left(&self, left: &Left) -> Result<(), StorageError> {
         self.voices.erase(&left.archive.id);
         self.writer.lock().database.end_left(left)
+    }
+
+    /// Ends what is kept of a session that goes on at another node: its beginning. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub(crate) fn end_moved(&self, id: &str) -> Result<(), StorageError> {
+        let mut writer = self.writer.lock();
+        self.opened.lock().retain(|session| session.id() != id);
+        writer.followed.retain(|_, followed| followed.session.id() != id);
+        self.voices.erase(id);
+        writer.database.end_moved(id)
+    }
+
+    /// Keeps a session that goes on here after another node. What this node kept of it before is in it. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`StorageError`]
+    pub(crate) fn follow_moved(&self, session: &Arc<Session>) -> Result<(), StorageError> {
+        self.writer.lock().database.forget(session.id())?;
+        self.follow(session);
+        Ok(())
     }
 
     /// Whether a session of this id is kept or will be. Does not wait for the disk.
@@ -315,7 +337,9 @@ impl Storage {
         let outcome = added.and_then(|()| writer.write(&self.n_events));
         let outcome = outcome.and_then(|()| self.tidy(&mut writer));
         if outcome.is_err() {
-            writer.followed.values().for_each(|followed| followed.session.channel().handover().give_up());
+            let give_up =
+                |followed: &Followed| followed.session.channel().handover().give_up(Keeper::Storage);
+            writer.followed.values().for_each(give_up);
         }
         let sessions: Vec<_> = writer.followed.values().map(|f| Arc::clone(&f.session)).collect();
         drop(writer);

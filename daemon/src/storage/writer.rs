@@ -10,7 +10,7 @@ use diarized_dsp::SampleIndex;
 use super::database::Database;
 use super::error::StorageError;
 use super::sealed::SealedVoices;
-use crate::session::{Batch, Cursor, FedBy, ReadStatus, Session};
+use crate::session::{Batch, Cursor, FedBy, Keeper, ReadStatus, Session};
 
 /// Minimum time between two rewrites of the file for sessions that are too old.
 const SCRUB_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -85,7 +85,7 @@ impl Writer {
         let mut ended = Vec::new();
         for (number, followed) in &mut self.followed {
             // Before the events are read, so that none that these follow from is missing.
-            let (labelled, voices) = followed.session.channel().handover().take();
+            let (labelled, voices) = followed.session.channel().handover().take(Keeper::Storage);
             let is_over = followed.write(&mut self.database, self.max_session_bytes, n_written)?;
             if is_over {
                 self.voices.erase(followed.session.id());
@@ -170,7 +170,7 @@ impl Followed {
     /// Notes where the session would go on after a restart.
     fn hand_over(&mut self, database: &Database, labelled: SampleIndex) -> Result<(), StorageError> {
         let handover = self.session.channel().handover();
-        let Some(key) = self.key.filter(|_| handover.is_on()) else { return Ok(()) };
+        let Some(key) = self.key.filter(|_| handover.is_kept_by(Keeper::Storage)) else { return Ok(()) };
         let is_first = self.labelled == SampleIndex::ZERO;
         if is_first || labelled != self.labelled {
             let fetched = match handover.fed_by() {
@@ -180,7 +180,7 @@ impl Followed {
             database.set_labelled(key, labelled, fetched)?;
             self.labelled = labelled;
         }
-        handover.set_stored(labelled);
+        handover.set_stored(Keeper::Storage, labelled);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod moves;
 mod nats;
 mod node;
 mod nodes;

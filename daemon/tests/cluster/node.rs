@@ -105,6 +105,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the log of {}:\n{}", self.addr, self.log.lock());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -160,7 +163,14 @@ impl Socket {
         loop {
             match self.0.read() {
                 Ok(Message::Text(text)) => return Some(text.to_string()),
-                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(Message::Close(frame)) => {
+                    println!("closed: {frame:?}");
+                    return None;
+                }
+                Err(error) => {
+                    println!("broken: {error}");
+                    return None;
+                }
                 Ok(_) => {}
             }
         }

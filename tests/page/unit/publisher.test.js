@@ -59,6 +59,12 @@ class FakeServer {
         const message = JSON.parse(data);
         if (message.type === "start") {
             assert.equal(message.resume.token, "secret");
+            const code = this.refusals?.shift();
+            if (code) {
+                this.say(socket, { type: "error", code, reason: code, fatal: true });
+                this.drop(socket, 4409);
+                return;
+            }
             const received_samples = this.samples.length;
             this.say(socket, this.started({ resumed: true, received_s: received_samples / 16000, received_samples }));
         } else if (message.type === "close") {
@@ -130,6 +136,19 @@ test("a close that is meant is not resumed", async () => {
         server.drop(server.sockets[0], close);
         await pause();
         assert.deepEqual([server.sockets.length, broke], [1, [close]]);
+    }
+});
+
+test("a refusal that passes is tried again, and any other is the end", async () => {
+    for (const [refusals, expected] of [[["elsewhere", "too_many_sessions", "overloaded"], []], [["not_found"], ["not_found"]]]) {
+        const server = new FakeServer(30);
+        server.refusals = refusals;
+        const broke = [];
+        const publisher = publisherOf(server, { onBreak: (error) => broke.push(error.code) });
+        await publisher.open();
+        server.drop(server.sockets[0], 1012);
+        await pause(60);
+        assert.deepEqual([broke, publisher.isOpen], [expected, expected.length === 0]);
     }
 });
 

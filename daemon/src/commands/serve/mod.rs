@@ -201,7 +201,8 @@ async fn start_services(
     let missing = refused(exit::NO_INPUT);
     let sources = Sources::new(config, hub).await.map_err(|error| missing(&error))?;
     let outgoing = Outgoing::start(config, hub).map_err(|error| faulty(&error))?;
-    let cluster = Cluster::start(config, hub).await.map_err(|error| faulty(&error))?;
+    let key = config.cluster.node.as_ref().and_then(|_| key_of_voices(config));
+    let cluster = Cluster::start(config, hub, key.as_ref()).await.map_err(|error| faulty(&error))?;
     Ok((sources, outgoing, cluster))
 }
 

@@ -30,6 +30,9 @@ PATIENCE_S = 20.0
 WINDOW_S = 60.0
 """Audio that may be sent and not confirmed; beyond it `send` waits. A resume sends it again."""
 
+PASSING = {"elsewhere", "overloaded", "shutting_down", "too_many_connections", "too_many_sessions"}
+"""Refusals of a resume after which another try may succeed, here or at another node behind the same address."""
+
 
 class Publisher:
     """One session that this client feeds. Use it as an asynchronous context manager.
@@ -261,13 +264,15 @@ class Publisher:
             try:
                 await self._resume()
             except (OSError, InvalidHandshake, ConnectionClosed, asyncio.TimeoutError) as error:
-                if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code >= 4000:
+                passing = self._error is not None and self._error["code"] in PASSING
+                if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code >= 4000 and not passing:
                     raise Closed(str(error), close=error.rcvd.code) from error
                 continue
             return
         raise fault
 
     async def _resume(self) -> None:
+        self._error = None
         socket = await open_socket(self._address, self._address.socket("v1/stream"))
         resume = {"session": self.session, "token": self._token, "since": self.model.seq}
         await socket.send(json.dumps({"type": "start", "resume": resume}))
