@@ -81,28 +81,23 @@ impl Mirrors {
             return Ok(session);
         }
         let (session, follower) = mirror::open(&self.link, &self.hub, id, record).await?;
-        // Another one may have opened it meanwhile: there is one copy.
-        if let Some(known) = self.known(id, record) {
+        // Another one may have opened it meanwhile: there is one copy. Locked to the insertion, so that none replaces another.
+        let mut all = self.followed.lock();
+        if let Some(known) = known(&mut all, id, record) {
             return Ok(known);
         }
         let applied = follower.applied();
         let task = tokio::spawn(follower.run(Arc::clone(session.channel()))).abort_handle();
         let (began_unix_ms, used) = (record.began_unix_ms, Instant::now());
         let followed = Followed { session: Arc::clone(&session), began_unix_ms, applied, task, used };
-        let before = self.followed.lock().insert(id.to_owned(), followed);
-        if let Some(before) = before {
+        if let Some(before) = all.insert(id.to_owned(), followed) {
             before.session.channel().retire();
         }
         Ok(session)
     }
 
     fn known(&self, id: &str, record: &Record) -> Option<Arc<Session>> {
-        let mut followed = self.followed.lock();
-        let known = followed
-            .get_mut(id)
-            .filter(|known| known.began_unix_ms == record.began_unix_ms && !known.task.is_finished())?;
-        known.used = Instant::now();
-        Some(Arc::clone(&known.session))
+        known(&mut self.followed.lock(), id, record)
     }
 
     /// The session of this record, once it has all up to a place in the stream.
@@ -189,4 +184,12 @@ impl Mirrors {
             }
         }
     }
+}
+
+fn known(all: &mut BTreeMap<String, Followed>, id: &str, record: &Record) -> Option<Arc<Session>> {
+    let known = all
+        .get_mut(id)
+        .filter(|known| known.began_unix_ms == record.began_unix_ms && !known.task.is_finished())?;
+    known.used = Instant::now();
+    Some(Arc::clone(&known.session))
 }

@@ -43,11 +43,11 @@ pub struct Channel {
     /// Where the audio of kept sessions is.
     recordings: OnceLock<Arc<Recordings>>,
     /// What it leaves for a process after this one.
-    handover: Handover,
+    pub(super) handover: Handover,
     /// In a session of another process: number of the last event that was kept of it.
     pub(super) taken_over_at: Mutex<Option<u64>>,
     /// Warning for the return of the publisher: its code and reason.
-    on_return: Mutex<Option<(&'static str, String)>>,
+    pub(super) on_return: Mutex<Option<(&'static str, String)>>,
 }
 
 /// What changes a snapshot: its `seq`, whether the session has ended, and whether audio is kept.
@@ -147,22 +147,6 @@ impl Channel {
         inner.journal.fill(base_seq, events);
         inner.put(moment);
         inner.ledger = Ledger::of(corrections);
-    }
-
-    /// What the session leaves for a process after this one.
-    #[must_use]
-    pub fn handover(&self) -> &Handover {
-        &self.handover
-    }
-
-    /// Number of the last event that another process had kept of the session, if it comes from there.
-    pub(crate) fn taken_over_at(&self) -> Option<u64> {
-        *self.taken_over_at.lock()
-    }
-
-    /// Another process goes on with the session behind this event.
-    pub(crate) fn set_taken_over_at(&self, seq: u64) {
-        *self.taken_over_at.lock() = Some(seq);
     }
 
     /// Id of the session.
@@ -362,18 +346,6 @@ impl Channel {
     pub(crate) fn warn(&self, code: &str, reason: &str) {
         let warning = Warning { code: code.to_owned(), reason: reason.to_owned() };
         self.publish_body(self.now().at, warning);
-    }
-
-    /// Warns everybody once the publisher is back: who comes back with a snapshot would miss an earlier event.
-    pub(crate) fn warn_on_return(&self, code: &'static str, reason: String) {
-        *self.on_return.lock() = Some((code, reason));
-    }
-
-    /// The publisher is back and has what came before.
-    pub(crate) fn returned(&self) {
-        if let Some((code, reason)) = self.on_return.lock().take() {
-            self.warn(code, &reason);
-        }
     }
 
     /// Makes these the newest stats; those not yet read are forgotten.

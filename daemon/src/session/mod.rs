@@ -24,6 +24,7 @@ pub(crate) mod replay;
 pub(crate) mod scripted;
 mod source;
 mod state_at;
+mod taken_over;
 mod waiting;
 mod without_diarizer;
 mod words;
@@ -56,12 +57,11 @@ pub(crate) use without_diarizer::restoration;
 use listening::Listeners;
 use publisher_slot::PublisherSlot;
 
-use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ, SampleIndex};
+use diarized_dsp::{ChannelSelect, Intake, IntakeError, IntakeParams, SAMPLE_RATE_HZ};
 use diarized_models::SpeakerId;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::words::NewWord;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::protocol::server_message::{EndReason, Title};
 use crate::protocol::{AudioFormat, SessionOptions};
@@ -314,23 +314,6 @@ impl Session {
     #[must_use]
     pub fn options(&self) -> SessionOptions {
         self.options
-    }
-
-    /// Seconds of audio that were received and will be labelled whatever breaks now, the process included where the session
-    /// can go on in another one.
-    #[must_use]
-    pub fn safe_s(&self) -> f64 {
-        self.channel.handover().safe_s(self.input.received_s())
-    }
-
-    /// A receiver that changes as more audio becomes safe.
-    pub(crate) fn safer(&self) -> watch::Receiver<SampleIndex> {
-        self.channel.handover().stored()
-    }
-
-    /// Stops the session for a process after this one; it ends where it cannot go on. Never waits.
-    pub(crate) fn hand_over(&self) {
-        self.input.hand_over();
     }
 
     /// Whether this is the publisher's secret.
