@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use diarized_dsp::SampleIndex;
 use futures_util::future::BoxFuture;
 
-use super::registry::OpenError;
+use super::open_error::OpenError;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::session::{Command, CorrectionError, Session, Source};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::registry::{Hub, OpenError};
+use super::open_error::OpenError;
+use super::registry::Hub;
 use crate::error_chain::error_chain;
 use crate::protocol::server_message::EndReason;
 use crate::session::samples_until;

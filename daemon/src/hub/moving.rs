@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::registry::{Hub, OpenError};
+use super::open_error::OpenError;
+use super::registry::Hub;
 use crate::secret::SecretHash;
 use crate::session::{Before, FedBy, GoingOn, Keeper, Parts, Secret, Session, StartError, samples_until};
 use crate::storage::StorageError;

@@ -13,6 +13,7 @@ use super::elsewhere::Elsewhere;
 use super::given::Given;
 use super::held::Held;
 use super::ids::{self, MICROPHONE_SESSION};
+use super::open_error::OpenError;
 use crate::metrics::PrometheusText;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::recording::Recorder;
@@ -38,33 +39,6 @@ impl Default for HubParams {
     fn default() -> Self {
         Self { max_sessions: 64, max_ended: 64, max_ended_bytes: 64 << 20, journal: JournalParams::default() }
     }
-}
-
-/// Why a session was not opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// A live session has this id.
-    #[error("a live session has the id {id:?} already; choose another or end that one first")]
-    Conflict {
-        /// The id.
-        id: String,
-    },
-    /// As many sessions run as may.
-    #[error("the limit of {max} running sessions is reached (server.max_sessions); try again later")]
-    TooMany {
-        /// The limit.
-        max: usize,
-    },
-    /// The machine does not keep up with the sessions that run.
-    #[error("the machine is too slow for the sessions that run already; try again later")]
-    Overloaded,
-    /// The process is on its way out.
-    #[error("the server shuts down")]
-    ShuttingDown,
-    /// The session could not be started.
-    #[error(transparent)]
-    Start(#[from] StartError),
 }
 
 /// Health check: returns a problem, if any.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::registry::{Hub, Inner, OpenError};
+use super::open_error::OpenError;
+use super::registry::{Hub, Inner};
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::session::{Session, Source};

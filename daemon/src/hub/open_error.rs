@@ -1,0 +1,30 @@
+//! Why a session does not run here.
+
+use crate::session::StartError;
+
+/// Why a session was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A live session has this id.
+    #[error("a live session has the id {id:?} already; choose another or end that one first")]
+    Conflict {
+        /// The id.
+        id: String,
+    },
+    /// As many sessions run as may.
+    #[error("the limit of {max} running sessions is reached (server.max_sessions); try again later")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// The machine does not keep up with the sessions that run.
+    #[error("the machine is too slow for the sessions that run already; try again later")]
+    Overloaded,
+    /// The process is on its way out.
+    #[error("the server shuts down")]
+    ShuttingDown,
+    /// The session could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
