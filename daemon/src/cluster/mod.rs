@@ -27,6 +27,7 @@ mod record;
 mod service;
 mod status;
 mod values;
+mod voices;
 
 pub use error::ClusterError;
 #[doc(hidden)]

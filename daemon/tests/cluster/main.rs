@@ -7,3 +7,4 @@ mod nats;
 mod node;
 mod nodes;
 mod sessions;
+mod voices;
