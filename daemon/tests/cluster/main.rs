@@ -8,3 +8,4 @@ mod node;
 mod nodes;
 mod sessions;
 mod voices;
+mod voices_at_once;

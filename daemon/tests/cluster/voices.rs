@@ -14,7 +14,7 @@ use crate::nats::Nats;
 use crate::node::Node;
 
 /// Pieces of the example conversation in which one voice speaks alone, in seconds.
-const RHYS: [(f64, f64); 2] = [(13.95, 22.05), (23.2, 28.2)];
+pub(crate) const RHYS: [(f64, f64); 2] = [(13.95, 22.05), (23.2, 28.2)];
 const RHYS_LATER: [(f64, f64); 2] = [(42.6, 45.6), (65.6, 69.2)];
 const ABEL: [(f64, f64); 2] = [(0.85, 7.85), (53.7, 60.4)];
 const SAM: [(f64, f64); 2] = [(8.45, 13.3), (29.3, 33.9)];
@@ -22,21 +22,21 @@ const SAM: [(f64, f64); 2] = [(8.45, 13.3), (29.3, 33.9)];
 const KEY: &str = "5e";
 const BUCKET: &str = "diarized_voices";
 
-struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
     samples: Vec<f32>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), samples: speech(None) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn nats(&self) -> Option<Nats> {
+    pub(crate) fn nats(&self) -> Option<Nats> {
         Nats::start(&self.path("nats"))
     }
 
@@ -45,7 +45,7 @@ impl Bench {
         pieces.iter().flat_map(|&(start, end)| self.samples[at(start)..at(end)].to_vec()).collect()
     }
 
-    fn clip(&self, pieces: &[(f64, f64)]) -> Vec<u8> {
+    pub(crate) fn clip(&self, pieces: &[(f64, f64)]) -> Vec<u8> {
         let spec = hound::WavSpec {
             channels: 1,
             sample_rate: 16_000,
@@ -73,12 +73,12 @@ impl Bench {
     }
 
     /// Where NATS has the bucket on its disk.
-    fn bucket(&self) -> PathBuf {
+    pub(crate) fn bucket(&self) -> PathBuf {
         self.path("nats/jetstream/jetstream/$G/streams").join(format!("KV_{BUCKET}"))
     }
 
     /// A node that shares its voices, which lie in a file of its name.
-    fn node(&self, nats: &Nats, name: &str) -> Node {
+    pub(crate) fn node(&self, nats: &Nats, name: &str) -> Node {
         self.node_with(nats, name, &self.keys(name, KEY)).joined()
     }
 
@@ -101,7 +101,14 @@ impl Bench {
 
 impl Node {
     /// Status and answer of a request about voices.
-    fn voices(&self, method: &str, path: &str, kind: &str, token: &str, body: &[u8]) -> (u16, Value) {
+    pub(crate) fn voices(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        token: &str,
+        body: &[u8],
+    ) -> (u16, Value) {
         let mut tcp = TcpStream::connect(&self.addr).unwrap();
         let (addr, n) = (&self.addr, body.len());
         let head = format!(
@@ -118,7 +125,7 @@ impl Node {
     }
 
     /// Enrols and gives the id.
-    fn enrol(&self, name: &str, clip: &[u8]) -> String {
+    pub(crate) fn enrol(&self, name: &str, clip: &[u8]) -> String {
         let (status, made) = self.voices("POST", &format!("/v1/speakers?name={name}"), "audio/wav", "", clip);
         assert!(status == 200 || status == 201, "{made}");
         made["id"].as_str().unwrap().to_owned()
@@ -136,7 +143,7 @@ impl Node {
     }
 
     /// Who is known here.
-    fn known(&self) -> Vec<String> {
+    pub(crate) fn known(&self) -> Vec<String> {
         let (_, all) = self.voices("GET", "/v1/speakers", "", "", b"");
         all["speakers"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap().to_owned()).collect()
     }
@@ -151,19 +158,19 @@ impl Node {
 }
 
 /// The stream of sealed voices, as the tools of NATS see it.
-struct Sealed {
+pub(crate) struct Sealed {
     runtime: tokio::runtime::Runtime,
     url: String,
 }
 
 impl Sealed {
-    fn of(nats: &Nats) -> Self {
+    pub(crate) fn of(nats: &Nats) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, url: nats.url() }
     }
 
     /// All values by key.
-    fn values(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn values(&self) -> BTreeMap<String, Vec<u8>> {
         self.runtime.block_on(async {
             let client = async_nats::connect(&self.url).await.unwrap();
             let bucket = async_nats::jetstream::new(client).get_key_value(BUCKET).await.unwrap();
@@ -179,8 +186,20 @@ impl Sealed {
     }
 
     /// The value of a voice; none in the moment in which a node writes another.
-    fn value_of(&self, voice: &str) -> Option<Vec<u8>> {
+    pub(crate) fn value_of(&self, voice: &str) -> Option<Vec<u8>> {
         self.values().into_iter().find(|(key, _)| key.ends_with(voice)).map(|(_, value)| value)
+    }
+
+    /// Writes over a value, as somebody without the key can; `None` purges it.
+    pub(crate) fn meddle(&self, key: &str, value: Option<&'static [u8]>) {
+        self.runtime.block_on(async {
+            let client = async_nats::connect(&self.url).await.unwrap();
+            let bucket = async_nats::jetstream::new(client).get_key_value(BUCKET).await.unwrap();
+            match value {
+                Some(value) => drop(bucket.put(key, value.into()).await.unwrap()),
+                None => bucket.purge(key).await.unwrap(),
+            }
+        });
     }
 
     /// Makes the bucket with room for so many bytes, or gives it so many.
