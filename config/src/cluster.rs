@@ -36,6 +36,8 @@ pub struct ClusterConfig {
     pub max_bytes: u64,
     /// How long a node may be away until the others end its sessions. 15 s to 86 400 s, default 120 s.
     pub away: Duration,
+    /// Whether known voices are shared among the nodes, sealed; for nodes with `voices.enabled`. Default true.
+    pub voices: bool,
 }
 
 impl ClusterConfig {
@@ -65,6 +67,7 @@ impl ClusterConfig {
             keep: Duration::from_secs(3600 * unsigned(r.integer("cluster.keep_hours", "of hours", 1..=8760, 168))),
             max_bytes: unsigned(r.integer("cluster.max_bytes", "of bytes", 16 << 20..=1 << 50, 8 << 30)),
             away: r.seconds("cluster.away_s", 15.0..=86_400.0, 120.0),
+            voices: r.boolean("cluster.voices", true),
         };
         if !config.nats.is_empty() && config.node.is_none() {
             r.broken_rule("cluster.nats", "set together with", "cluster.node");

@@ -15,6 +15,7 @@ use diarized::protocol::text::{checked_note, checked_title};
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
 use diarized::recording;
 use diarized::session::Entry as StoredCorrection;
+use diarized::voices::Version;
 use diarized_config::Sources;
 use diarized_dsp::log_mel::LogMel;
 use diarized_dsp::{ChannelSelect, Intake, IntakeParams};
@@ -34,7 +35,7 @@ pub use whole_session::examples as example_sessions;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every entry.
-pub const ENTRIES: [Entry; 18] = [
+pub const ENTRIES: [Entry; 19] = [
     ("client_message", client_message),
     ("server_message", server_message),
     ("audio_file", audio_file),
@@ -50,6 +51,7 @@ pub const ENTRIES: [Entry; 18] = [
     ("model_card", model_card),
     ("mqtt_packet", mqtt_packet),
     ("cluster_message", cluster_message),
+    ("shared_voice", shared_voice),
     ("recogniser", recogniser),
     ("dialect", dialect),
     ("session", session),
@@ -334,6 +336,17 @@ pub fn cluster_message(bytes: &[u8]) {
         again = assembler.take(&message).expect("what was read can be read again");
     }
     assert_eq!(again.as_ref(), Some(&content));
+}
+
+/// What one node of a cluster reads of another's voices, once it is opened.
+pub fn shared_voice(bytes: &[u8]) {
+    let Ok((model, version)) = Version::parse(bytes) else { return };
+    let again = Version::parse(&version.to_json(&model)).expect("what was read can be read again");
+    assert_eq!(again, (model, version.clone()));
+    // Whatever it holds, joining it again changes nothing.
+    let joined = version.clone().join(version.clone());
+    assert_eq!(joined.clone().join(version.clone()), joined);
+    assert_eq!(version.join(joined.clone()), joined);
 }
 
 /// Answers of a speech recogniser, as each of the protocols reads them.

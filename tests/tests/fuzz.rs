@@ -272,6 +272,14 @@ fn of_a_cluster() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+/// A voice and a deleted one, as nodes share them.
+fn shared_voices() -> Vec<Vec<u8>> {
+    let head = r#"{"format":1,"model":"m","model_sha256":"ab","version":{"n_deleted":1,"alive":"#;
+    let trail = r#""trail":{"a01":{"at_unix_s":5,"action":"enrolled","detail":"1 recordings, 12.5 s","actor":"http desk","node":"one"}}}}"#;
+    let alive = r#"{"name":{"stamp":{"n":2,"node":"one"},"value":"Ann"},"consent":{"stamp":{"n":1,"node":"two"},"value":null},"created_unix_s":5,"changed_unix_s":6,"recordings":{"r1":{"created_unix_s":5,"source":"http","speech_s":12.5,"weight":1.0,"snr_db":21.0,"embedding":[0.6,0.8]},"r2":{"created_unix_s":6,"source":"learned","speech_s":40.0,"weight":0.5,"snr_db":null,"embedding":[1.0,0.0]}}},"#;
+    [format!("{head}null,{trail}"), format!("{head}{alive}{trail}")].map(String::into_bytes).to_vec()
+}
+
 /// Whole examples for an entry.
 fn examples(name: &str) -> Vec<Vec<u8>> {
     match name {
@@ -322,6 +330,7 @@ fn examples(name: &str) -> Vec<Vec<u8>> {
         "model_card" => vec![read("models/zoo/nexttdnn-c128-b122/model.toml")],
         "mqtt_packet" => mqtt_packets(),
         "cluster_message" => of_a_cluster(),
+        "shared_voice" => shared_voices(),
         "recogniser" => answers(),
         "dialect" => [
             r#"{"config":{"sample_rate":48000.0,"words":true,"spk":true}}"#,
@@ -409,6 +418,7 @@ entries!(
     model_card,
     mqtt_packet,
     cluster_message,
+    shared_voice,
     recogniser,
     dialect,
     session

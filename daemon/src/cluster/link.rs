@@ -168,6 +168,21 @@ impl Link {
         Ok(Stores { nodes, sessions, copies, events })
     }
 
+    /// The bucket of voices; made if there is none. Its values can be erased, and are read where they are written.
+    ///
+    /// # Errors
+    /// [`ClusterError`]
+    pub(super) async fn voices_bucket(&self) -> Result<Store, ClusterError> {
+        let name = self.names.voices();
+        let config = stream::Config {
+            description: Some("voices of diarized, sealed".to_owned()),
+            deny_delete: false,
+            allow_direct: false,
+            ..self.bucket(&name)
+        };
+        self.bucket_of(&name, config).await
+    }
+
     /// The stream that a bucket is, as every client of NATS makes it. It is made by hand: the client asks for the account first,
     /// whose form of NATS 2.9 it cannot read.
     fn bucket(&self, name: &str) -> stream::Config {

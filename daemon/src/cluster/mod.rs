@@ -30,6 +30,7 @@ mod service;
 mod status;
 mod taking;
 mod values;
+mod voices;
 
 pub use error::ClusterError;
 #[doc(hidden)]

@@ -26,6 +26,11 @@ impl Names {
         format!("{}_copies", self.prefix)
     }
 
+    /// The bucket of sealed voices.
+    pub(super) fn voices(&self) -> String {
+        format!("{}_voices", self.prefix)
+    }
+
     /// The stream of all events.
     pub(super) fn stream(&self) -> String {
         format!("{}_events", self.prefix)

@@ -23,9 +23,10 @@ use super::others::Others;
 use super::publishers::Publishers;
 use super::questions::Questions;
 use super::taking::Taking;
+use super::voices::SharedVoices;
 use crate::hub::Hub;
 use crate::metrics::PrometheusText;
-use crate::voices::Key;
+use crate::voices::{Key, Registry};
 
 /// This process as a node; without `[cluster]` it is nothing.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ struct Running {
     stop: watch::Sender<bool>,
     beat: JoinHandle<()>,
     publishers: Arc<Publishers>,
+    voices: Option<Arc<SharedVoices>>,
 }
 
 impl std::fmt::Debug for Running {
@@ -44,25 +46,36 @@ impl std::fmt::Debug for Running {
 }
 
 impl Cluster {
-    /// Starts what is configured; nothing is no error. NATS may be away: it is reached later. Needs a runtime.
+    /// Starts what is configured; nothing is no error. NATS may be away: it is reached later. `voices` are shared, if they may.
+    /// Needs a runtime.
     ///
     /// # Errors
     /// [`ClusterError`]: a file that the configuration names cannot be used.
-    pub async fn start(config: &Config, hub: &Arc<Hub>, key: Option<&Key>) -> Result<Self, ClusterError> {
+    pub async fn start(
+        config: &Config,
+        hub: &Arc<Hub>,
+        key: Option<&Key>,
+        voices: Option<&Arc<Registry>>,
+    ) -> Result<Self, ClusterError> {
         let Some(name) = config.cluster.node.as_ref().filter(|_| !config.cluster.nats.is_empty()) else {
             return Ok(Self(None));
         };
         let link = Link::open(&config.cluster, name).await?;
         let own = Own::new(name, config.cluster.address.as_ref(), config.server.max_sessions);
         let copies = Copies::new(&link, key);
-        Ok(Self(Some(Running::start(&link, hub, &Arc::new(own), &copies))))
+        let share =
+            |registry: &Arc<Registry>| SharedVoices::new(Arc::clone(&link), name, Arc::clone(registry));
+        let voices = voices.filter(|_| config.cluster.voices).map(share);
+        Ok(Self(Some(Running::start(&link, hub, &Arc::new(own), &copies, voices))))
     }
 
     /// Writes what is left and leaves the cluster, for at most `grace`. To be called when all sessions have ended.
     pub async fn stop(self, grace: Duration) {
-        let Some(Running { stop, beat, publishers }) = self.0 else { return };
+        let Some(Running { stop, beat, publishers, voices }) = self.0 else { return };
+        let is_all_written =
+            || publishers.is_all_written() && voices.as_ref().is_none_or(|voices| voices.is_settled());
         let all = async {
-            while !publishers.is_all_written() {
+            while !is_all_written() {
                 sleep(Duration::from_millis(20)).await;
             }
             stop.send_replace(true);
@@ -77,7 +90,13 @@ impl Cluster {
 }
 
 impl Running {
-    fn start(link: &Arc<Link>, hub: &Arc<Hub>, own: &Arc<Own>, copies: &Arc<Copies>) -> Self {
+    fn start(
+        link: &Arc<Link>,
+        hub: &Arc<Hub>,
+        own: &Arc<Own>,
+        copies: &Arc<Copies>,
+        voices: Option<Arc<SharedVoices>>,
+    ) -> Self {
         let (stop, held) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = || (Arc::clone(link), Arc::clone(hub), Arc::clone(own));
         let nodes = Arc::new(Nodes::default());
@@ -100,6 +119,10 @@ impl Running {
         tokio::spawn(Arc::clone(&publishers).run(held.subscribe()));
         tokio::spawn(Arc::clone(&mirrors).run());
         tokio::spawn(orphans.run(held.subscribe()));
+        if let Some(voices) = &voices {
+            show_voices(hub, voices);
+            tokio::spawn(Arc::clone(voices).run(held.subscribe()));
+        }
         let (l, h, o) = parts();
         tokio::spawn(answers::run(l, h, o, Arc::clone(&publishers), held.subscribe()));
         let (l, h, o) = parts();
@@ -130,7 +153,7 @@ impl Running {
         };
         hub.join(Arc::new(others));
         report(link, hub, nodes, mirrors);
-        Self { stop, beat, publishers }
+        Self { stop, beat, publishers, voices }
     }
 }
 
@@ -142,6 +165,16 @@ fn report(link: &Arc<Link>, hub: &Hub, nodes: Arc<Nodes>, mirrors: Arc<Mirrors>)
     hub.remark(move || health.remark());
     let link = Arc::clone(link);
     hub.add_metrics(move |page| write_metrics(page, &link, &nodes, &mirrors));
+}
+
+/// Shows what keeps voices from being shared.
+fn show_voices(hub: &Hub, voices: &Arc<SharedVoices>) {
+    let shown = Arc::clone(voices);
+    hub.remark(move || shown.remark());
+    let counted = Arc::clone(voices);
+    hub.add_metrics(move |page| {
+        page.gauge("cluster_voices", "Voices in NATS that this node knows.", counted.n_shared() as f64);
+    });
 }
 
 fn write_metrics(page: &mut PrometheusText, link: &Link, nodes: &Nodes, mirrors: &Mirrors) {

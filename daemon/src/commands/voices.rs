@@ -224,7 +224,10 @@ fn show(store: &Store, name: &str, as_json: bool) -> Result<String, StoreError> 
     text.push_str(&table(&["recording", "speech", "SNR", "model", "stored (UTC)"], &recordings, &[1, 2]));
     let trail: Vec<Vec<String>> = trail
         .into_iter()
-        .map(|entry| vec![day_and_time(entry.at_unix_s), entry.action, entry.detail, entry.actor])
+        .map(|entry| {
+            let by = entry.node.map_or(entry.actor.clone(), |node| format!("{} at {node}", entry.actor));
+            vec![day_and_time(entry.at_unix_s), entry.action, entry.detail, by]
+        })
         .collect();
     text.push('\n');
     text.push_str(&table(&["at (UTC)", "what", "how much", "by"], &trail, &[]));

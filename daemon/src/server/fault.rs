@@ -37,7 +37,9 @@ impl From<StoreError> for Fault {
             StoreError::Unknown { .. } | StoreError::Absent { .. } => {
                 (StatusCode::NOT_FOUND, ErrorCode::UnknownVoice)
             }
-            StoreError::NameTaken { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            StoreError::NameTaken { .. } | StoreError::Ambiguous { .. } => {
+                (StatusCode::CONFLICT, ErrorCode::Conflict)
+            }
             StoreError::BadName(_) | StoreError::NoName => (StatusCode::BAD_REQUEST, ErrorCode::BadMessage),
             StoreError::Print(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadClip),
             StoreError::Locked { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::VoiceStore),

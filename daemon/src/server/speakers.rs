@@ -37,6 +37,11 @@ fn voices_of(shared: &Shared) -> Result<&Arc<Voices>, Fault> {
     shared.voices.get().ok_or_else(|| Fault(StatusCode::NOT_FOUND, ErrorCode::VoicesOff, reason.to_owned()))
 }
 
+/// Who asks for a change, in the audit trail.
+fn actor_of(visitor: &Visitor) -> String {
+    visitor.author().map_or_else(|| "http".to_owned(), |token| format!("http {token}"))
+}
+
 /// The body of a request about voices.
 async fn body_of(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<Upload, Fault> {
     let declared = declared_length(headers);
@@ -154,11 +159,11 @@ pub(super) async fn enrol(
             let reason = "who is it? use /v1/speakers?name=NAME with audio as the body";
             let name = query.name.ok_or_else(|| bad_request(reason))?;
             let clip = voices.clip(body, ClipRules::default()).await?;
-            let (consent, force) = (query.consent, query.force);
+            let (consent, force, actor) = (query.consent, query.force, actor_of(&visitor));
             voices
                 .run(move |voices| {
                     let clips = [("a clip over HTTP".to_owned(), clip)];
-                    Ok(voices.registry.enrol(&name, consent.as_deref(), &clips, force, "http")?)
+                    Ok(voices.registry.enrol(&name, consent.as_deref(), &clips, force, &actor)?)
                 })
                 .await?
         };
@@ -187,10 +192,10 @@ async fn enrol_speaker(
     }
     let clip = voice_of(shared, voices, &session, speaker).await?;
     let FromSession { name, consent, force, .. } = asked;
-    let source = format!("session {} {speaker}", session.id());
+    let (source, actor) = (format!("session {} {speaker}", session.id()), actor_of(visitor));
     let enrolment = voices
         .run(move |voices| {
-            Ok(voices.registry.enrol(&name, consent.as_deref(), &[(source, clip)], force, "http")?)
+            Ok(voices.registry.enrol(&name, consent.as_deref(), &[(source, clip)], force, &actor)?)
         })
         .await?;
     // The user has named the speaker, so the session does not guess. Naming is
@@ -218,6 +223,7 @@ pub(super) struct Edit {
 
 pub(super) async fn edit(
     State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -228,10 +234,11 @@ pub(super) async fn edit(
         if name.is_none() && consent.is_none() {
             return Err(bad_request("nothing to change: give name or consent"));
         }
+        let actor = actor_of(&visitor);
         let shown = voices
             .run(move |voices| {
                 let edit = |store: &mut crate::voices::Store| {
-                    store.edit(&id, name.as_deref(), consent.as_deref(), "http")
+                    store.edit(&id, name.as_deref(), consent.as_deref(), &actor)
                 };
                 let voice = voices.registry.with_store(edit)?;
                 Ok(VoiceSummary::of(voice, &voices.registry))
@@ -242,10 +249,15 @@ pub(super) async fn edit(
     answer(work.await)
 }
 
-pub(super) async fn delete(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+pub(super) async fn delete(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Response {
     let work = async {
+        let actor = actor_of(&visitor);
         let delete = move |voices: &Voices| {
-            Ok(voices.registry.with_store(|store| store.delete(&id, "http").map(drop))?)
+            Ok(voices.registry.with_store(|store| store.delete(&id, &actor).map(drop))?)
         };
         voices_of(&shared)?.run(delete).await?;
         Ok(StatusCode::NO_CONTENT.into_response())

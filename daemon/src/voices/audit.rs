@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::marks::unix_now;
+use super::shared::is_shared;
 
 /// One line of the trail. It stays after the voice is deleted; its only reference to the person is a random id.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -15,8 +16,11 @@ pub struct AuditEntry {
     pub voice: String,
     /// How much, such as `2 recordings, 41.5 s`.
     pub detail: String,
-    /// Who asked: `command`, `http`, `session`.
+    /// Who asked: `command`, `session`, or `http` and the name of the token.
     pub actor: String,
+    /// Node of a cluster where it was done; none where the voice was never shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// Appends a line inside the caller's transaction.
@@ -36,9 +40,16 @@ pub(super) fn note(
 
 /// The trail, oldest first; of one voice if given.
 pub(super) fn read(db: &Connection, voice: Option<&str>) -> rusqlite::Result<Vec<AuditEntry>> {
-    let mut query = db.prepare(
-        "SELECT at_unix_s, action, voice, detail, actor FROM audit WHERE ?1 IS NULL OR voice = ?1 ORDER BY id",
-    )?;
+    let sql = match is_shared(db)? {
+        true => {
+            "SELECT at_unix_s, action, voice, detail, actor, node FROM audit \
+             LEFT JOIN shared_deed ON shared_deed.audit = audit.id WHERE ?1 IS NULL OR voice = ?1 ORDER BY audit.id"
+        }
+        false => {
+            "SELECT at_unix_s, action, voice, detail, actor, NULL FROM audit WHERE ?1 IS NULL OR voice = ?1 ORDER BY id"
+        }
+    };
+    let mut query = db.prepare(sql)?;
     let entries = query.query_map(params![voice], |row| {
         Ok(AuditEntry {
             at_unix_s: row.get(0)?,
@@ -46,6 +57,7 @@ pub(super) fn read(db: &Connection, voice: Option<&str>) -> rusqlite::Result<Vec
             voice: row.get(2)?,
             detail: row.get(3)?,
             actor: row.get(4)?,
+            node: row.get(5)?,
         })
     })?;
     entries.collect()

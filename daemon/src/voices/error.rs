@@ -132,6 +132,16 @@ pub enum StoreError {
         /// Who has it.
         id: String,
     },
+    /// Two people have the name, enrolled at two machines that share their voices.
+    #[error(
+        "several people are called {name:?} ({ids}): name one by its id, and rename or delete the others"
+    )]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Who they are.
+        ids: String,
+    },
     /// A text that is no name.
     #[error(transparent)]
     BadName(#[from] NameFault),

@@ -7,10 +7,11 @@ use diarized_models::voiceprint::ModelId;
 use serde::{Deserialize, Serialize};
 
 use super::audit::note;
+use super::checks::{check_content, is_id};
 use super::error::StoreError;
 use super::key::Key;
 use super::name::checked_name;
-use super::rows::{Person, find_in, has_recording, insert_person, insert_recording, read_voices};
+use super::rows::{Person, check_free, find_in, has_recording, insert_person, insert_recording, read_voices};
 use super::seal::Seal;
 use super::store::Store;
 use super::voice::{NewRecording, Voice};
@@ -154,9 +155,7 @@ impl Store {
                 let name = checked_name(&voice.name)?;
                 let all = read_voices(tx, seal, &store)?;
                 if !all.iter().any(|known| known.id == voice.id) {
-                    if let Ok(other) = find_in(all, name) {
-                        return Err(StoreError::NameTaken { name: name.to_owned(), id: other.id }.into());
-                    }
+                    check_free(all, name, &voice.id)?;
                     let person = Person { name: name.to_owned(), consent: voice.consent.clone() };
                     insert_person(tx, seal, &voice.id, &person)?;
                     count.voices += 1;
@@ -210,24 +209,12 @@ fn read(path: &Path, key: &Key) -> Result<Export, StoreError> {
         )));
     }
     for voice in &export.voices {
-        let is_id = |id: &str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
         let ids = std::iter::once(&voice.id).chain(voice.recordings.iter().map(|r| &r.id));
         if let Some(bad) = ids.into_iter().find(|id| !is_id(id)) {
             return Err(not(format!("id {bad:?} must be 1 to 32 letters and digits")));
         }
         for recording in &voice.recordings {
-            let NewRecording { speech_s, weight, embedding, .. } = &recording.content;
-            let is_fine = *speech_s > 0.0
-                && speech_s.is_finite()
-                && *weight > 0.0
-                && *weight <= 1.0
-                && diarized_models::Embedding::from_raw(embedding).is_ok();
-            if !is_fine {
-                return Err(not(format!(
-                    "recording {} has a length, weight or embedding out of range",
-                    recording.id
-                )));
-            }
+            check_content(&recording.id, &recording.content).map_err(not)?;
         }
     }
     Ok(export)

@@ -25,6 +25,14 @@ impl std::fmt::Debug for Key {
     }
 }
 
+impl Key {
+    /// Where it came from, for people.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
 /// Where the key is to be found.
 #[derive(Debug, Clone)]
 pub enum KeySource {

@@ -5,6 +5,7 @@
 
 mod appear;
 mod audit;
+mod checks;
 mod error;
 mod exchange;
 mod inner;
@@ -18,6 +19,7 @@ mod reading;
 mod registry;
 mod rows;
 mod seal;
+mod shared;
 mod store;
 mod voice;
 
@@ -36,5 +38,6 @@ pub(crate) use reading::samples_of_clip;
 pub use reading::{ClipError, clip_of_audio, clip_of_samples, load_clip_embedder};
 pub use registry::{EnrolError, Registry, clip_of};
 pub(crate) use seal::Seal;
+pub use shared::{Alive, Deed, Others, Register, Shared, SharedRecording, Stamp, Version, VersionError};
 pub use store::Store;
 pub use voice::{Enrolment, NewRecording, StoredRecording, Voice};

@@ -1,17 +1,18 @@
 //! The gallery of enrolled people for one voice model, kept up to date with the store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use diarized_config::VoicesConfig;
 use diarized_models::ModelCard;
 use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::voiceprint::{Clip, ClipRules, Gallery, MatchRules, ModelId, Print, Ranking, Recording};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::error::StoreError;
 use super::name::checked_name;
 use super::place::Place;
+use super::shared::{Others, Shared};
 use super::store::LEARNED;
 use super::store::Store;
 use super::voice::{Enrolment, NewRecording};
@@ -84,7 +85,7 @@ pub struct Registry {
     rules: MatchRules,
     learns: bool,
     gallery: Mutex<(Option<i64>, Arc<Gallery>)>,
-    version: AtomicU64,
+    version: watch::Sender<u64>,
 }
 
 impl Registry {
@@ -104,7 +105,7 @@ impl Registry {
             rules,
             learns: config.learn,
             gallery: Mutex::new((None, gallery)),
-            version: AtomicU64::new(0),
+            version: watch::Sender::new(0),
         }
     }
 
@@ -129,7 +130,19 @@ impl Registry {
     /// Changes whenever [`Self::gallery`] does.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        *self.version.borrow()
+    }
+
+    /// A receiver of [`Self::version`].
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Name and weights of the voice model.
+    #[must_use]
+    pub fn model(&self) -> ModelId {
+        ModelId::of(&self.card)
     }
 
     /// Reads the store if anybody changed it. No store is an empty one.
@@ -143,7 +156,7 @@ impl Registry {
                 let mut held = self.gallery.lock();
                 if held.0.is_some() {
                     *held = (None, Arc::new(Gallery::new(&self.card, self.rules)));
-                    self.version.fetch_add(1, Ordering::AcqRel);
+                    self.version.send_modify(|version| *version += 1);
                 }
                 Ok(())
             }
@@ -167,7 +180,7 @@ impl Registry {
             );
         }
         *held = (Some(generation), Arc::new(gallery));
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.version.send_modify(|version| *version += 1);
         Ok(())
     }
 
@@ -183,6 +196,29 @@ impl Registry {
         let done = work(&mut store)?;
         self.take(&store)?;
         Ok(done)
+    }
+
+    /// Joins the store, that of `node`, with what other machines have, and makes it with their key where it is absent.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is changed.
+    pub fn share(&self, node: &str, others: &Others) -> Result<Shared, StoreError> {
+        let mut store = match self.place.open() {
+            Err(StoreError::Absent { .. }) if others.voices.is_empty() => return Ok(Shared::default()),
+            Err(StoreError::Absent { path }) => Store::make(&path, &self.place.key.read(&path)?)?,
+            other => other?,
+        };
+        let shared = store.share(node, &self.model(), others)?;
+        self.take(&store)?;
+        Ok(shared)
+    }
+
+    /// Overwrites what is left of voices that others deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another program reads the store.
+    pub fn scrub(&self) -> Result<(), StoreError> {
+        self.place.open()?.scrub()
     }
 
     /// Stores clips of the person called `name`, all or none; creates a missing store and key. With `force` the clips may

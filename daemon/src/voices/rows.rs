@@ -19,10 +19,31 @@ pub(super) struct Person {
     pub(super) consent: Option<String>,
 }
 
+/// The person of this id or name. Only where machines share their voices may two have one name.
 pub(super) fn find_in(voices: Vec<Voice>, name: &str) -> Result<Voice, StoreError> {
     let wanted = name.trim().to_lowercase();
     let is_it = |voice: &Voice| voice.id == wanted || voice.name.to_lowercase() == wanted;
-    voices.into_iter().find(is_it).ok_or_else(|| StoreError::Unknown { name: name.to_owned() })
+    let mut found: Vec<Voice> = voices.into_iter().filter(is_it).collect();
+    if let Some(by_id) = found.iter().position(|voice| voice.id == wanted) {
+        return Ok(found.swap_remove(by_id));
+    }
+    match found.len() {
+        0 => Err(StoreError::Unknown { name: name.to_owned() }),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let ids: Vec<String> = found.into_iter().map(|voice| voice.id).collect();
+            Err(StoreError::Ambiguous { name: name.to_owned(), ids: ids.join(", ") })
+        }
+    }
+}
+
+/// Refuses a name that anybody but the voice `id` has.
+pub(super) fn check_free(voices: Vec<Voice>, name: &str, id: &str) -> Result<(), StoreError> {
+    match find_in(voices, name) {
+        Ok(other) if other.id != id => Err(StoreError::NameTaken { name: name.to_owned(), id: other.id }),
+        Err(error @ StoreError::Ambiguous { .. }) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn read_voices(db: &Connection, seal: &Seal, path: &Path) -> Result<Vec<Voice>, Inner> {
@@ -82,6 +103,23 @@ pub(super) fn insert_person(tx: &Connection, seal: &Seal, id: &str, person: &Per
     tx.execute(
         "INSERT INTO voice VALUES (?1, ?2, ?2, ?3)",
         params![id, now, sealed_person(seal, id, person)],
+    )?;
+    Ok(())
+}
+
+/// Writes a person with the times of creation and of the last change, new or known.
+pub(super) fn put_person(
+    tx: &Connection,
+    seal: &Seal,
+    id: &str,
+    person: &Person,
+    (created_unix_s, changed_unix_s): (i64, i64),
+) -> rusqlite::Result<()> {
+    let sealed = sealed_person(seal, id, person);
+    tx.execute(
+        "INSERT INTO voice VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE \
+         SET created_unix_s = excluded.created_unix_s, changed_unix_s = excluded.changed_unix_s, sealed = excluded.sealed",
+        params![id, created_unix_s, changed_unix_s, sealed],
     )?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::inner::Inner;
 use super::key::Key;
 use super::marks::{random_id, unix_now};
 use super::name::checked_name;
-use super::rows::{Person, find_in, insert_person, insert_recording, read_voices, update_person};
+use super::rows::{Person, check_free, find_in, insert_person, insert_recording, read_voices, update_person};
 use super::seal::Seal;
 use super::voice::{Enrolment, NewRecording, Voice};
 use crate::private_file;
@@ -29,7 +29,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// What the key must open for the store to be the key's.
 const KEY_CHECK: &[u8] = b"diarized voices";
 /// Of what was learned unasked no more recordings than this are kept, the oldest leave first.
-const MAX_LEARNED: usize = 8;
+pub(super) const MAX_LEARNED: usize = 8;
 /// Source of what was learned unasked.
 pub(super) const LEARNED: &str = "learned";
 
@@ -44,6 +44,17 @@ const TABLES: &str = "
     CREATE TABLE audit (id INTEGER PRIMARY KEY, at_unix_s INTEGER NOT NULL, action TEXT NOT NULL,
         voice TEXT NOT NULL, detail TEXT NOT NULL, actor TEXT NOT NULL);
 ";
+
+/// What a transaction changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Effect {
+    /// Nothing: it is undone.
+    None,
+    /// What stands beside the voices.
+    Notes,
+    /// Voices.
+    Voices,
+}
 
 /// The open store; for one thread at a time.
 pub struct Store {
@@ -160,13 +171,25 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &Seal) -> Result<T, Inner>,
     ) -> Result<T, StoreError> {
+        self.change_if(|tx, seal| Ok((work(tx, seal)?, Effect::Voices)))
+    }
+
+    /// The same for work that finds out whether there is anything to change.
+    pub(super) fn change_if<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &Seal) -> Result<(T, Effect), Inner>,
+    ) -> Result<T, StoreError> {
         let Self { db, seal, path } = self;
         let run = || {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let done = work(&tx, seal)?;
-            // Absent only while the store is being made.
-            tx.execute("UPDATE store SET generation = generation + 1", [])?;
-            tx.commit()?;
+            let (done, effect) = work(&tx, seal)?;
+            if effect == Effect::Voices {
+                // Absent only while the store is being made.
+                tx.execute("UPDATE store SET generation = generation + 1", [])?;
+            }
+            if effect != Effect::None {
+                tx.commit()?;
+            }
             Ok(done)
         };
         run().map_err(|error| match error {
@@ -216,13 +239,16 @@ impl Store {
         as_print(model, recordings)?;
         let path = self.path.clone();
         self.change(|tx, seal| {
-            let known = find_in(read_voices(tx, seal, &path)?, &name);
-            let is_new = known.is_err();
-            let id = known.as_ref().map_or_else(|_| random_id("v"), |voice| voice.id.clone());
+            let known = match find_in(read_voices(tx, seal, &path)?, &name) {
+                Err(StoreError::Unknown { .. }) => None,
+                found => Some(found?),
+            };
+            let is_new = known.is_none();
+            let id = known.as_ref().map_or_else(|| random_id("v"), |voice| voice.id.clone());
             if is_new {
                 let person = Person { name: name.clone(), consent: consent.map(str::to_owned) };
                 insert_person(tx, seal, &id, &person)?;
-            } else if let (Ok(voice), Some(consent)) = (&known, consent) {
+            } else if let (Some(voice), Some(consent)) = (&known, consent) {
                 let person = Person { name: voice.name.clone(), consent: Some(consent.to_owned()) };
                 update_person(tx, seal, &id, &person)?;
                 note(tx, "consent", &id, "", actor)?;
@@ -275,11 +301,8 @@ impl Store {
         self.change(|tx, seal| {
             let all = read_voices(tx, seal, &path)?;
             let voice = find_in(all.clone(), name)?;
-            if let Some(new_name) = new_name
-                && let Ok(other) = find_in(all, new_name)
-                && other.id != voice.id
-            {
-                return Err(StoreError::NameTaken { name: new_name.to_owned(), id: other.id }.into());
+            if let Some(new_name) = new_name {
+                check_free(all, new_name, &voice.id)?;
             }
             let person = Person {
                 name: new_name.unwrap_or(&voice.name).to_owned(),
@@ -315,7 +338,11 @@ impl Store {
         Ok(voice)
     }
 
-    fn scrub(&self) -> Result<(), StoreError> {
+    /// Overwrites what is left of deleted voices in the file and its log.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another program still reads the store.
+    pub(super) fn scrub(&self) -> Result<(), StoreError> {
         let empty_log = || {
             let blocked =
                 self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));

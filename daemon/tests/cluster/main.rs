@@ -8,3 +8,5 @@ mod nats;
 mod node;
 mod nodes;
 mod sessions;
+mod voices;
+mod voices_at_once;

@@ -139,7 +139,7 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     let (access, tls) = (Arc::clone(&reload.access.access), reload.access.tls.clone());
     let server = Server::new(Arc::clone(&hub), limits(config), Arc::clone(&access), tls);
     let server = with_voices(server, &engines).with_grpc(grpc);
-    let (sources, outgoing, cluster) = match start_services(config, &hub, &access).await {
+    let (sources, outgoing, cluster) = match start_services(config, &hub, &access, engines.voices()).await {
         Ok(services) => services,
         Err(code) => return Ok(code),
     };
@@ -187,6 +187,7 @@ async fn start_services(
     config: &Config,
     hub: &Arc<Hub>,
     access: &Arc<Access>,
+    voices: Option<&Arc<Registry>>,
 ) -> Result<(Sources, Outgoing, Cluster), u8> {
     fn refused(code: u8) -> impl Fn(&(dyn std::error::Error + 'static)) -> u8 {
         move |error| {
@@ -202,7 +203,7 @@ async fn start_services(
     let sources = Sources::new(config, hub).await.map_err(|error| missing(&error))?;
     let outgoing = Outgoing::start(config, hub).map_err(|error| faulty(&error))?;
     let key = config.cluster.node.as_ref().and_then(|_| key_of_voices(config));
-    let cluster = Cluster::start(config, hub, key.as_ref()).await.map_err(|error| faulty(&error))?;
+    let cluster = Cluster::start(config, hub, key.as_ref(), voices).await.map_err(|error| faulty(&error))?;
     Ok((sources, outgoing, cluster))
 }
 
