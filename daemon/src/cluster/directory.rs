@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{Entry, Operation};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::link::{Link, next_of};
@@ -23,6 +23,8 @@ pub(super) struct Directory {
     keep: Duration,
     /// Changes with every record.
     tick: watch::Sender<u64>,
+    /// Sessions that were deleted, on whichever node.
+    deleted: mpsc::UnboundedSender<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,8 +35,9 @@ struct Known {
 }
 
 impl Directory {
-    pub(super) fn new(keep: Duration) -> Self {
-        Self { records: Mutex::default(), keep, tick: watch::Sender::new(0) }
+    /// A copy without records; `deleted` gets the ids of sessions that are deleted, also before this process began.
+    pub(super) fn new(keep: Duration, deleted: mpsc::UnboundedSender<String>) -> Self {
+        Self { records: Mutex::default(), keep, tick: watch::Sender::new(0), deleted }
     }
 
     /// Follows the records for ever.
@@ -59,6 +62,8 @@ impl Directory {
             Operation::Delete | Operation::Purge => {
                 self.records.lock().remove(&entry.key);
                 self.tick.send_modify(|n| *n += 1);
+                // The receiver is there as long as the process.
+                let _ = self.deleted.send(entry.key.clone());
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diarized_config::Config;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -100,7 +100,8 @@ impl Running {
         let (stop, held) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = || (Arc::clone(link), Arc::clone(hub), Arc::clone(own));
         let nodes = Arc::new(Nodes::default());
-        let directory = Arc::new(Directory::new(link.keep()));
+        let (deleted, gone) = mpsc::unbounded_channel();
+        let directory = Arc::new(Directory::new(link.keep(), deleted));
         let (l, h, o) = parts();
         let publishers = Publishers::new(l, h, o, Arc::clone(copies));
         let (l, h, o) = parts();
@@ -114,6 +115,7 @@ impl Running {
             directory: Arc::clone(&directory),
             mirrors: Arc::clone(&mirrors),
         };
+        tokio::spawn(forget_deleted(Arc::clone(hub), gone));
         tokio::spawn(Arc::clone(&nodes).follow(Arc::clone(link)));
         tokio::spawn(Arc::clone(&directory).follow(Arc::clone(link)));
         tokio::spawn(Arc::clone(&publishers).run(held.subscribe()));
@@ -154,6 +156,15 @@ impl Running {
         hub.join(Arc::new(others));
         report(link, hub, nodes, mirrors);
         Self { stop, beat, publishers, voices }
+    }
+}
+
+/// Forgets what this node keeps of sessions that were deleted at others, such as the beginning of one that moved from here.
+async fn forget_deleted(hub: Arc<Hub>, mut gone: mpsc::UnboundedReceiver<String>) {
+    while let Some(id) = gone.recv().await {
+        if let Err(error) = hub.forget_kept(&id).await {
+            tracing::error!(session = id, %error, "what this node keeps of a deleted session stays");
+        }
     }
 }
 

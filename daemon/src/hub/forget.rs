@@ -29,6 +29,16 @@ impl Hub {
         if is_live { Ok(self.delete(id)) } else { self.forget_here(id).await }
     }
 
+    /// Forgets what is kept here of a session that was deleted at another node, and does not run here.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it could not be forgotten.
+    pub(crate) async fn forget_kept(&self, id: &str) -> Result<(), StorageError> {
+        let is_live = self.get(id).is_some_and(|session| session.channel().ended().is_none());
+        let is_kept = self.storage.as_ref().is_some_and(|storage| storage.holds(id));
+        if is_kept && !is_live { self.forget_here(id).await.map(drop) } else { Ok(()) }
+    }
+
     /// Forgets an ended session on this node.
     async fn forget_here(&self, id: &str) -> Result<bool, StorageError> {
         let Some(storage) = &self.storage else { return Ok(self.delete(id)) };

@@ -129,10 +129,11 @@ fn a_node_that_lives_hands_its_session_over() {
     b.terminate();
     let b = node(&nats, folder.path(), "b", &[&paths[1]]);
     assert_whole(&followed, &[&b, &a]);
-    assert_eq!(a.delete("kitchen").0, 204);
-    until("its deletion", || (b.get("/v1/sessions/kitchen").0 == 404).then_some(()));
-    assert_eq!(a.get("/v1/sessions/kitchen").0, 404);
-    assert!(!folder.path().join("a-audio/kitchen.opus").exists());
+    let beginning = folder.path().join("a-audio/kitchen.opus");
+    assert!(beginning.exists());
+    assert_eq!(b.delete("kitchen").0, 204);
+    until("its deletion", || (a.get("/v1/sessions/kitchen").0 == 404).then_some(()));
+    until("the deletion of its beginning", || (!beginning.exists()).then_some(()));
 }
 
 #[test]
