@@ -7,4 +7,5 @@ mod moves;
 mod nats;
 mod node;
 mod nodes;
+mod servers;
 mod sessions;
