@@ -100,3 +100,31 @@ fn keys_of_earlier_versions_are_warned_of_and_checked() {
     assert_eq!(code, 78);
     assert!(stderr.contains(":2: ") && stderr.contains(":3) are the same key"), "{stderr}");
 }
+
+/// The lines of a text that a manifest holds under a key, without their indentation.
+fn embedded(manifest: &str, key: &str) -> String {
+    let (_, text) = manifest.split_once(&format!("  {key}: |\n")).unwrap();
+    let lines = text.lines().map_while(|line| line.strip_prefix("    ").or(line.is_empty().then_some("")));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_node_of_the_manifests_and_of_the_template_unit_is_configured() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("diarized.toml");
+    let manifest = std::fs::read_to_string(packaging.join("kubernetes/configmap.yaml")).unwrap();
+    std::fs::write(&path, embedded(&manifest, "diarized.toml")).unwrap();
+    let path = path.to_str().unwrap();
+    let mut command = diarized(&["config", "--config", path]);
+    // As the StatefulSet and the unit set them.
+    command.env("DIARIZED_CLUSTER_NODE", "diarized-0");
+    command.env("DIARIZED_CLUSTER_ADDRESS", "http://diarized-0.diarized-nodes:7007");
+    command.env("DIARIZED_STORAGE_PATH", "/var/lib/diarized/one/sessions.sqlite");
+    let (code, stdout, stderr) = run(&mut command);
+    assert_eq!((code, &*stderr), (0, ""));
+    for line in ["node = \"diarized-0\"", "replicas = 3", "path = \"/var/lib/diarized/one/sessions.sqlite\""]
+    {
+        assert!(stdout.contains(line), "{line}: {stdout}");
+    }
+}

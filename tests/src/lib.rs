@@ -1,6 +1,7 @@
 //! What the conformance tests and the accuracy tools of `diarized` share.
 
 pub mod cached_labeller;
+pub mod cluster_soak;
 pub mod fitting;
 pub mod fuzz;
 pub mod joined;

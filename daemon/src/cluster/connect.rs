@@ -72,16 +72,18 @@ pub(super) fn reporting(options: ConnectOptions, health: Arc<Health>) -> Connect
                     tracing::warn!("the connection to NATS is lost; sessions go on, and it is tried again");
                     health.disconnected();
                 }
-                Event::ServerError(error) => report(&health, &error),
-                Event::ClientError(error) => report(&health, &error),
+                Event::ServerError(error) => report(&health, error.to_string()),
+                // The client gives the kind of the error only; a command gets all of it.
+                Event::ClientError(error) => {
+                    report(&health, format!("{error}; `diarized cluster status` shows the cause"));
+                }
                 Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining | Event::Closed => {}
             }
         }
     })
 }
 
-fn report(health: &Health, error: &dyn std::fmt::Display) {
-    let reason = error.to_string();
+fn report(health: &Health, reason: String) {
     if health.failed(Part::Place, &reason) {
         tracing::warn!(reason, "NATS reports an error");
     }

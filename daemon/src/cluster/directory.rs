@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::jetstream::kv::{Entry, Operation};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::link::{Link, next_of};
 use super::record::Record;
 
 /// Wait before the bucket is read again after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Time after a connection in which a server that has just become the first of several may show less than there is.
+const SETTLED: Duration = Duration::from_secs(15);
 
 /// The records by session.
 #[derive(Debug)]
@@ -46,10 +48,25 @@ impl Directory {
         loop {
             let sessions = link.stores().await.sessions;
             connection.mark_unchanged();
+            let began = Instant::now();
             if let Ok(mut entries) = sessions.watch_with_history(">").await {
+                let (mut is_read, mut is_settled) = (false, false);
                 // After every connection it is read from its beginning: it may be a new one.
-                while let Some(Ok(entry)) = next_of(&mut entries, &mut connection).await {
-                    self.take(&entry);
+                loop {
+                    tokio::select! {
+                        next = next_of(&mut entries, &mut connection) => {
+                            let Some(Ok(entry)) = next else { break };
+                            self.take(&entry);
+                            is_read |= entry.seen_current;
+                        }
+                        () = sleep_until(began + SETTLED), if !is_settled => {
+                            is_settled = true;
+                            let is_empty = sessions.status().await.is_ok_and(|status| status.values() == 0);
+                            if is_read || is_empty {
+                                self.forget_before(began);
+                            }
+                        }
+                    }
                 }
             }
             sleep(AGAIN).await;
@@ -83,6 +100,19 @@ impl Directory {
             records.insert(id.to_owned(), Known { record, revision, at: Instant::now() });
         }
         self.tick.send_modify(|n| *n += 1);
+    }
+
+    /// Forgets what was not read since: NATS has lost it.
+    fn forget_before(&self, began: Instant) {
+        let mut records = self.records.lock();
+        let n_known = records.len();
+        records.retain(|_, known| known.at >= began);
+        let n_lost = n_known - records.len();
+        drop(records);
+        if n_lost > 0 {
+            tracing::warn!(n_lost, "sessions of other nodes are no longer in NATS");
+            self.tick.send_modify(|n| *n += 1);
+        }
     }
 
     /// What is known of a session, and the revision of that.

@@ -121,7 +121,11 @@ impl Follower {
                 }
             }
         }
-        Ok(session.unwrap_or_else(|| make((empty(&self.id, record), None))))
+        match session {
+            Some(session) => Ok(session),
+            None if record.seq == 0 => Ok(make((empty(&self.id, record), None))),
+            None => Err(Lost("NATS has lost its events".to_owned())),
+        }
     }
 
     /// Follows the session to the end of its messages here: until they fail or start over, or until the task is aborted.

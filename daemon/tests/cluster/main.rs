@@ -7,6 +7,7 @@ mod moves;
 mod nats;
 mod node;
 mod nodes;
+mod servers;
 mod sessions;
 mod voices;
 mod voices_at_once;

@@ -1,8 +1,11 @@
-//! A real nats-server on a free port.
+//! A real nats-server on a free port, or several as one cluster.
 
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
 
 use crate::common::until;
 
@@ -11,6 +14,7 @@ pub(crate) struct Nats {
     program: PathBuf,
     folder: PathBuf,
     port: u16,
+    monitor: u16,
     args: Vec<String>,
     child: Option<Child>,
 }
@@ -20,6 +24,12 @@ fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/bin".into()]);
     folders.map(|folder| folder.join("nats-server")).find(|program| program.is_file())
+}
+
+/// Ports that are free now, none of them twice.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Nats {
@@ -34,18 +44,36 @@ impl Nats {
             println!("not run: cluster, because there is no nats-server (apt-get install nats-server)");
             return None;
         };
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port, monitor] = free_ports();
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut nats = Self { program, folder: folder.to_owned(), port, args, child: None };
+        let mut nats = Self { program, folder: folder.to_owned(), port, monitor, args, child: None };
         nats.begin();
         Some(nats)
+    }
+
+    /// Starts three servers that keep their streams together.
+    pub(crate) fn start_three(folder: &Path) -> Option<[Self; 3]> {
+        let ports: [u16; 3] = free_ports();
+        let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
+        let servers = std::array::from_fn(|idx| {
+            let name = format!("nats{idx}");
+            let folder = folder.join(&name);
+            std::fs::create_dir(&folder).unwrap();
+            let others: Vec<&str> =
+                routes.iter().filter(|route| **route != routes[idx]).map(String::as_str).collect();
+            let others = others.join(",");
+            let cluster = ["--cluster_name", "test", "--cluster", &routes[idx], "--routes", &others];
+            Self::start_with(&folder, &[&["-js", "-n", &name], cluster.as_slice()].concat())
+        });
+        let [Some(one), Some(two), Some(three)] = servers else { return None };
+        Some([one, two, three])
     }
 
     /// Starts it where it was.
     pub(crate) fn begin(&mut self) {
         let mut command = Command::new(&self.program);
         command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"]);
-        command.arg(self.folder.join("jetstream")).args(&self.args);
+        command.arg(self.streams()).args(&self.args).args(["-m", &self.monitor.to_string()]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         self.child = Some(child);
         until("nats-server", || TcpStream::connect(("127.0.0.1", self.port)).ok());
@@ -60,7 +88,38 @@ impl Nats {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        let scheme = if self.args.iter().any(|arg| arg == "--tls") { "tls" } else { "nats" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its streams.
+    pub(crate) fn streams(&self) -> PathBuf {
+        self.folder.join("jetstream")
+    }
+
+    /// Waits until its streams are up to date.
+    pub(crate) fn wait_until_current(&self) {
+        until("its streams", || self.ask("/healthz").contains("\"ok\"").then_some(()));
+    }
+
+    /// The answer of its monitoring port.
+    fn ask(&self, path: &str) -> String {
+        // Of HTTP 1.0 the body comes as it is, without chunks.
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.monitor)).unwrap();
+        write!(tcp, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Whether a node is connected to this one of several servers.
+    pub(crate) fn has(&self, node: &str) -> bool {
+        if self.child.is_none() {
+            return false;
+        }
+        let connections: Value = serde_json::from_str(&self.ask("/connz")).unwrap();
+        let mut connections = connections["connections"].as_array().unwrap().iter();
+        connections.any(|connection| connection["name"] == format!("diarized {node}"))
     }
 }
 

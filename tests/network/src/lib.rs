@@ -1,6 +1,9 @@
-//! A network that fails on demand: a TCP proxy that cuts, delays, forgets and freezes connections, and delivers late.
+//! A network that fails on demand: a TCP proxy that cuts, delays, forgets and freezes connections, and delivers late; and a
+//! balancer over several servers.
 //!
 //! For tests: it panics where the system gives no port, socket or thread.
+
+mod balancer;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+
+pub use balancer::{Backends, Balancer, Choice};
 
 /// Most bytes that are on their way at once.
 const PIECE: usize = 16_384;

@@ -265,7 +265,7 @@ async fn settled(server: &Server, before: &Measured) -> anyhow::Result<Measured>
 }
 
 /// A beginning for each place: the last part of the conversation, of another length for each.
-fn beginnings(conversation: &Path, folder: &Path, n: usize) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn beginnings(conversation: &Path, folder: &Path, n: usize) -> anyhow::Result<Vec<PathBuf>> {
     let mut file = AudioFile::open(conversation)?;
     anyhow::ensure!(
         (file.sample_rate_hz(), file.n_channels()) == (16_000, 1),
