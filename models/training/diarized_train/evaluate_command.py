@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from .held_out import (
     SetTrials,
     by_condition,
     by_set,
+    by_set_and_condition,
     by_talk,
+    condition_means,
     markdown,
     means,
     set_trials,
@@ -44,18 +47,25 @@ class RunTeacher:
         return unit(embed_crops(self.network, self.mel, np.stack(pieces), bf16=False))
 
 
-def fold_rows(runs: list[Path], sets: list[SetTrials], out: Path, rows: list[dict]) -> None:
-    """Adds the column ``folds`` to the rows of sets that one of the runs has held out."""
+# Rows of columns on sets, such as ``by_set`` gives.
+Rows = Callable[[Measured, list[SetTrials]], list[dict]]
+
+
+def _place(row: dict) -> tuple:
+    """What a row is about, whatever the columns are."""
+    return row["set"], row.get("condition"), row["window_ms"]
+
+
+def fold_rows(runs: list[Path], sets: list[SetTrials], out: Path, rows: list[dict], measure: Rows = by_set) -> None:
+    """Adds the column ``folds`` to the rows of sets that one of the runs has held out; ``measure`` made the rows."""
+    known = {_place(row): row for row in rows}
     networks = [RunTeacher(run, f"{run.parent.name}-{run.name}") for run in runs]
     for network in networks:
         held = set(network.params.hold_out)
         if not held:
             raise DataError(f"{network.name}: its run held out no recording set; train --fold N/M does")
-        got = by_set(Measured([network], out), [s for s in sets if s.name in held])
-        for row in got:
-            for known in rows:
-                if (known["set"], known["window_ms"]) == (row["set"], row["window_ms"]):
-                    known["eer"]["folds"] = row["eer"][network.name]
+        for row in measure(Measured([network], out), [s for s in sets if s.name in held]):
+            known[_place(row)]["eer"]["folds"] = row["eer"][network.name]
 
 
 def evaluate(
@@ -99,3 +109,12 @@ def evaluate(
     for row in rows:
         row["in training"] = {True: "yes", False: "no"}.get(row["trained"], "")
     table("sets", "By recording set", head, ["set", "speakers", "in training"], rows)
+    if fold_runs:
+
+        def measure(some: Measured, of: list[SetTrials]) -> list[dict]:
+            return by_set_and_condition(some, of, rooms_dir)
+
+        rows = measure(measured, sets)
+        fold_rows(fold_runs, sets, out / "kept", rows, measure)
+        rows = condition_means([row for row in rows if "folds" in row["eer"]])
+        table("fold_conditions", "Held-out sets, mean", ["condition", "sets"], ["condition", "sets"], rows)

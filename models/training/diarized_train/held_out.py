@@ -161,6 +161,18 @@ def by_condition(measured: Measured, work: Path, rooms_dir: Path | None) -> list
     return rows
 
 
+def by_set_and_condition(measured: Measured, sets: list[SetTrials], rooms_dir: Path | None) -> list[dict]:
+    """Rows by set, condition and window, both crops of a pair in the same condition, pairs within one set."""
+    rows = []
+    for one in sets:
+        for window_ms in CONDITION_WINDOWS_MS:
+            clear = crops(one.cache, one.trials, window_ms)
+            for name, apply in conditions(rooms_dir).items():
+                row = measured.eer(_changed(clear, apply), one.trials.speakers)
+                rows.append({"set": one.name, "condition": name, "window_ms": window_ms, "eer": row})
+    return rows
+
+
 def _changed(samples: np.ndarray, apply: Condition) -> np.ndarray:
     changed = apply(samples.astype(np.float32) / 32768.0, np.random.default_rng(5))
     return np.clip(np.round(changed * 32768.0), -32768, 32767).astype(np.int16)
@@ -222,14 +234,26 @@ def markdown(head: list[str], rows: list[dict], keys: list[str]) -> str:
     return "\n".join(lines)
 
 
-def means(rows: list[dict], **fixed: object) -> list[dict]:
+def _mean(rows: list[dict]) -> dict[str, float]:
+    return {c: float(np.mean([row["eer"][c] for row in rows])) for c in rows[0]["eer"]}
+
+
+def means(rows: list[dict]) -> list[dict]:
     """The mean over sets by window."""
-    kept = [r for r in rows if all(r[k] == v for k, v in fixed.items())]
     out = []
     for window_ms in WINDOWS_MS:
-        part = [r["eer"] for r in kept if r["window_ms"] == window_ms]
+        part = [r for r in rows if r["window_ms"] == window_ms]
         if part:
-            row = {c: float(np.mean([p[c] for p in part])) for c in part[0]}
             name = f"mean of {len(part)}"
-            out.append({"set": name, "speakers": "", "trained": "", "window_ms": window_ms, "eer": row})
+            out.append({"set": name, "speakers": "", "trained": "", "window_ms": window_ms, "eer": _mean(part)})
+    return out
+
+
+def condition_means(rows: list[dict]) -> list[dict]:
+    """The mean over sets by condition and window."""
+    out = []
+    for name in dict.fromkeys(row["condition"] for row in rows):
+        for window_ms in CONDITION_WINDOWS_MS:
+            part = [r for r in rows if (r["condition"], r["window_ms"]) == (name, window_ms)]
+            out.append({"condition": name, "sets": len(part), "window_ms": window_ms, "eer": _mean(part)})
     return out

@@ -12,7 +12,7 @@ import torch
 from diarized_train.data import DataError
 from diarized_train.evaluate_command import evaluate
 from diarized_train.export_run import export_run
-from diarized_train.held_out import fold_sets
+from diarized_train.held_out import condition_means, fold_sets
 from diarized_train.nexttdnn import NeXtTdnnConfig
 from diarized_train.teachers import FolderTeacher
 from diarized_train.train import TrainParams, train
@@ -114,8 +114,31 @@ def test_sets_are_measured_by_the_run_that_held_them_out(run):
     assert held == {"a": False, "b": True}
     text = (out / "report.md").read_text()
     assert "| b | 6 | no | 1.5 s |" in text and "folds" in text
+    rows = report["fold_conditions"]
+    assert [(row["condition"], row["window_ms"]) for row in rows[:2]] == [("clean", 1500), ("clean", 3000)]
+    assert {(row["sets"], "folds" in row["eer"]) for row in rows} == {(1, True)}
+    # Clean crops of the one set that is held out, whichever table they are in.
+    by_set = {r["window_ms"]: r["eer"] for r in report["sets"] if r["set"] == "b"}
+    assert rows[1]["eer"] == by_set[3000]
     with pytest.raises(DataError, match="different names"):
         evaluate(root, out, teachers=[spec, spec], rooms_dir=None, talk=[], fold_runs=[])
+
+
+def test_conditions_of_held_out_sets_are_means_over_the_sets():
+    rows = [
+        {"set": name, "condition": condition, "window_ms": window_ms, "eer": {"folds": value, "other": 2 * value}}
+        for name, value in (("a", 4.0), ("b", 8.0))
+        for window_ms in (1500, 3000)
+        for condition in ("clean", "echo")
+    ]
+    means = condition_means(rows)
+    assert [(row["condition"], row["window_ms"]) for row in means] == [
+        ("clean", 1500),
+        ("clean", 3000),
+        ("echo", 1500),
+        ("echo", 3000),
+    ]
+    assert all(row["sets"] == 2 and row["eer"] == {"folds": 6.0, "other": 12.0} for row in means)
 
 
 def test_folds_hold_every_set_once(tmp_path):
