@@ -9,6 +9,7 @@ mod processes;
 mod report;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +87,10 @@ async fn soak(plan: &Plan, note: &impl Fn(&str)) -> anyhow::Result<Report> {
     let homes = tokio::spawn(homes::watch(Arc::clone(&shared), Arc::clone(&is_over)));
     let mut places = places_of(plan, balancer.addr, &shared)?;
     let kills = kill_in_turn(plan, &mut processes, &shared, note).await?;
+    let idle = match idle {
+        Some(idle) => Some(idle.with_live(&processes, plan.n_sessions).await?),
+        None => None,
+    };
     shared.stop.store(true, Ordering::Relaxed);
     note(&format!("{:.1} min: no further session begins", shared.now_s() / 60.0));
     while let Some(done) = places.join_next().await {
@@ -108,6 +113,7 @@ struct Measured {
     began: Instant,
     at_begin: Usage,
     idle: (f64, Usage),
+    live_bytes: BTreeMap<String, f64>,
 }
 
 impl Measured {
@@ -117,7 +123,14 @@ impl Measured {
         tokio::time::sleep(IDLE).await;
         let at_begin = processes.usage().await?;
         let idle = (began.elapsed().as_secs_f64(), at_begin.since(&before));
-        Ok(Self { began: Instant::now(), at_begin, idle })
+        Ok(Self { began: Instant::now(), at_begin, idle, live_bytes: BTreeMap::new() })
+    }
+
+    /// With what is in the streams while this number of sessions runs.
+    async fn with_live(self, processes: &Processes, n_sessions: usize) -> anyhow::Result<Self> {
+        let streams = processes.usage().await?.streams;
+        let bytes = streams.into_iter().map(|(name, (_, bytes))| (name, bytes / n_sessions as f64));
+        Ok(Self { live_bytes: bytes.collect(), ..self })
     }
 
     /// With what the sessions have taken since.
@@ -126,7 +139,8 @@ impl Measured {
         let load = processes.usage().await?.since(&self.at_begin);
         let session_hours = sessions.iter().map(|s| (s.lasted_s.1 - s.lasted_s.0) / 3600.0).sum();
         let n_events = sessions.iter().map(|session| session.n_events as f64).sum();
-        Ok(Figures { session_hours, n_events, idle: self.idle, load: (load_s, load) })
+        let (idle, live_bytes) = (self.idle, self.live_bytes);
+        Ok(Figures { session_hours, n_events, idle, load: (load_s, load), live_bytes })
     }
 }
 

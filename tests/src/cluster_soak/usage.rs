@@ -106,6 +106,8 @@ pub struct Figures {
     pub idle: (f64, Usage),
     /// With them.
     pub load: (f64, Usage),
+    /// Bytes in each stream for each session, when the last ones ran.
+    pub live_bytes: BTreeMap<String, f64>,
 }
 
 impl Figures {
@@ -144,6 +146,9 @@ impl Figures {
             line(&format!("messages to {name}"), hour(*n_written));
             line("  bytes more in it", hour(*bytes));
         }
+        for (name, bytes) in &self.live_bytes {
+            line(&format!("bytes of a running session in {name}"), format!("{bytes:.0}"));
+        }
         text
     }
 }
@@ -172,8 +177,13 @@ mod tests {
         let before = usage(1.0, 1.0, 5.0);
         let idle = usage(1.5, 2.0, 5.0).since(&before);
         let load = usage(91.0, 21.0, 105.0).since(&before);
-        let figures =
-            Figures { session_hours: 2.0, n_events: 500.0, idle: (10.0, idle), load: (100.0, load) };
+        let figures = Figures {
+            session_hours: 2.0,
+            n_events: 500.0,
+            idle: (10.0, idle),
+            load: (100.0, load),
+            ..Figures::default()
+        };
         // 90 s less the 5 s that 100 s without sessions take.
         assert_eq!(figures.cpu_s(), (42.5, 5.0));
         let text = figures.text();
