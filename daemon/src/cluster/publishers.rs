@@ -25,6 +25,8 @@ use crate::session::{Keeper, Session};
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Longest wait of a question until a session has stopped for another node.
 const HAND_OVER: Duration = Duration::from_millis(1500);
+/// Longest wait for a connection that still holds the session.
+const LEAVE: Duration = Duration::from_millis(300);
 /// How long NATS is away until the sessions warn their followers.
 const AWAY: Duration = Duration::from_secs(5);
 /// Code of the warning that other nodes do not see a session for now.
@@ -200,6 +202,8 @@ impl Publishers {
             if !channel.handover().is_kept_by(Keeper::Cluster) {
                 return Err("what feeds it is at its node, or NATS has nothing of it yet".to_owned());
             }
+            // A connection that its publisher has left must not come back: it is superseded, as by a newer one here.
+            let _slot = timeout(LEAVE, session.acquire_publisher_slot()).await;
             session.hand_over();
         }
         let is_written = || {
