@@ -159,9 +159,10 @@ impl Record {
         UNIX_EPOCH + Duration::from_millis(self.began_unix_ms)
     }
 
-    /// Whether it is about this session, on whatever node.
+    /// Whether it is about this session, on whatever node. Two sessions may begin in the same millisecond; their secrets differ.
     pub(super) fn is_about(&self, session: &Session) -> bool {
-        self.began_unix_ms == unix_ms(session.began())
+        let is_secret = self.secret.is_empty() || self.secret == session.token_hash().to_string();
+        is_secret && self.began_unix_ms == unix_ms(session.began())
     }
 
     /// Whether it is about this session of this node.

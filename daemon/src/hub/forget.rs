@@ -13,8 +13,8 @@ impl Hub {
     /// [`StorageError`] if what is kept could not be forgotten. The session stays then, also in memory; only after
     /// [`StorageError::Unclean`] it is gone.
     pub async fn forget(&self, id: &str) -> Result<bool, StorageError> {
-        let has_moved = self.has_moved(id);
-        if let Some(elsewhere) = self.elsewhere().filter(|_| has_moved || !self.is_here(id)) {
+        let (has_moved, was_here) = (self.has_moved(id), self.is_here(id));
+        if let Some(elsewhere) = self.elsewhere().filter(|_| has_moved || !was_here) {
             let was_there = elsewhere.forget(id).await?;
             // The beginning of a session that moved from here goes, too.
             return Ok(if has_moved { self.forget_here(id).await? || was_there } else { was_there });
@@ -26,7 +26,8 @@ impl Hub {
         if let Some(elsewhere) = self.elsewhere().filter(|_| !is_live) {
             elsewhere.erase(id).await?;
         }
-        if is_live { Ok(self.delete(id)) } else { self.forget_here(id).await }
+        // What is erased there is forgotten here by whoever is first.
+        if is_live { Ok(self.delete(id)) } else { Ok(self.forget_here(id).await? || was_here) }
     }
 
     /// Forgets what is kept here of a session that was deleted at another node, and does not run here.
