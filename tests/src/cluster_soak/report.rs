@@ -275,7 +275,8 @@ impl Report {
         );
         let (n, _, p99_s, _) = figures(self.added_s().1);
         let is_compared = self.followers().any(|(session, follower)| {
-            follower.iter().any(|arrival| self.homes.at(&session.id, arrival.at_s) != Some(arrival.node))
+            let home = |arrival: &Arrival| self.homes.at(&session.id, arrival.at_s);
+            follower.iter().any(|arrival| home(arrival).is_some_and(|home| home != arrival.node))
         });
         fail_if(is_compared && n == 0, "no event was seen at two nodes while nobody was killed".to_owned());
         fail_if(
@@ -387,6 +388,10 @@ mod tests {
         fails(|r| r.sessions[0].followers[1].clear(), "waited 99");
         fails(|r| r.sessions[0].followers[2].iter_mut().for_each(|a| a.at_s += 1.5), "1.52 s later");
         fails(|r| r.sessions.clear(), "no session began");
+        // A node alone names none, and there is nothing to compare.
+        let mut alone = quiet();
+        alone.homes = Homes::default();
+        assert_eq!(alone.verdict(&Bounds::default()), Vec::<String>::new());
         fails(|r| r.panics.push("node1: panicked".to_owned()), "panicked");
     }
 }
