@@ -26,7 +26,7 @@ pub(super) struct Directory {
     /// Changes with every record.
     tick: watch::Sender<u64>,
     /// Sessions that were deleted, on whichever node.
-    deleted: mpsc::UnboundedSender<String>,
+    deleted: mpsc::Sender<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ struct Known {
 
 impl Directory {
     /// A copy without records; `deleted` gets the ids of sessions that are deleted, also before this process began.
-    pub(super) fn new(keep: Duration, deleted: mpsc::UnboundedSender<String>) -> Self {
+    pub(super) fn new(keep: Duration, deleted: mpsc::Sender<String>) -> Self {
         Self { records: Mutex::default(), keep, tick: watch::Sender::new(0), deleted }
     }
 
@@ -79,8 +79,13 @@ impl Directory {
             Operation::Delete | Operation::Purge => {
                 self.records.lock().remove(&entry.key);
                 self.tick.send_modify(|n| *n += 1);
-                // The receiver is there as long as the process.
-                let _ = self.deleted.send(entry.key.clone());
+                if self.deleted.try_send(entry.key.clone()).is_err() {
+                    // It is read again after the next connection.
+                    tracing::warn!(
+                        session = entry.key,
+                        "too many sessions are deleted at once to forget this one here"
+                    );
+                }
             }
         }
     }

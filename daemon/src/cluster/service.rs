@@ -28,6 +28,9 @@ use crate::hub::Hub;
 use crate::metrics::PrometheusText;
 use crate::voices::{Key, Registry};
 
+/// Deleted sessions that wait to be forgotten here.
+const MAX_DELETED: usize = 4096;
+
 /// This process as a node; without `[cluster]` it is nothing.
 #[derive(Debug)]
 pub struct Cluster(Option<Running>);
@@ -100,7 +103,7 @@ impl Running {
         let (stop, held) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = || (Arc::clone(link), Arc::clone(hub), Arc::clone(own));
         let nodes = Arc::new(Nodes::default());
-        let (deleted, gone) = mpsc::unbounded_channel();
+        let (deleted, gone) = mpsc::channel(MAX_DELETED);
         let directory = Arc::new(Directory::new(link.keep(), deleted));
         let (l, h, o) = parts();
         let publishers = Publishers::new(l, h, o, Arc::clone(copies));
@@ -160,7 +163,7 @@ impl Running {
 }
 
 /// Forgets what this node keeps of sessions that were deleted at others, such as the beginning of one that moved from here.
-async fn forget_deleted(hub: Arc<Hub>, mut gone: mpsc::UnboundedReceiver<String>) {
+async fn forget_deleted(hub: Arc<Hub>, mut gone: mpsc::Receiver<String>) {
     while let Some(id) = gone.recv().await {
         if let Err(error) = hub.forget_kept(&id).await {
             tracing::error!(session = id, %error, "what this node keeps of a deleted session stays");
