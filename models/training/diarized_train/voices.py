@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import Cache, DataError, Utterance, read_audio, read_kaldi, set_of, speech_mask
+from .data import Cache, DataError, Utterance, read_audio, read_kaldi, read_sets, set_of, speech_mask
 
 RATE_HZ = 16000
 HOP_SAMPLES = 160
@@ -90,7 +90,9 @@ class WholeVoices:
 
     def __init__(self, directories: list[Path], n_speakers: int, seed: int) -> None:
         by_speaker: dict[str, list[Utterance]] = {}
+        listed_sets: dict[str, str] = {}
         for directory in directories:
+            listed_sets |= read_sets(directory)
             for utterance in read_kaldi(directory, allow_unlabelled=True):
                 by_speaker.setdefault(utterance.speaker, []).append(utterance)
         rng = np.random.default_rng(seed)
@@ -103,7 +105,7 @@ class WholeVoices:
             pieces = _some_of(by_speaker[name], rng)
             if pieces:
                 self.pieces.append(pieces)
-                sets.append(set_of(name, by_speaker[name][0].path))
+                sets.append(set_of(name, by_speaker[name][0].path, listed_sets))
         if not self.pieces:
             raise DataError(f"{directories[0]}: no speech there")
         names_of_sets = np.asarray(sets)

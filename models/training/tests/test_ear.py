@@ -171,6 +171,23 @@ def test_talk_has_pauses_and_sounds_alone_have_no_voice(talk):
     assert 0.2 < float(np.mean(shares)) < 0.95
 
 
+def test_whole_recordings_have_the_sets_that_their_directories_list(tmp_path):
+    """By ``spk2set`` where it names a speaker, else by folder: one and three of a set, two of the folder's."""
+    directories = []
+    for names, listed in ((("one", "two"), "one studio\n"), (("three",), "three studio\n")):
+        directory = tmp_path / f"data{len(directories)}"
+        directory.mkdir()
+        for number, name in enumerate(names):
+            noise = 0.1 * np.random.default_rng(number).standard_normal(64000)
+            soundfile.write(directory / f"{name}.wav", noise, 16000)
+        (directory / "wav.scp").write_text("".join(f"{name} {name}.wav\n" for name in names))
+        (directory / "utt2spk").write_text("".join(f"{name} {name}\n" for name in names))
+        (directory / "spk2set").write_text(listed)
+        directories.append(directory)
+    voices = WholeVoices(directories, 3, 1)
+    assert sorted(map(len, voices.members)) == [1, 2]
+
+
 def test_a_shard_comes_back_and_a_damaged_one_is_named(talk, tmp_path):
     root, _ = talk
     made = Conversations(str(root / "train"), None, 1, 2.0)
