@@ -21,6 +21,9 @@ use crate::session::{Batch, Cursor, Entry, FedBy, Keeper, ReadStatus, Session, S
 const MAX_BATCH: usize = 500;
 /// Time between two records of a session whose numbers have changed: so much audio its publisher keeps for the next node.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
+/// Least time between two copies of the voices, where nobody new has spoken: with three replicas copies are most of what NATS
+/// takes in.
+const COPY_EVERY: Duration = Duration::from_secs(10);
 /// Time between two `stats`.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 /// Bytes of events after which a snapshot shortens the way of new readers.
@@ -74,6 +77,8 @@ pub(super) struct Publisher {
     going_on: GoingOn,
     /// The newest copy of its voices, until it is there.
     voices: Option<Arc<[u8]>>,
+    /// When the last copy was made, and for how many speakers.
+    copied: Option<(Instant, usize)>,
     /// Last that was written of the record, and its revision.
     record: Record,
     revision: u64,
@@ -134,6 +139,7 @@ impl Publisher {
             newest: record.base,
             going_on: record.going_on,
             voices: None,
+            copied: None,
             record,
             revision,
             recorded_at: now,
@@ -165,7 +171,7 @@ impl Publisher {
         let is_over = matches!(batch.delivery, ReadStatus::Ended(_) | ReadStatus::HandedOver);
         let is_due = self.recorded_at.elapsed() >= RECORD_EVERY && batch.delivery != ReadStatus::More;
         if is_over || is_due {
-            self.copy_voices().await;
+            self.copy_voices(is_over).await;
             if let Some(labelled) = labelled {
                 self.going_on.labelled = labelled.0;
             }
@@ -205,12 +211,20 @@ impl Publisher {
         Some(labelled)
     }
 
-    /// Copies the voices where they have changed. A copy that fails is made later.
-    async fn copy_voices(&mut self) {
+    /// Copies the voices where they have changed and a copy is due; the last one always is. A copy that fails is made later.
+    async fn copy_voices(&mut self, is_last: bool) {
+        let n_speakers = self.session.channel().now().state.speakers().len();
+        let is_due = |(at, n): (Instant, usize)| n != n_speakers || at.elapsed() >= COPY_EVERY;
+        if !is_last && !self.copied.is_none_or(is_due) {
+            return;
+        }
         let Some(voices) = self.voices.take() else { return };
         let copied = self.copies.write(&self.stores, self.session.id(), &self.going_on, &voices).await;
         match copied {
-            Ok(copy) => self.going_on.copy = copy.or(self.going_on.copy),
+            Ok(copy) => {
+                self.going_on.copy = copy.or(self.going_on.copy);
+                self.copied = Some((Instant::now(), n_speakers));
+            }
             Err(error) => {
                 self.voices = Some(voices);
                 if self.link.health.failed(Part::Events, &error.to_string()) {
