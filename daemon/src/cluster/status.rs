@@ -32,6 +32,8 @@ async fn values(store: &Store) -> Result<Vec<bytes::Bytes>, ClusterError> {
     let keys = store.keys().await.map_err(|error| refused(what, &error))?;
     let mut keys: Vec<String> = keys.try_collect().await.map_err(|error| refused(what, &error))?;
     keys.sort();
+    // A key that is written while they are read comes twice.
+    keys.dedup();
     let mut values = Vec::with_capacity(keys.len());
     for key in keys {
         // One that has gone meanwhile is left out.
