@@ -98,14 +98,21 @@ impl Hub {
         };
         storage.follow_on(&session, left);
         if let Some(reason) = voices_lost.filter(|_| has_speakers) {
-            tracing::warn!(session = session.id(), reason, "the voices of a session are lost");
-            let reason = format!(
-                "the server was restarted without the voices of the session ({reason}): people who speak again get new \
-                 labels; merge them with those of before"
+            warn_of_lost_voices(
+                &session,
+                &reason,
+                "the server was restarted without the voices of the session",
             );
-            session.channel().warn_on_return(WARNING, reason);
         }
         self.on_open.lock().iter().for_each(|call| call(&session));
         Ok(session)
     }
+}
+
+/// Warns the publisher, once it is back, that people who speak again get new labels: what happened, and the reason.
+pub(super) fn warn_of_lost_voices(session: &Session, reason: &str, what: &str) {
+    tracing::warn!(session = session.id(), reason, "the voices of a session are lost");
+    let reason =
+        format!("{what} ({reason}): people who speak again get new labels; merge them with those of before");
+    session.channel().warn_on_return(WARNING, reason);
 }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use super::going_on::warn_of_lost_voices;
 use super::open_error::OpenError;
 use super::registry::Hub;
 use crate::secret::SecretHash;
 use crate::session::{Before, FedBy, GoingOn, Keeper, Parts, Secret, Session, StartError, samples_until};
 use crate::storage::StorageError;
-
-/// Code of the warning where the voices of a session are lost.
-const WARNING: &str = "voices_lost";
 
 impl Hub {
     /// Whether this node can run one more session.
@@ -60,12 +58,7 @@ impl Hub {
             tracing::error!(session = session.id(), %error, "a session that goes on here is not kept");
         }
         if let Some(reason) = voices_lost.filter(|_| has_speakers) {
-            tracing::warn!(session = session.id(), reason, "the voices of a session are lost");
-            let reason = format!(
-                "the session goes on at another node without its voices ({reason}): people who speak again get new labels; \
-                 merge them with those of before"
-            );
-            session.channel().warn_on_return(WARNING, reason);
+            warn_of_lost_voices(&session, &reason, "the session goes on at another node without its voices");
         }
         self.on_open.lock().iter().for_each(|call| call(&session));
         self.side.tick.send_modify(|n| *n += 1);
