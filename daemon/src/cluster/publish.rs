@@ -21,8 +21,7 @@ use crate::session::{Batch, Cursor, Entry, FedBy, Keeper, ReadStatus, Session, S
 const MAX_BATCH: usize = 500;
 /// Time between two records of a session whose numbers have changed: so much audio its publisher keeps for the next node.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
-/// Least time between two copies of the voices, where nobody new has spoken: with three replicas copies are most of what NATS
-/// takes in.
+/// Least time between two copies of the voices; a new speaker makes one at once. Most of the bytes in NATS are copies.
 const COPY_EVERY: Duration = Duration::from_secs(10);
 /// Time between two `stats`.
 const STATS_EVERY: Duration = Duration::from_secs(2);

@@ -68,7 +68,7 @@ impl Handover {
         }
     }
 
-    /// The keeper keeps what is left here from now on; it has the session up to `at`.
+    /// Adds a keeper, which has stored the session up to `at`.
     pub(crate) fn keep(&self, keeper: Keeper, at: SampleIndex) {
         self.labelled.fetch_max(at.0, Ordering::Relaxed);
         self.kept.lock()[keeper as usize].stored = Some(at);
@@ -129,7 +129,7 @@ impl Handover {
         self.announce();
     }
 
-    /// The keeper fails: nobody need wait for it.
+    /// The keeper fails: `safe_s` waits for it no longer.
     pub(crate) fn give_up(&self, keeper: Keeper) {
         self.set_stored(keeper, SampleIndex(u64::MAX));
     }

@@ -213,7 +213,7 @@ impl Registry {
         Ok(shared)
     }
 
-    /// Overwrites what is left of voices that others deleted.
+    /// Rewrites the store's file, so that it holds no bytes of voices that others deleted.
     ///
     /// # Errors
     /// [`StoreError::Locked`] while another program reads the store.

@@ -338,7 +338,7 @@ impl Store {
         Ok(voice)
     }
 
-    /// Overwrites what is left of deleted voices in the file and its log.
+    /// Rewrites the file and empties its log, so that neither holds bytes of deleted voices.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another program still reads the store.

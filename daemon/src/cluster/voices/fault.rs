@@ -77,7 +77,7 @@ impl State {
         }
     }
 
-    /// Everything is shared: so many voices.
+    /// All voices are shared; `n_shared` is their number.
     pub(super) fn well(&self, n_shared: usize) {
         let mut inner = self.0.lock();
         if inner.fault.take().is_some() {

@@ -51,7 +51,7 @@ fn keys_show_nothing_of_a_person_and_values_open_in_their_place_only() {
     let (ann, key) = (version("Ann", 0), key_of(&model("m"), "v0123456789abcdef"));
     let (mark, id) = parts_of(&key).unwrap();
     assert_eq!((mark.len(), id), (16, "v0123456789abcdef"));
-    assert_ne!(key, key_of(&model("n"), id), "models of one name or one network are told apart");
+    assert_ne!(key, key_of(&model("n"), id), "models differ by name and by network");
     for foreign in [CHECK, "a.b", "0123456789abcdef.", "0123456789abcdef.a.b", "0123456789abcdeg.v1"] {
         assert_eq!(parts_of(foreign), None);
     }

@@ -11,7 +11,7 @@ use crate::voices::name::checked_name;
 const FORMAT: u32 = 1;
 /// Longest text of a line of the trail, in bytes.
 const MAX_WORD: usize = 1024;
-/// Numbers beyond this are nobody's: a count of changes cannot get there.
+/// Largest count of changes or deletions that is accepted; real ones stay far below.
 const MAX_COUNT: u64 = 1 << 53;
 
 /// Why a version of another node cannot be used.
