@@ -138,6 +138,7 @@ def _train(args: argparse.Namespace) -> None:
         noise_dir=args.noise,
         run_dir=args.run,
         minutes=args.minutes,
+        steps=args.steps,
         processes=args.processes,
         batch=args.batch,
         seed=args.seed,
@@ -304,11 +305,12 @@ def main() -> None:
 
     args = parser.parse_args()
     from .foreign import CheckpointError
+    from .model_folder import ExportError
     from .teachers import TeacherError
 
     try:
         args.run_command(args)
-    except (CheckpointError, DataError, TeacherError) as error:
+    except (CheckpointError, DataError, ExportError, TeacherError) as error:
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None

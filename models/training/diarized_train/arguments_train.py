@@ -14,6 +14,9 @@ def _add_run(parser: argparse.ArgumentParser, minutes: float) -> None:
     parser.add_argument("--run", required=True, help="folder for checkpoints and the log")
     parser.add_argument("--noise", help="folder of noise recordings")
     parser.add_argument("--minutes", type=float, default=minutes, help="length of the schedule")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="length of the schedule in steps, whatever time they take"
+    )
     parser.add_argument("--seed", type=int, default=1)
 
 
@@ -94,9 +97,6 @@ def add_train_segmenter(commands: Commands, run: Run) -> None:
         "train-segmenter", help="train the voice activity network on synthetic talk"
     )
     _add_run(parser, minutes=20.0)
-    parser.add_argument(
-        "--steps", type=int, default=0, help="length of the schedule in steps, whatever time they take"
-    )
     parser.add_argument("--loaders", type=int, default=1, help="processes that make examples")
     parser.add_argument("--batch", type=int, default=12, help="examples of a step")
     parser.add_argument(

@@ -18,7 +18,7 @@ MIN_AGREEMENT = 0.9999
 
 
 class ExportError(RuntimeError):
-    """An exported graph that does not agree with the network it came from."""
+    """A network that no command could use: its graph answers otherwise, or it tells nobody apart."""
 
 
 def toml_value(value: object) -> str:
@@ -101,6 +101,12 @@ def write_folder(
     provenance: dict[str, str],
 ) -> float:
     """Writes everything but the card; returns the agreement PyTorch to onnxruntime."""
+    for c in calibrations:
+        if not c.scale > 0:
+            raise ExportError(
+                f"the calibration's scale at {c.window_ms} ms ({c.scale:.2f}) must be > 0: to this network "
+                "one person's recordings are no more alike than two persons'; train it longer"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     onnx = folder / "model.onnx"
     write_onnx(graph, front.n_mels, onnx)

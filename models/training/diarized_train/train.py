@@ -48,6 +48,8 @@ class TrainParams:
     noise_dir: str | None = None
     run_dir: str = "run"
     minutes: float = 60.0
+    # Length of the schedule in steps where it is above 0; ``minutes`` has no effect then.
+    steps: int = 0
     processes: int = 1
     batch: int = 32
     seed: int = 1
@@ -236,15 +238,20 @@ class _Networks:
                 mine.copy_(theirs)
 
 
+def _progress(params: TrainParams, step: int, seconds: float) -> float:
+    """How much of the schedule is done; 1 is its end."""
+    return step / params.steps if params.steps else seconds / (params.minutes * 60)
+
+
 class _Log:
     """The log of the first process, and the bar that shows it; those of the others are mute."""
 
     def __init__(self, rank: int, run: Path, params: TrainParams, state: dict) -> None:
         self.file = (run / "log.jsonl").open("a", encoding="utf-8") if rank == 0 else None
         self.bar = tqdm(
-            total=round(params.minutes * 60),
-            initial=round(state["seconds"]),
-            unit="s",
+            total=params.steps or round(params.minutes * 60),
+            initial=state["step"] if params.steps else round(state["seconds"]),
+            unit="step" if params.steps else "s",
             desc="train",
             mininterval=10.0,
             disable=rank != 0,
@@ -280,8 +287,9 @@ class _Log:
         self.write(entry)
         self.bar.set_postfix(loss=entry["loss"], distillation=entry["distillation"])
 
-    def show(self, seconds: float) -> None:
-        self.bar.update(max(0, round(seconds) - self.bar.n))
+    def show(self, done: float) -> None:
+        """``done``: steps or seconds of the schedule, as the bar counts."""
+        self.bar.update(max(0, round(done) - self.bar.n))
 
 
 class _Rank:
@@ -315,7 +323,7 @@ class _Rank:
             seconds, asked = self._largest(
                 self.state["seconds"] + time.monotonic() - self.clock, float(self.stop.asked)
             )
-            progress = seconds / (self.params.minutes * 60)
+            progress = _progress(self.params, self.state["step"], seconds)
             finished = progress >= 1.0
             if finished or asked or seconds >= self.next_evaluation:
                 self.next_evaluation = seconds + self.params.evaluate_every_minutes * 60
@@ -382,7 +390,7 @@ class _Rank:
         self.log.add({**losses, "loss": loss, "norm": norm})
         if self.rank == 0 and state["step"] % 100 == 0:
             self.log.means(state, seconds, rate, margin(params, progress))
-        self.log.show(seconds)
+        self.log.show(state["step"] if params.steps else seconds)
 
 
 def _rank_main(rank: int, params: TrainParams, port: int) -> None:

@@ -9,10 +9,12 @@ import pytest
 import soundfile
 import torch
 
+from diarized_train.calibrate import Calibration
 from diarized_train.data import DataError
 from diarized_train.evaluate_command import evaluate
-from diarized_train.export_run import export_run
+from diarized_train.export_run import export_run, load_run
 from diarized_train.held_out import condition_means, fold_sets
+from diarized_train.model_folder import ExportError, write_folder
 from diarized_train.nexttdnn import NeXtTdnnConfig
 from diarized_train.teachers import FolderTeacher
 from diarized_train.train import TrainParams, train
@@ -21,13 +23,16 @@ from test_teachers import cache_of, keep, prepared, random_table
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Parameters of a run of seconds, its caches, and validation speakers of noise in two sets."""
+    """Parameters of a run of seconds, its caches, and validation speakers of noise and a tone in two sets."""
     root = tmp_path_factory.mktemp("run")
     loader = prepared(root, ["a", "a", "b", "b"])
     n_speakers, per_speaker, length = 12, 2, 50000
     cache = cache_of(root / "val", [length] * (n_speakers * per_speaker), n_speakers, 0, ["a"] * 6 + ["b"] * 6)
     rng = np.random.default_rng(1)
-    samples = (2000 * rng.standard_normal(len(cache.samples))).astype(np.int16)
+    # A tone for each speaker, so that even this network hears that its pieces are alike.
+    hz = 150.0 * (1 + np.arange(n_speakers * per_speaker) % n_speakers)
+    tones = 6000 * np.sin(2 * np.pi * hz[:, None] * np.arange(length) / 16000)
+    samples = (tones.ravel() + 1000 * rng.standard_normal(len(cache.samples))).astype(np.int16)
     samples.tofile(root / "val.i16")
     for name, dim in (("one", 6), ("two", 4)):
         keep(root / "val", name, random_table(len(cache.pieces), dim, 9))
@@ -76,6 +81,14 @@ def test_a_kill_while_a_checkpoint_is_written_loses_only_that_one(run):
     assert after["seconds"] > before["seconds"] and after["crops"] >= before["crops"]
 
 
+def test_a_schedule_of_steps_ends_after_them_whatever_time_they_take(run, tmp_path):
+    _, params = run
+    options = {"run_dir": str(tmp_path), "minutes": 1e-6, "steps": 3, "evaluate_every_minutes": 9.0}
+    params = TrainParams.from_dict({**params.to_dict(), **options})
+    train(params)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["state"]["step"] == 3
+
+
 def test_the_card_says_who_taught(run):
     root, _ = run
     folder = root / "small"
@@ -87,6 +100,25 @@ def test_the_card_says_who_taught(run):
     assert "25% of each batch is speech without speaker labels" in card
     assert "OpenAIR" not in card and "Rooms are simulated." in card
     assert FolderTeacher(folder).embed([np.ones(16000, np.int16) * 100]).shape == (1, 192)
+
+
+def test_a_network_that_tells_nobody_apart_is_not_exported(run, tmp_path):
+    root, _ = run
+    network, params, _ = load_run(root / "out/last.pt")
+    with pytest.raises(ExportError, match=r"scale at 1500 ms \(-0.10\) must be > 0"):
+        write_folder(
+            tmp_path / "small",
+            network,
+            network,
+            params.front_end,
+            name="small",
+            version="1",
+            architecture="",
+            licence="",
+            calibrations=[Calibration(window_ms=1500, scale=-0.1, offset=0.0, eer=0.5)],
+            provenance={},
+        )
+    assert not (tmp_path / "small").exists()
 
 
 def test_sets_are_measured_by_the_run_that_held_them_out(run):
