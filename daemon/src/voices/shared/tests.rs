@@ -30,8 +30,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn shared_recording()(created_unix_s in 0_i64..4, is_learned: bool, axis in 0_usize..3) -> SharedRecording {
-        SharedRecording { created_unix_s, content: recording(if is_learned { LEARNED } else { "clip" }, axis) }
+    fn shared_recording(source: &'static str)(created_unix_s in 0_i64..4, axis in 0_usize..3) -> SharedRecording {
+        SharedRecording { created_unix_s, content: recording(source, axis) }
     }
 }
 
@@ -40,8 +40,11 @@ prop_compose! {
         (name, consent) in (stamp(), stamp()),
         (value, consented) in ("[AB]", proptest::option::of("[ab]")),
         (created_unix_s, changed_unix_s) in (0_i64..9, 0_i64..9),
-        recordings in proptest::collection::btree_map("r[0-9]{1,2}", shared_recording(), 1..20),
+        // An id is random and given once: what is learned under it is learned everywhere.
+        mut recordings in proptest::collection::btree_map("r[0-9]{1,2}", shared_recording("clip"), 1..10),
+        learned in proptest::collection::btree_map("l[0-9]{1,2}", shared_recording(LEARNED), 0..20),
     ) -> Alive {
+        recordings.extend(learned);
         Alive {
             name: Register { stamp: name, value },
             consent: Register { stamp: consent, value: consented },

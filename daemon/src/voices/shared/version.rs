@@ -141,13 +141,13 @@ impl Alive {
 }
 
 impl SharedRecording {
-    /// An order of recordings with one id, which are the same unless somebody changed one. What was learned is the least, so
-    /// that one that is forgotten decides nothing.
-    fn order(&self) -> (bool, i64, &str, Vec<u32>) {
+    /// An order of recordings with one id. Ids are random and their recordings never change, so that two that differ come from
+    /// a damaged or forged version; the time comes first, as in `forget_learned`, so that one that is forgotten decides nothing.
+    fn order(&self) -> (i64, &str, Vec<u32>) {
         let NewRecording { source, speech_s, weight, snr_db, embedding } = &self.content;
         let numbers = [*speech_s, *weight, snr_db.unwrap_or(f32::NEG_INFINITY)];
         let bits = numbers.iter().chain(embedding).map(|number| number.to_bits()).collect();
-        (source != LEARNED, self.created_unix_s, source, bits)
+        (self.created_unix_s, source, bits)
     }
 }
 
