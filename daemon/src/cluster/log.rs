@@ -12,10 +12,12 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
+use super::ahead::Written;
 use super::error::{ClusterError, refused};
-use super::frames::Content;
+use super::frames::{Content, last_event};
 use super::health::Part;
 use super::link::{Link, Stores};
 
@@ -39,6 +41,10 @@ pub(super) struct Log {
     subject: String,
     /// Where in the stream its last message is; 0 before the first.
     last: u64,
+    /// The same, for those who send ahead of the stream.
+    written: watch::Sender<Written>,
+    /// Whether what is written next continues what is there.
+    continues: bool,
 }
 
 impl Log {
@@ -54,14 +60,30 @@ impl Log {
         let subject = link.names.events(session);
         let last = last_message(stores, &subject).await?;
         let (sequence, payload) = last.map_or((0, None), |last| (last.sequence, Some(last.payload)));
-        let log = Self { link: Arc::clone(link), stores: stores.clone(), subject, last: sequence };
+        let log = Self::with(link, stores, subject, sequence);
         Ok((log, payload))
     }
 
     /// The same subject, whose last message is known to be there.
     pub(super) fn at(link: &Arc<Link>, stores: &Stores, session: &str, last: u64) -> Self {
-        let subject = link.names.events(session);
-        Self { link: Arc::clone(link), stores: stores.clone(), subject, last }
+        Self::with(link, stores, link.names.events(session), last)
+    }
+
+    fn with(link: &Arc<Link>, stores: &Stores, subject: String, last: u64) -> Self {
+        let written = watch::Sender::default();
+        let (link, stores) = (Arc::clone(link), stores.clone());
+        Self { link, stores, subject, last, written, continues: false }
+    }
+
+    /// What is written next continues what is there, with `seq` as its last event.
+    pub(super) fn continue_after(&mut self, seq: u64) {
+        self.continues = true;
+        self.written.send_replace(Written { place: self.last, seq, waits_since: None });
+    }
+
+    /// A receiver of how far it is written.
+    pub(super) fn written(&self) -> watch::Receiver<Written> {
+        self.written.subscribe()
     }
 
     /// Writes `content` behind what is there, and gives where it begins in the stream. Waits as long as NATS is away.
@@ -71,18 +93,26 @@ impl Log {
     pub(super) async fn append(&mut self, content: &Content) -> Result<u64, Stop> {
         let mut first = 0;
         for message in content.to_messages() {
-            self.append_message(message.into()).await?;
+            let message = Bytes::from(message);
+            let now = Instant::now();
+            self.written.send_modify(|written| written.waits_since = self.continues.then_some(now));
+            self.append_message(&message).await?;
             if first == 0 {
                 first = self.last;
             }
+            self.written.send_modify(|written| {
+                let seq = last_event(&message).unwrap_or(written.seq);
+                *written = Written { place: self.last, seq, waits_since: None };
+            });
         }
+        self.continues = true;
         Ok(first)
     }
 
-    async fn append_message(&mut self, message: Bytes) -> Result<(), Stop> {
+    async fn append_message(&mut self, message: &Bytes) -> Result<(), Stop> {
         let mut wait = WAITS.0;
         loop {
-            match self.try_append(&message).await {
+            match self.try_append(message).await {
                 Ok(sequence) => {
                     self.link.health.well(Part::Events);
                     self.last = sequence;
@@ -91,7 +121,7 @@ impl Log {
                 Err(Failure::Behind) => {
                     if let Ok(last) = last_message(&self.stores, &self.subject).await {
                         let (at, is_ours) =
-                            last.map_or((0, false), |last| (last.sequence, last.payload == message));
+                            last.map_or((0, false), |last| (last.sequence, last.payload == *message));
                         if is_ours {
                             // Its answer was lost.
                             self.last = at;

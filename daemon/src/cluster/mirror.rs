@@ -8,9 +8,11 @@ use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
 use diarized_dsp::SampleIndex;
 use diarized_models::SessionState;
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::ahead::Early;
 use super::error::{ClusterError, refused};
 use super::frames::{Assembler, Content};
 use super::link::{Link, Stores};
@@ -33,6 +35,8 @@ pub(super) struct Follower {
     id: String,
     messages: Ordered,
     assembler: Assembler,
+    /// What it has that the stream does not have yet.
+    early: Early,
     /// Where in the stream the last message is that was read.
     position: u64,
     /// The same of the last one that is in the session, or is to be completed.
@@ -58,7 +62,8 @@ pub(super) async fn open(
     let messages = read_from(link, &stores, id, record.base).await?;
     let (assembler, applied, link, id) =
         (Assembler::default(), watch::Sender::new(0), Arc::clone(link), id.to_owned());
-    let mut follower = Follower { link, id, messages, assembler, position: 0, applied };
+    let early = Early::default();
+    let mut follower = Follower { link, id, messages, assembler, early, position: 0, applied };
     let read = follower.read_until(last, |archive| hub_session(hub, archive, record), record);
     let session = timeout(PATIENCE, read).await.map_err(|error| refused(what, &error))?;
     let session = session.map_err(|Lost(reason)| ClusterError::Refused { what, reason })?;
@@ -130,16 +135,29 @@ impl Follower {
 
     /// Follows the session to the end of its messages here: until they fail or start over, or until the task is aborted.
     pub(super) async fn run(mut self, channel: Arc<Channel>) {
-        let mut stats = self.link.client().subscribe(self.link.names.stats(&self.id)).await.ok();
+        self.early.begin_at(self.position);
+        let client = self.link.client();
+        let mut stats = client.subscribe(self.link.names.stats(&self.id)).await.ok();
+        let mut ahead = client.subscribe(self.link.names.ahead(&self.id)).await.ok();
         let mut connection = self.link.health.connection();
+        let mut looks = FuturesUnordered::new();
         loop {
             let next = tokio::select! {
                 next = self.next() => next,
-                _ = connection.changed() => self.is_there_still().await.map(|()| None),
+                // Takes as long as the stream has no leader. What comes ahead of it is taken meanwhile.
+                _ = connection.changed() => {
+                    looks.push(look(Arc::clone(&self.link), self.id.clone(), self.position));
+                    continue;
+                }
+                Some(look) = looks.next() => look.map(|()| None),
                 Some(message) = next_of(&mut stats) => {
                     if let Ok(stats) = serde_json::from_slice::<Stats>(&message.payload) {
                         channel.follow_stats(stats);
                     }
+                    continue;
+                }
+                Some(message) = next_of(&mut ahead) => {
+                    self.early.take(&channel, &message);
                     continue;
                 }
             };
@@ -180,21 +198,6 @@ impl Follower {
         }
     }
 
-    /// Looks after a change of the connection whether what was read is there still.
-    async fn is_there_still(&mut self) -> Result<(), Lost> {
-        if !self.link.health.is_connected() {
-            return Ok(());
-        }
-        let stores = self.link.stores().await;
-        match last_message(&stores, &self.link.names.events(&self.id)).await {
-            Ok(last) if last.as_ref().map_or(0, |last| last.sequence) < self.position => {
-                Err(Lost("NATS has lost it".to_owned()))
-            }
-            // Whether it is there, or could not be seen: what comes tells.
-            _ => Ok(()),
-        }
-    }
-
     /// Reads on behind what was read, as soon as NATS is back.
     async fn begin_again(&mut self) {
         loop {
@@ -210,13 +213,23 @@ impl Follower {
     fn apply(&mut self, channel: &Channel, content: Content) -> Result<(), Lost> {
         match content {
             Content::Events { first_seq, events } => {
+                if !self.early.confirm(first_seq, &events) {
+                    return Err(Lost("others came ahead of its events".to_owned()));
+                }
                 channel.follow(first_seq, events).map_err(|error| Lost(error.to_string()))?;
             }
             Content::Corrections { entries, .. } => channel.follow_corrections(entries),
             // Readers who come from its former node may have more events, which are void.
-            Content::Taken { seq } => channel.set_taken_over_at(seq),
-            Content::Snapshot { seq, .. } if seq <= channel.last_seq() => {}
+            Content::Taken { seq } => {
+                channel.set_taken_over_at(seq);
+                if !self.early.is_empty() {
+                    return Err(Lost("its former node sent events ahead that are void".to_owned()));
+                }
+                self.early.begin_at(self.position);
+            }
+            Content::Snapshot { seq, .. } if seq <= channel.last_seq() => self.early.forget_up_to(seq),
             Content::Snapshot { seq, last_speaker, last_segment, json, .. } => {
+                self.early.forget_up_to(seq);
                 let moment = moment(seq, LastIds { speaker: last_speaker, segment: last_segment }, &json)?;
                 channel.skip_to(moment);
             }
@@ -231,9 +244,24 @@ impl Follower {
     }
 }
 
-async fn next_of(stats: &mut Option<async_nats::Subscriber>) -> Option<async_nats::Message> {
-    match stats {
-        Some(stats) => stats.next().await,
+/// Looks after a change of the connection whether what was read up to `position` is there still.
+async fn look(link: Arc<Link>, id: String, position: u64) -> Result<(), Lost> {
+    if !link.health.is_connected() {
+        return Ok(());
+    }
+    let stores = link.stores().await;
+    match last_message(&stores, &link.names.events(&id)).await {
+        Ok(last) if last.as_ref().map_or(0, |last| last.sequence) < position => {
+            Err(Lost("NATS has lost it".to_owned()))
+        }
+        // Whether it is there, or could not be seen: the next messages tell.
+        _ => Ok(()),
+    }
+}
+
+async fn next_of(subscription: &mut Option<async_nats::Subscriber>) -> Option<async_nats::Message> {
+    match subscription {
+        Some(subscription) => subscription.next().await,
         None => std::future::pending().await,
     }
 }

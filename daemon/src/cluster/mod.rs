@@ -3,6 +3,7 @@
 //! A node without NATS goes on alone: nothing here delays a session. `publishers` writes the sessions of this node, `mirrors`
 //! follows those of others, `directory` knows of all, and `others` is what the hub sees of it.
 
+mod ahead;
 mod answers;
 mod ask;
 mod beat;

@@ -46,6 +46,11 @@ impl Names {
         format!("{}.stats.{session}", self.prefix)
     }
 
+    /// The subject of events that the stream does not have yet; nothing keeps it.
+    pub(super) fn ahead(&self, session: &str) -> String {
+        format!("{}.ahead.{session}", self.prefix)
+    }
+
     /// The subject on which a node is asked.
     pub(super) fn ask(&self, node: &str) -> String {
         format!("{}.ask.{node}", self.prefix)

@@ -7,6 +7,7 @@ use async_nats::jetstream::kv::{CreateErrorKind, Operation, UpdateErrorKind};
 use diarized_dsp::SampleIndex;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::ahead;
 use super::copies::Copies;
 use super::error::{ClusterError, refused};
 use super::frames::{Content, last_event};
@@ -122,9 +123,12 @@ impl Publisher {
         if record.reason.is_some() && session.channel().ended().is_none() {
             return Ok(Err(Outcome::Fenced));
         }
-        let (log, last) = Log::open(&place.link, stores, session.id()).await?;
+        let (mut log, last) = Log::open(&place.link, stores, session.id()).await?;
         let there = last.as_deref().map(|message| last_event(message).unwrap_or(0));
         let (cursor, kept) = begin(session, there, place.is_again);
+        if kept.is_none() {
+            log.continue_after(there.unwrap_or(0));
+        }
         let now = Instant::now();
         Ok(Ok(Self {
             link: Arc::clone(&place.link),
@@ -150,7 +154,16 @@ impl Publisher {
     }
 
     /// Writes until the session is over; gives why, and the number of the last event that is there.
-    pub(super) async fn run(mut self) -> (Outcome, u64) {
+    pub(super) async fn run(self) -> (Outcome, u64) {
+        let (link, channel) = (Arc::clone(&self.link), Arc::clone(self.session.channel()));
+        let written = self.log.written();
+        tokio::select! {
+            over = self.write_all() => over,
+            () = ahead::send(&link, &channel, written) => std::future::pending().await,
+        }
+    }
+
+    async fn write_all(mut self) -> (Outcome, u64) {
         loop {
             match self.step().await {
                 Ok(None) => {}

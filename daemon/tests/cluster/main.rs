@@ -1,5 +1,6 @@
 //! Several nodes over a real nats-server with JetStream: the real binary throughout.
 
+mod ahead;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;

@@ -99,7 +99,12 @@ impl Nats {
 
     /// Waits until its streams are up to date.
     pub(crate) fn wait_until_current(&self) {
-        until("its streams", || self.ask("/healthz").contains("\"ok\"").then_some(()));
+        until("its streams", || self.is_current().then_some(()));
+    }
+
+    /// Whether its streams are up to date and have a leader.
+    pub(crate) fn is_current(&self) -> bool {
+        self.ask("/healthz").contains("\"ok\"")
     }
 
     /// The answer of its monitoring port.
