@@ -4,10 +4,12 @@ mod ahead;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod line;
 mod moves;
 mod nats;
 mod node;
 mod nodes;
+mod partition;
 mod servers;
 mod sessions;
 mod voices;

@@ -9,18 +9,23 @@ use crate::nats::Nats;
 use crate::node::{Node, Socket};
 
 /// A node whose key of voices is the same as that of the others.
-fn node(nats: &Nats, folder: &Path, name: &str, keys: &[&str]) -> Node {
+pub(crate) fn node(nats: &Nats, folder: &Path, name: &str, keys: &[&str]) -> Node {
+    node_at(&nats.url(), folder, name, keys)
+}
+
+/// The same, which reaches NATS by this address.
+pub(crate) fn node_at(nats: &str, folder: &Path, name: &str, keys: &[&str]) -> Node {
     let key = folder.join("voices.key");
     if !key.exists() {
         diarized::private_file::open_or_create(&key).unwrap();
         std::fs::write(&key, "5".repeat(64)).unwrap();
     }
     let key = format!("voices.key_file={}", key.display());
-    Node::start_with(&nats.url(), name, &[&[key.as_str()], keys].concat()).joined()
+    Node::start_with(nats, name, &[&[key.as_str()], keys].concat()).joined()
 }
 
 /// A publisher that has sent these samples, with its token. So many seconds of them are safe.
-fn published(node: &Node, samples: &[f32], safe_s: f64) -> (Socket, String) {
+pub(crate) fn published(node: &Node, samples: &[f32], safe_s: f64) -> (Socket, String) {
     let mut publisher = node.socket("/v1/stream?session=kitchen");
     let token = publisher.until("started")["token"].as_str().unwrap().to_owned();
     publisher.talk(samples);
@@ -29,7 +34,7 @@ fn published(node: &Node, samples: &[f32], safe_s: f64) -> (Socket, String) {
 }
 
 /// Takes a session up again; gives where its audio goes on, in seconds.
-fn resume(node: &Node, token: &str) -> (Socket, f64) {
+pub(crate) fn resume(node: &Node, token: &str) -> (Socket, f64) {
     let mut publisher = node.socket("/v1/stream");
     publisher.send(&resumption(token));
     let started: Value = serde_json::from_str(&publisher.next().unwrap()).unwrap();
@@ -42,13 +47,13 @@ fn resumption(token: &str) -> String {
 }
 
 /// Sends the rest of the audio and ends the session.
-fn finish(publisher: &mut Socket, samples: &[f32], received_s: f64) {
+pub(crate) fn finish(publisher: &mut Socket, samples: &[f32], received_s: f64) {
     publisher.talk(&samples[(received_s * 16_000.0) as usize..]);
     publisher.send(r#"{"type":"close"}"#);
     assert_eq!(publisher.until("ended")["reason"], "closed");
 }
 
-fn numbers(events: &[String]) -> Vec<u64> {
+pub(crate) fn numbers(events: &[String]) -> Vec<u64> {
     let seq = |event: &String| serde_json::from_str::<Value>(event).unwrap()["seq"].as_u64().unwrap();
     events.iter().map(seq).collect()
 }
@@ -60,7 +65,7 @@ fn speakers(node: &Node) -> Vec<String> {
 }
 
 /// What a follower has from the first event on is all of the session, each event once, as every node has it.
-fn assert_whole(followed: &[String], nodes: &[&Node]) {
+pub(crate) fn assert_whole(followed: &[String], nodes: &[&Node]) {
     assert_eq!(numbers(followed), (1..=followed.len() as u64).collect::<Vec<_>>());
     let end = followed.len() as u64;
     for node in nodes {

@@ -19,7 +19,7 @@ const RHYS_LATER: [(f64, f64); 2] = [(42.6, 45.6), (65.6, 69.2)];
 const ABEL: [(f64, f64); 2] = [(0.85, 7.85), (53.7, 60.4)];
 const SAM: [(f64, f64); 2] = [(8.45, 13.3), (29.3, 33.9)];
 
-const KEY: &str = "5e";
+pub(crate) const KEY: &str = "5e";
 const BUCKET: &str = "diarized_voices";
 
 pub(crate) struct Bench {
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     /// The keys of a node whose store is called `name`, sealed with this key.
-    fn keys(&self, name: &str, key: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, name: &str, key: &str) -> Vec<String> {
         let key_file = self.path(&format!("{name}.key"));
         std::fs::write(&key_file, key.repeat(32)).unwrap();
         std::fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -131,14 +131,14 @@ impl Node {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    fn rename(&self, name: &str, to: &str) {
+    pub(crate) fn rename(&self, name: &str, to: &str) {
         let body = serde_json::json!({ "name": to }).to_string();
         let path = format!("/v1/speakers/{name}");
         let (status, answer) = self.voices("PATCH", &path, "application/json", "", body.as_bytes());
         assert_eq!(status, 200, "{answer}");
     }
 
-    fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         assert_eq!(self.voices("DELETE", &format!("/v1/speakers/{name}"), "", "", b"").0, 204);
     }
 
@@ -148,7 +148,7 @@ impl Node {
         all["speakers"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn wait_for_known(&self, names: &[&str]) {
+    pub(crate) fn wait_for_known(&self, names: &[&str]) {
         until(&format!("{names:?}"), || (self.known() == names).then_some(()));
     }
 
