@@ -39,6 +39,7 @@ pub mod server;
 pub mod session;
 pub mod sources;
 pub mod storage;
+pub mod tenants;
 pub mod threads;
 pub mod voices;
 pub mod vosk;

@@ -3,7 +3,7 @@
 export type Encoding = "pcm_s16le" | "pcm_f32le" | "mulaw";
 export type EndReason =
     | "closed" | "disconnected" | "idle" | "bad_request" | "deleted" | "source_ended" | "shutdown" | "failed"
-    | "interrupted";
+    | "interrupted" | "quota_exceeded";
 export type RevisionReason = "merge" | "split" | "reassign" | "final_pass" | "correction";
 export type GapReason = "overrun" | "device_lost" | "declared" | "disconnected";
 export type ExportFormat = "json" | "rttm" | "srt" | "vtt" | "txt" | "md" | "csv";

@@ -1,14 +1,19 @@
 //! Access control: tokens with scopes, and allowed origins of web pages. Uses no sockets.
 
+mod limits;
 mod origin;
 mod scope;
 mod tokens;
 
 pub use diarized_config::AllowedOrigin;
+pub(crate) use limits::read_limit;
+pub use limits::{TenantId, TokenLimits};
 pub use origin::Origins;
 pub use scope::{Scope, Scopes};
+pub(crate) use tokens::date_of;
 pub use tokens::{Entry, TokenFileError, Tokens, is_token_name};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -158,6 +163,13 @@ impl Access {
         self.tokens.read().as_ref().map_or(0, |tokens| tokens.entries().len())
     }
 
+    /// Every token by who it counts for: its name and limits. None where no tokens are asked for.
+    pub(crate) fn tenants(&self) -> BTreeMap<TenantId, (String, TokenLimits)> {
+        let tokens = self.tokens.read();
+        let entries = tokens.iter().flat_map(|tokens| tokens.entries());
+        entries.map(|entry| (entry.tenant.clone(), (entry.name.clone(), entry.limits))).collect()
+    }
+
     /// Loads the tokens again; those that are gone from the file are no longer good, on open connections too.
     ///
     /// # Errors
@@ -181,7 +193,7 @@ impl Access {
     pub fn is_still_good(&self, identity: &Identity) -> bool {
         let tokens = self.tokens.read();
         match (&identity.token, tokens.as_ref()) {
-            (Some(entry), Some(tokens)) => tokens.entries().iter().any(|known| known == entry),
+            (Some(entry), Some(tokens)) => tokens.entries().iter().any(|known| known.is_same(entry)),
             _ => true,
         }
     }

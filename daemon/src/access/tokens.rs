@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::{Date, Month};
 
+use super::limits::{TenantId, TokenLimits};
 use super::scope::{Scope, Scopes};
 use crate::private_file::{self, OWNER_AND_GROUP};
 use crate::secret::{SecretHash, random_hex};
@@ -22,7 +23,7 @@ const TOKEN_BYTES: usize = 24;
 const MAX_FILE_BYTES: usize = 1 << 20;
 
 const HEADER: &str = "\
-# Tokens of diarized, one a line: name, scopes, SHA-256 of the token, day of making.
+# Tokens of diarized, one a line: name, scopes, SHA-256 of the token, day of making, and its limits if it has some.
 # Made by `diarized token`; a server loads the file again on SIGHUP.
 ";
 
@@ -35,10 +36,20 @@ pub struct Entry {
     pub scopes: Scopes,
     /// When it was made, in days since 1970.
     pub made_day: u64,
+    /// How much it may use.
+    pub limits: TokenLimits,
+    /// Who it counts for.
+    pub(super) tenant: TenantId,
     hash: SecretHash,
 }
 
 impl Entry {
+    /// Whether it is the same token with the same rights, whatever its limits are.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.name, self.scopes, self.made_day, &self.hash)
+            == (&other.name, other.scopes, other.made_day, &other.hash)
+    }
+
     /// The day of making, as `2026-01-31`.
     #[must_use]
     pub fn made_on(&self) -> String {
@@ -70,7 +81,7 @@ pub enum TokenFileError {
         path: PathBuf,
     },
     /// A line is not a token's.
-    #[error("{}:{line}: {reason}; a line reads NAME SCOPES SHA256 DAY, and `diarized token add` writes one", path.display())]
+    #[error("{}:{line}: {reason}; a line reads NAME SCOPES SHA256 DAY [LIMIT…], and `diarized token add` writes one", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -139,7 +150,12 @@ impl Tokens {
     pub fn to_text(&self) -> String {
         self.0.iter().fold(HEADER.to_owned(), |mut out, entry| {
             // Writing to a string cannot fail.
-            let _ = writeln!(out, "{} {} {} {}", entry.name, entry.scopes, entry.hash, entry.made_on());
+            let Entry { name, scopes, hash, limits, .. } = &**entry;
+            let _ = writeln!(
+                out,
+                "{}",
+                format!("{name} {scopes} {hash} {} {limits}", entry.made_on()).trim_end()
+            );
             out
         })
     }
@@ -190,8 +206,16 @@ impl Tokens {
         let token = format!("{PREFIX}{}", random_hex(TOKEN_BYTES));
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (hash, made_day) = (SecretHash::of(&token), seconds / 86_400);
-        self.0.push(Arc::new(Entry { name: name.to_owned(), scopes, made_day, hash }));
+        let (limits, tenant) = (TokenLimits::default(), TenantId::of(name));
+        self.0.push(Arc::new(Entry { name: name.to_owned(), scopes, made_day, limits, tenant, hash }));
         Ok(token)
+    }
+
+    /// Changes the limits of a token. Whether there is one of this name.
+    pub fn limit(&mut self, name: &str, change: impl FnOnce(&mut TokenLimits)) -> bool {
+        let Some(entry) = self.0.iter_mut().find(|entry| entry.name == name) else { return false };
+        change(&mut Arc::make_mut(entry).limits);
+        true
     }
 
     /// Forgets a token. Whether there was one of this name.
@@ -204,7 +228,9 @@ impl Tokens {
 
 fn entry(line: &str) -> Result<Entry, String> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let [name, scopes, hash, day] = fields[..] else { return Err(format!("{} fields", fields.len())) };
+    let [name, scopes, hash, day, ref limits @ ..] = fields[..] else {
+        return Err(format!("{} fields", fields.len()));
+    };
     if !is_token_name(name) {
         return Err(format!("name ({name:?}) must be 1 to 64 letters, digits, -, _ and ."));
     }
@@ -212,14 +238,15 @@ fn entry(line: &str) -> Result<Entry, String> {
     let scopes = scopes.split(',').map(scope).collect::<Result<Scopes, String>>()?;
     let hash = SecretHash::parse(hash).ok_or("the hash is not 64 hexadecimal digits")?;
     let made_day = day_of(day).ok_or_else(|| format!("{day:?} is no day"))?;
-    Ok(Entry { name: name.to_owned(), scopes, made_day, hash })
+    let (limits, tenant) = (TokenLimits::parse(limits)?, TenantId::of(name));
+    Ok(Entry { name: name.to_owned(), scopes, made_day, limits, tenant, hash })
 }
 
 /// Julian day number of 1970-01-01.
 const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 
 /// The calendar date of a day since 1970; the last one that a date has beyond the year 9999.
-fn date_of(day: u64) -> String {
+pub(crate) fn date_of(day: u64) -> String {
     let julian = i32::try_from(day).ok().and_then(|day| EPOCH_JULIAN_DAY.checked_add(day));
     let date = julian.and_then(|day| Date::from_julian_day(day).ok()).unwrap_or(Date::MAX);
     format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
@@ -244,10 +271,13 @@ mod tests {
         let mut tokens = Tokens::default();
         let ada = tokens.add("ada", Scopes::all()).unwrap();
         tokens.add("bob.laptop", [Scope::Subscribe].into_iter().collect()).unwrap();
+        assert!(tokens.limit("bob.laptop", |limits| limits.max_sessions = Some(3)));
+        assert!(!tokens.limit("eve", |limits| limits.max_sessions = None));
         assert!(ada.starts_with("dz_") && ada.len() == 51);
         assert!(matches!(tokens.add("ada", Scopes::all()), Err(TokenFileError::Taken { .. })));
         let text = tokens.to_text();
         assert!(!text.contains(&ada[3..]));
+        assert!(text.ends_with(" max_sessions=3\n"), "{text}");
         let read = Tokens::parse(&text).unwrap();
         assert_eq!(read.entries(), tokens.entries());
         assert_eq!(read.find(&ada).unwrap().name, "ada");
@@ -263,6 +293,8 @@ mod tests {
             (&format!("ada write {hash} 2026-01-31"), "no scope \"write\""),
             ("ada publish 0123 2026-01-31", "64 hexadecimal digits"),
             (&format!("ada publish {hash} 2026-02-30"), "\"2026-02-30\" is no day"),
+            (&format!("ada publish {hash} 2026-01-31 max_sessions=0"), "max_sessions (\"0\") must be"),
+            (&format!("ada publish {hash} 2026-01-31 sessions=2"), "there is no limit \"sessions\""),
             (&format!("ada publish {hash} 2026-01-31\nada publish {hash} 2026-01-31"), "a second token"),
         ];
         for (line, expected) in cases {

@@ -19,6 +19,8 @@ use super::names::Names;
 
 /// How long a node that shows no sign of life is in the list.
 pub(super) const NODE_TTL: Duration = Duration::from_secs(10);
+/// How long the audio of a day is known after the last change: clocks of nodes differ.
+const USAGE_KEPT: Duration = Duration::from_secs(48 * 3600);
 /// Wait before what NATS refused is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -178,6 +180,20 @@ impl Link {
             description: Some("voices of diarized, sealed".to_owned()),
             deny_delete: false,
             allow_direct: false,
+            ..self.bucket(&name)
+        };
+        self.bucket_of(&name, config).await
+    }
+
+    /// The bucket of what tokens have used, of today and yesterday; made if there is none.
+    ///
+    /// # Errors
+    /// [`ClusterError`]
+    pub(super) async fn tenants_bucket(&self) -> Result<Store, ClusterError> {
+        let name = self.names.tenants();
+        let config = stream::Config {
+            description: Some("audio of the day by token of diarized".to_owned()),
+            max_age: USAGE_KEPT,
             ..self.bucket(&name)
         };
         self.bucket_of(&name, config).await

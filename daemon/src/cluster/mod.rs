@@ -30,6 +30,7 @@ mod record;
 mod service;
 mod status;
 mod taking;
+mod tenants;
 mod values;
 mod voices;
 

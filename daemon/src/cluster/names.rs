@@ -31,6 +31,11 @@ impl Names {
         format!("{}_voices", self.prefix)
     }
 
+    /// The bucket of what tokens have used.
+    pub(super) fn tenants(&self) -> String {
+        format!("{}_tenants", self.prefix)
+    }
+
     /// The stream of all events.
     pub(super) fn stream(&self) -> String {
         format!("{}_events", self.prefix)

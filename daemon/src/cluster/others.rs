@@ -20,6 +20,7 @@ use super::publishers::Publishers;
 use super::questions::Questions;
 use super::record::Record;
 use super::taking::Taking;
+use crate::access::TenantId;
 use crate::hub::{Elsewhere, Hub, ListedElsewhere, TakeError};
 use crate::session::{Channel, Command, CorrectionError, Session};
 use crate::storage::StorageError;
@@ -191,6 +192,11 @@ impl Elsewhere for Others {
             reason: record.reason,
         });
         listed.collect()
+    }
+
+    fn running_of(&self, tenant: &TenantId) -> Vec<String> {
+        let running = self.directory.all(|record| record.runs_elsewhere_for(tenant, &self.own.name));
+        running.into_iter().map(|(id, _)| id).collect()
     }
 
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<Session>>, StorageError>> {

@@ -380,6 +380,9 @@ async fn claim(
         if record.node != own.name {
             return Ok(Err(Outcome::Moved));
         }
+        if let Some(tenant) = record.tenant() {
+            session.set_tenant(tenant);
+        }
         let mut revision = entry.revision;
         if std::mem::take(&mut record.going_on.is_left) {
             // Nobody has taken it: it goes on here.

@@ -6,6 +6,7 @@ use diarized_dsp::SampleIndex;
 use serde::{Deserialize, Serialize};
 
 use super::node::FORMAT;
+use crate::access::TenantId;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions, is_session_id};
 use crate::secret::SecretHash;
@@ -42,6 +43,9 @@ pub(crate) struct Record {
     /// Hash of its publisher's secret.
     #[serde(default)]
     secret: String,
+    /// Who it counts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
     /// How another node goes on with it.
     #[serde(default)]
     pub(super) going_on: GoingOn,
@@ -96,6 +100,7 @@ impl Record {
             base,
             options: session.options(),
             secret: session.token_hash().to_string(),
+            tenant: session.tenant().map(|tenant| tenant.as_str().to_owned()),
             going_on,
         }
     }
@@ -115,6 +120,16 @@ impl Record {
     /// Hash of its publisher's secret; none where no secret fits.
     pub(super) fn secret(&self) -> Option<SecretHash> {
         SecretHash::parse(&self.secret)
+    }
+
+    /// Who it counts for, if it does for somebody.
+    pub(super) fn tenant(&self) -> Option<TenantId> {
+        self.tenant.as_deref().and_then(TenantId::parse)
+    }
+
+    /// Whether it runs, counts for this one, and is not of `node`.
+    pub(super) fn runs_elsewhere_for(&self, tenant: &TenantId, node: &str) -> bool {
+        self.reason.is_none() && self.node != node && self.tenant.as_deref() == Some(tenant.as_str())
     }
 
     /// The same session once it ended with event `seq`.

@@ -23,6 +23,7 @@ use super::others::Others;
 use super::publishers::Publishers;
 use super::questions::Questions;
 use super::taking::Taking;
+use super::tenants::SharedUsage;
 use super::voices::SharedVoices;
 use crate::hub::Hub;
 use crate::metrics::PrometheusText;
@@ -40,6 +41,7 @@ struct Running {
     beat: JoinHandle<()>,
     publishers: Arc<Publishers>,
     voices: Option<Arc<SharedVoices>>,
+    usage: Option<Arc<SharedUsage>>,
 }
 
 impl std::fmt::Debug for Running {
@@ -74,12 +76,15 @@ impl Cluster {
 
     /// Writes what is left and leaves the cluster, for at most `grace`. To be called when all sessions have ended.
     pub async fn stop(self, grace: Duration) {
-        let Some(Running { stop, beat, publishers, voices }) = self.0 else { return };
+        let Some(Running { stop, beat, publishers, voices, usage }) = self.0 else { return };
         let is_all_written =
             || publishers.is_all_written() && voices.as_ref().is_none_or(|voices| voices.is_settled());
         let all = async {
             while !is_all_written() {
                 sleep(Duration::from_millis(20)).await;
+            }
+            if let Some(usage) = &usage {
+                usage.write_all().await;
             }
             stop.send_replace(true);
             let _ = beat.await;
@@ -128,6 +133,7 @@ impl Running {
             show_voices(hub, voices);
             tokio::spawn(Arc::clone(voices).run(held.subscribe()));
         }
+        let usage = hub.tenants().map(|tenants| SharedUsage::start(link, own, tenants, held.subscribe()));
         let (l, h, o) = parts();
         tokio::spawn(answers::run(l, h, o, Arc::clone(&publishers), held.subscribe()));
         let (l, h, o) = parts();
@@ -158,7 +164,7 @@ impl Running {
         };
         hub.join(Arc::new(others));
         report(link, hub, nodes, mirrors);
-        Self { stop, beat, publishers, voices }
+        Self { stop, beat, publishers, voices, usage }
     }
 }
 

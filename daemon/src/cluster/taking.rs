@@ -181,7 +181,11 @@ impl Taking {
             // Its readers come back and find it wherever it is then.
             channel.retire();
         }
-        Ok(started?)
+        let session = started?;
+        if let Some(tenant) = taken.tenant() {
+            session.set_tenant(tenant);
+        }
+        Ok(session)
     }
 
     /// Writes behind the last event that this node goes on from there. Gives the session up to that.

@@ -3,11 +3,13 @@
 use super::ask::{Answer, Ask, What};
 use super::node::Node;
 use super::record::Record;
+use super::tenants::DayUsage;
 
 /// Reads these bytes as everything that they may be, and panics where something is accepted that must not be.
 pub fn read_values(bytes: &[u8]) {
     let _ = Node::parse(bytes);
     let _ = serde_json::from_slice::<Answer>(bytes);
+    let _ = DayUsage::parse(bytes);
     if let Ok(record) = Record::parse("kitchen", bytes) {
         assert!(record.audio.check().is_ok());
         // Whatever its numbers are, they can be shown.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::messages::{self, About, Control, Finality};
 use super::query::{self, Wishes};
 use crate::guest::{Guest, Results};
+use crate::hub::OpenError;
 use crate::protocol::SessionOptions;
 use crate::secret::random_hex;
 use crate::session::{AudioPiece, Command, Listener, StateAt};
@@ -61,6 +62,12 @@ pub(crate) async fn listen(
             .await;
     let guest = match opened {
         Ok(guest) => guest,
+        Err(OpenError::OverLimit(over)) => {
+            let reason = over.to_string();
+            let error = json!({"err_code": "TOO_MANY_REQUESTS", "err_msg": reason, "request_id": request_id});
+            let when = [(header::RETRY_AFTER, over.retry_after_s().to_string())];
+            return (StatusCode::TOO_MANY_REQUESTS, when, Json(error)).into_response();
+        }
         Err(reason) => {
             let reason = reason.to_string();
             let error =

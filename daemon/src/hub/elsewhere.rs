@@ -8,6 +8,7 @@ use diarized_dsp::SampleIndex;
 use futures_util::future::BoxFuture;
 
 use super::open_error::OpenError;
+use crate::access::TenantId;
 use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
 use crate::session::{Command, CorrectionError, Session, Source};
@@ -83,6 +84,9 @@ pub(crate) trait Elsewhere: Send + Sync {
 
     /// The sessions of other nodes that are known, the oldest first.
     fn list(&self) -> Vec<ListedElsewhere>;
+
+    /// Ids of the sessions of this token that run on other nodes.
+    fn running_of(&self, tenant: &TenantId) -> Vec<String>;
 
     /// The session of this id, followed from now on as long as somebody holds it.
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<Session>>, StorageError>>;

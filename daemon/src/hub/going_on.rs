@@ -91,6 +91,9 @@ impl Hub {
             let parts =
                 Parts { number, channel, format, options, secret, began, n_received, engine, recorder };
             let session = Session::start(parts)?;
+            if let Some(tenant) = left.tenant() {
+                session.set_tenant(tenant.clone());
+            }
             inner.n_opened += 1;
             inner.sessions.insert(session.id().to_owned(), Arc::clone(&session));
             inner.order.push_back(Arc::clone(&session));

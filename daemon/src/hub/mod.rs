@@ -16,6 +16,7 @@ mod readiness;
 mod registry;
 mod room;
 mod stats;
+mod tenants;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 //! Why a session does not run here.
 
 use crate::session::StartError;
+use crate::tenants::OverLimit;
 
 /// Why a session was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum OpenError {
         /// The limit.
         max: usize,
     },
+    /// The client's token may use no more.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     /// The machine does not keep up with the sessions that run.
     #[error("the machine is too slow for the sessions that run already; try again later")]
     Overloaded,

@@ -21,6 +21,7 @@ use crate::secret::random_hex;
 use crate::session::{Channel, EngineFactory, JournalParams, Parts, Secret, Session, Source, StartError};
 use crate::session::{HubHandle, InferenceStats, SessionMetrics};
 use crate::storage::{Storage, StorageError, StoredSession};
+use crate::tenants::Tenants;
 
 /// How much a hub holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Hub {
     pub(super) storage: Option<Arc<Storage>>,
     /// The sessions of other nodes, where this is one of several.
     pub(super) elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    /// The limits of tokens, where there are tokens.
+    pub(super) tenants: OnceLock<Arc<Tenants>>,
     pub(super) inner: Mutex<Inner>,
     /// Counters shared with sessions: events, openings, and common metrics.
     pub(super) side: HubHandle,
@@ -107,6 +110,7 @@ impl Hub {
             factory,
             storage,
             elsewhere: OnceLock::new(),
+            tenants: OnceLock::new(),
             inner: Mutex::default(),
             side: HubHandle::new(),
             checks: Mutex::default(),
@@ -149,7 +153,19 @@ impl Hub {
         format: AudioFormat,
         options: SessionOptions,
     ) -> Result<Arc<Session>, OpenError> {
-        let outcome = self.try_open(id, source, format, options);
+        self.open_owned("", id, source, format, options)
+    }
+
+    /// Like [`Self::open_with`], for the client with this token; empty for the server's own.
+    pub(super) fn open_owned(
+        &self,
+        owner: &str,
+        id: Option<&str>,
+        source: Source,
+        format: AudioFormat,
+        options: SessionOptions,
+    ) -> Result<Arc<Session>, OpenError> {
+        let outcome = self.try_open(owner, id, source, format, options);
         match &outcome {
             Ok(session) => {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);
@@ -167,6 +183,8 @@ impl Hub {
                 self.on_open.lock().iter().for_each(|call| call(session));
                 self.side.tick.send_modify(|n| *n += 1);
             }
+            // Counted by itself.
+            Err(OpenError::OverLimit(_)) => {}
             Err(_) => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
             }
@@ -176,6 +194,7 @@ impl Hub {
 
     fn try_open(
         &self,
+        owner: &str,
         id: Option<&str>,
         source: Source,
         format: AudioFormat,
@@ -197,6 +216,7 @@ impl Hub {
             None => ids::new(is_taken),
             Some(id) => ids::unused(id, is_taken),
         };
+        self.may_open(&inner, owner)?;
         if source == Source::Stream && inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
         }
@@ -210,6 +230,7 @@ impl Hub {
         let (began, n_received) = (SystemTime::now(), 0);
         let parts = Parts { number, channel, format, options, secret, began, n_received, engine, recorder };
         let session = Session::start(parts)?;
+        self.set_owner(&session, owner);
         inner.n_opened += 1;
         inner.given.add(&id);
         inner.sessions.insert(id, Arc::clone(&session));

@@ -9,9 +9,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::open_error::OpenError;
 use super::registry::{Hub, Inner};
+use crate::access::TenantId;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::session::{Session, Source};
+use crate::tenants::OverLimit;
 
 /// Longest wait for the end of a session that gives way.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Hub {
     /// Opens a session for the client with this token, as [`Hub::open_with`] does. At the limit of sessions, one that waits
     /// for its publisher ends first: the one of the same token that has waited longest, else one of the token with the most
-    /// sessions, if that has more sessions than this token will have. Waits for its end.
+    /// sessions, if that has more sessions than this token will have. At the token's own limit, one of its own that waits ends. Waits
+    /// for its end.
     ///
     /// # Errors
     /// [`OpenError`]
@@ -30,28 +33,44 @@ impl Hub {
         format: AudioFormat,
         options: SessionOptions,
     ) -> Result<Arc<Session>, OpenError> {
+        let outcome = self.open_with_room(owner, id, format, options).await;
+        if let (Err(OpenError::OverLimit(_)), Some(tenants)) = (&outcome, self.tenants()) {
+            tenants.count_refused();
+        }
+        outcome
+    }
+
+    async fn open_with_room(
+        &self,
+        owner: &str,
+        id: Option<&str>,
+        format: AudioFormat,
+        options: SessionOptions,
+    ) -> Result<Arc<Session>, OpenError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.open_with(id, Source::Stream, format, options) {
-                Ok(session) => {
-                    session.set_owner(owner);
-                    return Ok(session);
-                }
-                Err(OpenError::TooMany { max }) => {
-                    let Some(leaving) = self.make_room(owner) else { return Err(OpenError::TooMany { max }) };
-                    let ended = timeout_at(deadline, leaving.channel().wait_ended()).await;
-                    ended.map_err(|_| OpenError::TooMany { max })?;
-                }
-                Err(error) => return Err(error),
+            let full = match self.open_owned(owner, id, Source::Stream, format, options) {
+                Err(
+                    full @ (OpenError::TooMany { .. } | OpenError::OverLimit(OverLimit::Sessions { .. })),
+                ) => full,
+                outcome => return outcome,
+            };
+            let leaving = match full {
+                OpenError::OverLimit(_) => self.make_room(|inner| inner.own_to_leave(&TenantId::of(owner))),
+                _ => self.make_room(|inner| inner.first_to_leave(owner)),
+            };
+            let Some(leaving) = leaving else { return Err(full) };
+            if timeout_at(deadline, leaving.channel().wait_ended()).await.is_err() {
+                return Err(full);
             }
         }
     }
 
-    /// Ends a waiting session to make room for one of this token; none if no session has to give way.
-    fn make_room(&self, owner: &str) -> Option<Arc<Session>> {
+    /// Ends the waiting session that is chosen, to make room for another; none if no session has to give way.
+    fn make_room(&self, choose: impl Fn(&Inner) -> Option<Arc<Session>>) -> Option<Arc<Session>> {
         let inner = self.inner.lock();
         loop {
-            let leaving = inner.first_to_leave(owner)?;
+            let leaving = choose(&inner)?;
             if leaving.give_way() {
                 self.counters.displaced.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(
@@ -70,6 +89,13 @@ impl Inner {
     pub(super) fn n_live(&self) -> usize {
         let of_streams = self.order.iter().filter(|s| s.channel().source() == Source::Stream);
         of_streams.filter(|s| !s.channel().is_over()).count()
+    }
+
+    /// The session of this tenant that gives way to another one of its own: the one that has waited longest.
+    fn own_to_leave(&self, tenant: &TenantId) -> Option<Arc<Session>> {
+        let own = self.order.iter().filter(|session| session.tenant() == Some(tenant));
+        let waiting = own.filter_map(|session| Some((session.waiting_since()?, session)));
+        waiting.min_by_key(|(since, _)| *since).map(|(_, session)| Arc::clone(session))
     }
 
     /// The session that gives way to one of this owner.

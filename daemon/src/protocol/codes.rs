@@ -143,6 +143,8 @@ error_codes! {
     FrameTooLarge, "frame_too_large", FrameTooLarge;
     /// The server runs as many sessions as it may.
     TooManySessions, "too_many_sessions", TooMany;
+    /// The token has reached one of its limits.
+    QuotaExceeded, "quota_exceeded", TooMany;
     /// The machine is too slow for the sessions that run.
     Overloaded, "overloaded", TooMany;
     /// As many connections are open as may be, in all or of one address.

@@ -23,6 +23,8 @@ pub enum EndReason {
     Deleted,
     /// The capture device stopped for good.
     SourceEnded,
+    /// The token that opened it has used its audio of the day.
+    QuotaExceeded,
     /// The server shuts down.
     Shutdown,
     /// A fault of the server.

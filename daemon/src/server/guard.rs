@@ -181,6 +181,7 @@ mod tests {
             (Method::GET, "/v1/speakers", Some(Scope::Voices)),
             (Method::POST, "/v1/identify", Some(Scope::Voices)),
             (Method::GET, "/v1/streams", Some(Scope::Admin)),
+            (Method::GET, "/v1/usage", Some(Scope::Admin)),
             (Method::GET, "/v1", Some(Scope::Admin)),
         ];
         for (method, path, scope) in cases {

@@ -188,6 +188,17 @@ pub(super) async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
     .into_response()
 }
 
+/// What the tokens have used.
+pub(super) async fn usage(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.hub.usage() {
+        Some(usage) => Json(usage).into_response(),
+        None => {
+            let reason = "this server has no tokens (server.token_file), whose use it could count";
+            failure(StatusCode::NOT_FOUND, ErrorCode::NotFound, reason)
+        }
+    }
+}
+
 /// A snapshot, or an export when the id carries an extension.
 pub(super) async fn session(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
     let (id, extension) = match name.split_once('.') {

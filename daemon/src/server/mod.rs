@@ -137,6 +137,7 @@ impl Server {
             .route("/v1/stream", get(stream::upgrade))
             .route("/v1/events", get(events::upgrade))
             .route("/v1/listen", get(listen::upgrade))
+            .route("/v1/usage", get(http::usage))
             .route("/v1/sessions", get(http::sessions))
             .route("/v1/sessions/{id}", get(http::session).delete(http::delete))
             .route("/v1/sessions/{id}/audio", get(audio::audio))

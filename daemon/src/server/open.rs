@@ -45,6 +45,7 @@ impl From<OpenError> for Fault {
         let code = match &error {
             OpenError::Conflict { .. } => ErrorCode::Conflict,
             OpenError::TooMany { .. } => ErrorCode::TooManySessions,
+            OpenError::OverLimit(_) => ErrorCode::QuotaExceeded,
             OpenError::Overloaded => ErrorCode::Overloaded,
             OpenError::ShuttingDown => ErrorCode::ShuttingDown,
             OpenError::Start(_) => ErrorCode::Internal,
@@ -162,7 +163,7 @@ async fn take_up(
     };
     // A present holder, such as an undetected dead connection, leaves first.
     let slot = connection.wait(session.acquire_publisher_slot()).await?;
-    session.set_owner(connection.visitor.token());
+    connection.shared.hub.set_owner(&session, connection.visitor.token());
     let n_received = session.input().n_received();
     let mut n_known = 0;
     if let Some(received_s) = resume.received_s {

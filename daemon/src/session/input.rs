@@ -132,6 +132,8 @@ impl Drop for Inbox {
 pub(super) struct Counters {
     /// Samples of each channel that went into the queue, gaps included, at the declared rate.
     pub(super) n_received: AtomicU64,
+    /// Those of them that are audio, and went in since the queue was made.
+    n_audio: AtomicU64,
 }
 
 /// The near end of the queue; for any thread or task.
@@ -151,7 +153,7 @@ pub(super) fn queue(format: AudioFormat, n_received: u64) -> (Sender, Inbox) {
     // Beyond the places there is room for the one `Finish`, which must not wait.
     let (tx, rx) = bounded(N_PLACES as usize + 1);
     let places = Arc::new(Semaphore::new(N_PLACES as usize));
-    let counters = Arc::new(Counters { n_received: AtomicU64::new(n_received) });
+    let counters = Arc::new(Counters { n_received: AtomicU64::new(n_received), n_audio: AtomicU64::new(0) });
     let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
     let corrections = Mutex::new(Rate::new(MAX_CORRECTIONS_PER_S, CORRECTIONS_AT_ONCE));
     let words = Mutex::new(Rate::new(MAX_WORDS_PER_S, WORDS_AT_ONCE));
@@ -291,6 +293,11 @@ impl Sender {
         self.n_received() as f64 / f64::from(self.format.sample_rate)
     }
 
+    /// Samples of audio of each channel taken since the session began in this process, without gaps.
+    pub(crate) fn n_audio(&self) -> u64 {
+        self.counters.n_audio.load(Ordering::Relaxed)
+    }
+
     fn places_of(&self, n_samples: u64) -> u32 {
         let n_places = n_samples * 1000 / (u64::from(self.format.sample_rate) * PLACE_MS) + 1;
         n_places.min(u64::from(N_PLACES)) as u32
@@ -304,6 +311,9 @@ impl Sender {
         }
         let places = Arc::clone(&self.places).acquire_many_owned(n_places).await.map_err(|_| Closed)?;
         self.counters.n_received.fetch_add(n_samples, Ordering::Relaxed);
+        if !matches!(input, Input::Gap { .. }) {
+            self.counters.n_audio.fetch_add(n_samples, Ordering::Relaxed);
+        }
         match self.queue.try_send(Queued { input, _places: Some(places) }) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => Err(Closed),

@@ -30,8 +30,8 @@ mod without_diarizer;
 mod words;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 pub use about::About;
@@ -63,6 +63,7 @@ use diarized_models::diarizer::SpeakerVoice;
 use diarized_models::words::NewWord;
 use parking_lot::Mutex;
 
+use crate::access::TenantId;
 use crate::protocol::server_message::{EndReason, Title};
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::recording::{EncoderError, Recorder};
@@ -144,6 +145,8 @@ pub struct Session {
     publisher_slot: PublisherSlot,
     /// Name of the token that opened it; empty for the server's own.
     owner: Mutex<String>,
+    /// Who its audio counts for; the first one that is set.
+    tenant: OnceLock<TenantId>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -194,6 +197,7 @@ impl Session {
             token: Mutex::new(token),
             publisher_slot: PublisherSlot::new(),
             owner: Mutex::default(),
+            tenant: OnceLock::new(),
             thread: Mutex::new(Some(thread)),
         }))
     }
@@ -249,6 +253,7 @@ impl Session {
             token_hash,
             publisher_slot: PublisherSlot::new(),
             owner: Mutex::default(),
+            tenant: OnceLock::new(),
             thread: Mutex::new(None),
         })
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Session;
 use super::publisher_slot::{self, VacatedSlot};
+use crate::access::TenantId;
 use crate::protocol::server_message::EndReason;
 
 impl Session {
@@ -14,6 +15,17 @@ impl Session {
 
     pub(crate) fn set_owner(&self, owner: &str) {
         owner.clone_into(&mut self.owner.lock());
+    }
+
+    /// Who the session counts for: the token that opened it.
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.get()
+    }
+
+    /// The session counts for this one, unless it counts for somebody already.
+    pub(crate) fn set_tenant(&self, tenant: TenantId) {
+        // The first one stays.
+        let _ = self.tenant.set(tenant);
     }
 
     /// Since when the session waits for its publisher; none while it has one, and after its end.

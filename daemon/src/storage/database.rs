@@ -15,6 +15,7 @@ use super::migrations::{check, migrate};
 use super::stored_session::StoredSession;
 use super::values::unix_ms;
 use super::values::{lossy, signed, unsigned};
+use crate::access::TenantId;
 use crate::private_file::open_or_create;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, ServerMessage};
@@ -307,8 +308,8 @@ fn insert(write: &Transaction, session: &Session) -> Result<i64, StorageError> {
     write
         .prepare_cached(
             "INSERT INTO sessions
-                 (id, source, format, token_hash, began_ms, options, seq, at, n_speakers, n_segments)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0)",
+                 (id, source, format, token_hash, began_ms, options, tenant, seq, at, n_speakers, n_segments)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0)",
         )?
         .execute(params![
             session.id(),
@@ -316,7 +317,8 @@ fn insert(write: &Transaction, session: &Session) -> Result<i64, StorageError> {
             format,
             session.token_hash().to_string(),
             unix_ms(session.began()),
-            options
+            options,
+            session.tenant().map(TenantId::as_str)
         ])?;
     Ok(write.last_insert_rowid())
 }

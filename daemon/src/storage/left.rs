@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::database::Database;
 use super::error::{StorageError, damaged};
 use super::values::{lossy, signed, unix_ms, unsigned};
+use crate::access::TenantId;
 use crate::protocol::ServerMessage;
 use crate::protocol::server_message::{EndReason, Ended};
 use crate::session::{Archive, Before, Entry, FedBy, Source};
@@ -21,6 +22,8 @@ pub(crate) struct Left {
     labelled: Option<SampleIndex>,
     /// Name of the configured source that fed it, if one did.
     fetched: Option<String>,
+    /// Who it counts for.
+    tenant: Option<TenantId>,
 }
 
 impl Left {
@@ -31,6 +34,11 @@ impl Left {
             (Source::Stream, Some(name)) => FedBy::Fetched(name.clone()),
             (Source::Stream, None) => FedBy::Publisher,
         }
+    }
+
+    /// Who it counts for, if it does for somebody.
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
     }
 
     /// Where an engine goes on with it; `voices` is what is known of its voices, or why nothing is. No label lies behind it.
@@ -45,8 +53,8 @@ impl Left {
     }
 }
 
-/// Row, id, position and source of a session that is still open.
-type OpenRow = (i64, String, Option<SampleIndex>, Option<String>);
+/// A session that is still open: row, id, position, source, and who it counts for.
+type OpenRow = (i64, String, Option<SampleIndex>, Option<String>, Option<TenantId>);
 
 /// What was found when a file was opened.
 #[derive(Debug, Default)]
@@ -64,11 +72,11 @@ impl Database {
     /// `go_on`.
     pub(super) fn find_left(&mut self, go_on: bool) -> Result<Found, StorageError> {
         let mut found = Found::default();
-        for (key, id, labelled, fetched) in self.open_rows()? {
+        for (key, id, labelled, fetched, tenant) in self.open_rows()? {
             let read = self.read(&id).and_then(|read| read.ok_or_else(|| damaged(&id, "its id is no text")));
             match read {
                 Ok((_, archive)) => {
-                    let left = Left { key, archive, labelled, fetched };
+                    let left = Left { key, archive, labelled, fetched, tenant };
                     if go_on && labelled.is_some() {
                         found.left.push(left);
                     } else {
@@ -89,15 +97,17 @@ impl Database {
         Ok(found)
     }
 
-    /// Row, id, position and source of every session that is still open.
+    /// Every session that is still open.
     fn open_rows(&self) -> Result<Vec<OpenRow>, StorageError> {
-        let mut select =
-            self.sqlite.prepare("SELECT key, id, labelled, fetched FROM sessions WHERE reason IS NULL")?;
+        let open = "SELECT key, id, labelled, fetched, tenant FROM sessions WHERE reason IS NULL";
+        let mut select = self.sqlite.prepare(open)?;
         let rows = select.query_map([], |row| {
             // A position or name of the wrong kind is none.
             let labelled: Option<i64> = row.get(2).unwrap_or(None);
             let fetched: Option<String> = row.get(3).unwrap_or(None);
-            Ok((row.get(0)?, lossy(row, 1)?, labelled.map(|at| SampleIndex(unsigned(at))), fetched))
+            let tenant: Option<String> = row.get(4).unwrap_or(None);
+            let tenant = tenant.as_deref().and_then(TenantId::parse);
+            Ok((row.get(0)?, lossy(row, 1)?, labelled.map(|at| SampleIndex(unsigned(at))), fetched, tenant))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -133,7 +143,7 @@ impl Database {
             .query_row("SELECT key FROM sessions WHERE id = ?1 AND reason IS NULL", [id], |row| row.get(0))
             .optional()?;
         let (Some(key), Some((_, archive))) = (key, self.read(id)?) else { return Ok(()) };
-        self.end_left(&Left { key, archive, labelled: None, fetched: None })
+        self.end_left(&Left { key, archive, labelled: None, fetched: None, tenant: None })
     }
 
     /// Notes how far a session is labelled, and which source feeds it, if one does.

@@ -57,6 +57,14 @@ const STEPS: &[&str] = &[
     ALTER TABLE sessions ADD COLUMN options TEXT;",
     // Name of the configured source that feeds a running session.
     "ALTER TABLE sessions ADD COLUMN fetched TEXT;",
+    // Seconds of audio of a day, counted from 1970 on, by the hash of a token's name.
+    "CREATE TABLE usage (
+        tenant  TEXT NOT NULL,
+        day     INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        PRIMARY KEY (tenant, day)
+    ) WITHOUT ROWID;
+    ALTER TABLE sessions ADD COLUMN tenant TEXT;",
 ];
 
 /// The version of this program's tables.

@@ -18,6 +18,7 @@ mod store;
 mod stored_session;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod values;
 mod wall_clock;
 mod writer;

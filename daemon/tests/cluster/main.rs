@@ -12,5 +12,6 @@ mod nodes;
 mod partition;
 mod servers;
 mod sessions;
+mod tenants;
 mod voices;
 mod voices_at_once;

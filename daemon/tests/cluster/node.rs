@@ -1,6 +1,6 @@
 //! The binary as a node, and a publisher that talks into it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::common::{address_of_ready, diarized, request, until};
@@ -135,14 +136,56 @@ pub(crate) struct Socket(tungstenite::WebSocket<TcpStream>);
 impl Node {
     /// Opens a WebSocket.
     pub(crate) fn socket(&self, path: &str) -> Socket {
+        self.socket_of(format!("ws://{}{path}", self.addr))
+    }
+
+    /// Opens a WebSocket by this request.
+    pub(crate) fn socket_of(&self, request: impl IntoClientRequest) -> Socket {
         let tcp = TcpStream::connect(&self.addr).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Socket(tungstenite::client(format!("ws://{}{path}", self.addr), tcp).unwrap().0)
+        Socket(tungstenite::client(request, tcp).unwrap().0)
     }
 
     /// Status and body of a correction.
     pub(crate) fn post(&self, path: &str, body: &str) -> (u16, String) {
         request(&self.addr, "POST", path, body)
+    }
+
+    /// Status and answer of a request with a token and a body.
+    pub(crate) fn voices(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        token: &str,
+        body: &[u8],
+    ) -> (u16, Value) {
+        let (status, body) = self.ask(method, path, kind, token, body);
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    /// The same, with the body as it came.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        token: &str,
+        body: &[u8],
+    ) -> (u16, String) {
+        let mut tcp = TcpStream::connect(&self.addr).unwrap();
+        let (addr, n) = (&self.addr, body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Type: {kind}\r\nAuthorization: \
+             Bearer {token}\r\nContent-Length: {n}\r\n\r\n"
+        );
+        tcp.write_all(head.as_bytes()).unwrap();
+        tcp.write_all(body).unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
     }
 
     pub(crate) fn delete(&self, session: &str) -> (u16, String) {

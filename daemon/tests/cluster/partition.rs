@@ -222,7 +222,9 @@ fn clocks_may_be_ten_minutes_apart() {
     a.forget("Ross");
     b.wait_for_known(&[]);
     c.enrol("Rhys", &clip);
-    [&a, &b].map(|node| node.wait_for_known(&["Rhys"]));
+    for node in [&a, &b] {
+        node.wait_for_known(&["Rhys"]);
+    }
 
     // Longer than a node may be silent, and than the sessions of one that is away stay.
     while began.elapsed() < Duration::from_secs(25) {

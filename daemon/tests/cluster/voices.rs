@@ -1,8 +1,6 @@
 //! Voices that the nodes share: the real binary and its model, a real nats-server and its files.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use async_nats::jetstream::stream::Config;
@@ -100,30 +98,6 @@ impl Bench {
 }
 
 impl Node {
-    /// Status and answer of a request about voices.
-    pub(crate) fn voices(
-        &self,
-        method: &str,
-        path: &str,
-        kind: &str,
-        token: &str,
-        body: &[u8],
-    ) -> (u16, Value) {
-        let mut tcp = TcpStream::connect(&self.addr).unwrap();
-        let (addr, n) = (&self.addr, body.len());
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Type: {kind}\r\nAuthorization: \
-             Bearer {token}\r\nContent-Length: {n}\r\n\r\n"
-        );
-        tcp.write_all(head.as_bytes()).unwrap();
-        tcp.write_all(body).unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
     /// Enrols and gives the id.
     pub(crate) fn enrol(&self, name: &str, clip: &[u8]) -> String {
         let (status, made) = self.voices("POST", &format!("/v1/speakers?name={name}"), "audio/wav", "", clip);

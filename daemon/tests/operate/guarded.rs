@@ -10,7 +10,7 @@ use super::server::{PATIENCE, Server};
 use super::stream;
 
 /// Status and body of a request with this token and body.
-fn http_as(server: &Server, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(super) fn http_as(server: &Server, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut tcp = TcpStream::connect(server.addr).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     let (addr, n) = (server.addr, body.len());
@@ -25,9 +25,13 @@ fn http_as(server: &Server, token: &str, method: &str, path: &str, body: &str) -
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn add(tokens: &str, name: &str, scope: &str) -> String {
+pub(super) fn add(tokens: &str, name: &str, scope: &str) -> String {
+    add_limited(tokens, name, scope, &[])
+}
+
+pub(super) fn add_limited(tokens: &str, name: &str, scope: &str, limits: &[&str]) -> String {
     let args = ["token", "add", name, "--scope", scope, "--file", tokens];
-    let (code, stdout, stderr) = run(&mut diarized(&args));
+    let (code, stdout, stderr) = run(diarized(&args).args(limits));
     assert_eq!(code, 0, "{stderr}");
     stdout.trim().to_owned()
 }

@@ -9,6 +9,7 @@ mod clock;
 mod common;
 mod disk;
 mod guarded;
+mod limits;
 mod restart;
 mod server;
 mod store_versions;

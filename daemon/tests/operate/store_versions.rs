@@ -17,12 +17,14 @@ const N_KILLS: u32 = 12;
 const TO_FIRST_VERSION: &str = "
     DROP TABLE corrections;
     DROP TABLE clock;
+    DROP TABLE usage;
     ALTER TABLE sessions DROP COLUMN title;
     ALTER TABLE sessions DROP COLUMN last_speaker;
     ALTER TABLE sessions DROP COLUMN last_segment;
     ALTER TABLE sessions DROP COLUMN labelled;
     ALTER TABLE sessions DROP COLUMN options;
     ALTER TABLE sessions DROP COLUMN fetched;
+    ALTER TABLE sessions DROP COLUMN tenant;
     PRAGMA user_version = 1;";
 
 fn version(path: &Path) -> i64 {

@@ -48,6 +48,7 @@ export const en = {
     "reason.bad_request": "the sender broke the protocol",
     "reason.deleted": "ended by request",
     "reason.source_ended": "the device stopped",
+    "reason.quota_exceeded": "the token has used its audio of the day",
     "reason.shutdown": "the server shut down",
     "reason.interrupted": "the server stopped, and the sender did not come back",
     "reason.failed": "a fault of the server",

@@ -48,6 +48,7 @@ export const ru = {
     "reason.bad_request": "отправитель нарушил протокол",
     "reason.deleted": "завершён по просьбе",
     "reason.source_ended": "устройство остановилось",
+    "reason.quota_exceeded": "дневной запас звука этого токена исчерпан",
     "reason.shutdown": "сервер остановлен",
     "reason.interrupted": "сервер остановился, и отправитель не вернулся",
     "reason.failed": "ошибка сервера",

@@ -30,6 +30,7 @@ use crate::server::{DrainReport, Limits, Server, Voices};
 use crate::session::{EngineFactory, JournalParams};
 use crate::sources::Sources;
 use crate::storage::{AudioParams, Storage, StorageParams};
+use crate::tenants::Tenants;
 use crate::voices::{Key, Place, Registry, StoreError};
 
 mod access_setup;
@@ -174,11 +175,18 @@ async fn serve(reload: Reload) -> anyhow::Result<u8> {
     };
     let drained = drained.context("the server panicked")?;
     outgoing.stop(OUTGOING_GRACE).await;
-    cluster.stop(OUTGOING_GRACE).await;
-    if let Some(storage) = hub.storage().cloned() {
-        tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")?;
-    }
+    keep_rest(&hub, cluster).await?;
     Ok(report_shutdown(&drained))
+}
+
+/// Writes what is still to be written, once all sessions have ended.
+async fn keep_rest(hub: &Hub, cluster: Cluster) -> anyhow::Result<()> {
+    if let Some(tenants) = hub.tenants().cloned() {
+        tokio::task::spawn_blocking(move || tenants.close()).await.context("the count of tokens panicked")?;
+    }
+    cluster.stop(OUTGOING_GRACE).await;
+    let Some(storage) = hub.storage().cloned() else { return Ok(()) };
+    tokio::task::spawn_blocking(move || storage.close()).await.context("the storage panicked")
 }
 
 /// Starts what is configured besides sessions and their server, but for the sources. What cannot be started is reported, with
@@ -202,6 +210,8 @@ async fn start_services(
     let missing = refused(exit::NO_INPUT);
     let sources = Sources::new(config, hub).await.map_err(|error| missing(&error))?;
     let outgoing = Outgoing::start(config, hub).map_err(|error| faulty(&error))?;
+    // Before the cluster, which shares what it counts.
+    Tenants::start(hub, access);
     let key = config.cluster.node.as_ref().and_then(|_| key_of_voices(config));
     let cluster = Cluster::start(config, hub, key.as_ref(), voices).await.map_err(|error| faulty(&error))?;
     Ok((sources, outgoing, cluster))

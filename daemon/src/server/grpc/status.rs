@@ -40,6 +40,7 @@ fn grpc_code(code: ErrorCode) -> Code {
         E::Superseded => Code::Aborted,
         E::FrameTooLarge
         | E::TooManySessions
+        | E::QuotaExceeded
         | E::TooManyConnections
         | E::TooManySubscribers
         | E::TooManyMessages => Code::ResourceExhausted,
