@@ -60,20 +60,24 @@ async fn reply(link: &Link, hub: &Hub, publishers: &Publishers, message: Message
 }
 
 async fn answer(hub: &Hub, publishers: &Publishers, ask: Ask) -> Answer {
-    if ask.what == What::HandOver {
-        let Some(session) = hub.get(&ask.session) else { return Answer::NotFound };
-        return match publishers.hand_over(&session).await {
-            Ok(true) => done(&session),
-            Ok(false) => Answer::Leaving,
-            Err(reason) => Answer::Refused(reason),
-        };
-    }
-    let session = match hub.look_for(&ask.session).await {
+    let found = match ask.what {
+        // Only a session in memory can be stopped.
+        What::HandOver => Ok(hub.get(&ask.session)),
+        _ => hub.look_for(&ask.session).await,
+    };
+    let session = match found {
         Ok(Some(session)) => session,
         Ok(None) => return Answer::NotFound,
         Err(error) => return Answer::Failed(error.to_string()),
     };
     let outcome = match ask.what {
+        What::HandOver => {
+            return match publishers.hand_over(&session).await {
+                Ok(true) => done(&session),
+                Ok(false) => Answer::Leaving,
+                Err(reason) => Answer::Refused(reason),
+            };
+        }
         What::Delete => {
             return match hub.forget(session.id()).await {
                 Ok(true) => done(&session),
@@ -81,8 +85,6 @@ async fn answer(hub: &Hub, publishers: &Publishers, ask: Ask) -> Answer {
                 Err(error) => Answer::Failed(error.to_string()),
             };
         }
-        // Above: only a session in memory can be stopped.
-        What::HandOver => Ok(()),
         What::Finalize => {
             if let Ok(outcome) = session.input().command(Command::Finalize).await {
                 let _ = outcome.await;

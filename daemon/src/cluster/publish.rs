@@ -371,9 +371,8 @@ async fn claim(
     session: &Session,
 ) -> Result<Result<(Record, u64), Outcome>, ClusterError> {
     let id = session.id();
-    let entry = stores.sessions.entry(id).await.map_err(|error| refused("a look at a session", &error))?;
-    if let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) {
-        let Ok(mut record) = Record::parse(id, &entry.value) else { return Ok(Err(Outcome::Conflict)) };
+    if let Some((record, mut revision)) = Record::read(stores, id).await? {
+        let Ok(mut record) = record else { return Ok(Err(Outcome::Conflict)) };
         if !record.is_about(session) {
             return Ok(Err(Outcome::Conflict));
         }
@@ -383,7 +382,6 @@ async fn claim(
         if let Some(tenant) = record.tenant() {
             session.set_tenant(tenant);
         }
-        let mut revision = entry.revision;
         if std::mem::take(&mut record.going_on.is_left) {
             // Nobody has taken it: it goes on here.
             let updated = stores.sessions.update(id, record.to_json().into(), revision).await;

@@ -9,8 +9,6 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use async_nats::jetstream::kv::Operation;
-
 use super::copies::Copies;
 use super::link::Link;
 use super::node::Own;
@@ -138,13 +136,11 @@ impl Publishers {
     /// Whether another node has ended a session, or goes on with it.
     async fn fenced_by(&self, session: &Session) -> Outcome {
         loop {
-            let entry = self.link.stores().await.sessions.entry(session.id()).await;
-            let Ok(entry) = entry else {
+            let Ok(read) = Record::read(&self.link.stores().await, session.id()).await else {
                 sleep(LOOK.1).await;
                 continue;
             };
-            let record = entry.filter(|entry| entry.operation == Operation::Put);
-            let record = record.and_then(|entry| Record::parse(session.id(), &entry.value).ok());
+            let record = read.and_then(|(record, _)| record.ok());
             let goes_on = record.is_some_and(|record| {
                 record.is_about(session) && record.node != self.own.name && record.reason.is_none()
             });

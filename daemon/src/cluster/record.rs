@@ -2,15 +2,21 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_nats::jetstream::kv::Operation;
 use diarized_dsp::SampleIndex;
 use serde::{Deserialize, Serialize};
 
+use super::error::{ClusterError, refused};
+use super::link::Stores;
 use super::node::FORMAT;
 use crate::access::TenantId;
 use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions, is_session_id};
 use crate::secret::SecretHash;
 use crate::session::{Session, Source};
+
+/// What is asked of NATS for a record.
+pub(super) const LOOK: &str = "a look at a session";
 
 /// One session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,6 +141,19 @@ impl Record {
     /// The same session once it ended with event `seq`.
     pub(super) fn ended(self, reason: EndReason, seq: u64) -> Self {
         Self { reason: Some(reason), seq, connected: false, ..self }
+    }
+
+    /// The record of session `id` in NATS, or what is wrong with it, and its revision; none where there is none.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub(super) async fn read(
+        stores: &Stores,
+        id: &str,
+    ) -> Result<Option<(Result<Self, String>, u64)>, ClusterError> {
+        let entry = stores.sessions.entry(id).await.map_err(|error| refused(LOOK, &error))?;
+        let entry = entry.filter(|entry| entry.operation == Operation::Put);
+        Ok(entry.map(|entry| (Self::parse(id, &entry.value), entry.revision)))
     }
 
     /// Reads the value of session `id`.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::kv::{Operation, UpdateErrorKind};
+use async_nats::jetstream::kv::UpdateErrorKind;
 use diarized_dsp::SampleIndex;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -22,7 +22,7 @@ use super::log::{Log, last_message};
 use super::mirrors::Mirrors;
 use super::node::{FORMAT, Own};
 use super::questions::Questions;
-use super::record::Record;
+use super::record::{LOOK, Record};
 use crate::hub::{Hub, OpenError, TakeError};
 use crate::session::{Before, Session, StartError};
 
@@ -110,15 +110,9 @@ impl Taking {
     }
 
     async fn record(&self, stores: &Stores, id: &str) -> Result<(Option<Record>, u64), ClusterError> {
-        let entry =
-            stores.sessions.entry(id).await.map_err(|error| refused("a look at a session", &error))?;
-        let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else {
-            return Ok((None, 0));
-        };
-        let record = Record::parse(id, &entry.value);
-        let record =
-            record.map_err(|reason| ClusterError::Refused { what: "a look at a session", reason })?;
-        Ok((Some(record), entry.revision))
+        let Some((record, revision)) = Record::read(stores, id).await? else { return Ok((None, 0)) };
+        let record = record.map_err(|reason| ClusterError::Refused { what: LOOK, reason })?;
+        Ok((Some(record), revision))
     }
 
     /// Whether the node of a session lets it go, or is dead; it may have to be looked at again. Who does not answer is taken for
