@@ -71,9 +71,11 @@ fn moves_while_cut_off(is_noticed: bool) {
     assert_sent_away(&mut stale);
     finish(&mut publisher, &samples, 30.0);
     let (at_a, at_b, at_c) = (at_a.events(), at_b.events(), at_c.events());
-    assert_eq!(at_b, at_c);
     assert_whole(&at_b, &[&b, &c, &a]);
-    assert_comes_back(&a, &at_a, &at_b);
+    // Where the stream was slow when the line was cut, the other followers have events that were sent ahead of it and are void.
+    for (node, seen) in [(&a, &at_a), (&c, &at_c)] {
+        assert_comes_back(node, seen, &at_b);
+    }
     assert_eq!(a.events_since("kitchen", 0), at_b);
     until("its node at a", || (a.listed("kitchen")?["node"] == "b").then_some(()));
 }
