@@ -8,6 +8,15 @@ use crate::origin::Value;
 use crate::outgoing::{is_line, optional};
 use crate::reader::Reader;
 
+/// What a node does with the audio of clients. Every node serves readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Whether it takes audio in.
+    pub intake: bool,
+    /// Whether it labels.
+    pub label: bool,
+}
+
 /// `[cluster]`: this daemon as a node of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,6 +43,8 @@ pub struct ClusterConfig {
     pub keep: Duration,
     /// Bytes of events in NATS at most; the oldest leave first. 16 MiB to 1 PiB, default 8 GiB.
     pub max_bytes: u64,
+    /// What this node does with the audio of clients. Default both.
+    pub roles: Roles,
     /// How long a node may be away until the others end its sessions. 15 s to 86 400 s, default 120 s.
     pub away: Duration,
     /// Whether known voices are shared among the nodes, sealed; for nodes with `voices.enabled`. Default true.
@@ -66,6 +77,7 @@ impl ClusterConfig {
             replicas: usize::try_from(r.integer("cluster.replicas", "", 1..=5, 1)).expect("the range fits"),
             keep: Duration::from_secs(3600 * unsigned(r.integer("cluster.keep_hours", "of hours", 1..=8760, 168))),
             max_bytes: unsigned(r.integer("cluster.max_bytes", "of bytes", 16 << 20..=1 << 50, 8 << 30)),
+            roles: roles(r),
             away: r.seconds("cluster.away_s", 15.0..=86_400.0, 120.0),
             voices: r.boolean("cluster.voices", true),
         };
@@ -93,6 +105,14 @@ impl ClusterConfig {
         }
         config
     }
+}
+
+fn roles(r: &mut Reader) -> Roles {
+    let one = |text: &str| ["intake", "label"].contains(&text).then(|| text.to_owned());
+    let both = ["intake", "label"].map(str::to_owned).to_vec();
+    let roles = r.list("cluster.roles", "a list of \"intake\" and \"label\", one of them or both", both, one);
+    let has = |role| roles.iter().any(|known| known == role);
+    Roles { intake: has("intake"), label: has("label") }
 }
 
 fn unsigned(n: i64) -> u64 {
@@ -133,6 +153,10 @@ mod tests {
         assert_eq!(nats, ["nats://a", "tls://b:4333"]);
         assert_eq!(cluster.credentials_file, Some("/etc/d/node.creds".into()));
         assert_eq!((cluster.keep.as_secs(), cluster.nats[1].is_secure()), (7200, true));
+        assert_eq!(cluster.roles, Roles { intake: true, label: true });
+        let roles = |text| read(&format!("[cluster]\nroles = {text}")).unwrap().roles;
+        assert_eq!(roles("\"intake\""), Roles { intake: true, label: false });
+        assert_eq!(roles("[\"label\"]"), Roles { intake: false, label: true });
     }
 
     #[test]
@@ -147,6 +171,8 @@ mod tests {
             ("password_file = \"p\"", "cluster.user"),
             ("replicas = 6", "1 to 5"),
             ("away_s = 2", "15"),
+            ("roles = []", "\"intake\" and \"label\""),
+            ("roles = [\"serve\"]", "\"intake\" and \"label\""),
         ] {
             let faults = read(&format!("[cluster]\n{text}\n")).unwrap_err();
             assert!(faults.contains(fault), "{text}: {faults}");

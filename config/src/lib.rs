@@ -40,7 +40,7 @@ mod voices;
 pub use allowed_origin::AllowedOrigin;
 pub use asr::{AsrConfig, AsrKind, Place};
 pub use audio_sources::{AudioSource, SourcesConfig};
-pub use cluster::ClusterConfig;
+pub use cluster::{ClusterConfig, Roles};
 pub use config::{Config, Loaded};
 pub use dialects::{VoskConfig, WyomingConfig};
 pub use diarized_parameters::{DiarizerOptions, SpeechDetector};

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use diarized::audio_file::{AudioFile, MonoFile, Opening, Piece, RawFormat};
 use diarized::client::Address;
-use diarized::cluster::Assembler;
+use diarized::cluster::{Assembler, AudioMessage, Piece as AudioPiece};
 use diarized::protocol::server_message::Body;
 use diarized::protocol::text::{checked_note, checked_title};
 use diarized::protocol::{AudioFormat, ClientMessage, Encoding, ServerMessage};
@@ -330,12 +330,30 @@ pub fn mqtt_packet(bytes: &[u8]) {
 /// What one node of a cluster reads of another: a message of a session's subject, a record, a question, an answer.
 pub fn cluster_message(bytes: &[u8]) {
     diarized::cluster::read_values(bytes);
+    audio_message(bytes);
     let Ok(Some(content)) = Assembler::default().take(bytes) else { return };
     let (mut assembler, mut again) = (Assembler::default(), None);
     for message in content.to_messages() {
         again = assembler.take(&message).expect("what was read can be read again");
     }
     assert_eq!(again.as_ref(), Some(&content));
+}
+
+/// A message of a session's audio.
+fn audio_message(bytes: &[u8]) {
+    let format = AudioFormat { channels: 3, ..AudioFormat::default() };
+    let Ok(message) = AudioMessage::parse(&bytes.to_vec().into(), format) else { return };
+    assert_eq!(AudioMessage::parse(&message.to_bytes(format), format), Ok(message.clone()));
+    let (first, end) = (message.first, message.end(format));
+    // Cut anywhere it is as long as what comes after.
+    for position in [0, first, first + (end - first) / 2, end, u64::MAX] {
+        let left = match message.clone().after(position, format) {
+            Some(AudioPiece::Audio(bytes)) => (bytes.len() / format.step_bytes()) as u64,
+            Some(AudioPiece::Gap { n, .. }) => n,
+            _ => 0,
+        };
+        assert_eq!(left, end.saturating_sub(position.max(first)));
+    }
 }
 
 /// What one node of a cluster reads of another's voices, once it is opened.

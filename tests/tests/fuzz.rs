@@ -267,6 +267,11 @@ fn of_a_cluster() -> Vec<Vec<u8>> {
         r#"{"format":1,"node":"a","instance":"6f","version":"0.1.0","model":"m","sessions":1,"max_sessions":64,"overloaded":false,"lag_s":0.1}"#,
         r#"{"format":1,"session":"kitchen","what":{"words":{"words":[{"start":1,"end":2,"text":"well","confidence":0.5}],"is_final":true}}}"#,
         r#"{"done":{"seq":3,"safe_s":1.5}}"#,
+        "{\"format\":1,\"kind\":\"audio\",\"intake\":\"a\",\"first\":48000,\"n\":2}\nabcdefghijkl",
+        r#"{"format":1,"kind":"gap","intake":"a","first":48000,"n":800,"gap":"declared"}
+"#,
+        r#"{"format":1,"kind":"end","intake":"a","first":48800,"n":0,"end":"closed"}
+"#,
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()

@@ -14,7 +14,7 @@ use super::node::{Node, Own};
 use crate::hub::Hub;
 
 /// Time between two signs of life.
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(1);
 /// A name whose holder gave no sign for so long is free.
 const SILENT: Duration = Duration::from_secs(5);
 

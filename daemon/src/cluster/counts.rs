@@ -13,6 +13,8 @@ pub(super) struct Counts {
     pub(super) copies: Count,
     /// Sessions of other nodes that went on here.
     pub(super) taken: Count,
+    /// Bytes of audio that NATS took.
+    pub(super) audio: Count,
     /// Questions to other nodes.
     pub(super) asked: Count,
 }

@@ -21,6 +21,8 @@ use super::names::Names;
 pub(super) const NODE_TTL: Duration = Duration::from_secs(10);
 /// How long the audio of a day is known after the last change: clocks of nodes differ.
 const USAGE_KEPT: Duration = Duration::from_secs(48 * 3600);
+/// Audio on its way takes this part of `cluster.max_bytes` at most.
+const AUDIO_SHARE: u64 = 8;
 /// Wait before what NATS refused is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -31,6 +33,7 @@ pub(super) struct Stores {
     pub(super) sessions: Store,
     pub(super) copies: Store,
     pub(super) events: Stream,
+    pub(super) audio: Stream,
 }
 
 /// The connection; it is made again by itself whenever it is lost.
@@ -147,6 +150,19 @@ impl Link {
         };
         let events = self.jetstream.get_or_create_stream(events).await;
         let events = events.map_err(|error| refused("the stream of events", &error))?;
+        let audio = stream::Config {
+            name: self.names.audio_stream(),
+            description: Some("audio of the sessions of diarized that is not labelled yet".to_owned()),
+            subjects: vec![self.names.audio("*")],
+            max_age: self.config.keep,
+            max_bytes: i64::try_from(self.config.max_bytes / AUDIO_SHARE).unwrap_or(i64::MAX),
+            // What is there is not lost for what comes: its writers wait.
+            discard: DiscardPolicy::New,
+            num_replicas: self.config.replicas,
+            ..stream::Config::default()
+        };
+        let audio = self.jetstream.get_or_create_stream(audio).await;
+        let audio = audio.map_err(|error| refused("the stream of audio", &error))?;
         let nodes = stream::Config {
             description: Some("nodes of diarized that are there".to_owned()),
             max_age: NODE_TTL,
@@ -167,7 +183,7 @@ impl Link {
         let nodes = self.bucket_of(&self.names.nodes(), nodes).await?;
         let sessions = self.bucket_of(&self.names.sessions(), sessions).await?;
         let copies = self.bucket_of(&self.names.copies(), copies).await?;
-        Ok(Stores { nodes, sessions, copies, events })
+        Ok(Stores { nodes, sessions, copies, events, audio })
     }
 
     /// The bucket of voices; made if there is none. Its values can be erased, and are read where they are written.

@@ -1,4 +1,4 @@
-//! The stream of a session's events, as its one writer sees it: a message is there once or not at all.
+//! The subject of a session's events, or of its audio, as its one writer sees it: a message is there once or not at all.
 //!
 //! Each message is only taken if the one before it is the last that this writer knows. So of two writers one is refused, and a
 //! message whose answer was lost is found again instead of being written twice.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Log {
     link: Arc<Link>,
-    stores: Stores,
+    stream: Stream,
     subject: String,
     /// Where in the stream its last message is; 0 before the first.
     last: u64,
@@ -60,19 +60,20 @@ impl Log {
         let subject = link.names.events(session);
         let last = last_message(stores, &subject).await?;
         let (sequence, payload) = last.map_or((0, None), |last| (last.sequence, Some(last.payload)));
-        let log = Self::with(link, stores, subject, sequence);
+        let log = Self::on(link, &stores.events, subject, sequence);
         Ok((log, payload))
     }
 
     /// The same subject, whose last message is known to be there.
     pub(super) fn at(link: &Arc<Link>, stores: &Stores, session: &str, last: u64) -> Self {
-        Self::with(link, stores, link.names.events(session), last)
+        Self::on(link, &stores.events, link.names.events(session), last)
     }
 
-    fn with(link: &Arc<Link>, stores: &Stores, subject: String, last: u64) -> Self {
+    /// A subject of this stream, whose last message is known to be there.
+    pub(super) fn on(link: &Arc<Link>, stream: &Stream, subject: String, last: u64) -> Self {
         let written = watch::Sender::default();
-        let (link, stores) = (Arc::clone(link), stores.clone());
-        Self { link, stores, subject, last, written, continues: false }
+        let (link, stream) = (Arc::clone(link), stream.clone());
+        Self { link, stream, subject, last, written, continues: false }
     }
 
     /// What is written next continues what is there, with `seq` as its last event.
@@ -109,7 +110,11 @@ impl Log {
         Ok(first)
     }
 
-    async fn append_message(&mut self, message: &Bytes) -> Result<(), Stop> {
+    /// Writes one message, as [`Self::append`] does.
+    ///
+    /// # Errors
+    /// [`Stop`]
+    pub(super) async fn append_message(&mut self, message: &Bytes) -> Result<(), Stop> {
         let mut wait = WAITS.0;
         loop {
             match self.try_append(message).await {
@@ -119,7 +124,7 @@ impl Log {
                     return Ok(());
                 }
                 Err(Failure::Behind) => {
-                    if let Ok(last) = last_message(&self.stores, &self.subject).await {
+                    if let Ok(last) = last_of(&self.stream, &self.subject).await {
                         let (at, is_ours) =
                             last.map_or((0, false), |last| (last.sequence, last.payload == *message));
                         if is_ours {
@@ -149,6 +154,11 @@ impl Log {
         }
     }
 
+    /// Goes on where nothing of what was written is there any more.
+    pub(super) fn begin_again(&mut self) {
+        self.last = 0;
+    }
+
     async fn try_append(&self, message: &Bytes) -> Result<u64, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(self.last));
@@ -159,7 +169,7 @@ impl Log {
         };
         acknowledged.map(|there| there.sequence).map_err(|error| match error.kind() {
             PublishErrorKind::WrongLastSequence => Failure::Behind,
-            _ => Failure::Away(refused("events", &error)),
+            _ => Failure::Away(refused("a message", &error)),
         })
     }
 }
@@ -178,9 +188,17 @@ pub(super) async fn last_message(
     stores: &Stores,
     subject: &str,
 ) -> Result<Option<StreamMessage>, ClusterError> {
-    match stores.events.get_last_raw_message_by_subject(subject).await {
+    last_of(&stores.events, subject).await
+}
+
+/// The last message of a subject of this stream, if there is one.
+///
+/// # Errors
+/// NATS is away.
+pub(super) async fn last_of(stream: &Stream, subject: &str) -> Result<Option<StreamMessage>, ClusterError> {
+    match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => Ok(Some(message)),
         Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(error) => Err(refused("a look at events", &error)),
+        Err(error) => Err(refused("a look at a session", &error)),
     }
 }

@@ -118,7 +118,9 @@ impl Follower {
             }
             match &session {
                 Some(session) => self.apply(session.channel(), content)?,
-                None if matches!(content, Content::Corrections { .. } | Content::Taken { .. }) => {}
+                None if matches!(content, Content::Corrections { .. } | Content::Taken { .. }) => {
+                    self.applied.send_replace(self.position);
+                }
                 None => {
                     return Err(Lost(
                         "its first events are no longer in NATS (cluster.keep_hours)".to_owned(),

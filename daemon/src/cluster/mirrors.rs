@@ -121,6 +121,15 @@ impl Mirrors {
         if is_there { Ok(session) } else { Err(lost("it is read from its start")) }
     }
 
+    /// Puts a session in the place of the followed one whose events it has.
+    pub(super) fn put(&self, id: &str, session: &Arc<Session>) {
+        if let Some(followed) = self.followed.lock().get_mut(id)
+            && Arc::ptr_eq(followed.session.channel(), session.channel())
+        {
+            followed.session = Arc::clone(session);
+        }
+    }
+
     /// Follows a session no more that goes on here. Its readers stay with it.
     pub(super) fn give_away(&self, id: &str) {
         self.followed.lock().remove(id);

@@ -6,6 +6,7 @@
 mod ahead;
 mod answers;
 mod ask;
+mod audio;
 mod beat;
 mod connect;
 mod copies;
@@ -34,6 +35,8 @@ mod tenants;
 mod values;
 mod voices;
 
+#[doc(hidden)]
+pub use audio::{AudioMessage, AudioMessageError, Piece};
 pub use error::ClusterError;
 #[doc(hidden)]
 pub use frames::{Assembler, Content};

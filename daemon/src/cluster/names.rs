@@ -46,6 +46,16 @@ impl Names {
         format!("{}.events.{session}", self.prefix)
     }
 
+    /// The stream of audio on its way to the nodes that label it.
+    pub(super) fn audio_stream(&self) -> String {
+        format!("{}_audio", self.prefix)
+    }
+
+    /// The subject of a session's audio; of all sessions with `*`.
+    pub(super) fn audio(&self, session: &str) -> String {
+        format!("{}.audio.{session}", self.prefix)
+    }
+
     /// The subject of how a session runs; nothing keeps it.
     pub(super) fn stats(&self, session: &str) -> String {
         format!("{}.stats.{session}", self.prefix)

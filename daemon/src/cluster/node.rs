@@ -1,6 +1,6 @@
 //! What a node shows of itself.
 
-use diarized_config::Endpoint;
+use diarized_config::{Config, Roles};
 use serde::{Deserialize, Serialize};
 
 use crate::hub::Hub;
@@ -32,6 +32,9 @@ pub struct Node {
     pub max_sessions: usize,
     /// Whether it is too slow for those that run.
     pub overloaded: bool,
+    /// Whether it labels audio that other nodes take in; those of versions before the roles do not.
+    #[serde(default)]
+    pub labels: bool,
     /// Largest lag of a session, in seconds.
     pub lag_s: Decimal,
 }
@@ -57,12 +60,19 @@ pub(super) struct Own {
     pub(super) instance: String,
     address: Option<String>,
     max_sessions: usize,
+    pub(super) roles: Roles,
 }
 
 impl Own {
-    pub(super) fn new(name: &str, address: Option<&Endpoint>, max_sessions: usize) -> Self {
-        let address = address.map(ToString::to_string);
-        Self { name: name.to_owned(), instance: random_hex(8), address, max_sessions }
+    pub(super) fn new(name: &str, config: &Config) -> Self {
+        let address = config.cluster.address.as_ref().map(ToString::to_string);
+        let (max_sessions, roles) = (config.server.max_sessions, config.cluster.roles);
+        Self { name: name.to_owned(), instance: random_hex(8), address, max_sessions, roles }
+    }
+
+    /// Sessions that it runs at most.
+    pub(super) fn max_sessions(&self) -> usize {
+        self.max_sessions
     }
 
     /// As it is now.
@@ -78,6 +88,7 @@ impl Own {
             sessions: stats.live,
             max_sessions: self.max_sessions,
             overloaded: hub.inference().overloaded,
+            labels: self.roles.label && !*hub.shutting_down().borrow(),
             lag_s: Decimal(stats.max_lag_s),
         }
     }

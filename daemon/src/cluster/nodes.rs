@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// All nodes that gave a sign of life since this process started, itself included.
 #[derive(Debug, Default)]
-pub(super) struct Nodes(Mutex<BTreeMap<String, Instant>>);
+pub(super) struct Nodes(Mutex<BTreeMap<String, (Node, Instant)>>);
 
 impl Nodes {
     /// Follows the signs of life for ever.
@@ -39,10 +39,11 @@ impl Nodes {
         let mut all = self.0.lock();
         match (entry.operation, Node::parse(&entry.value)) {
             (Operation::Put, Ok(node)) => {
-                if all.insert(entry.key.clone(), Instant::now()).is_none() {
+                if !all.contains_key(&entry.key) {
                     let (node, version) = (&node.node, &node.version);
                     tracing::info!(node, version, "a node is there");
                 }
+                all.insert(entry.key.clone(), (node, Instant::now()));
             }
             (Operation::Put, Err(error)) => {
                 tracing::warn!(node = entry.key, %error, "what a node shows of itself cannot be read");
@@ -57,11 +58,27 @@ impl Nodes {
 
     /// Whether this node is there.
     pub(super) fn is_alive(&self, node: &str) -> bool {
-        self.0.lock().get(node).is_some_and(|at| at.elapsed() < NODE_TTL)
+        self.was_there(node, NODE_TTL)
+    }
+
+    /// Whether this node gave a sign of life in the last so many seconds.
+    pub(super) fn was_there(&self, node: &str, within: Duration) -> bool {
+        self.0.lock().get(node).is_some_and(|(_, at)| at.elapsed() < within)
+    }
+
+    /// Sessions that the nodes beside `own` can label more than they do, as far as their last signs of life say, or the sessions
+    /// that are known to run there.
+    pub(super) fn n_places(&self, own: &str, n_known: impl Fn(&str) -> usize) -> usize {
+        let all = self.0.lock();
+        let others = all.values().filter(|(node, at)| node.node != own && at.elapsed() < NODE_TTL);
+        let with_room = others.filter(|(node, _)| node.labels && !node.overloaded);
+        with_room
+            .map(|(node, _)| node.max_sessions.saturating_sub(node.sessions.max(n_known(&node.node))))
+            .sum()
     }
 
     /// Number of nodes that are there.
     pub(super) fn n_alive(&self) -> usize {
-        self.0.lock().values().filter(|at| at.elapsed() < NODE_TTL).count()
+        self.0.lock().values().filter(|(_, at)| at.elapsed() < NODE_TTL).count()
     }
 }

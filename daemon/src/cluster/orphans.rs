@@ -8,6 +8,7 @@ use diarized_dsp::SampleIndex;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::audio::intake_of;
 use super::directory::Directory;
 use super::error::{ClusterError, refused};
 use super::frames::{Content, last_event};
@@ -73,6 +74,13 @@ impl Orphans {
     /// Ends one session as it is there.
     async fn end(&self, id: &str, record: &Record) -> Result<(), ClusterError> {
         let stores = self.link.stores().await;
+        if record.runs_fed()
+            && let Some(intake) = intake_of(&self.link, &stores, id, record).await?
+            && self.nodes.is_alive(&intake)
+        {
+            // It waits for a node that labels it.
+            return Ok(());
+        }
         let Some((known, revision)) = self.directory.get(id).filter(|(known, _)| known == record) else {
             return Ok(());
         };

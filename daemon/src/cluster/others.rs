@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
 use super::ask::{Answer, Ask, What};
+use super::audio::Intakes;
 use super::directory::Directory;
 use super::error::refused;
 use super::link::Link;
@@ -21,7 +22,8 @@ use super::questions::Questions;
 use super::record::Record;
 use super::taking::Taking;
 use crate::access::TenantId;
-use crate::hub::{Elsewhere, Hub, ListedElsewhere, TakeError};
+use crate::hub::{Elsewhere, Hub, ListedElsewhere, OpenError, TakeError};
+use crate::protocol::{AudioFormat, SessionOptions};
 use crate::session::{Channel, Command, CorrectionError, Session};
 use crate::storage::StorageError;
 
@@ -40,7 +42,8 @@ pub(super) struct Others {
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) publishers: Arc<Publishers>,
     pub(super) questions: Arc<Questions>,
-    pub(super) taking: Taking,
+    pub(super) taking: Arc<Taking>,
+    pub(super) intakes: Arc<Intakes>,
 }
 
 impl Others {
@@ -92,7 +95,10 @@ impl Others {
     /// Acts on a session that has come to this node since it was followed.
     async fn act_here(&self, id: &str, command: Command) -> Result<f64, CorrectionError> {
         let Some(session) = self.hub.get(id) else {
-            let reason = format!("session {id:?} is no longer in the memory of its node");
+            let reason = match self.is_fed(id) {
+                true => format!("no node labels session {id:?} just now; try again later"),
+                false => format!("session {id:?} is no longer in the memory of its node"),
+            };
             return Err(CorrectionError::Refused { reason });
         };
         match command {
@@ -150,6 +156,8 @@ impl Others {
         let stores = timeout(LOOK, self.link.stores()).await.map_err(|error| away(error.to_string()))?;
         let purged = stores.events.purge().filter(self.link.names.events(id)).await;
         purged.map_err(|error| away(refused("to forget events", &error).to_string()))?;
+        let purged = stores.audio.purge().filter(self.link.names.audio(id)).await;
+        purged.map_err(|error| away(refused("to forget audio", &error).to_string()))?;
         let purged = stores.sessions.purge(id).await;
         purged.map_err(|error| away(refused("to forget a session", &error).to_string()))?;
         self.directory.remove(id);
@@ -168,6 +176,28 @@ async fn arrived(channel: &Channel, seq: u64) {
 impl Elsewhere for Others {
     fn node(&self) -> &str {
         &self.own.name
+    }
+
+    fn takes_in(&self) -> bool {
+        self.own.roles.intake
+    }
+
+    fn labels(&self) -> bool {
+        self.own.roles.label
+    }
+
+    fn is_fed(&self, id: &str) -> bool {
+        self.directory.get(id).is_some_and(|(record, _)| record.runs_fed())
+    }
+
+    fn open<'a>(
+        &'a self,
+        id: &'a str,
+        format: AudioFormat,
+        options: SessionOptions,
+        tenant: Option<&'a TenantId>,
+    ) -> BoxFuture<'a, Result<Option<Arc<Session>>, OpenError>> {
+        self.intakes.open(id, format, options, tenant).boxed()
     }
 
     fn known(&self, id: &str) -> Option<bool> {

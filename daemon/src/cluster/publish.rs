@@ -124,7 +124,9 @@ impl Publisher {
             return Ok(Err(Outcome::Fenced));
         }
         let (mut log, last) = Log::open(&place.link, stores, session.id()).await?;
-        let there = last.as_deref().map(|message| last_event(message).unwrap_or(0));
+        // A mark before the first event is as if nothing were there.
+        let there = last.as_deref().map(last_event).filter(|there| *there != Some(0));
+        let there = there.map(|there| there.unwrap_or(0));
         let (cursor, kept) = begin(session, there, place.is_again);
         if kept.is_none() {
             log.continue_after(there.unwrap_or(0));

@@ -71,6 +71,9 @@ pub(super) struct GoingOn {
     /// Whether its node has stopped it for another one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_left: bool,
+    /// Whether its audio comes through NATS, from a node that takes it in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_fed: bool,
 }
 
 /// A copy of the voices of a session.
@@ -109,6 +112,51 @@ impl Record {
             tenant: session.tenant().map(|tenant| tenant.as_str().to_owned()),
             going_on,
         }
+    }
+
+    /// A session before its first audio, which this node takes in for any node that labels.
+    pub(super) fn offered(
+        node: &str,
+        audio: AudioFormat,
+        options: SessionOptions,
+        tenant: Option<&TenantId>,
+        secret: &SecretHash,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            node: node.to_owned(),
+            began_unix_ms: unix_ms(SystemTime::now()),
+            source: Source::Stream.as_str().to_owned(),
+            audio,
+            title: None,
+            at: 0,
+            seq: 0,
+            speakers: 0,
+            segments: 0,
+            connected: true,
+            reason: None,
+            base: 0,
+            options,
+            secret: secret.to_string(),
+            tenant: tenant.map(|tenant| tenant.as_str().to_owned()),
+            going_on: GoingOn { is_left: true, is_fed: true, ..GoingOn::default() },
+        }
+    }
+
+    /// The same session, whose audio this node takes in for any node that labels.
+    pub(super) fn offered_by(&self, node: &str) -> Self {
+        let going_on = GoingOn { is_left: true, is_fed: true, ..self.going_on };
+        Self { node: node.to_owned(), going_on, ..self.clone() }
+    }
+
+    /// Whether it waits for a node that labels it.
+    pub(super) fn is_offered(&self) -> bool {
+        self.reason.is_none() && self.going_on.is_fed && self.going_on.is_left
+    }
+
+    /// Whether it runs on audio that comes through NATS.
+    pub(super) fn runs_fed(&self) -> bool {
+        self.reason.is_none() && self.going_on.is_fed
     }
 
     /// The same session, which goes on at another node.

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::answers;
+use super::audio::{Intakes, Labeller};
 use super::beat::Beat;
 use super::copies::Copies;
 use super::directory::Directory;
@@ -40,6 +41,7 @@ struct Running {
     stop: watch::Sender<bool>,
     beat: JoinHandle<()>,
     publishers: Arc<Publishers>,
+    intakes: Arc<Intakes>,
     voices: Option<Arc<SharedVoices>>,
     usage: Option<Arc<SharedUsage>>,
 }
@@ -66,7 +68,7 @@ impl Cluster {
             return Ok(Self(None));
         };
         let link = Link::open(&config.cluster, name).await?;
-        let own = Own::new(name, config.cluster.address.as_ref(), config.server.max_sessions);
+        let own = Own::new(name, config);
         let copies = Copies::new(&link, key);
         let share =
             |registry: &Arc<Registry>| SharedVoices::new(Arc::clone(&link), name, Arc::clone(registry));
@@ -76,9 +78,12 @@ impl Cluster {
 
     /// Writes what is left and leaves the cluster, for at most `grace`. To be called when all sessions have ended.
     pub async fn stop(self, grace: Duration) {
-        let Some(Running { stop, beat, publishers, voices, usage }) = self.0 else { return };
-        let is_all_written =
-            || publishers.is_all_written() && voices.as_ref().is_none_or(|voices| voices.is_settled());
+        let Some(Running { stop, beat, publishers, intakes, voices, usage }) = self.0 else { return };
+        let is_all_written = || {
+            publishers.is_all_written()
+                && intakes.is_all_written()
+                && voices.as_ref().is_none_or(|voices| voices.is_settled())
+        };
         let all = async {
             while !is_all_written() {
                 sleep(Duration::from_millis(20)).await;
@@ -137,34 +142,69 @@ impl Running {
         let (l, h, o) = parts();
         tokio::spawn(answers::run(l, h, o, Arc::clone(&publishers), held.subscribe()));
         let (l, h, o) = parts();
+        let held_by_name = held.subscribe();
         let beat = tokio::spawn(Beat::new(l, h, o, held).run(stop.subscribe()));
-        let questions = Arc::new(Questions(Arc::clone(link)));
-        let (l, h, o) = parts();
-        let taking = Taking {
-            link: l,
-            hub: h,
-            own: o,
-            directory: Arc::clone(&directory),
-            mirrors: Arc::clone(&mirrors),
+        let shared = Shared { link, hub, own, nodes: &nodes, directory: &directory, mirrors: &mirrors };
+        let intakes = shared.join(copies, &publishers, held_by_name);
+        report(link, hub, nodes, mirrors, &intakes);
+        Self { stop, beat, publishers, intakes, voices, usage }
+    }
+}
+
+/// What the parts of a node share.
+struct Shared<'a> {
+    link: &'a Arc<Link>,
+    hub: &'a Arc<Hub>,
+    own: &'a Arc<Own>,
+    nodes: &'a Arc<Nodes>,
+    directory: &'a Arc<Directory>,
+    mirrors: &'a Arc<Mirrors>,
+}
+
+impl Shared<'_> {
+    /// Joins the sessions of other nodes to those of this one, and takes those that wait for a node that labels them.
+    fn join(
+        &self,
+        copies: &Arc<Copies>,
+        publishers: &Arc<Publishers>,
+        held: watch::Receiver<bool>,
+    ) -> Arc<Intakes> {
+        let parts = || (Arc::clone(self.link), Arc::clone(self.hub), Arc::clone(self.own));
+        let (link, hub, own) = parts();
+        let (nodes, directory) = (Arc::clone(self.nodes), Arc::clone(self.directory));
+        let mirrors = Arc::clone(self.mirrors);
+        let sessions = Mutex::default();
+        let intakes = Arc::new(Intakes { link, hub, own, nodes, directory, mirrors, sessions });
+        let questions = Arc::new(Questions(Arc::clone(self.link)));
+        let (link, hub, own) = parts();
+        let taking = Arc::new(Taking {
+            link,
+            hub,
+            own,
+            directory: Arc::clone(self.directory),
+            mirrors: Arc::clone(self.mirrors),
             copies: Arc::clone(copies),
             questions: Arc::clone(&questions),
+            intakes: Arc::clone(&intakes),
             busy: Mutex::default(),
-        };
-        let (l, h, o) = parts();
-        let others = Others {
-            link: l,
-            hub: h,
-            own: o,
-            nodes: Arc::clone(&nodes),
-            directory,
-            mirrors: Arc::clone(&mirrors),
-            publishers: Arc::clone(&publishers),
+        });
+        if self.own.roles.label {
+            tokio::spawn(Labeller::new(Arc::clone(self.nodes), Arc::clone(&taking)).run(held));
+        }
+        let (link, hub, own) = parts();
+        self.hub.join(Arc::new(Others {
+            link,
+            hub,
+            own,
+            nodes: Arc::clone(self.nodes),
+            directory: Arc::clone(self.directory),
+            mirrors: Arc::clone(self.mirrors),
+            publishers: Arc::clone(publishers),
             questions,
             taking,
-        };
-        hub.join(Arc::new(others));
-        report(link, hub, nodes, mirrors);
-        Self { stop, beat, publishers, voices, usage }
+            intakes: Arc::clone(&intakes),
+        }));
+        intakes
     }
 }
 
@@ -178,13 +218,20 @@ async fn forget_deleted(hub: Arc<Hub>, mut gone: mpsc::Receiver<String>) {
 }
 
 /// Shows how the cluster is in `/readyz` and `/metrics`.
-fn report(link: &Arc<Link>, hub: &Hub, nodes: Arc<Nodes>, mirrors: Arc<Mirrors>) {
+fn report(link: &Arc<Link>, hub: &Hub, nodes: Arc<Nodes>, mirrors: Arc<Mirrors>, intakes: &Arc<Intakes>) {
     let health = Arc::clone(&link.health);
     hub.check(move || health.must_have_joined());
     let health = Arc::clone(&link.health);
     hub.remark(move || health.remark());
     let link = Arc::clone(link);
     hub.add_metrics(move |page| write_metrics(page, &link, &nodes, &mirrors));
+    let intakes = Arc::clone(intakes);
+    hub.add_metrics(move |page| {
+        let help = "Sessions whose audio comes in here and that another node labels.";
+        page.gauge("cluster_intakes", help, intakes.n() as f64);
+        let bytes = intakes.link.counts.audio.get() as f64;
+        page.counter("cluster_audio_bytes_total", "Bytes of audio written to NATS.", bytes);
+    });
 }
 
 /// Shows what keeps voices from being shared.

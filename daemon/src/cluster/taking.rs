@@ -1,4 +1,4 @@
-//! Going on here with a session of another node, whose publisher has come to this one.
+//! Going on here with a session of another node, whose publisher has come to this one or whose audio comes through NATS.
 //!
 //! The record of the session gets this node by compare-and-set. Then a message behind the last event bars the node before
 //! from writing more, and says which of its events are still good. Everything up to that message is the session.
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::ask::{Answer, Ask, What};
+use super::audio::Intakes;
 use super::copies::Copies;
 use super::directory::Directory;
 use super::error::{ClusterError, refused};
@@ -42,6 +43,7 @@ pub(super) struct Taking {
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) copies: Arc<Copies>,
     pub(super) questions: Arc<Questions>,
+    pub(super) intakes: Arc<Intakes>,
     /// Sessions that are being taken.
     pub(super) busy: Mutex<BTreeSet<String>>,
 }
@@ -61,12 +63,17 @@ impl Taking {
     /// # Errors
     /// [`TakeError`]
     pub(super) async fn take(&self, id: &str, secret: &str) -> Result<Arc<Session>, TakeError> {
+        if !self.own.roles.intake {
+            let reason = "this node takes no audio in (cluster.roles); connect to one that does";
+            return Err(self.refused(id, None, reason));
+        }
+        let is_fed = || self.directory.get(id).is_some_and(|(record, _)| record.runs_fed());
         let all = async {
             while !self.busy.lock().insert(id.to_owned()) {
                 sleep(AGAIN).await;
             }
             let _busy = Busy(self, id);
-            match self.hub.get(id) {
+            match self.hub.get(id).filter(|_| !is_fed()) {
                 // Another connection was faster.
                 Some(session) if session.is_token(secret) => Ok(session),
                 Some(_) => Err(TakeError::Secret { id: id.to_owned() }),
@@ -92,20 +99,73 @@ impl Taking {
             if record.reason.is_some() {
                 return self.mirrors.get(id, &record).await.map_err(|error| away(&error));
             }
-            self.hub.has_room()?;
+            if record.going_on.is_fed {
+                let taken = self.intakes.take(&stores, id, &record).await;
+                return taken.map_err(|error| away(&error));
+            }
+            let is_here = self.is_here()?;
             if !self.is_free(id, &record).await? {
                 sleep(AGAIN).await;
                 continue;
             }
-            let taken = record.moved(&self.own.name);
+            let taken = match is_here {
+                true => record.moved(&self.own.name),
+                false => record.offered_by(&self.own.name),
+            };
             match stores.sessions.update(id, taken.to_json().into(), revision).await {
                 Ok(revision) => {
                     self.directory.put(id, &taken.to_json(), revision);
-                    return self.go_on(&stores, id, &record, &taken, revision).await;
+                    if is_here {
+                        return self.go_on(&stores, id, &record, &taken, revision).await;
+                    }
                 }
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => sleep(AGAIN).await,
                 Err(error) => return Err(away(&refused("a session that goes on here", &error))),
             }
+        }
+    }
+
+    /// Whether a session goes on here, or only its audio comes in here.
+    fn is_here(&self) -> Result<bool, TakeError> {
+        let room = if self.own.roles.label { self.hub.has_room() } else { Err(OpenError::NoLabeller) };
+        match room {
+            Ok(()) => Ok(true),
+            Err(OpenError::TooMany { .. } | OpenError::Overloaded | OpenError::NoLabeller)
+                if self.intakes.has_room() =>
+            {
+                Ok(false)
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Goes on with a session whose audio comes through NATS, if `is_free` says so of its newest record. Whether it does.
+    ///
+    /// # Errors
+    /// [`TakeError`]
+    pub(super) async fn take_free(
+        &self,
+        id: &str,
+        is_free: impl Fn(&Record) -> bool,
+    ) -> Result<bool, TakeError> {
+        if !self.busy.lock().insert(id.to_owned()) {
+            return Ok(false);
+        }
+        let _busy = Busy(self, id);
+        let away = |error: &ClusterError| self.refused(id, None, &error.to_string());
+        let stores = self.link.stores().await;
+        let (record, revision) = self.record(&stores, id).await.map_err(|error| away(&error))?;
+        let Some(record) = record.filter(|record| is_free(record)) else { return Ok(false) };
+        self.hub.has_room()?;
+        let taken = record.moved(&self.own.name);
+        match stores.sessions.update(id, taken.to_json().into(), revision).await {
+            Ok(revision) => {
+                self.directory.put(id, &taken.to_json(), revision);
+                self.go_on(&stores, id, &record, &taken, revision).await?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
+            Err(error) => Err(away(&refused("a session that goes on here", &error))),
         }
     }
 

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 
 use super::open_error::OpenError;
 use crate::access::TenantId;
-use crate::protocol::AudioFormat;
 use crate::protocol::server_message::EndReason;
+use crate::protocol::{AudioFormat, SessionOptions};
 use crate::session::{Command, CorrectionError, Session, Source};
 use crate::storage::StorageError;
 
@@ -78,6 +78,24 @@ pub(crate) enum TakeError {
 pub(crate) trait Elsewhere: Send + Sync {
     /// Name of this node.
     fn node(&self) -> &str;
+
+    /// Whether this node takes audio of clients in.
+    fn takes_in(&self) -> bool;
+
+    /// Whether this node labels the audio that it takes in.
+    fn labels(&self) -> bool;
+
+    /// Whether the audio of this session, which runs, comes through the cluster.
+    fn is_fed(&self, id: &str) -> bool;
+
+    /// Opens a session that another node labels; `None` where none has room.
+    fn open<'a>(
+        &'a self,
+        id: &'a str,
+        format: AudioFormat,
+        options: SessionOptions,
+        tenant: Option<&'a TenantId>,
+    ) -> BoxFuture<'a, Result<Option<Arc<Session>>, OpenError>>;
 
     /// Whether a session of this id is known, on any node; whether it runs.
     fn known(&self, id: &str) -> Option<bool>;

@@ -14,6 +14,7 @@ mod nodes;
 mod open_error;
 mod readiness;
 mod registry;
+mod remote;
 mod room;
 mod stats;
 mod tenants;

@@ -37,7 +37,12 @@ impl Hub {
         let (format, options, began) = (followed.format(), followed.options(), followed.began());
         let n_received = samples_until(before.at, format.sample_rate);
         let (at, has_speakers) = (before.at, before.state.speakers().len() > 0);
-        let made = self.factory.engine_going_on(options, before).map_err(StartError::Engine)?;
+        let made = match followed.channel().last_seq() == 0 && at.0 == 0 {
+            // Nothing of it was labelled: it is new.
+            true => self.factory.engine_for(options).map(|engine| GoingOn { engine, voices_lost: None }),
+            false => self.factory.engine_going_on(options, before),
+        };
+        let made = made.map_err(StartError::Engine)?;
         let GoingOn { engine, voices_lost } = made;
         let channel = Arc::clone(followed.channel());
         channel.handover().set_fed_by(FedBy::Publisher);

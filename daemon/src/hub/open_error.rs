@@ -25,6 +25,15 @@ pub enum OpenError {
     /// The machine does not keep up with the sessions that run.
     #[error("the machine is too slow for the sessions that run already; try again later")]
     Overloaded,
+    /// This node only labels what others take in.
+    #[error("node {node:?} of the cluster takes no audio in (cluster.roles); connect to one that does")]
+    NoIntake {
+        /// Its name.
+        node: String,
+    },
+    /// This node only takes audio in, and no other one can label it now.
+    #[error("no node of the cluster that labels audio has room, or NATS is away; try again later")]
+    NoLabeller,
     /// The process is on its way out.
     #[error("the server shuts down")]
     ShuttingDown,

@@ -205,17 +205,7 @@ impl Hub {
         if *self.shutting_down.borrow() {
             return Err(OpenError::ShuttingDown);
         }
-        if let Some(id) = id.filter(|_| source == Source::Stream)
-            && (inner.sessions.get(id).is_some_and(|s| s.channel().ended().is_none())
-                || (!inner.sessions.contains_key(id) && self.known_elsewhere(id) == Some(true)))
-        {
-            return Err(OpenError::Conflict { id: id.to_owned() });
-        }
-        let is_taken = |id: &str| self.has_had(&inner, id) || self.known_elsewhere(id).is_some();
-        let id = match id {
-            None => ids::new(is_taken),
-            Some(id) => ids::unused(id, is_taken),
-        };
+        let id = self.free_id(&inner, id, source)?;
         self.may_open(&inner, owner)?;
         if source == Source::Stream && inner.n_live() >= self.params.max_sessions {
             return Err(OpenError::TooMany { max: self.params.max_sessions });
@@ -237,6 +227,26 @@ impl Hub {
         inner.order.push_back(Arc::clone(&session));
         self.forget_oldest(&mut inner);
         Ok(session)
+    }
+
+    /// The id of a new session for which this one is wanted.
+    pub(super) fn free_id(
+        &self,
+        inner: &Inner,
+        id: Option<&str>,
+        source: Source,
+    ) -> Result<String, OpenError> {
+        if let Some(id) = id.filter(|_| source == Source::Stream)
+            && (inner.sessions.get(id).is_some_and(|s| s.channel().ended().is_none())
+                || (!inner.sessions.contains_key(id) && self.known_elsewhere(id) == Some(true)))
+        {
+            return Err(OpenError::Conflict { id: id.to_owned() });
+        }
+        let is_taken = |id: &str| self.has_had(inner, id) || self.known_elsewhere(id).is_some();
+        Ok(match id {
+            None => ids::new(is_taken),
+            Some(id) => ids::unused(id, is_taken),
+        })
     }
 
     /// Whether a session has this id or had it, and was not deleted. Of those that are neither in memory nor kept, the last

@@ -19,14 +19,14 @@ use crate::tenants::OverLimit;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Hub {
-    /// Opens a session for the client with this token, as [`Hub::open_with`] does. At the limit of sessions, one that waits
+    /// Opens a session on this node for the client with this token, as [`Hub::open_with`] does. At the limit of sessions, one that waits
     /// for its publisher ends first: the one of the same token that has waited longest, else one of the token with the most
     /// sessions, if that has more sessions than this token will have. At the token's own limit, one of its own that waits ends. Waits
     /// for its end.
     ///
     /// # Errors
     /// [`OpenError`]
-    pub async fn open_for(
+    pub(crate) async fn open_here(
         &self,
         owner: &str,
         id: Option<&str>,
@@ -34,8 +34,8 @@ impl Hub {
         options: SessionOptions,
     ) -> Result<Arc<Session>, OpenError> {
         let outcome = self.open_with_room(owner, id, format, options).await;
-        if let (Err(OpenError::OverLimit(_)), Some(tenants)) = (&outcome, self.tenants()) {
-            tenants.count_refused();
+        if let Err(OpenError::OverLimit(_)) = &outcome {
+            self.count_over_limit();
         }
         outcome
     }

@@ -29,6 +29,13 @@ impl Hub {
         }
     }
 
+    /// A client was refused by a limit of its token.
+    pub(super) fn count_over_limit(&self) {
+        if let Some(tenants) = self.tenants() {
+            tenants.count_refused();
+        }
+    }
+
     /// Number of sessions of a token that run, on all nodes.
     pub(crate) fn n_running_of(&self, tenant: &TenantId) -> usize {
         self.n_running(&self.inner.lock(), tenant)

@@ -17,7 +17,7 @@ pub mod server_message;
 pub mod session_options;
 mod step;
 pub mod text;
-mod view;
+pub(crate) mod view;
 mod word_view;
 pub mod words;
 

@@ -230,7 +230,8 @@ fn revision_reason(word: &str) -> Result<RevisionReason, ViewError> {
         .ok_or_else(|| ViewError::Reason { got: word.to_owned() })
 }
 
-fn gap_reason(word: &str) -> Result<GapReason, ViewError> {
+/// The reason that this word stands for.
+pub(crate) fn gap_reason(word: &str) -> Result<GapReason, ViewError> {
     use GapReason::{Declared, DeviceLost, Disconnected, Overrun};
     [Overrun, DeviceLost, Declared, Disconnected]
         .into_iter()

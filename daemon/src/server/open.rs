@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::connection::{Connection, ConnectionClosed, Received};
 use super::writer::{Feed, Outgoing};
 use crate::error_chain::error_chain;
-use crate::hub::{OpenError, TakeError};
+use crate::hub::{Elsewhere, OpenError, TakeError};
 use crate::protocol::audio::AudioFormatError;
 use crate::protocol::client_message::Resume;
 use crate::protocol::lenient::{read_number, repeated};
@@ -46,7 +46,8 @@ impl From<OpenError> for Fault {
             OpenError::Conflict { .. } => ErrorCode::Conflict,
             OpenError::TooMany { .. } => ErrorCode::TooManySessions,
             OpenError::OverLimit(_) => ErrorCode::QuotaExceeded,
-            OpenError::Overloaded => ErrorCode::Overloaded,
+            OpenError::Overloaded | OpenError::NoLabeller => ErrorCode::Overloaded,
+            OpenError::NoIntake { .. } => ErrorCode::Elsewhere,
             OpenError::ShuttingDown => ErrorCode::ShuttingDown,
             OpenError::Start(_) => ErrorCode::Internal,
         };
@@ -247,7 +248,10 @@ async fn known(
 /// The session on this node: one that runs at another node of the cluster goes on here, and waits for its publisher.
 async fn here(connection: &Connection, session: Arc<Session>, secret: &str) -> Result<Arc<Session>, Fault> {
     let elsewhere = connection.shared.hub.elsewhere();
-    let Some(elsewhere) = elsewhere.filter(|_| session.elsewhere().is_some()) else { return Ok(session) };
+    // A session that runs here on audio of another node has no place for a publisher: its audio comes in here then.
+    let is_elsewhere =
+        |elsewhere: &Arc<dyn Elsewhere>| session.elsewhere().is_some() || elsewhere.is_fed(session.id());
+    let Some(elsewhere) = elsewhere.filter(|elsewhere| is_elsewhere(elsewhere)) else { return Ok(session) };
     let taken = elsewhere.take(session.id(), secret).await?;
     if taken.elsewhere().is_none() {
         let (waiting, grace) = (Arc::clone(&taken), connection.shared.limits.resume_grace);

@@ -10,7 +10,7 @@ use diarized_models::events::{GapReason, SpeakerId};
 use diarized_models::words::NewWord;
 use parking_lot::Mutex;
 use pollster::block_on;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::correction_error::CorrectionError;
@@ -109,7 +109,7 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) input: Input,
-    pub(super) _places: Option<OwnedSemaphorePermit>,
+    pub(super) places: Option<OwnedSemaphorePermit>,
 }
 
 /// The far end of the queue, held by the session's thread.
@@ -118,6 +118,20 @@ pub(super) struct Inbox {
     pub(super) queue: Receiver<Queued>,
     pub(super) counters: Arc<Counters>,
     places: Arc<Semaphore>,
+    /// Wakes a task that takes from the queue.
+    arrived: Arc<Notify>,
+}
+
+impl Inbox {
+    /// Waits for the next item. Dropped before it is done, it has taken nothing.
+    pub(super) async fn next(&self) -> Queued {
+        loop {
+            if let Ok(queued) = self.queue.try_recv() {
+                return queued;
+            }
+            self.arrived.notified().await;
+        }
+    }
 }
 
 impl Drop for Inbox {
@@ -143,6 +157,9 @@ pub struct Sender {
     queue: crossbeam_channel::Sender<Queued>,
     places: Arc<Semaphore>,
     counters: Arc<Counters>,
+    arrived: Arc<Notify>,
+    /// Whether it takes what is asked of a session besides taking audio.
+    takes_commands: bool,
     finished: OnceLock<EndReason>,
     corrections: Mutex<Rate>,
     words: Mutex<Rate>,
@@ -154,11 +171,25 @@ pub(super) fn queue(format: AudioFormat, n_received: u64) -> (Sender, Inbox) {
     let (tx, rx) = bounded(N_PLACES as usize + 1);
     let places = Arc::new(Semaphore::new(N_PLACES as usize));
     let counters = Arc::new(Counters { n_received: AtomicU64::new(n_received), n_audio: AtomicU64::new(0) });
-    let inbox = Inbox { queue: rx, counters: Arc::clone(&counters), places: Arc::clone(&places) };
+    let arrived = Arc::new(Notify::new());
+    let inbox = Inbox {
+        queue: rx,
+        counters: Arc::clone(&counters),
+        places: Arc::clone(&places),
+        arrived: Arc::clone(&arrived),
+    };
     let corrections = Mutex::new(Rate::new(MAX_CORRECTIONS_PER_S, CORRECTIONS_AT_ONCE));
     let words = Mutex::new(Rate::new(MAX_WORDS_PER_S, WORDS_AT_ONCE));
-    let finished = OnceLock::new();
-    (Sender { format, queue: tx, places, counters, finished, corrections, words }, inbox)
+    let (finished, takes_commands) = (OnceLock::new(), true);
+    let sender =
+        Sender { format, queue: tx, places, counters, arrived, takes_commands, finished, corrections, words };
+    (sender, inbox)
+}
+
+/// A queue for audio alone, which goes to another node from here.
+pub(super) fn queue_of_audio(format: AudioFormat, n_received: u64) -> (Sender, Inbox) {
+    let (sender, inbox) = queue(format, n_received);
+    (Sender { takes_commands: false, ..sender }, inbox)
 }
 
 /// The near end of a queue that takes nothing, after `n_received` samples of each channel at the declared rate.
@@ -220,6 +251,9 @@ impl Sender {
         &self,
         command: Command,
     ) -> Result<oneshot::Receiver<Result<(), CorrectionError>>, Closed> {
+        if !self.takes_commands {
+            return Err(Closed);
+        }
         let (reply, outcome) = oneshot::channel();
         if let Err(refusal) = self.pace(&command) {
             // The requester holds the receiver.
@@ -254,6 +288,9 @@ impl Sender {
         &self,
         speaker: SpeakerId,
     ) -> Result<oneshot::Receiver<Option<SpeakerVoice>>, Closed> {
+        if !self.takes_commands {
+            return Err(Closed);
+        }
         let (reply, outcome) = oneshot::channel();
         self.push(Input::Voice(speaker, reply), 0, 1).await?;
         Ok(outcome)
@@ -264,7 +301,8 @@ impl Sender {
         if self.finished.set(reason).is_ok() {
             // No place is needed: the queue has room for one item beyond its places. If the thread is gone, so
             // is the session.
-            let _ = self.queue.try_send(Queued { input: Input::Finish(reason), _places: None });
+            let _ = self.queue.try_send(Queued { input: Input::Finish(reason), places: None });
+            self.arrived.notify_one();
         }
     }
 
@@ -272,7 +310,8 @@ impl Sender {
     pub(super) fn hand_over(&self) {
         if self.finished.set(EndReason::Shutdown).is_ok() {
             // There is room, as for an end.
-            let _ = self.queue.try_send(Queued { input: Input::HandOver, _places: None });
+            let _ = self.queue.try_send(Queued { input: Input::HandOver, places: None });
+            self.arrived.notify_one();
         }
     }
 
@@ -314,8 +353,11 @@ impl Sender {
         if !matches!(input, Input::Gap { .. }) {
             self.counters.n_audio.fetch_add(n_samples, Ordering::Relaxed);
         }
-        match self.queue.try_send(Queued { input, _places: Some(places) }) {
-            Ok(()) => Ok(()),
+        match self.queue.try_send(Queued { input, places: Some(places) }) {
+            Ok(()) => {
+                self.arrived.notify_one();
+                Ok(())
+            }
             Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => Err(Closed),
         }
     }

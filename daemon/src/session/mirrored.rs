@@ -60,6 +60,7 @@ impl Session {
             format,
             options,
             began,
+            token: None,
             token_hash,
         })
     }

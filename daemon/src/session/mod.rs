@@ -25,6 +25,7 @@ pub(crate) mod scripted;
 mod source;
 mod state_at;
 mod taken_over;
+mod taking_in;
 mod waiting;
 mod without_diarizer;
 mod words;
@@ -54,6 +55,8 @@ pub use source::Source;
 pub use state_at::StateAt;
 pub(crate) use without_diarizer::restoration;
 
+pub(crate) use taking_in::{AudioInbox, Places, TakenIn};
+
 use listening::Listeners;
 use publisher_slot::PublisherSlot;
 
@@ -64,7 +67,7 @@ use diarized_models::words::NewWord;
 use parking_lot::Mutex;
 
 use crate::access::TenantId;
-use crate::protocol::server_message::{EndReason, Title};
+use crate::protocol::server_message::EndReason;
 use crate::protocol::{AudioFormat, SessionOptions};
 use crate::recording::{EncoderError, Recorder};
 use crate::secret::SecretHash;
@@ -121,6 +124,7 @@ struct WithoutWorker {
     format: AudioFormat,
     options: SessionOptions,
     began: SystemTime,
+    token: Option<String>,
     token_hash: SecretHash,
 }
 
@@ -143,6 +147,8 @@ pub struct Session {
     token: Mutex<Option<String>>,
     token_hash: SecretHash,
     publisher_slot: PublisherSlot,
+    /// A title that its node is to give it; only where that is another one.
+    wanted_title: Mutex<Option<String>>,
     /// Name of the token that opened it; empty for the server's own.
     owner: Mutex<String>,
     /// Who its audio counts for; the first one that is set.
@@ -196,6 +202,7 @@ impl Session {
             token_hash,
             token: Mutex::new(token),
             publisher_slot: PublisherSlot::new(),
+            wanted_title: Mutex::default(),
             owner: Mutex::default(),
             tenant: OnceLock::new(),
             thread: Mutex::new(Some(thread)),
@@ -218,6 +225,7 @@ impl Session {
             format,
             options,
             began,
+            token: None,
             token_hash,
         })
     }
@@ -233,6 +241,7 @@ impl Session {
             format,
             options,
             began,
+            token,
             token_hash,
         } = parts;
         let listeners = Listeners::new();
@@ -249,9 +258,10 @@ impl Session {
             format,
             options,
             began,
-            token: Mutex::new(None),
+            token: Mutex::new(token),
             token_hash,
             publisher_slot: PublisherSlot::new(),
+            wanted_title: Mutex::default(),
             owner: Mutex::default(),
             tenant: OnceLock::new(),
             thread: Mutex::new(None),
@@ -336,11 +346,6 @@ impl Session {
     /// Warns everybody who follows the session, unless it has ended.
     pub(crate) fn warn(&self, code: &str, reason: &str) {
         self.channel.warn(code, reason);
-    }
-
-    /// Gives the session a title, which was checked; does nothing after its end.
-    pub(crate) fn set_title(&self, title: &str) {
-        self.channel.publish_body(self.channel.now().at, Title { title: Some(title.to_owned()) });
     }
 
     /// Acquires the publisher's place; asks its present holder to leave, and waits for it.

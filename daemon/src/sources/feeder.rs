@@ -313,7 +313,7 @@ impl Feeder {
     ) -> Result<&'a Clocked, Stop> {
         if session.is_none() {
             let (name, format) = (Some(self.source.name.as_str()), AudioFormat::default());
-            let opened = self.hub.open_for("", name, format, SessionOptions::default()).await;
+            let opened = self.hub.open_here("", name, format, SessionOptions::default()).await;
             let opened = opened.map_err(|error| Stop::Broken(error.to_string()))?;
             tracing::info!(source = self.source.name, session = opened.id(), "the source gives audio");
             if self.kind == Kind::Live {

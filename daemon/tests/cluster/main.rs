@@ -4,6 +4,7 @@ mod ahead;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod intake;
 mod line;
 mod moves;
 mod nats;

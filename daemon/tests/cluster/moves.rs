@@ -59,7 +59,7 @@ pub(crate) fn numbers(events: &[String]) -> Vec<u64> {
 }
 
 /// The labels of the people so far.
-fn speakers(node: &Node) -> Vec<String> {
+pub(crate) fn speakers(node: &Node) -> Vec<String> {
     let session = node.json("/v1/sessions/kitchen");
     session["speakers"].as_array().unwrap().iter().map(|speaker| speaker["id"].to_string()).collect()
 }

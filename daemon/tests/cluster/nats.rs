@@ -117,6 +117,14 @@ impl Nats {
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// Messages in a stream.
+    pub(crate) fn n_messages(&self, stream: &str) -> u64 {
+        let all: Value = serde_json::from_str(&self.ask("/jsz?streams=1")).unwrap();
+        let streams = all["account_details"][0]["stream_detail"].as_array().unwrap();
+        let of = streams.iter().find(|listed| listed["name"] == stream);
+        of.unwrap_or_else(|| panic!("no {stream}: {all}"))["state"]["messages"].as_u64().unwrap()
+    }
+
     /// Whether a node is connected to this one of several servers.
     pub(crate) fn has(&self, node: &str) -> bool {
         if self.child.is_none() {

@@ -143,6 +143,7 @@ impl Node {
     pub(crate) fn socket_of(&self, request: impl IntoClientRequest) -> Socket {
         let tcp = TcpStream::connect(&self.addr).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        tcp.set_write_timeout(Some(Duration::from_secs(90))).unwrap();
         Socket(tungstenite::client(request, tcp).unwrap().0)
     }
 
