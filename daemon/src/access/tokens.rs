@@ -38,7 +38,7 @@ pub struct Entry {
     pub made_day: u64,
     /// How much it may use.
     pub limits: TokenLimits,
-    /// Who it counts for.
+    /// The tenant of the token: a mark of its name.
     pub(super) tenant: TenantId,
     hash: SecretHash,
 }

@@ -108,7 +108,7 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// Whoever writes the session has reached this place in the stream.
+    /// The session's present writer has reached this place in the stream.
     pub(super) fn begin_at(&mut self, place: u64) {
         self.since = place;
     }

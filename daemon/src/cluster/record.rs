@@ -49,7 +49,7 @@ pub(crate) struct Record {
     /// Hash of its publisher's secret.
     #[serde(default)]
     secret: String,
-    /// Who it counts for.
+    /// The tenant of the session: a mark of the token that opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
     /// How another node goes on with it.
@@ -176,12 +176,12 @@ impl Record {
         SecretHash::parse(&self.secret)
     }
 
-    /// Who it counts for, if it does for somebody.
+    /// The tenant of the session, if it has one.
     pub(super) fn tenant(&self) -> Option<TenantId> {
         self.tenant.as_deref().and_then(TenantId::parse)
     }
 
-    /// Whether it runs, counts for this one, and is not of `node`.
+    /// Whether it runs, belongs to this tenant, and is not of `node`.
     pub(super) fn runs_elsewhere_for(&self, tenant: &TenantId, node: &str) -> bool {
         self.reason.is_none() && self.node != node && self.tenant.as_deref() == Some(tenant.as_str())
     }

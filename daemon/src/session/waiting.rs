@@ -22,7 +22,7 @@ impl Session {
         self.tenant.get()
     }
 
-    /// The session counts for this one, unless it counts for somebody already.
+    /// Counts the session for this tenant, unless it has one.
     pub(crate) fn set_tenant(&self, tenant: TenantId) {
         // The first one stays.
         let _ = self.tenant.set(tenant);

@@ -22,7 +22,7 @@ pub(crate) struct Left {
     labelled: Option<SampleIndex>,
     /// Name of the configured source that fed it, if one did.
     fetched: Option<String>,
-    /// Who it counts for.
+    /// The tenant of the session: a mark of the token that opened it.
     tenant: Option<TenantId>,
 }
 
@@ -36,7 +36,7 @@ impl Left {
         }
     }
 
-    /// Who it counts for, if it does for somebody.
+    /// The tenant of the session, if it has one.
     pub(crate) fn tenant(&self) -> Option<&TenantId> {
         self.tenant.as_ref()
     }

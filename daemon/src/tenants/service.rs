@@ -88,7 +88,7 @@ impl Tenants {
         }
     }
 
-    /// Who the token of this name counts for; nobody without a token.
+    /// The tenant of the token with this name; `None` without a token.
     pub(crate) fn id_of(&self, token: &str) -> Option<TenantId> {
         (!token.is_empty()).then(|| TenantId::of(token))
     }

@@ -98,7 +98,7 @@ async fn a_token_opens_as_many_sessions_as_it_may() {
     let held = second.acquire_publisher_slot().await;
     let over = bench.refusal("ada").await;
     assert_eq!(over, OverLimit::Sessions { token: "ada".to_owned(), running: 2, max: 2 });
-    // Nobody else's matter.
+    // Other tokens are not concerned.
     bench.open("bob").await.unwrap();
     bench.hub.open(Some("microphone-2026-01-02"), Source::Microphone, AudioFormat::default()).unwrap();
     bench.hub.open_for("", None, AudioFormat::default(), SessionOptions::default()).await.unwrap();

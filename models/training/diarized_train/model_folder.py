@@ -18,7 +18,7 @@ MIN_AGREEMENT = 0.9999
 
 
 class ExportError(RuntimeError):
-    """A network that no command could use: its graph answers otherwise, or it tells nobody apart."""
+    """A network that no command could use: its graph answers otherwise, or its embeddings do not part speakers."""
 
 
 def toml_value(value: object) -> str:

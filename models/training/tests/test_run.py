@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     n_speakers, per_speaker, length = 12, 2, 50000
     cache = cache_of(root / "val", [length] * (n_speakers * per_speaker), n_speakers, 0, ["a"] * 6 + ["b"] * 6)
     rng = np.random.default_rng(1)
-    # A tone for each speaker, so that even this network hears that its pieces are alike.
+    # A tone for each speaker, so that even this network's embeddings of its pieces are alike.
     hz = 150.0 * (1 + np.arange(n_speakers * per_speaker) % n_speakers)
     tones = 6000 * np.sin(2 * np.pi * hz[:, None] * np.arange(length) / 16000)
     samples = (tones.ravel() + 1000 * rng.standard_normal(len(cache.samples))).astype(np.int16)
@@ -102,7 +102,7 @@ def test_the_card_says_who_taught(run):
     assert FolderTeacher(folder).embed([np.ones(16000, np.int16) * 100]).shape == (1, 192)
 
 
-def test_a_network_that_tells_nobody_apart_is_not_exported(run, tmp_path):
+def test_a_network_that_does_not_part_speakers_is_not_exported(run, tmp_path):
     root, _ = run
     network, params, _ = load_run(root / "out/last.pt")
     with pytest.raises(ExportError, match=r"scale at 1500 ms \(-0.10\) must be > 0"):
