@@ -48,7 +48,9 @@ impl Node {
 
     fn run(mut command: Command, nats: &str, name: &str, keys: &[&str]) -> Self {
         let (nats, node) = (format!("cluster.nats={nats}"), format!("cluster.node={name}"));
-        for key in [nats.as_str(), node.as_str()].iter().chain(keys) {
+        // NATS sets this much of its disk aside, and a little for what is no event.
+        let max_bytes = "cluster.max_bytes=268435456";
+        for key in [nats.as_str(), node.as_str(), max_bytes].iter().chain(keys) {
             command.args(["--set", key]);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
