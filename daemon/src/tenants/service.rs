@@ -131,7 +131,7 @@ impl Tenants {
         loop {
             every.tick().await;
             self.look(SystemTime::now());
-            if kept_at.elapsed() >= KEEP_EVERY {
+            if kept_at.elapsed() >= KEEP_EVERY && self.has_news() {
                 kept_at = Instant::now();
                 let us = Arc::clone(&self);
                 // A panic is reported by the runtime.
@@ -212,14 +212,17 @@ impl Tenants {
         self.keep();
     }
 
+    /// Whether this node's share has changed since it was written to the store.
+    fn has_news(&self) -> bool {
+        let (day, own) = self.own();
+        self.storage.is_some() && !own.is_empty() && *self.kept.lock() != (day, own)
+    }
+
     /// Writes this node's share to the store, where it has changed. Waits for the disk.
     fn keep(&self) {
-        let Some(storage) = &self.storage else { return };
+        let Some(storage) = self.storage.as_ref().filter(|_| self.has_news()) else { return };
         let (day, own) = self.own();
         let mut kept = self.kept.lock();
-        if *kept == (day, own.clone()) || own.is_empty() {
-            return;
-        }
         let rows: Vec<_> = own.iter().map(|(tenant, seconds)| (tenant.as_str(), *seconds)).collect();
         match storage.keep_usage(day.0, &rows) {
             Ok(()) => *kept = (day, own),
