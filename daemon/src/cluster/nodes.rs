@@ -61,7 +61,7 @@ impl Nodes {
         self.was_there(node, NODE_TTL)
     }
 
-    /// Whether this node gave a sign of life in the last so many seconds.
+    /// Whether the last sign of life of this node is less than `within` ago.
     pub(super) fn was_there(&self, node: &str, within: Duration) -> bool {
         self.0.lock().get(node).is_some_and(|(_, at)| at.elapsed() < within)
     }

@@ -23,7 +23,7 @@ struct Sums {
 }
 
 impl Ledger {
-    /// Begins anew on a new day. The day that it is.
+    /// Clears the sums where `today` is a later day. Gives the day that is counted.
     pub(super) fn turn(&mut self, today: Day) -> Day {
         // A clock that is set back does not bring a day back.
         if today > self.day {

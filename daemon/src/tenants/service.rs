@@ -93,7 +93,7 @@ impl Tenants {
         (!token.is_empty()).then(|| TenantId::of(token))
     }
 
-    /// Whether a token may open one more session, while so many of its sessions run on all nodes.
+    /// Whether a token may open one more session. `running` is the number of its sessions on all nodes.
     ///
     /// # Errors
     /// [`OverLimit`]
@@ -131,7 +131,7 @@ impl Tenants {
         loop {
             every.tick().await;
             self.look(SystemTime::now());
-            if kept_at.elapsed() >= KEEP_EVERY && self.has_news() {
+            if kept_at.elapsed() >= KEEP_EVERY && self.news().is_some() {
                 kept_at = Instant::now();
                 let us = Arc::clone(&self);
                 // A panic is reported by the runtime.
@@ -212,20 +212,18 @@ impl Tenants {
         self.keep();
     }
 
-    /// Whether this node's share has changed since it was written to the store.
-    fn has_news(&self) -> bool {
-        let (day, own) = self.own();
-        self.storage.is_some() && !own.is_empty() && *self.kept.lock() != (day, own)
+    /// This node's share of the day, if there is a store that does not have it yet.
+    fn news(&self) -> Option<(Day, BTreeMap<TenantId, f64>)> {
+        let own = self.own();
+        (self.storage.is_some() && !own.1.is_empty() && *self.kept.lock() != own).then_some(own)
     }
 
     /// Writes this node's share to the store, where it has changed. Waits for the disk.
     fn keep(&self) {
-        let Some(storage) = self.storage.as_ref().filter(|_| self.has_news()) else { return };
-        let (day, own) = self.own();
-        let mut kept = self.kept.lock();
+        let (Some(storage), Some((day, own))) = (&self.storage, self.news()) else { return };
         let rows: Vec<_> = own.iter().map(|(tenant, seconds)| (tenant.as_str(), *seconds)).collect();
         match storage.keep_usage(day.0, &rows) {
-            Ok(()) => *kept = (day, own),
+            Ok(()) => *self.kept.lock() = (day, own),
             Err(error) => tracing::debug!(%error, "the audio that tokens have used is not kept"),
         }
     }

@@ -66,7 +66,7 @@ impl Bench {
         }
     }
 
-    /// Sends so many seconds of silence and looks.
+    /// Sends `seconds` of silence, then counts.
     async fn send(&self, session: &Session, seconds: usize) {
         for _ in 0..seconds {
             session.input().push_bytes(vec![0; 32_000].into()).await.unwrap();

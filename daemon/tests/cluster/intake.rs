@@ -12,7 +12,7 @@ use crate::node::Node;
 const INTAKE: &[&str] = &["cluster.roles=intake"];
 const LABEL: &[&str] = &["cluster.roles=label"];
 
-/// Waits until a node knows of so many nodes.
+/// Waits until a node lists `n` nodes.
 fn knows(node: &Node, n: u32) {
     until("the other nodes", || (node.metric("cluster_nodes") == f64::from(n)).then_some(()));
 }
@@ -241,7 +241,7 @@ fn a_publisher_waits_and_nothing_is_lost_while_nobody_labels() {
         until("a minute of audio", || (taken() > 58.0).then_some(()));
         std::thread::sleep(Duration::from_secs(2));
         let taken = taken();
-        assert!(taken < 75.0, "{taken} s are in NATS, and nobody labels");
+        assert!(taken < 75.0, "{taken} s are in NATS, and no node labels them");
         let c = node(&nats, folder.path(), "c", LABEL);
         let mut publisher = talking.join().unwrap();
         publisher.send(r#"{"type":"close"}"#);

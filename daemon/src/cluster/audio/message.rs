@@ -164,7 +164,7 @@ impl AudioMessage {
         self.first + self.n_samples(format)
     }
 
-    /// What of it comes after so many samples; `None` where that is nothing. Titles and ends have no length, and always come.
+    /// The part of it after `position` samples; `None` if there is none. Titles and ends have no length and are always given.
     #[must_use]
     pub fn after(self, position: u64, format: AudioFormat) -> Option<Piece> {
         let n_known = position.saturating_sub(self.first);
